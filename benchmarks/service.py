@@ -15,6 +15,7 @@ from benchmarks.measure import Took, forget_peak, peak
 from benchmarks.reports import Report
 from reelport.client.client import Client
 from reelport.query import ReportQuery
+from reelport.report_details import REPORTS_PATH
 from reelport.server.access import organizations
 from reelport.server.state.database import connect
 from reelport.testing import Key, Service
@@ -119,6 +120,12 @@ class Wire:
     def look(self, token: str, held: int = 0) -> str:
         """The report's status; the service may hold the look for so many seconds, until the report ends."""
         return str(self._report(token, held)["status"])
+
+    def details(self, token: str) -> dict[str, Any]:
+        """What the service tells of a report beyond the copied wire."""
+        reply = self._http.get(f"{REPORTS_PATH}/{token}", headers=self._headers).raise_for_status()
+        found: dict[str, Any] = reply.json()
+        return found
 
     def link(self, token: str) -> str:
         """Where the file of a finished report lies."""

@@ -63,7 +63,8 @@ def plan_pieces(
     start, months = query.start, 1
     while start <= query.end:
         end = min(_find_last_day(start, months), query.end)
-        rows = yield compile_query(replace(query, start=start, end=end), tenant, snapshot, aggregator)
+        plan = compile_query(replace(query, start=start, end=end), tenant, snapshot, aggregator)
+        rows = yield replace(plan, share=(start - query.start).days / query.days)
         after = end + timedelta(days=1)
         # Estimate by days, not months: the report may begin on the last day of a month.
         months = min(max(1, size * (after - start).days // (_DAYS_PER_MONTH * rows)), _MOST_MONTHS) if rows else 1

@@ -19,12 +19,13 @@ class Plan:
     """One SELECT that gives the rows of a CSV in order, and the CSV's header.
 
     The relations of `objects` are parts of the SQL, letter by letter: an engine that has their rows in memory replaces
-    them.
+    them. `share` is the part of the report's days that are in earlier plans.
     """
 
     sql: str
     columns: tuple[str, ...]
     objects: tuple[StoredObjects, ...] = ()
+    share: float = 0.0
 
 
 Pieces = Generator[Plan, int | None, None]

@@ -171,6 +171,8 @@ class Session:
         self.underway = threading.Event()
         """Set once the engine runs a statement of a write, for which it needs no lock of Python's."""
         self._sink: CsvSink | None = None
+        self.share = 0.0
+        """The part of the report's days that is written."""
         self._interrupting = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
@@ -291,6 +293,7 @@ class Session:
         out.check()
         self._check_cancelled()
         path = exp.Literal.string(str(out.pipe)).sql(dialect="duckdb")
+        self.share = plan.share
         self.underway.set()
         with self._residents.reading(self._connection, plan) as sql:
             return int(self._connection.execute(f"COPY ({sql}) TO {path} ({options})").fetchall()[0][0])

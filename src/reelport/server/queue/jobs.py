@@ -148,14 +148,21 @@ def has_due_suspect(db: Engine) -> bool:
         return _SQL.run(connection, "waiting", due).first() is not None
 
 
-def renew_lease(db: Engine, claim: Claim, lease_seconds: float, progress: Progress | None = None) -> bool:
-    """Renew the lease of an attempt (its heartbeat), and tell what it has written so far.
+def renew_lease(
+    db: Engine,
+    claim: Claim,
+    lease_seconds: float,
+    progress: Progress | None = None,
+    rest_seconds: float | None = None,
+) -> bool:
+    """Renew the lease of an attempt (its heartbeat); False when the lease was lost.
 
-    False when the lease was lost.
+    It tells what was written so far, and in about how many seconds the report is ready.
     """
-    written = {"rows": progress and progress.rows, "bytes": progress and progress.bytes}
-    with writing(db) as connection:
-        renewed = {**claim.fence, "lease": to_milliseconds(lease_seconds), **written}
+    told = {"rows": progress and progress.rows, "bytes": progress and progress.bytes}
+    told["rest"] = None if rest_seconds is None else to_milliseconds(rest_seconds)
+    with writing(db, synced=False) as connection:  # a lease that the machine's end undid has run out all the same
+        renewed = {**claim.fence, "lease": to_milliseconds(lease_seconds), **told}
         return _SQL.run(connection, "beat", renewed).rowcount == 1
 
 

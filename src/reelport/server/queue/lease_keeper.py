@@ -16,6 +16,7 @@ from reelport.engine.duckdb.engine import Progress, Session
 from reelport.errors import ReelportError, StorageError
 from reelport.server.files import retention
 from reelport.server.queue import deaths, jobs, liveness
+from reelport.server.queue.estimates import QUEUE_SECONDS, Estimates, expect_rest
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
@@ -36,7 +37,7 @@ One that hangs for longer is made again by somebody else.
 _BEATS = 3
 """Heartbeats within the length of a lease."""
 _PROGRESS_SECONDS = 2.0
-"""Seconds between two heartbeats of an attempt that has written something since."""
+"""Seconds between two heartbeats, which tell how far an attempt is; the first comes with the first estimate."""
 _log = structlog.get_logger()
 
 
@@ -53,7 +54,9 @@ class StopReason(StrEnum):
 class RunningAttempt:
     """One attempt that is being made; its times are monotonic, in seconds.
 
-    `told` is what its last heartbeat told of its progress.
+    `told` is what its last heartbeat told of its progress, and whether it `has_estimate`. `expected` is how many
+    seconds it takes alone. `spent` are those that it has taken so far, without the share of others in the worker. By
+    `spent_then` a `share` of its days was written.
     """
 
     claim: Claim
@@ -62,6 +65,12 @@ class RunningAttempt:
     started_at: float = field(default_factory=time.monotonic)
     renewed_at: float = field(default_factory=time.monotonic)
     told: Progress | None = None
+    expected: float | None = None
+    has_estimate: bool = False
+    spent: float = 0.0
+    spent_at: float = field(default_factory=time.monotonic)
+    share: float = 0.0
+    spent_then: float = 0.0
     stop: StopReason | None = None
 
     @property
@@ -73,6 +82,20 @@ class RunningAttempt:
         """Measure what is written so far; to write the report again as a check adds nothing."""
         known = [each for each in (self.session.progress, self.told) if each is not None]
         return max(known, key=lambda each: each.bytes, default=None)
+
+    def spend(self, running: int) -> None:
+        """Add the time since the last call: a part of it, where so many are made at once."""
+        now = time.monotonic()
+        self.spent += (now - self.spent_at) / max(running, 1)
+        self.spent_at = now
+        if self.session.share > self.share:
+            self.share, self.spent_then = self.session.share, self.spent
+
+    def expect_rest(self, running: int) -> float | None:
+        """Expect in how many seconds it ends if so many are made at once, or None."""
+        if self.expected is None:
+            return None
+        return running * expect_rest(self.expected, self.spent, self.share, self.spent_then)
 
     def interrupt(self, why: StopReason) -> None:
         """Ask the engine to stop; call it again until the attempt has ended.
@@ -99,8 +122,12 @@ class LeaseKeeper:
         clock: Callable[[], datetime],
         ready: Callable[[], str] = lambda: "",
         express_seconds: float = EXPRESS_SECONDS,
+        estimates: Estimates | None = None,
     ) -> None:
         """`ready` names the worker to register now, '' for none."""
+        self._estimates = estimates or Estimates(settings)
+        self._estimated_at = float("-inf")
+        self._estimator: threading.Thread | None = None
         self._settings = settings
         self._db = db
         self._running = running
@@ -122,16 +149,18 @@ class LeaseKeeper:
             if time.monotonic() - self._reaped_at >= REAP_SECONDS:
                 self._reaped_at = time.monotonic()
                 self._reap()
+            self._start_estimates()
         except StorageError as error:
             _log.warning("upkeep failed", reason=str(error))
         except Exception:  # noqa: BLE001 - whatever it was, the leases of running reports must be kept at the next tick
             _log.exception("upkeep failed")
 
     def close(self) -> None:
-        """End a sweep that runs; the next one does the rest."""
+        """End a sweep that runs, and wait for estimates; the next sweep does the rest."""
         self._closing.set()
-        if self._sweeper is not None:
-            self._sweeper.join()
+        for thread in (self._sweeper, self._estimator):
+            if thread is not None:
+                thread.join()
 
     def _watch(self) -> None:
         running = self._running()
@@ -148,11 +177,36 @@ class LeaseKeeper:
             elif each.is_express and each.seconds > self._express_seconds:
                 each.interrupt(StopReason.LONG)
             # Also the lease of one that was interrupted: it may notice late, or be published.
-            progress, beat = each.measure_progress(), self._settings.lease_seconds / _BEATS
-            pause = min(beat, _PROGRESS_SECONDS) if progress != each.told else beat
+            each.spend(len(running))
+            rest = each.expect_rest(len(running))
+            is_news = rest is not None and not each.has_estimate
+            pause = 0.0 if is_news else min(self._settings.lease_seconds / _BEATS, _PROGRESS_SECONDS)
             if over < _LATE_SECONDS and time.monotonic() - each.renewed_at > pause:
-                jobs.renew_lease(self._db, each.claim, self._settings.lease_seconds, progress)
-                each.renewed_at, each.told = time.monotonic(), progress
+                each.told, each.has_estimate = each.measure_progress(), rest is not None
+                jobs.renew_lease(self._db, each.claim, self._settings.lease_seconds, each.told, rest)
+                each.renewed_at = time.monotonic()
+
+    def _start_estimates(self) -> None:
+        """Estimate the ends of reports in a thread of its own, for the reason of sweeps."""
+        running, now = self._running(), time.monotonic()
+        is_estimating = self._estimator is not None and self._estimator.is_alive()
+        if running and now - self._estimated_at >= QUEUE_SECONDS and not is_estimating:
+            self._estimated_at = now
+            new = [each for each in running if each.expected is None]
+            self._estimator = threading.Thread(target=self._estimate, args=(new,), name="estimates")
+            self._estimator.start()
+
+    def _estimate(self, new: list[RunningAttempt]) -> None:
+        try:
+            with retry_for(BRIEF_SECONDS):  # the process's end waits for it
+                for each in new:
+                    claim = each.claim
+                    each.expected = self._estimates.expect(claim.query, claim.channels, claim.versions)
+                self._estimates.estimate_queue(self._db)
+        except ReelportError as error:
+            _log.info("the ends of reports are not estimated", reason=str(error))
+        except Exception:  # noqa: BLE001 - whatever it was, the reports are made all the same
+            _log.exception("the ends of reports are not estimated")
 
     def _reap(self) -> None:
         overdue = deaths.requeue_overdue(self._db, self._settings.lease_seconds)

@@ -36,6 +36,7 @@ from reelport.server.files import retention
 from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, is_ending, lower_priority
 from reelport.server.queue import attempt, deaths, jobs, liveness, oversize
 from reelport.server.queue.attempt import LeaseLost, Log, clock, trace_attempt
+from reelport.server.queue.estimates import Estimates
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import (
     EXPRESS_SECONDS,
@@ -196,6 +197,7 @@ class Worker:
     ) -> None:
         self._room_seconds = room_seconds
         self._express_seconds = express_seconds
+        self._estimates = Estimates(settings)
         self._settings = settings
         self._db = db
         self._engine = engine
@@ -253,6 +255,7 @@ class Worker:
             clock=clock,
             ready=lambda: "" if self._isolated else self._owner,
             express_seconds=self._express_seconds,
+            estimates=self._estimates,
         )
         memory = RestMemory()
         with closing(keeper):
@@ -339,6 +342,7 @@ class Worker:
             )
             seconds = round(time.monotonic() - running.started_at, 3)
             log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
+            afterwards.callback(self._learn, running)
             current_span().set("reelport.report.rows", record.rows)
             current_span().set("reelport.report.bytes", record.bytes)
         except Cancelled:
@@ -353,6 +357,15 @@ class Worker:
             self._wait(claim, error, log)
         except Exception as error:  # noqa: BLE001 - whatever it was, the report must reach a final state
             self._handle_failure(claim, error, log)
+
+    def _learn(self, running: RunningAttempt) -> None:
+        """Learn how long such a report takes. Of the quick ones the first tells enough."""
+        running.spend(len(self._list_running()))
+        claim = running.claim
+        if running.expected is None and self._estimates.speeds.knows(claim.query, claim.channels):
+            return
+        with _log_storage_errors(_log):
+            self._estimates.learn(claim.query, claim.channels, claim.versions, running.spent)
 
     def _settle_interrupted(self, running: RunningAttempt, log: Log) -> None:
         """Requeue or fail the job of an interrupted attempt, by the reason of the interruption."""

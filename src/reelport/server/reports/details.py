@@ -60,8 +60,8 @@ class PartnerLoad:
 def select_with_job() -> Select[*tuple[Any, ...]]:
     """Select reports with what their job says: owner, what was written so far, place."""
     place = _PLACE.scalar_subquery().label("place")
-    written = JOBS.c.rows_written, JOBS.c.bytes_written
-    return select(REPORTS, JOBS.c.owner, *written, place).outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
+    told = JOBS.c.rows_written, JOBS.c.bytes_written, JOBS.c.ready_at
+    return select(REPORTS, JOBS.c.owner, *told, place).outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
 
 
 def select_with_load() -> Select[*tuple[Any, ...]]:
@@ -82,6 +82,8 @@ def describe_report(row: Row[*tuple[Any, ...]], now: datetime) -> ReportDetails:
         rows=row.rows_written if is_running else row.rows,
         bytes=row.bytes_written if is_running else row.bytes,
         sha256=row.sha256,
+        # An estimate that is over says nothing; a new one comes with the next heartbeat.
+        ready_at=row.ready_at if row.ready_at is not None and row.ready_at > now else None,
         last_complete_day=parse_complete_day(row.last_complete_day),
         expires_at=row.expires_at,
         failure=report_state.describe_failure(row.reason_code, row.partner_reason) if has_failed else None,

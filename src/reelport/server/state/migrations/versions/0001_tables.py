@@ -236,6 +236,8 @@ def _create_reports() -> None:
         sa.Column("is_long", sa.Integer(), server_default="0", nullable=False),
         sa.Column("rows_written", sa.BigInteger()),
         sa.Column("bytes_written", sa.BigInteger()),
+        sa.Column("expected_ms", sa.BigInteger()),
+        sa.Column("ready_at", sa.BigInteger()),
         sa.CheckConstraint("(owner IS NULL) = (leased_until IS NULL)", name=op.f("ck_jobs_lease")),
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="fk_jobs_organization_id"),
         sa.ForeignKeyConstraint(["report_id"], ["reports.id"], name="fk_jobs_report_id"),
