@@ -30,7 +30,7 @@ from decimal import Decimal
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, Self
 from urllib.error import URLError
 
 from reelport.check import nearest
@@ -206,13 +206,11 @@ class Service:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        with self.log_file.open("ab") as log:
-            self._process = self._run({**inherited, **self.settings.environment(), **self._environment}, log)
-        return self._process
-
-    def _run(self, environment: dict[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
+        environment = {**inherited, **self.settings.environment(), **self._environment}
         words = [sys.executable, "-m", "reelport", "serve"]
-        return subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return self._process
 
     def wait(self) -> None:
         """Wait until the serving process ends by itself. Returns at once when it doesn't run."""

@@ -44,10 +44,13 @@ def name_options(error: QueryRefused, query: ReportQuery) -> QueryRefused:
 
 def problems_by_option(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Name options in problems; where no name is near, name the command that lists all."""
-    return tuple(
-        replace(problem, path=_option_of(problem.path), sentence=f"{problem.sentence}{_advise_list(problem)}")
-        for problem in problems
-    )
+    found = []
+    for each in problems:
+        path = (_OPTIONS[str(each.path[0])],) if each.path and each.path[0] in _OPTIONS else each.path
+        part = None if each.nearest else next((part for code, part in _LISTS.items() if each.code == code), None)
+        advice = f" See `reelport fields list {part}`." if part else ""
+        found.append(replace(each, path=path, sentence=f"{each.sentence}{advice}"))
+    return tuple(found)
 
 
 def refuse_unsendable(ask: QueryOptions) -> None:
@@ -82,15 +85,6 @@ def _shorten_range(query: ReportQuery, problems: Iterable[Problem]) -> ReportQue
         return query.within(query.start, parse_day(last_day or ""))
     except ValueError:  # no day was named, or it is malformed
         return query
-
-
-def _advise_list(problem: Problem) -> str:
-    part = next((part for code, part in _LISTS.items() if problem.code == code), None)
-    return f" See `reelport fields list {part}`." if part and problem.nearest is None else ""
-
-
-def _option_of(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    return (_OPTIONS[str(path[0])],) if path and path[0] in _OPTIONS else path
 
 
 def nearest_valid_query(query: ReportQuery) -> ReportQuery | None:

@@ -236,7 +236,10 @@ def _print_judged(shown: Preview, *, again: bool) -> None:
     judged = shown.judged
     if judged.rejects:
         print(f"{shown.table}: {judged.rejects:,} of {format_count(judged.read, 'row')} would be rejected:")
-        reasons = [[f"{one.rows:,}", one.example, _format_place(one.file, one.line)] for one in judged.reasons]
+        reasons = []
+        for one in judged.reasons:
+            place = f"row {one.line} of the mapping's output" if one.file is None else f"{one.file} line {one.line}"
+            reasons.append([f"{one.rows:,}", one.example, place])
         print_rows(["rows", "reason, as the first row has it", "first row"], reasons)
     _print_outside(shown.table, judged.outside, "would be taken")
     if shown.already:
@@ -256,10 +259,6 @@ def _print_judged(shown: Preview, *, again: bool) -> None:
         print(f"{shown.table}: {format_count(shown.renamed, 'known channel')} would get another slug, for all partners")
     _print_shared_days(shown.table, shown.shared_days, days_landing, is_dry=True)
     print(f"{shown.table}: {_rows_and_days(shown.rows_to_load, days_landing, 'would be loaded')}")
-
-
-def _format_place(file: str | None, line: int) -> str:
-    return f"row {line} of the mapping's output" if file is None else f"{file} line {line}"
 
 
 EVERY_SECONDS = 5.0
