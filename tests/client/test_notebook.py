@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from jupyter_client.manager import KernelManager
 from tests.cases import thin_out
 
 from reelport import Client, ReportQuery, Table
-from reelport.client.events import WindowDone
+from reelport.client.events import Looked, WindowDone
 from reelport.client.listener import Bar, make_listener, make_notebook_bar
 from reelport.client.results.notebook_views import render_report
+from reelport.report_details import ReportDetails, State
 from reelport.testing import Vendor
 
 QUERY = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 11, 1), date(2026, 11, 9))
@@ -127,21 +128,41 @@ def test_a_cell_with_its_own_progress_shows_no_bar(told: Kernel) -> None:
     assert told.run("report = client.reports.submit(query, progress=print).refresh(); None") == []
 
 
+class Display:
+    """What IPython would show, one after another."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, str]] = []
+
+    def display(self, data: dict[str, str], **_: object) -> Display:
+        """Keep it."""
+        self.shown.append(data)
+        return self
+
+    update = display
+
+
 def test_a_bar_never_goes_back() -> None:
     """Windows end in several threads: the last but one may be told after the last."""
-    shown: list[str] = []
-
-    class Display:
-        def display(self, data: dict[str, str], **_: object) -> Display:
-            shown.append(data["text/plain"])
-            return self
-
-        update = display
-
-    bar = Bar(Display())
+    display = Display()
+    bar = Bar(display)
     for done in (1, 3, 2):
         bar(WindowDone(date(2026, 1, done), date(2026, 1, done), 90, done, 3))
-    assert shown == ["1 of 3 windows", "3 of 3 windows", "3 of 3 windows"]
+    assert [data["text/plain"] for data in display.shown] == ["1 of 3 windows", "3 of 3 windows", "3 of 3 windows"]
+
+
+def test_a_bar_fills_by_the_services_estimate() -> None:
+    """Of a report that has taken 100 s and takes about as long again; without an estimate it is empty."""
+    display = Display()
+    bar = Bar(display)
+    ready = datetime.now(UTC) + timedelta(seconds=100)
+    bar(Looked("R-1", "IN_PROGRESS", 100.0, 0.0, ReportDetails("R-1", State.RUNNING, rows=5, ready_at=ready)))
+    bar(Looked("R-1", "IN_PROGRESS", 100.0, 0.0, ReportDetails("R-1", State.RUNNING, rows=5)))
+    (share, estimated), (empty, running) = ((data["text/html"], data["text/plain"]) for data in display.shown)
+    there, whole = map(int, re.findall(r'(?:value|max)="(\d+)"', share))
+    assert (there, whole > there) == (100, True)
+    assert re.fullmatch(r"IN_PROGRESS after 100\.0 s: running, 5 rows, ready in about \d+ s", estimated)
+    assert ('value="0"' in empty, running) == (True, "IN_PROGRESS after 100.0 s: running, 5 rows")
 
 
 def test_there_is_no_bar_outside_of_a_notebook(client: Client) -> None:

@@ -272,8 +272,10 @@ class Bar:
                 self._show(f"{window}continuing with report {shorten(token)}")
             case Queued(reason) | Retrying(reason):
                 self._show(f"{window}{reason}")
-            case Looked():
-                self._show(f"{window}{describe_look(event)}")
+            case Looked(elapsed=elapsed, details=details):
+                left = count_seconds_left(details) if details else None
+                share = (round(elapsed), max(1, round(elapsed + left))) if left else (0, 1)
+                self._show(f"{window}{describe_look(event)}", share)
             case Received(size, total) if self._seconds() - self._shown_at >= _REDRAWN or size == total:
                 of = f" of {format_size(total)}" if total else ""
                 self._show(f"{window}{format_size(size)}{of}", (size, total) if total else (0, 1))

@@ -18,7 +18,7 @@ from reelport.client.files.part import resolve_csv_target, translate_io_errors
 from reelport.client.flows import download, fetch, lifecycle
 from reelport.client.flows.download import Downloaded, Ranged
 from reelport.client.flows.lifecycle import ReportState
-from reelport.client.listener import make_listener, warn
+from reelport.client.listener import describe_details, make_listener, warn
 from reelport.client.ranges.folder import resolve_folder
 from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, AsyncRunner, Flow, Runner, to_seconds, work
@@ -315,7 +315,8 @@ class _Handle(ABC):
         """Show the report in a notebook."""
         from reelport.client.results.notebook_views import render_report  # noqa: PLC0415 - notebooks alone need it
 
-        return render_report(type(self).__name__, self.token, self.status, self.query)
+        told = f": {describe_details(self.details)}" if self.details else ""
+        return render_report(type(self).__name__, self.token, f"{self.status}{told}", self.query)
 
     @abstractmethod
     def refresh(self) -> object:
