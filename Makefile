@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types types-here types-elsewhere advisories licences dist install-check check spark node spark-matrix bench bench-rivals capacity fleet containers serve docs site pictures clean
+.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types types-here types-elsewhere advisories licences dist install-check check spark node graphiql spark-matrix bench bench-rivals capacity fleet containers serve docs site pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -104,6 +104,9 @@ spark: $(READY) ## unpack the Spark that tests start into .spark (450 MB to fetc
 
 node: $(READY) ## install the programs of npm that tests run into .node (140 MB; needs Node.js)
 	@$(BIN)/python supply_chain/node.py
+
+graphiql: $(READY) ## copy the pinned GraphiQL into the service's package anew (needs npm)
+	@$(BIN)/python supply_chain/graphiql.py
 
 spark-matrix: compile spark ## every oracle case and the whole matrix by Spark (more than half an hour)
 	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/test_catalog_numbers.py tests/engine/test_filters.py \

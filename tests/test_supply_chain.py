@@ -120,6 +120,15 @@ def test_the_programs_of_npm_are_pinned_by_hash() -> None:
     assert not any("resolved" in package for package in packages.values())
 
 
+def test_the_copies_of_graphiql_are_the_pinned_files() -> None:
+    """Nothing was changed in what a browser is given, and the licence of each package is beside it."""
+    made = runpy.run_path(str(SUPPLY_CHAIN / "graphiql.py"))
+    assert list(made["find_faults"](made["TARGET"])) == []
+    licences = (made["TARGET"] / made["LICENCES"]).read_text("utf-8")
+    for copy in made["COPIES"]:
+        assert f"{copy.package}\n\nMIT License\n" in licences
+
+
 def test_the_list_of_licences_tells_the_lock(lock: list[dict[str, Any]]) -> None:
     """`make licences` has been run after the last change of the lock: every package, version and purpose."""
     packages = runpy.run_path(str(SUPPLY_CHAIN / "licences.py"))["read_lock"](ROOT / "uv.lock")

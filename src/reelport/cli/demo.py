@@ -91,7 +91,7 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
 
     begun = time.perf_counter()
     make_empty_folder(folder, _MARK, "demo")
-    service = Service(folder / "service", environment=OPEN_PAGES)
+    service = Service(folder / "service", **OPEN_PAGES)
     console.print("[bold]Reelport[/]: both ends of a Reporting API, on sample facts\n")
     console.print("[bold]The platform[/]")
     world = make_world(console, service, rows=ROWS, days=SAMPLE_DAYS)

@@ -31,6 +31,7 @@ from reelport.server.http import health
 from reelport.server.http.cors import ApiCors
 from reelport.server.http.discovery import answer_oauth_server, answer_openapi, answer_sdl
 from reelport.server.http.downloads import download
+from reelport.server.http.graphiql import GRAPHIQL_PATH, answer_asset
 from reelport.server.http.graphql_endpoint import answer_graphql
 from reelport.server.http.long_poll import DurableReports, LongPolls
 from reelport.server.http.metrics import Metrics, StateMetrics
@@ -99,6 +100,7 @@ def create_app(settings: Settings) -> Starlette:
 
     origins = settings.allowed_origins
     cors = [Middleware(ApiCors, origins=origins)] if origins else []
+    graphiql = [ExactRoute(f"{GRAPHIQL_PATH}/{{name:str}}", answer_asset, methods=["GET"])]
     app = Starlette(
         routes=[
             ExactRoute(TOKEN_PATH, answer_token, methods=["POST"]),
@@ -122,6 +124,7 @@ def create_app(settings: Settings) -> Starlette:
             ExactRoute(READY_PATH, health.answer_ready, methods=["GET"]),
             ExactRoute(LIVE_PATH, health.answer_live, methods=["GET"]),
             ExactRoute(METRICS_PATH, health.answer_metrics, methods=["GET"]),
+            *(graphiql if settings.graphiql == "yes" else []),
             *make_studio_routes(),
         ],
         middleware=[Middleware(RequestLog), *cors, Middleware(BriefRetries)],

@@ -221,6 +221,9 @@ class Settings:
         form=_ORIGINS,
         description="Origins of pages that may use the API and files from a browser, but never Studio; empty: none.",
     )
+    graphiql: Literal["yes", "no"] = setting(
+        "no", description="Whether a browser gets GraphiQL at /graphql, a page for trying documents with a token."
+    )
     link_seconds: int = setting(900, ge=1, description="Life of a download link; each status query gives a new link.")
     look_seconds: int = setting(
         10,

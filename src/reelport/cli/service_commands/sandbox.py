@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from reelport.testing import Service, Vendor
 
 ORGANIZATION, EMAIL = "demo", "demo@example.com"
-OPEN_PAGES = {"REELPORT_GRAPHIQL": "yes"}
+OPEN_PAGES: Mapping[str, Any] = {"graphiql": "yes"}
 """The pages of a service that are closed unless somebody opens them."""
 ROWS, DAYS = 30_000, 60
 """Facts of the sandbox's sample, and the days that they are of: a month, and the month before to compare it with."""
@@ -98,8 +98,8 @@ def sandbox(
 
     console = Console(stderr=True, highlight=False)
     with _open_folder(keep) as folder:
-        given = {} if port is None else {"port": port}
-        service = Service(folder / "service", environment=OPEN_PAGES, **given)
+        given = {**OPEN_PAGES, **({} if port is None else {"port": port})}
+        service = Service(folder / "service", **given)
         world = _recall_world(folder) or _make_kept_world(console, folder, service)
         with run_service(console, service):
             _print_offer(_describe_service(service, world, keep), as_json=json)

@@ -29,6 +29,7 @@ from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.resolvers import Context
 from reelport.server.http.accept import find_quality, is_named
 from reelport.server.http.bearer import BearerRefusal, authenticate
+from reelport.server.http.graphiql import answer_page, wants_page
 from reelport.server.http.long_poll import PollOutcome
 from reelport.server.http.service import Service, cancel_when_gone
 from reelport.server.limits.body_budget import PendingBody
@@ -62,8 +63,8 @@ class _Answer:
 async def answer_graphql(request: HttpRequest) -> Response:
     """Answer a GraphQL request; refuse every method but POST."""
     service: Service = request.app.state.service
-    if (refused := _check_head(request)) is not None:
-        return refused
+    if (answer := _answer_head(request)) is not None:
+        return answer
     try:
         caller = await _authenticate(service, request)
         if isinstance(caller, Response):
@@ -82,8 +83,11 @@ async def answer_graphql(request: HttpRequest) -> Response:
         return _refuse(request, fault, 503, **{"Retry-After": "5"})
 
 
-def _check_head(request: HttpRequest) -> Response | None:
-    """Refuse what the head of a request shows: its method, and media types that are not ours."""
+def _answer_head(request: HttpRequest) -> Response | None:
+    """Answer what needs no body: a browser, and wrong methods and media types."""
+    service: Service = request.app.state.service
+    if service.settings.graphiql == "yes" and wants_page(request):
+        return answer_page()
     if request.method != "POST":
         fault = Fault(Code.BAD_BODY, f"{request.method} is not taken here: POST a JSON object with a `query`.")
         return _refuse(request, fault, 405, Allow="POST")

@@ -1,0 +1,38 @@
+// Shows GraphiQL for the token that the user types. The token is kept in this page's memory alone.
+"use strict";
+
+const EXAMPLE = `# Ask for a report, then query its status by the report token that you get.
+mutation Ask {
+  askPartnerReportFile(
+    input: { metrics: [VIEWS], dimensions: [DAY], startDate: "2026-01-01", endDate: "2026-01-07" }
+  ) {
+    reportFile { reportToken status }
+  }
+}
+`;
+
+const root = ReactDOM.createRoot(document.getElementById("graphiql"));
+let shown = 0;
+
+function fetcherFor(token) {
+  return async (parameters) => {
+    const answer = await fetch("/graphql", {
+      method: "POST",
+      headers: {
+        Accept: "application/graphql-response+json",
+        Authorization: `Bearer ${token}`,
+        "Content-Type": "application/json",
+      },
+      body: JSON.stringify(parameters),
+    });
+    return answer.json();
+  };
+}
+
+document.getElementById("access").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const token = document.getElementById("token").value.trim();
+  shown += 1; // Another key makes a new GraphiQL, which reads the schema by the new token.
+  const properties = { key: shown, fetcher: fetcherFor(token), defaultQuery: EXAMPLE, isHeadersEditorEnabled: false };
+  root.render(React.createElement(GraphiQL, properties));
+});
