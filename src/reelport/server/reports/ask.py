@@ -49,8 +49,7 @@ _UNFINISHED = select(func.count()).select_from(JOBS).where(JOBS.c.organization_i
 _LEASED = type_coerce(JOBS.c.leased_until, BigInteger) - func.clock_ms(type_=BigInteger)
 """For how many milliseconds yet a worker has a report on its lease; NULL where none has it."""
 _SAME_ASK = (
-    details.select_with_job()
-    .add_columns(_LEASED.label("leased"))
+    details.select_details(REPORTS.c.versions, _LEASED.label("leased"))
     .where(
         REPORTS.c.key_id == bindparam("key"),
         REPORTS.c.fingerprint == bindparam("question"),

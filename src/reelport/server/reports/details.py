@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, func, select
 
 from reelport.report_details import EXTENSION, ReportDetails, Slots, State
 from reelport.server.queue import report_state
@@ -18,6 +18,12 @@ _OTHERS = JOBS.alias("others")
 _OF_PARTNER = select(func.count()).select_from(_OTHERS).where(_OTHERS.c.organization_id == REPORTS.c.organization_id)
 _WAITING = _OF_PARTNER.where(_OTHERS.c.owner.is_(None))
 _PLACE = _WAITING.where(_OTHERS.c.number <= JOBS.c.number)
+
+
+_COLUMNS = (
+    *("id", "token", "status", "created_at", "expires_at", "traceparent", "reason_code", "partner_reason"),
+    *("file", "rows", "bytes", "sha256", "last_complete_day"),
+)
 
 
 @dataclass(slots=True)
@@ -57,21 +63,22 @@ class PartnerLoad:
         return Slots(self.unfinished, self.unfinished - self.waiting + settings.waiting_limit)
 
 
-def select_with_job() -> Select[*tuple[Any, ...]]:
-    """Select reports with what their job says: owner, what was written so far, place."""
+def select_details(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+    """Select what `describe_report` needs of reports, with their jobs, and more columns."""
+    columns = (REPORTS.c[name] for name in _COLUMNS)
+    told = JOBS.c.owner, JOBS.c.rows_written, JOBS.c.bytes_written, JOBS.c.ready_at
     place = _PLACE.scalar_subquery().label("place")
-    told = JOBS.c.rows_written, JOBS.c.bytes_written, JOBS.c.ready_at
-    return select(REPORTS, JOBS.c.owner, *told, place).outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
+    return select(*columns, *told, place, *more).outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
 
 
-def select_with_load() -> Select[*tuple[Any, ...]]:
+def select_with_load(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
     """Select the same with the load of their partner: `unfinished` and `waiting`."""
     counts = _OF_PARTNER.scalar_subquery().label("unfinished"), _WAITING.scalar_subquery().label("waiting")
-    return select_with_job().add_columns(*counts)
+    return select_details(*more, *counts)
 
 
 def describe_report(row: Row[*tuple[Any, ...]], now: datetime) -> ReportDetails:
-    """Describe a report's row of `select_with_job` to its partner."""
+    """Describe a report's row of `select_details` to its partner."""
     state = report_state.find_state(row, now)
     is_running = state is State.RUNNING
     has_failed = state in {State.FAILED, State.CANCELLED}

@@ -26,8 +26,10 @@ from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
 from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH, Code, ReportStatus
 
-_BY_TOKEN = details.select_with_load().where(REPORTS.c.token == bindparam("name"))
-_BY_ID = details.select_with_load().where(REPORTS.c.id == bindparam("name"))
+_SEEN = REPORTS.c.organization_id, REPORTS.c.query, REPORTS.c.channels, REPORTS.c.scopes, REPORTS.c.versions
+_REPORTS = details.select_with_load(*_SEEN)
+_BY_TOKEN = _REPORTS.where(REPORTS.c.token == bindparam("name"))
+_BY_ID = _REPORTS.where(REPORTS.c.id == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
