@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import httpx2
 import pytest
 from tests.patience import until
 from tests.whole.test_client_demo import ENVIRONMENT, processes_of, sign_in
@@ -81,6 +82,10 @@ def test_the_lines_that_a_sandbox_prints_work_and_nothing_is_left(tmp_path: Path
         found = re.search(r"e-mail +(\S+)\npassword +(\S+)\nStudio +(http://127\.0\.0\.1:\d+)/studio", sandbox.said)
         assert found, sandbox.said
         sign_in(found[3], found[1], found[2])
+        for page, kind in (("/graphql", "text/html"), ("/openapi.json", "application/json")):
+            assert f"{found[3]}{page}\n" in sandbox.said
+            answer = httpx2.get(found[3] + page, headers={"Accept": kind})
+            assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, kind)
         sandbox.stop()
     assert list((tmp_path / "tmp").iterdir()) == []
     assert until(lambda: processes_of(tmp_path) == [])
