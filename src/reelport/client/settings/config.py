@@ -17,12 +17,10 @@ from reelport.errors import AccessError, UsageError
 from reelport.local_path import is_loopback, refuse_address
 from reelport.wire import GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
-# The host where Dailymotion's private API keys are valid; the default host.
-PRIVATE_HOST = "https://partner.api.dailymotion.com"
+DAILYMOTION_URL = "https://partner.api.dailymotion.com"  # the default host, where its private API keys are valid
 PUBLIC_HOST = "https://graphql.api.dailymotion.com"  # the host where Dailymotion's public API keys are valid
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
-DAILYMOTION_URL = PRIVATE_HOST  # the default host, where Dailymotion's private API keys are valid
 URL = "REELPORT_URL"
 KEY = "REELPORT_API_KEY"
 SECRET = "REELPORT_API_SECRET"  # noqa: S105 - the name of a variable, no secret
@@ -57,7 +55,7 @@ class PrivateKey:
     secret: str = field(repr=False)
 
     kind = "private key"
-    host = PRIVATE_HOST
+    host = DAILYMOTION_URL
     token_path = TOKEN_PATH
     graphql_path = GRAPHQL_PATH
 
@@ -94,7 +92,7 @@ class Bearer:
     token: str = field(repr=False)
 
     kind = "bearer"
-    host = PRIVATE_HOST
+    host = DAILYMOTION_URL
     token_path = None
     graphql_path = GRAPHQL_PATH
 
@@ -114,12 +112,6 @@ Credentials = PrivateKey | PublicKey | Bearer
 def is_token(text: str) -> bool:
     """Whether a text can be a bearer token."""
     return _TOKEN.fullmatch(text) is not None
-
-
-def graphql_path(key: Credentials, url: str) -> str:
-    """Return the path of GraphQL; on Dailymotion's public host it is the root, for every token."""
-    same = urlsplit(url).hostname == urlsplit(PUBLIC_HOST).hostname
-    return PUBLIC_GRAPHQL_PATH if same else key.graphql_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +168,9 @@ class Settings:
 
     @property
     def graphql_url(self) -> str:
-        """The address of the GraphQL endpoint."""
-        return self.url + graphql_path(self.key, self.url)
+        """The address of the GraphQL endpoint; on Dailymotion's public host the root, for every token."""
+        is_public = urlsplit(self.url).hostname == urlsplit(PUBLIC_HOST).hostname
+        return self.url + (PUBLIC_GRAPHQL_PATH if is_public else self.key.graphql_path)
 
 
 def _refuse_beyond(name: str, value: float, kinds: type | UnionType, most: int, kind: str) -> None:

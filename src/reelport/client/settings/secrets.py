@@ -58,7 +58,7 @@ def look_up(name: Name, home: Path) -> Found | None:
     if ring is not None:
         secret = _read_from_keyring(ring, name)
         if secret:
-            return Found(secret, f"keyring ({get_ring_name(ring)})")
+            return Found(secret, f"keyring ({ring.name})")
     secret = _read_file(home / SECRETS_FILE).get(name.url, {}).get(name.entry)
     return Found(secret, f"file ({home / SECRETS_FILE})") if secret else None
 
@@ -87,18 +87,13 @@ def find_keyring() -> KeyringBackend | None:
     return max(sound, key=lambda ring: ring.priority, default=None)
 
 
-def get_ring_name(ring: KeyringBackend) -> str:
-    """Return a keyring's own name."""
-    return str(ring.name)
-
-
 def store_in_keyring(ring: KeyringBackend, name: Name, secret: str) -> str:
     """Store a secret in the keyring; return the place. AccessError if it isn't given back."""
     with _translate_keyring_errors():
         ring.set_password(_format_service(name), name.entry, secret)
     if _read_from_keyring(ring, name) != secret:
-        raise AccessError(f"The keyring ({get_ring_name(ring)}) took the secret but doesn't give it back.")
-    return f"keyring ({get_ring_name(ring)})"
+        raise AccessError(f"The keyring ({ring.name}) took the secret but doesn't give it back.")
+    return f"keyring ({ring.name})"
 
 
 def store_in_file(home: Path, name: Name, secret: str) -> str:
@@ -118,7 +113,7 @@ def delete_secret(name: Name, home: Path) -> tuple[str, ...]:
     if ring is not None and _read_from_keyring(ring, name) is not None:
         with _translate_keyring_errors():
             ring.delete_password(_format_service(name), name.entry)
-        places.append(f"keyring ({get_ring_name(ring)})")
+        places.append(f"keyring ({ring.name})")
     path = home / SECRETS_FILE
     if not path.exists():
         return tuple(places)
