@@ -141,22 +141,16 @@ class _Job:
         bodies = _measure_bodies(self._paths, self._check)
         statements = _Statements(self._plan, self._paths, bodies)
         if self._plan.rule is MergeRule.SUMMED:
-            self._add_up(statements, bodies)
+            self._con.execute("SET preserve_insertion_order = false")  # The order is made at the end.
+            self._con.execute(statements.add_up())
+            alike = self._con.execute(statements.describe_sums()).fetchone() == (bodies.bytes, bodies.pairs, False)
+            if alike:
+                self._con.execute(statements.write_sums(self.to))
         else:
-            self._put_in_order(statements, bodies)
-
-    def _add_up(self, statements: _Statements, bodies: _Bodies) -> None:
-        self._con.execute("SET preserve_insertion_order = false")  # The order is made at the end.
-        self._con.execute(statements.add_up())
-        found = self._con.execute(statements.describe_sums()).fetchone()
-        if found != (bodies.bytes, bodies.pairs, False):
-            raise Declined("cells are written in more than one way")
-        self._con.execute(statements.write_sums(self.to))
-
-    def _put_in_order(self, statements: _Statements, bodies: _Bodies) -> None:
-        self._con.execute(statements.put_in_order(self.to))
-        written = _measure_bodies([self.to], self._check, headers=False)
-        if (written.bytes, written.pairs) != (bodies.bytes, bodies.pairs):
+            self._con.execute(statements.put_in_order(self.to))
+            written = _measure_bodies([self.to], self._check, headers=False)
+            alike = (written.bytes, written.pairs) == (bodies.bytes, bodies.pairs)
+        if not alike:
             raise Declined("cells are written in more than one way")
 
 

@@ -82,7 +82,7 @@ class ViewEngine:
         within = (settings.facts_root, settings.files_root, settings.cache_root)
         self._engine = QueryEngine(settings.explore_memory, threads or count_cores(), None, within=within)
         self._settings = settings
-        self._cache = _RowCache(_KEPT_STATEMENTS)
+        self._cache = _RowCache()
         self._row_groups = RowGroupIndex(self._engine)
 
     def close(self) -> None:
@@ -250,10 +250,9 @@ class _ReadBudget:
 
 
 class _RowCache:
-    """The rows of the statements that were used last, `size` of them. Any thread may use it."""
+    """The rows of the statements that were used last. Any thread may use it."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self._rows: OrderedDict[bytes, Rows] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -268,7 +267,7 @@ class _RowCache:
         """Keep the rows of a plan, and forget those that were not used for longest."""
         with self._lock:
             self._rows[_hash(plan)] = rows
-            while len(self._rows) > self._size:
+            while len(self._rows) > _KEPT_STATEMENTS:
                 self._rows.popitem(last=False)
 
 
