@@ -168,7 +168,7 @@ class Settings:
 
     @property
     def graphql_url(self) -> str:
-        """The address of the GraphQL endpoint; on Dailymotion's public host the root, for every token."""
+        """The address of the GraphQL endpoint: on Dailymotion's public host the root, for any key."""
         is_public = urlsplit(self.url).hostname == urlsplit(PUBLIC_HOST).hostname
         return self.url + (PUBLIC_GRAPHQL_PATH if is_public else self.key.graphql_path)
 
