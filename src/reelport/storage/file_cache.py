@@ -131,10 +131,6 @@ class FileCache:
         """Return the path of a file's copy, which need not be there."""
         return self.root / _FILES / f"{self.folder}{name}"
 
-    def has(self, name: str) -> bool:
-        """Whether there is a copy of a file now."""
-        return self.path(name).exists()
-
     def adopt(self, path: Path, name: str) -> None:
         """Take a whole file of this disk as the copy of what was put under the name."""
         with translate_io_errors(path), private():

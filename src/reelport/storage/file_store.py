@@ -7,7 +7,7 @@ files, `log_files.open_store` for a table. `tests/storage/test_file_store.py` is
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -23,15 +23,6 @@ class StoredFile(NamedTuple):
     size: int
     modified_at: datetime
     tag: str
-
-
-class FetchPlan(NamedTuple):
-    """What a read of files would fetch: their number and bytes, and those that are not here."""
-
-    files: int
-    bytes: int
-    missing_files: int
-    missing_bytes: int
 
 
 class OpenFile(Protocol):
@@ -99,12 +90,6 @@ class FileStore(Protocol):
 
     def fetch_again(self, name: str) -> Path:
         """Return a local path as `local_paths` does; a copy, which was found damaged, is made anew."""
-
-    def plan_fetch(self, sizes: Mapping[str, int]) -> FetchPlan | None:
-        """Plan what `local_paths` would fetch of these files; None where nothing is ever fetched.
-
-        `sizes` are their bytes by name; about, where they are not known.
-        """
 
 
 def check_name(name: str, place: str) -> None:

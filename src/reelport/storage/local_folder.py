@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from pathlib import Path
 from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.storage.durable import make_folder, private, replace_file, sync_file, sync_folder, translate_io_errors
-from reelport.storage.file_store import FetchPlan, StoredFile, check_name, is_behind
+from reelport.storage.file_store import StoredFile, check_name, is_behind
 
 _READ_NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
@@ -121,10 +121,6 @@ class LocalFolder:
     def fetch_again(self, name: str) -> Path:
         """Return the path of the file itself: nothing is fetched."""
         return self._locate(name)
-
-    def plan_fetch(self, sizes: Mapping[str, int]) -> FetchPlan | None:  # noqa: ARG002 - the interface's
-        """None: its files are here."""
-        return None
 
     def _locate(self, name: str) -> Path:
         """Return the path of a name; StorageError when it would lead out of the folder."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from reelport import killpoints
 from reelport.errors import StorageError, StoreUnavailable
 from reelport.storage.durable import sync_file, translate_io_errors
 from reelport.storage.file_cache import FileCache
-from reelport.storage.file_store import FetchPlan, StoredFile, check_name, is_behind
+from reelport.storage.file_store import StoredFile, check_name, is_behind
 from reelport.storage.local_folder import LocalFile, LocalFolder
 from reelport.storage.retries import (
     FIRST_PAUSE,
@@ -220,11 +220,6 @@ class ObjectStore:
             return self.cache.fetch((name,), self.open, damaged=(name,))[0]
         except FileNotFoundError as error:
             raise StorageError(f"{error} is gone") from error
-
-    def plan_fetch(self, sizes: Mapping[str, int]) -> FetchPlan | None:
-        """Plan what would be fetched: the files of which the cache has no copy."""
-        missing = [size for name, size in sizes.items() if not self.cache.has(name)]
-        return FetchPlan(len(sizes), sum(sizes.values()), len(missing), sum(missing))
 
     @property
     def _client(self) -> S3Store:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -115,23 +114,6 @@ def test_a_load_builds_where_the_setting_says_so(
     assert "2026-01 is not built: it takes " in err
     monkeypatch.setenv("REELPORT_ROLLUPS", "off")
     assert reelport("explain", *QUERY)[2] == "REELPORT_ROLLUPS is off: every report is made from the facts.\n"
-
-
-def test_explain_says_what_would_be_fetched_of_a_bucket(
-    object_server: str, tmp_path: Path, reelport: Reelport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of files that this machine lacks; nothing once they are there."""
-    assert object_server
-    monkeypatch.setenv("REELPORT_FACTS_URL", f"s3://reelport-tests/explain-{credentials.short_id()}")
-    assert reelport("load", "plays", plays(tmp_path / "one.csv", 1))[0] == 0
-    nothing = "  the facts would be fetched: 0 of 1 file, 0 bytes of "
-    assert nothing in reelport("explain", *QUERY)[1]
-    shutil.rmtree(tmp_path / "data" / "cache")
-    (told,) = json.loads(reelport("explain", *QUERY, "--json")[1])
-    size = told["fetched"]["bytes"]
-    assert told["fetched"] == {"files": 1, "bytes": size, "missing_files": 1, "missing_bytes": size}
-    assert "  the facts would be fetched: 1 of 1 file, " in reelport("explain", *QUERY)[1]
-    assert not list((tmp_path / "data" / "cache").rglob("*.parquet"))
 
 
 def test_what_can_not_be_is_refused(reelport: Reelport, tmp_path: Path) -> None:

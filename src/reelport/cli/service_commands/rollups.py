@@ -190,13 +190,13 @@ def explain(
     data: Data = None,
     json: PrintJson = False,
 ) -> None:
-    """Say which rollup a report would use, why others are refused, what is fetched.
+    """Say which rollup a report would use, and why others are refused.
 
     Example: reelport explain --metrics VIEWS --dimensions DAY --start 30d --end yesterday
     """
     from reelport.check import problems
     from reelport.engine.compile import tables_of
-    from reelport.engine.rollups.choice import RollupList, describe_fetch, describe_use, plan_fetches
+    from reelport.engine.rollups.choice import RollupList, describe_use
     from reelport.engine.rollups.choice import explain as choose
     from reelport.facts.log.snapshot import pin
 
@@ -207,10 +207,9 @@ def explain(
     snapshot = pin(root, tables_of(asked))
     rollups = RollupList() if settings.rollups == "off" else RollupList.read(root)
     tenant = _find_tenant(settings, org, snapshot)
-    choices, fetches = choose(asked, tenant, snapshot, rollups), plan_fetches(asked, tenant, snapshot)
+    choices = choose(asked, tenant, snapshot, rollups)
     if json:
-        fetched = {name: {"fetched": plan._asdict()} for name, plan in fetches.items()}
-        print_json([_to_fields(choice) | fetched.get(choice.source, {}) for choice in choices])
+        print_json([_to_fields(choice) for choice in choices])
         return
     if settings.rollups == "off":
         print("REELPORT_ROLLUPS is off: every report is made from the facts.", file=sys.stderr)
@@ -220,8 +219,6 @@ def explain(
             print(f"  not from {name}: {why}")
         if choice.reading is None and not choice.refused:
             print(f"  there is no rollup of {choice.table}: see `reelport rollups suggest`")
-        if choice.source in fetches:
-            print(f"  the facts would be fetched: {describe_fetch(fetches[choice.source])}")
 
 
 def _find_tenant(settings: Settings, org: str | None, snapshot: Snapshot) -> Tenant:

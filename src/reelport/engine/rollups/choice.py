@@ -25,10 +25,9 @@ from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups import Files, Rollup, Segment, list_files_by_day, list_rollups, list_segments
-from reelport.facts.tables import OWNER, TABLES
+from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
-from reelport.storage.file_store import FetchPlan
-from reelport.wording import format_count, format_list, format_size
+from reelport.wording import format_count, format_list
 
 _FOOTERS_MEMORY = "256MB"
 """What the engine may take that reads the descriptions of copies."""
@@ -276,24 +275,6 @@ def describe_use(choice: Choice) -> str:
     reading = choice.reading
     days = f"{len(reading.days):,} of {format_count(len(reading.all_days), 'day')}"
     return f"{reading.rollup.name}: {days}, {reading.rows:,} of {format_count(choice.fact_rows, 'row')}"
-
-
-def plan_fetches(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> dict[str, FetchPlan]:
-    """Plan what a report made from the facts would fetch from an object store, by source."""
-    plans = {}
-    for source_query in plan_aggregation(resolve_query(query, tenant)).sources:
-        source, role = source_query.source, source_query.only_role
-        channels = tenant.channels if role else None
-        plan = snapshot.plan_fetch(source.table, query.start, query.end, channels, role or OWNER)
-        if plan is not None:
-            plans[source.name] = plan
-    return plans
-
-
-def describe_fetch(plan: FetchPlan) -> str:
-    """Say what would be fetched: `1 of 3 files, 4.2 MB of 90.1 MB`."""
-    size = f"{format_size(plan.missing_bytes)} of {format_size(plan.bytes)}"
-    return f"{plan.missing_files:,} of {format_count(plan.files, 'file')}, {size}"
 
 
 def summarize_uses(choices: Iterable[Choice]) -> list[str]:

@@ -12,10 +12,9 @@ from types import MappingProxyType
 from reelport.errors import StorageError
 from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.log_files import find_commit_tag, open_store
-from reelport.facts.log.role_copies import choose_paths, find_original, list_parts
+from reelport.facts.log.role_copies import choose_paths, find_original
 from reelport.facts.log.table_marks import find_newest
 from reelport.facts.tables import OWNER, TABLES, find_table
-from reelport.storage.file_store import FetchPlan, FileStore
 
 ABSENT = -1
 """The version of a table that doesn't exist yet: it has no files."""
@@ -57,26 +56,10 @@ class Snapshot:
     ) -> tuple[str, ...]:
         """List the paths of these data files as `files` does; no other is fetched."""
         store = open_store((self.root / table).absolute())
-        return tuple(map(str, store.local_paths(self._find_sizes(store, tuple(chosen), channels, role))))
-
-    def plan_fetch(
-        self, table: str, start: date, end: date, channels: frozenset[str] | None, role: str = OWNER
-    ) -> FetchPlan | None:
-        """Plan what `files` would fetch from an object store; None where the table is here."""
-        store = open_store((self.root / table).absolute())
-        chosen = self.data_files(table, start, end, channels if role == OWNER else None)
-        return store.plan_fetch(self._find_sizes(store, chosen, channels, role))
-
-    def _find_sizes(
-        self, store: FileStore, chosen: tuple[DataFile, ...], channels: frozenset[str] | None, role: str
-    ) -> dict[str, int]:
-        """Find what is read for these files: themselves, or their copies by the role; with bytes."""
+        rows = {file.path: file.rows for file in chosen}
         if channels is None or role == OWNER or not self.reads_copies:
-            return {file.path: file.size for file in chosen}
-        names = choose_paths(store, {file.path: file.rows for file in chosen}, role, channels)
-        # Of a copy nothing is recorded: the bytes of its parts are estimated.
-        sizes = {file.path: (file.size, file.size // len(list_parts(file.rows))) for file in chosen}
-        return {name: sizes[name][0] if name in sizes else sizes[find_original(name) or ""][1] for name in names}
+            return tuple(map(str, store.local_paths(rows)))
+        return tuple(map(str, store.local_paths(choose_paths(store, rows, role, channels))))
 
     def has_copies(self, table: str, start: date, end: date, channels: frozenset[str], role: str) -> bool:
         """Whether `files` lists a copy by the role, whose existence is looked up and nothing else."""
