@@ -36,6 +36,7 @@ from reelport.client.events import Event, Looked, Progress, Received
 from reelport.client.flows.download import Downloaded
 from reelport.errors import ReelportError
 from reelport.query import ReportQuery
+from reelport.wire import GRAPHQL_PATH
 from reelport.wording import format_count, format_size
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def tell_of_studio(console: Console, data: Path, password: str) -> None:
 def keep_studio_open(console: Console, service: Service, password: str) -> None:
     """Print where to sign in, and wait for Ctrl-C. The service listens on loopback alone."""
     console.print(f"\n[bold]Studio[/]     {service.url}/studio", soft_wrap=True)
-    console.print(f"  e-mail   {EMAIL}\n  password {password}\n\nCtrl-C ends it.")
+    console.print(f"  e-mail   {EMAIL}\n  password {password}")
+    console.print(f"[bold]GraphiQL[/]   {service.url}{GRAPHQL_PATH}\n\nCtrl-C ends it.", soft_wrap=True)
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

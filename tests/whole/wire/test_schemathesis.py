@@ -30,7 +30,7 @@ include-name = "GET /v1/reports/{{report_id}}"
 parameters = {{ report_id = {token} }}
 
 [[operations]]
-include-name = "GET /files/{{report_id}}.csv"
+include-path-regex = "^/files/"
 parameters = {{ report_id = {file}, key = {key}, expires = {expires}, signature = {signature} }}
 """
 
