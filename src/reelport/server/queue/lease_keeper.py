@@ -176,11 +176,11 @@ class LeaseKeeper:
                 each.interrupt(StopReason.LATE)
             elif each.is_express and each.seconds > self._express_seconds:
                 each.interrupt(StopReason.LONG)
-            # Also the lease of one that was interrupted: it may notice late, or be published.
             each.spend(len(running))
             rest = each.expect_rest(len(running))
             is_news = rest is not None and not each.has_estimate
             pause = 0.0 if is_news else min(self._settings.lease_seconds / _BEATS, _PROGRESS_SECONDS)
+            # Also the lease of one that was interrupted: it may notice late, or be published.
             if over < _LATE_SECONDS and time.monotonic() - each.renewed_at > pause:
                 each.told, each.has_estimate = each.measure_progress(), rest is not None
                 jobs.renew_lease(self._db, each.claim, self._settings.lease_seconds, each.told, rest)

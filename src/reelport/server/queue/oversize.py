@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Engine
 
 from reelport.engine.compile import tables_of
-from reelport.engine.duckdb.engine import Cancelled, Progress, QueryEngine, Session
+from reelport.engine.duckdb.engine import Progress, QueryEngine, Session
 from reelport.engine.memory_size import parse_size
 from reelport.engine.report_size import ReportSize, estimate_size
 from reelport.engine.tenant import Tenant
@@ -63,33 +63,32 @@ def note_suspect(db: Engine, settings: Settings, claim: Claim) -> None:
 
 
 def _estimate_size(settings: Settings, claim: Claim) -> ReportSize | None:
-    found: list[ReportSize] = []
-    with QueryEngine(_MEMORY, 1, None, within=(settings.facts_root, settings.cache_root)) as engine:
-        session = engine.session()
-
-        def estimate() -> None:
-            try:
-                _estimate_with(session, settings, claim, found)
-            except Cancelled:
-                _LOG.info("the size of a report is not known in time", report=claim.report_id)
-            except ReelportError as error:
-                _LOG.info("the size of a report is not known", report=claim.report_id, reason=str(error))
-            except Exception:  # noqa: BLE001 - whatever it was, the report has its reason without it
-                _LOG.exception("the size of a report is not known", report=claim.report_id)
-
-        # A thread of its own: to fetch files from a store that is slow can't be interrupted.
-        thread = threading.Thread(target=estimate, name="oversize", daemon=True)
-        thread.start()
-        thread.join(_SECONDS)
-        session.request_cancel()
-    return found[0] if found else None
+    """Estimate the report's size within a second; None where that fails, which is only logged."""
+    try:
+        with QueryEngine(_MEMORY, 1, None, within=(settings.facts_root, settings.cache_root)) as engine:
+            session, found = engine.session(), list[ReportSize]()
+            # A thread of its own: to fetch files from a store that is slow can't be interrupted.
+            given = (session, settings, claim, found)
+            thread = threading.Thread(target=_estimate_with, args=given, name="oversize", daemon=True)
+            thread.start()
+            thread.join(_SECONDS)
+            session.request_cancel()
+            return found[0] if found else None
+    except Exception:  # noqa: BLE001 - whatever it was, the report has its reason without it
+        _LOG.exception("the size of a report is not known", report=claim.report_id)
+        return None
 
 
 def _estimate_with(session: Session, settings: Settings, claim: Claim, found: list[ReportSize]) -> None:
-    snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
-    size = estimate_size(session, claim.query, Tenant(claim.channels), snapshot)
-    if size is not None:
-        found.append(size)
+    try:
+        snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
+        size = estimate_size(session, claim.query, Tenant(claim.channels), snapshot)
+    except ReelportError as error:
+        _LOG.info("the size of a report is not known", report=claim.report_id, reason=str(error))
+    except Exception:  # noqa: BLE001 - as above
+        _LOG.exception("the size of a report is not known", report=claim.report_id)
+    else:
+        found += [] if size is None else [size]
 
 
 def _format_size(size: ReportSize, memory: int | None) -> str:
