@@ -48,7 +48,7 @@ LAYERS: dict[str, set[str]] = {
     | {"query", "check", "cells", "xlsx", "additivity", "spreadsheet_guard", "charts", "storage", "facts", "engine"},
     "testing": HEART | {"query", "check", "charts", "client", "storage", "facts", "engine", "server"},
     "cli": HEART
-    | {"query", "check", "cells", "additivity", "spreadsheet_guard", "reference", "charts", "client", "sync"}
+    | {"query", "check", "cells", "xlsx", "additivity", "spreadsheet_guard", "reference", "charts", "client", "sync"}
     | {"storage", "facts", "engine", "server", "testing"},
     "__main__": {"cli"},
     "__init__": HEART | {"query", "check", "client"},

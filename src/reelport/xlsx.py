@@ -49,10 +49,11 @@ class _Sheet(Worksheet):  # type: ignore[misc]  # the library has no types
         self._xml_inline_string(string, True, attributes)
 
 
-def refuse_too_many_rows(rows: int) -> None:
+def refuse_too_many_rows(rows: int, *, so_far: bool = False) -> None:
     """Raise UsageError for more rows than a sheet can hold."""
     if rows > MOST_ROWS:
-        raise UsageError(f"The report has {format_count(rows, 'row')}, and XLSX holds {MOST_ROWS:,}. {_ELSE}")
+        has = f"{format_count(rows, 'row')}{' so far' if so_far else ''}"
+        raise UsageError(f"The report has {has}, and XLSX holds {MOST_ROWS:,}. {_ELSE}")
 
 
 def write_xlsx(

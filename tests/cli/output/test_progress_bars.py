@@ -132,8 +132,8 @@ def test_a_download_shows_its_bytes() -> None:
         (0.0, 10.0, 0.0, 0.0),
         (5.0, 5.0, 0.0, 0.5),
         (5.0, 45.0, 0.5, 0.5),
-        (5.0, 0.0, 0.5, 0.98),
-        (5.0, -3.0, 0.5, 0.98),
+        (5.0, 0.0, 0.5, 0.9),
+        (5.0, -3.0, 0.5, 0.9),
     ],
 )
 def test_an_estimated_share_never_shrinks_and_is_never_all(

@@ -34,7 +34,7 @@ from reelport.cli.arguments.options import (
 )
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.client_commands.connection import connect, read_settings
-from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of, write_report
+from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of, refuse_early, write_report
 from reelport.client.files.locks import remove_folder, try_lock_folder
 from reelport.client.files.part import resolve_target, translate_io_errors
 from reelport.client.settings.config import resolve_home
@@ -46,6 +46,7 @@ from reelport.query import ReportQuery
 if TYPE_CHECKING:
     from reelport.cli.output.chart import ChartOutput
     from reelport.cli.output.progress import ProgressReporter
+    from reelport.client.events import Progress
     from reelport.client.flows.download import Downloaded
     from reelport.client.reports import Reports
 
@@ -112,7 +113,8 @@ def run(
             chosen = client.with_options(
                 again=again, any_columns=any_columns, windows=window_days, max_windows=max_windows
             )
-            fetch = partial(_fetch_report, chosen.reports, query, reporter=reporter, deadline=deadline, fresh=fresh)
+            progress = reporter if keep_windows else refuse_early(to, reporter)
+            fetch = partial(_fetch_report, chosen.reports, query, progress=progress, deadline=deadline, fresh=fresh)
             if keep_windows:
                 reporter.report_download(fetch(_resolve_windows_folder(to, chart), apart=True), to.output, {})
                 return
@@ -203,7 +205,7 @@ def download(
         reporter.resume += ["--any-columns"] if any_columns else []
         with connect(service) as client, _open_target(to, token) as target:
             report = client.with_options(any_columns=any_columns).reports.attach(token)
-            report.wait(deadline=deadline, progress=reporter)
+            report.wait(deadline=deadline, progress=refuse_early(to, reporter))
             _deliver(report.download(target, progress=reporter), to, reporter)
 
 
@@ -248,7 +250,7 @@ def _fetch_report(
     reports: Reports,
     query: ReportQuery,
     target: Path | str,
-    reporter: ProgressReporter,
+    progress: Progress,
     deadline: float,
     *,
     fresh: bool,
@@ -257,12 +259,12 @@ def _fetch_report(
     """Fetch the report; a too long range in windows, merged or, with `apart`, a file each."""
     if not apart and len(reports.plan(query).windows) == 1:
         try:
-            return reports.run(query, target, deadline=deadline, progress=reporter, fresh=fresh)
+            return reports.run(query, target, deadline=deadline, progress=progress, fresh=fresh)
         except QueryRefused:
             if len(reports.plan(query).windows) == 1:
                 raise
             # The service has just said that one report may cover fewer days.
-    return reports.run_range(query, target, deadline=deadline, progress=reporter, fresh=fresh, keep_windows=apart)
+    return reports.run_range(query, target, deadline=deadline, progress=progress, fresh=fresh, keep_windows=apart)
 
 
 def _resolve_windows_folder(to: Delivery, chart: list[str] | None) -> str:
@@ -283,9 +285,13 @@ def _open_target(to: Delivery, name: str) -> AbstractContextManager[Path]:
 
 
 def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture: ChartOutput | None = None) -> None:
-    reporter.stop_bars()
+    if to.output is None:
+        reporter.stop_bars()
+    else:
+        reporter.show_step(f"writing {to.output}")
     alone = picture is not None and picture.file is None and _is_drawn_alone(to)
     more = {} if alone else write_report(done, to)
+    reporter.stop_bars()
     form = format_of(to.form, to.output, excel_safe=to.excel_safe)
     more |= {} if alone or form is Format.CSV else {"form": form.value}
     if picture is not None:

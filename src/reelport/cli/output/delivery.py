@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
     from reelport.cells import Cell
+    from reelport.client.events import Event, Progress
     from reelport.client.flows.download import Downloaded
     from reelport.client.results.tables import Table
 
@@ -127,6 +128,21 @@ def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = F
     if form is Format.PARQUET and find_spec("pyarrow") is None:
         raise UsageError(f"--format parquet needs pyarrow, which is not installed: {advise_extra('arrow')}")
     return form
+
+
+def refuse_early(to: Delivery, tell: Progress) -> Progress:
+    """Return a listener that refuses a report once it outgrows its format."""
+    if format_of(to.form, to.output, excel_safe=to.excel_safe) is not Format.XLSX:
+        return tell
+    from reelport.client.events import Looked
+    from reelport.xlsx import refuse_too_many_rows
+
+    def listen(event: Event) -> None:
+        tell(event)
+        if isinstance(event, Looked) and event.details is not None and event.details.rows is not None:
+            refuse_too_many_rows(event.details.rows, so_far=not event.details.state.is_final)
+
+    return listen
 
 
 _FLUSHED = 1 << 20

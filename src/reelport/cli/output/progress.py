@@ -86,6 +86,9 @@ class JsonEvents(ResumableCommand):
         self._received_at[window] = now
         return False
 
+    def show_step(self, text: str) -> None:
+        """Do nothing: a step is no event."""
+
     def stop_bars(self) -> None:
         """Do nothing: there are no bars."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DRAWN_A_SECOND = 10
 _BAR, _LEAST = 20, 6  # the cells of a bar, where the terminal is wide enough, and below which there is none
-_ALMOST = 0.98  # what an estimate fills at most: the report itself says when it is ready
+_ALMOST = 0.9  # what an estimate fills at most: the report itself says when it is ready
 
 
 @dataclass(frozen=True, slots=True)

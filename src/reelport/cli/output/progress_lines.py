@@ -166,6 +166,11 @@ class ProgressLines(ResumableCommand):
             self._bars.end(name)
             self._bars.show("", BarLine("windows", done=done, total=windows, amounts=f"{done} of {windows}"))
 
+    def show_step(self, text: str) -> None:
+        """Show in the place of the bar what the command does now."""
+        if self._bars:
+            self._bars.show("", BarLine(text))
+
     def stop_bars(self) -> None:
         """Remove the bars: nothing more takes time."""
         if self._bars:
