@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,23 +35,22 @@ def merge_rows(root: Path, table: Table, rows: Sequence[Row], batch: str) -> int
     Each has every column, and was checked. Of given rows with the same key the last one counts. Returns the table's
     new version, or None when it has all these rows already.
     """
-    last = list({row[table.key or ""]: row for row in rows}.values())
-    # Arrow imports pandas, where it is installed, to make a table of Python's values; it reads JSON without.
-    lines = pa.py_buffer("\n".join(map(json.dumps, last)).encode())
-    options = arrow_json.ParseOptions(explicit_schema=stored_schema(table.name), unexpected_field_behavior="error")
-    new = arrow_json.read_json(lines, parse_options=options)
+    key = table.key or ""
+    last = {row[key]: dict(row) for row in rows}
     entry = LogEntry("load", batch, len(last), sources=(batch,))
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
 
         def propose(now: TableVersion) -> Change | None:
             require_intact(now, now.files)  # before they are read: it may fetch them again
-            old = _read_all(now)
-            if _has_all(old, table, last):
+            old = {row[key]: row for path in now.paths(now.files) for row in _read_file(path, table)}
+            merged = old | last
+            if merged == old:
                 return None
             staged = stack.enter_context(StagedFiles(now.folder, table, now.version))
             attempts.append(staged)
-            staged.write("rows", None, _merge(old, new, table))
+            # Texts are ordered by code points, which is the order of their UTF-8 bytes too.
+            staged.write("rows", None, _make_table(table, [row for _, row in sorted(merged.items())]))
             return Change(entry, staged.finish(), now.files, loaded=True)
 
         version = commit(root, table, propose)
@@ -61,34 +59,13 @@ def merge_rows(root: Path, table: Table, rows: Sequence[Row], batch: str) -> int
     return version
 
 
-def _read_all(now: TableVersion) -> pa.Table:
-    parts = [project_rows(now.table, _read_file(path)) for path in now.paths(now.files)]
-    return pa.concat_tables([pa.Table.from_batches([], stored_schema(now.table.name)), *parts])
-
-
-def _read_file(path: str) -> pa.Table:
+def _read_file(path: str, table: Table) -> list[dict[str, str | None]]:
     with translate_damage(path), pq.ParquetFile(path) as whole:
-        return whole.read()
+        return list(project_rows(table, whole.read()).to_pylist())
 
 
-def _has_all(old: pa.Table, table: Table, rows: Sequence[Row]) -> bool:
-    places = _find_places(old, table)
-    return all(
-        (place := places.get(row[table.key or ""])) is not None and old.slice(place, 1).to_pylist() == [row]
-        for row in rows
-    )
-
-
-def _find_places(rows: pa.Table, table: Table) -> dict[str | None, int]:
-    """Map each key to the number of its last row."""
-    return {key: number for number, key in enumerate(rows.column(table.key or "").to_pylist())}
-
-
-def _merge(old: pa.Table, new: pa.Table, table: Table) -> pa.Table:
-    """Return the rows of both in the order of their keys; of the same key the last one counts."""
-    rows = pa.concat_tables([old, new])
-    # Texts are ordered by code points, which is the order of their UTF-8 bytes too.
-    numbers = [number for _, number in sorted(_find_places(rows, table).items())]
-    starts = [0, *(at for at, (one, next_) in enumerate(pairwise(numbers), 1) if next_ != one + 1), len(numbers)]
-    # Slices of neighbours copy nothing; `take` would import all of Arrow's functions.
-    return pa.concat_tables(rows.slice(numbers[start], end - start) for start, end in pairwise(starts))
+def _make_table(table: Table, rows: Sequence[Row]) -> pa.Table:
+    # Arrow imports pandas, where it is installed, to make a table of Python's values; it reads JSON without.
+    lines = pa.py_buffer("\n".join(map(json.dumps, rows)).encode())
+    options = arrow_json.ParseOptions(explicit_schema=stored_schema(table.name), unexpected_field_behavior="error")
+    return arrow_json.read_json(lines, parse_options=options)
