@@ -20,7 +20,7 @@ from threading import Event
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 from reelport.engine.duckdb.csv_sink import LineCounter, open_sink
 
@@ -231,3 +231,16 @@ def test_lines_are_counted_as_csv_has_them(cells: list[str], sizes: list[int]) -
         counter.add(data[:size])
         data = data[size:]
     assert counter.lines == len(cells)
+
+
+def test_of_a_long_file_the_lines_are_known_while_it_is_written(tmp_path: Path) -> None:
+    """Beyond the first megabytes by their length."""
+    lines = [b"%08d\n" % number for number in range(2_000_000)]
+    with open_sink(tmp_path / "file", tmp_path, Event().set) as out:
+        assert out.lines == 0
+        with out.pipe.open("wb") as pipe:
+            pipe.writelines(lines)
+            pipe.flush()
+            assert until(lambda: out.lines > 1_900_000)
+        assert out.lines <= len(lines)
+    assert out.bytes == 9 * len(lines)

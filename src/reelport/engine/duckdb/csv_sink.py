@@ -21,6 +21,9 @@ from queue import SimpleQueue
 _CHUNK = 1 << 20
 """Bytes per read from the pipe; also the size of the pipe's buffer, where the system allows it."""
 
+_COUNTED = 8 << 20
+"""Bytes whose lines are counted: all of a long report's would take a twentieth of its time."""
+
 _NO_MARKS = bytes(set(range(256)) - set(b'"\n'))
 """All bytes but those that tell where a line of CSV ends."""
 
@@ -61,13 +64,14 @@ class CsvSink:
 
     One writer may come after another. The file is complete once `close` has returned and `check` raises nothing; then
     `bytes` and `sha256` are the file's. `lines`, the header's too, are only those that were read while more was being
-    written: a short report has none.
+    written, roughly: a short report has none.
     """
 
     def __init__(self, file: int, pipe: Path, on_full: Callable[[], object]) -> None:
         self.pipe = pipe
         self.bytes = 0
         self._counter = LineCounter()
+        self._counted = 0
         self._file = file
         self._on_full = on_full
         self._failure: Exception | None = None
@@ -95,8 +99,9 @@ class CsvSink:
 
     @property
     def lines(self) -> int:
-        """The lines that were read while they were written."""
-        return self._counter.lines
+        """About how many lines were read while more were written."""
+        lines, counted = self._counter.lines, self._counted
+        return lines if counted < _COUNTED else lines * self.bytes // counted
 
     @property
     def sha256(self) -> str:
@@ -158,8 +163,9 @@ class CsvSink:
             try:
                 if self._failure is None:
                     self._store(view[:size])
-                    if counting:
+                    if counting and self._counted < _COUNTED:
                         self._counter.add(bytes(view[:size]))
+                        self._counted += size
             except Exception as error:  # noqa: BLE001 - raised by `check`, in the thread that waits for it
                 self._failure = error
             if self._failure is not None:
