@@ -21,9 +21,9 @@ Each setting is an environment variable and an option of `reelport serve`: `REEL
 and the variable overrides the default. An empty variable counts as not set. If values are wrong, the process does not
 start, and one message lists all wrong values.
 
-**Read by** says which processes read a setting: the *service* (`reelport serve` and its API processes), *workers*, or
-*commands* such as `load`, `key` and `backup`. `serve` passes its settings to the processes that it starts. Processes
-on other machines need the same values.
+**Read by** says which processes read a setting: the *service* (`reelport serve` and its API processes), *workers*,
+*commands* such as `load`, `key` and `backup`, or *all* of these. `serve` passes its settings to the processes that it
+starts. Processes on other machines need the same values.
 
 Other pages have the `AWS_…` variables of [an object store](../operate/object-store.md), the `OTEL_…` variables of
 [traces](../operate/monitoring.md#traces), and [the client's settings](client.md).
@@ -37,7 +37,8 @@ def format_settings_page() -> str:
     for field in fields(Settings):
         section = field.metadata["section"] or section
         default = "" if field.default in {None, ""} else f"`{field.default}`"
-        readers = ", ".join(name for reader, name in READERS.items() if field.metadata[reader])
+        named = [name for reader, name in READERS.items() if field.metadata[reader]]
+        readers = "all" if len(named) == len(READERS) else ", ".join(named)
         kind = _describe_kind(field, kinds[field.name])
         cells = (f"`{variable_name(field.name)}`", kind, default, readers, str(field.metadata["description"]))
         sections.setdefault(section, []).append(cells)
