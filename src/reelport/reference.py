@@ -317,7 +317,7 @@ def describe_rule(rule: Rule) -> str:
         case Distinct(of):
             return f"different values of {of}, without empty ones"
         case Stock(measure):
-            return f"sum of {measure} at your latest loaded day"
+            return f"latest sum of {measure}"
 
 
 def describe_adding(rule: Rule) -> str:
