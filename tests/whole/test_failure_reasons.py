@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 
@@ -83,6 +84,20 @@ def test_a_report_that_waits_has_its_place(report: Report) -> None:
     assert (report.details.id, report.details.state, report.details.place) == (report.token, State.QUEUED, 1)
     assert report.refresh().details == report.details
     assert "IN_PROGRESS: queued, place 1" in report._repr_html_()
+
+
+def test_events_of_a_command_have_what_the_service_tells(service: Service, key: Key, report: Report) -> None:
+    """An object with the words of the details, of the ask and of each look; lines for people say it too."""
+    here = surroundings(service.url, key.id, key.secret)
+    ended = piped(here, "report", "wait", report.token, "--deadline", "3", "--json")
+    looked = json.loads(ended.err.splitlines()[0])
+    assert (ended.status, looked["event"], looked["status"]) == (6, "looked", "IN_PROGRESS")
+    details = looked["details"]
+    assert (details["id"], details["state"], details["place"]) == (report.token, "queued", 1)
+    assert datetime.fromisoformat(details["expires_at"]) > datetime.now(UTC)
+    assert (details["rows"], details["failure"]) == (None, None)
+    said = piped(here, "report", "wait", report.token, "--deadline", "3").err
+    assert re.match(r"IN_PROGRESS after \d\.\d s: queued, place 1\n", said)
 
 
 @pytest.mark.parametrize("reason", FailureReason)
