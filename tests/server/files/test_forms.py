@@ -115,6 +115,8 @@ def test_partners_take_turns_and_have_one_form_made_at_a_time(state: State) -> N
         want(state, many, suffix)
     want(state, one)
     want(state, one, NDJSON.suffix)
+    assert forms.has_due_form(state.db, LEASE)
+    assert not forms.has_due_form(state.db, LEASE, waited_seconds=600)
 
     def claim() -> forms.FormClaim | None:
         return forms.claim_form(state.db, "maker", LEASE)

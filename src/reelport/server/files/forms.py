@@ -115,18 +115,18 @@ def list_files(connection: Connection, *reports: ColumnElement[bool]) -> tuple[s
     return tuple(connection.execute(made).scalars())
 
 
-def has_due_form(db: Engine, lease_seconds: float) -> bool:
-    """Whether `claim_form` would claim one."""
+def has_due_form(db: Engine, lease_seconds: float, waited_seconds: float = 0.0) -> bool:
+    """Whether `claim_form` would claim one; one that has waited so long."""
+    due = {"longest": _longest(lease_seconds), "waited": round(waited_seconds * 1000)}
     with reading(db) as connection:
-        return _SQL.run(connection, "due", {"longest": _longest(lease_seconds)}).first() is not None
+        return _SQL.run(connection, "due", due).first() is not None
 
 
 def claim_form(db: Engine, owner: str, lease_seconds: float) -> FormClaim | None:
     """Claim the next form; None when none is due. A partner has one made at a time."""
+    if not has_due_form(db, lease_seconds):
+        return None
     longest = {"longest": _longest(lease_seconds)}
-    with reading(db) as connection:
-        if _SQL.run(connection, "due", longest).first() is None:
-            return None
     with writing(db) as connection:
         due = _SQL.run(connection, "next", longest).mappings().first()
         if due is None:

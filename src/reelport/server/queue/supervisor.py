@@ -38,8 +38,8 @@ from reelport.storage.locked_folders import lock_folder
 from reelport.wording import advise_extra
 
 _RECORD_SECONDS = 0.2
-_FORM_MAKERS = 2
-"""Forms of different partners that are made at the same time: a large workbook takes minutes."""
+_FORM_MAKERS = (0.0, 5.0)
+"""The form makers: for how many seconds a form must have waited before each starts. A large workbook takes minutes."""
 _log = structlog.get_logger()
 _PREPARED = frozenset({SECRET_FILE, "lost+found"})
 """What may lie in a directory that is still new: a secret that was put there, and what a new file system has."""
@@ -72,7 +72,7 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
     with opened(settings) as db, liveness.hold_supervisor_name(settings) as name:
         supervisor = _Supervisor(settings, db, name)
         works = [supervisor.record_deaths, supervisor.keep_isolated_worker, *[supervisor.keep_worker] * workers]
-        works += [partial(supervisor.keep_form_maker, f"{name}-{number}") for number in range(_FORM_MAKERS)]
+        works += [partial(supervisor.keep_form_maker, f"{name}-{waited}", waited) for waited in _FORM_MAKERS]
         with run_threads("supervisor", works, supervisor.ending):
             yield
 
@@ -96,9 +96,10 @@ class _Supervisor:
         """Run an isolated worker whenever a suspect is due."""
         keep_running("worker", lambda: self._run_worker("--isolated"), self.ending, self._has_due_suspect)
 
-    def keep_form_maker(self, owner: str) -> None:
-        """Run a form maker of this name whenever a form is due."""
-        keep_running("form maker", lambda: self._run_form_maker(owner), self.ending, self._has_due_form)
+    def keep_form_maker(self, owner: str, waited: float) -> None:
+        """Run a form maker of this name whenever a form is due that has waited so many seconds."""
+        is_needed = partial(self._has_due_form, waited)
+        keep_running("form maker", lambda: self._run_form_maker(owner), self.ending, is_needed)
 
     def record_deaths(self) -> None:
         """Record deaths of workers in the state."""
@@ -108,8 +109,8 @@ class _Supervisor:
     def _has_due_suspect(self) -> bool:
         return self._is_due(lambda: jobs.has_due_suspect(self._db))
 
-    def _has_due_form(self) -> bool:
-        return self._is_due(lambda: forms.has_due_form(self._db, self._settings.lease_seconds))
+    def _has_due_form(self, waited: float) -> bool:
+        return self._is_due(lambda: forms.has_due_form(self._db, self._settings.lease_seconds, waited))
 
     def _is_due(self, check: Callable[[], bool]) -> bool:
         try:
