@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from openpyxl import load_workbook
 from playwright.sync_api import Browser, Page, expect
 from tests import quick_users
 from tests.browser.studio import MEMBER, PASSWORD, Studio, find_faults, is_wider_than_window
@@ -18,6 +20,7 @@ from reelport.engine.duckdb.csv_sink import Written
 from reelport.server.access import organizations
 from reelport.server.files import report_files
 from reelport.server.queue import jobs
+from reelport.server.queue.form_maker import make_next_form
 from reelport.server.state.database import connected
 
 VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04"
@@ -81,6 +84,37 @@ def test_a_report_is_watched_until_it_ends(waiting: Studio, idle: Service) -> No
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
     assert Path(download.value.path()).read_bytes() == BODY
+    assert not waiting.complaints
+
+
+def test_a_workbook_is_downloaded_from_the_reports_page(waiting: Studio, idle: Service, tmp_path: Path) -> None:
+    """The browser waits until the file is made, and stays on the page."""
+    page = waiting.open(f"/studio/reports/new?{VIEW}&sort=views", MEMBER)
+    ask(page)
+    finish(idle)
+    expect(page.locator(".state")).to_contain_text("1 row")
+    assert not find_faults(page)
+    ended = threading.Event()
+
+    def make_forms() -> None:
+        with connected(idle.settings) as db:
+            while not ended.is_set():
+                make_next_form(db, idle.settings, "maker", idle.settings.spill_root / "maker")
+                ended.wait(0.05)
+
+    maker = threading.Thread(target=make_forms)
+    maker.start()
+    try:
+        page.get_by_label("Form of the file").select_option("Excel workbook (XLSX)")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download in this form").click()
+        assert download.value.suggested_filename.endswith(".xlsx")
+        download.value.save_as(tmp_path / "report.xlsx")
+        header, row = load_workbook(tmp_path / "report.xlsx").active.iter_rows(values_only=True)
+    finally:
+        ended.set()
+        maker.join()
+    assert (header, row[1:]) == (("day", "video_id", "video_title", "views"), ("x1", "One", 3))
     assert not waiting.complaints
 
 
