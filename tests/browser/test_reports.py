@@ -135,7 +135,7 @@ def test_a_report_needs_no_script(waiting: Studio, idle: Service) -> None:
     page.get_by_label("Yes, delete it").check()
     page.get_by_role("button", name="Delete this report").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Reports")
-    expect(page.locator("tbody tr").first).to_contain_text("failed")
+    expect(page.locator("tbody tr").first).to_contain_text("cancelled")
     assert not waiting.complaints
 
 
