@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 _LONGEST = 1000
 """Longest header that is read; a longer one counts as absent."""
 
 
-@lru_cache(maxsize=200)
 def find_quality(accept: str, media_type: str) -> float:
     """Return how much a header wants a media type, from 0 (not acceptable) to 1.
 

@@ -11,6 +11,7 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 import anyio
@@ -235,13 +236,13 @@ def _reply(
     )
 
 
-def _read_accept(request: HttpRequest) -> str:
-    return ",".join(request.headers.getlist("accept"))
-
-
 def _wants_statuses(request: HttpRequest) -> bool:
+    return _prefers_graphql_json(",".join(request.headers.getlist("accept")))
+
+
+@lru_cache(maxsize=200)
+def _prefers_graphql_json(accept: str) -> bool:
     """Whether the client names the specification's media type, and prefers no other."""
-    accept = _read_accept(request)
     quality = find_quality(accept, _GRAPHQL_JSON)
     return is_named(accept, _GRAPHQL_JSON) and quality > 0 and quality >= find_quality(accept, _JSON)
 
