@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
-_LONGEST = 1000
+LONGEST = 1000
 """Longest header that is read; a longer one counts as absent."""
 
 
@@ -15,7 +15,7 @@ def find_quality(accept: str, media_type: str) -> float:
 
     The most specific range decides. Parameters other than `q` are ignored. Without a header everything is acceptable.
     """
-    if not accept.strip() or len(accept) > _LONGEST:
+    if not accept.strip() or len(accept) > LONGEST:
         return 1.0
     found = {-1: 0.0}
     ranges = ("*/*", f"{media_type.partition('/')[0]}/*", media_type)
@@ -29,5 +29,5 @@ def find_quality(accept: str, media_type: str) -> float:
 
 def is_named(accept: str, media_type: str) -> bool:
     """Whether a header names the media type itself, not only a range that covers it."""
-    names: Sequence[str] = [part.partition(";")[0].strip().lower() for part in accept[:_LONGEST].split(",")]
+    names: Sequence[str] = [part.partition(";")[0].strip().lower() for part in accept[:LONGEST].split(",")]
     return media_type in names

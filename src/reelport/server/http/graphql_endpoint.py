@@ -28,7 +28,7 @@ from reelport.server.graphql.answer import Request as GraphqlRequest
 from reelport.server.graphql.answer import answer_request, parse_body, parse_wait
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.resolvers import Context
-from reelport.server.http.accept import find_quality, is_named
+from reelport.server.http.accept import LONGEST, find_quality, is_named
 from reelport.server.http.bearer import BearerRefusal, authenticate
 from reelport.server.http.graphiql import answer_page, wants_page
 from reelport.server.http.long_poll import PollOutcome
@@ -237,7 +237,8 @@ def _reply(
 
 
 def _wants_statuses(request: HttpRequest) -> bool:
-    return _prefers_graphql_json(",".join(request.headers.getlist("accept")))
+    # Cut, so that what is remembered stays small: a longer one counts as absent anyway.
+    return _prefers_graphql_json(",".join(request.headers.getlist("accept"))[: LONGEST + 1])
 
 
 @lru_cache(maxsize=200)
