@@ -167,6 +167,8 @@ def reporting(*, json: bool, quiet: bool, output: str | None = None) -> Iterator
                 reporter.say(f"warning: {unknown}")
             yield reporter
     except KeyboardInterrupt as stop:
+        if sys.stderr.isatty() and not json:
+            print(file=sys.stderr)  # ends the line in which the terminal shows ^C
         early = Interrupted("Interrupted before anything was asked for.", stop_signals.exit_status_of(stop))
         late = NotFinished("Interrupted; nothing is lost.", reporter.token or "")
         _raise_reported(reporter, late if reporter.resume else early, alone=json and aside)
