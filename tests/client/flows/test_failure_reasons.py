@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import pickle
+import re
 from datetime import date
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def test_a_failure_is_raised_by_its_reason(
     report = client.reports.attach(token).refresh()
     assert report.details == ReportDetails(token, Told.FAILED, failure=describe(reason))
     assert not [event for event in told if isinstance(event, Looked)], "a failed report has no last look"
+
+
+def test_a_failed_report_that_is_downloaded_raises_its_reason(vendor: Vendor, client: Client, to: Path) -> None:
+    """Whoever never waited for it is told the same."""
+    vendor.fails, vendor.failure = 1, describe(TOO_LARGE)
+    report = client.reports.submit(asked("VIEWS").within(date(2025, 1, 1), date(2025, 1, 2)))
+    with pytest.raises(ReportTooLarge, match=re.escape(TOO_LARGE.advice)):
+        report.download(to)
 
 
 def test_both_clients_know_what_a_service_told(vendor: Vendor) -> None:

@@ -20,7 +20,7 @@ from reelport.client.files.proof import BEYOND, OK, Promise, Proof, check_head, 
 from reelport.client.files.shape import Lines, build_too_many, count_keys
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
-from reelport.client.flows.lifecycle import ReportState, build_links_error, look
+from reelport.client.flows.lifecycle import ReportState, build_failure, build_links_error, look
 from reelport.client.flows.retry import pauses
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Lost, Open, Reply, Request, Wait, read, work
@@ -156,6 +156,8 @@ def look_up_links(session: Session, token: str, tell: Progress) -> Flow[ReportSt
     state = yield from look(session, token, tell)
     if state.status == ReportStatus.EXPIRED:
         raise ReportExpired(f"The report {token} has expired and its file is gone. Ask for it again.")
+    if state.status == ReportStatus.FAILED:
+        raise build_failure(state)
     if state.status == ReportStatus.FINISHED and state.links and state.lacks_links:
         raise build_links_error(state)
     if not state.ready:
