@@ -206,7 +206,7 @@ def _format_meanings() -> str:
 
 
 def _format_payees() -> str:
-    head = ("monetization_type of the row", "payee", "counts in", "without such a channel", "standing")
+    head = ("monetization_type of the row", "payee", "counts in", "without this channel", "standing")
     rows = (
         (
             f"`{each.kind}`" if each.kind else "empty",

@@ -109,14 +109,14 @@ OUTCOMES = ("ad errors", "no fills", "timeout")
 USAGE_KINDS = ("bandwidth", "transcoding", "storage", "ai")
 
 _MOMENT = Column(
-    "started_at", Kind.MOMENT, "Start of the hour that the row sums up, or the very moment of one event (UTC).", True
+    "started_at", Kind.MOMENT, "Start of the hour that the row sums up, or the exact moment of one event (UTC).", True
 )
 _DAY = Column("day", Kind.DAY, "The day that the row sums up (UTC).", required=True)
 
 _CHANNELS = (
     _text("owner_channel_id", "Channel that owns the video.", required=True),
-    _text("publisher_channel_id", "Channel whose player or page showed it; empty if there is none."),
-    _text("claimer_channel_id", "Channel that claimed it; empty if there is none."),
+    _text("publisher_channel_id", "Channel whose player or page showed the video; otherwise empty."),
+    _text("claimer_channel_id", "Channel that claimed the video; otherwise empty."),
 )
 _PLACE = (
     _text("playlist_id", "Playlist that the video was played from."),
