@@ -201,7 +201,7 @@ class Settings:
         "10GB",
         form=_SIZE,
         by=_ALL,
-        description="Size of a machine's cache of files in an object store, without files that are being read.",
+        description="Size of a machine's cache of an object store's files. Files that are being read do not count.",
     )
     secret: Secret | None = setting(
         None,
@@ -345,8 +345,8 @@ class Settings:
     explore_rows: int = setting(
         200_000_000,
         ge=1,
-        description="Rows of facts that a view may read, by the files' statistics. If it needs more, the page offers "
-        "a report.",
+        description="Rows of facts that a view may read, by the files' statistics. If a view needs more, the page "
+        "offers a report.",
     )
     explore_seconds: float = setting(10, gt=0, description="Longest time of a view, including the wait for a slot.")
     explore_slots: int = setting(4, ge=1, le=64, description="Views that are computed at the same time.")
