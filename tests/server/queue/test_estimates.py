@@ -19,7 +19,7 @@ from reelport.report_details import ReportDetails
 from reelport.report_details import State as ReportState
 from reelport.server.access.callers import Caller
 from reelport.server.queue import jobs
-from reelport.server.queue.estimates import Speeds, Work, expect_rest, predict_ends
+from reelport.server.queue.estimates import Pace, Speeds, Work, expect_rest, predict_ends
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
 from reelport.server.reports import report_access
 from reelport.server.reports.ask import AskedReport
@@ -79,11 +79,11 @@ def test_an_estimate_that_is_over_is_not_told(state: State) -> None:
     asked = state.ask(caller)
     claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
     assert claim is not None
-    assert jobs.renew_lease(state.db, claim, 30, None, 100.0)
+    assert jobs.renew_lease(state.db, claim, 30, None, 50.0, 100.0)
     ready_at = look(state, caller, asked).ready_at
     assert ready_at is not None
     assert abs(ready_at - datetime.now(UTC) - timedelta(seconds=100)) < timedelta(seconds=90)
-    assert jobs.renew_lease(state.db, claim, 30, None, -1.0)
+    assert jobs.renew_lease(state.db, claim, 30, None, 0.0, -1.0)
     assert look(state, caller, asked).ready_at is None
 
 
@@ -132,10 +132,14 @@ def test_a_report_is_expected_by_those_most_like_it() -> None:
 
 def test_the_days_that_are_written_tell_more_than_what_was_expected() -> None:
     """From a part of them on they count alone; without them a report that is late takes half as long again."""
-    assert expect_rest(10, 4, 0, 0) == 6
-    assert expect_rest(10, 20, 0, 0) == 10
-    assert expect_rest(10, 30, 0.5, 28) == 26
-    assert expect_rest(10, 9.99, 0, 0) == pytest.approx(0.999)
+    assert expect_rest(10, 4, Pace()) == 6
+    assert expect_rest(10, 20, Pace()) == 10
+    assert expect_rest(10, 9.9, Pace()) == pytest.approx(0.05 * 9.9)
+    half = Pace().go_on(0.5, 28)
+    assert expect_rest(10, 30, half) == 26
+    quicker = half.go_on(0.75, 35)
+    assert quicker.whole == (56 + 28) / 2
+    assert expect_rest(10, 35, quicker) == 0.25 * 42
 
 
 def test_speeds_are_learned_and_asked_by_several_threads() -> None:

@@ -40,6 +40,8 @@ _CHANGE = 0.1
 """The share of what is left by which an estimate must change before it is stored anew."""
 _TRUSTED_SHARE = 0.15
 """The share of a report's days from which on its own speed counts alone: about a month of half a year."""
+_LEAST_SHARE = 0.05
+"""What is left at least, as a share of what was spent: the end comes later than it seems."""
 QUEUE_SECONDS = 1.0
 """Seconds between two estimates of the queue, in one worker of all."""
 
@@ -80,17 +82,34 @@ def _list_kinds(query: ReportQuery, channels: frozenset[str]) -> Iterator[Hashab
     yield len(query.dimensions)
 
 
-def expect_rest(expected: float, spent: float, share: float, spent_by_then: float) -> float:
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How quickly a report writes its days.
+
+    A `share` of them was written after `spent` seconds; all of them take `whole` seconds at the pace of the last ones.
+    """
+
+    share: float = 0.0
+    spent: float = 0.0
+    whole: float = 0.0
+
+    def go_on(self, share: float, spent: float) -> Pace:
+        """Add further days that are written."""
+        last = (spent - self.spent) / (share - self.share)
+        return Pace(share, spent, (self.whole + last) / 2 if self.share else last)
+
+
+def expect_rest(expected: float, spent: float, pace: Pace) -> float:
     """Expect how many seconds a running report still takes alone.
 
-    It was expected to take `expected` and has taken `spent`. A `share` of its days was written after `spent_by_then`.
+    It was expected to take `expected` and has taken `spent`.
     """
     # Half as long again where it has taken longer than expected: nothing else is known.
-    whole = expected if expected > spent else 1.5 * spent
-    if share > 0:
-        trust = min(share / _TRUSTED_SHARE, 1.0)
-        whole = trust * (spent_by_then / share) + (1 - trust) * whole
-    return max(whole - spent, spent / 10)
+    rest = expected - spent if expected > spent else spent / 2
+    if pace.share:
+        trust = min(pace.share / _TRUSTED_SHARE, 1.0)
+        rest = trust * ((1 - pace.share) * pace.whole - (spent - pace.spent)) + (1 - trust) * rest
+    return max(rest, _LEAST_SHARE * spent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +174,14 @@ def predict_ends(
 
 @dataclass(slots=True)
 class Estimates:
-    """The estimates that one worker makes, of its own reports and of the queue."""
+    """The estimates that one worker makes, of its own reports and of the queue.
+
+    `has_waiting` is whether a report waited when the queue was last read.
+    """
 
     settings: Settings
     speeds: Speeds = field(default_factory=Speeds)
+    has_waiting: bool = False
 
     def expect(self, query: ReportQuery, channels: frozenset[str], versions: Mapping[str, int] | None) -> float:
         """Expect how many seconds a report takes alone. StorageError for unread tables."""
@@ -172,16 +195,27 @@ class Estimates:
         snapshot = pin(self.settings.facts_root, tables_of(query), versions)
         self.speeds.learn(query, channels, count_rows(query, channels, snapshot), seconds)
 
+    def expect_ends(self, rests: Mapping[str, float]) -> dict[str, float]:
+        """Expect in how many seconds the reports of this worker end, of what each takes alone."""
+        if self.has_waiting:  # Whenever one ends, another takes its place.
+            return {report_id: len(rests) * rest for report_id, rest in rests.items()}
+        works = [Work(report_id, 0, rest) for report_id, rest in rests.items()]
+        return predict_ends(works, (), {}, workers=1, slots=1, partner_limit=1)
+
     def estimate_queue(self, db: Engine) -> None:
         """Store when waiting reports are ready, unless another worker does it now."""
         with reading(db) as connection:
             rows = _SQL.run(connection, "unfinished", {"most": _MOST}).all()
-        if all(row.is_running for row in rows) or not jobs.claim_chore(db, "estimates", QUEUE_SECONDS):
+        self.has_waiting = not all(row.is_running for row in rows)
+        if not self.has_waiting or not jobs.claim_chore(db, "estimates", QUEUE_SECONDS):
             return
         expected = {row.report_id: row.expected_ms / 1000 for row in rows if row.expected_ms is not None}
         new = dict(self._expect_new([row for row in rows if not row.is_running and row.expected_ms is None]))
-        running = [row for row in rows if row.is_running]
-        begun = [Work(row.report_id, row.organization_id, _find_rest(row, len(running))) for row in running]
+        begun = [
+            Work(row.report_id, row.organization_id, max(expected.get(row.report_id, 0.0), _BASE_SECONDS))
+            for row in rows
+            if row.is_running
+        ]
         waiting = [
             Work(row.report_id, row.organization_id, (expected | new)[row.report_id])
             for row in rows
@@ -223,13 +257,6 @@ def count_rows(query: ReportQuery, channels: frozenset[str], snapshot: Snapshot)
         for each in aggregation.sources
     )
     return sum(file.rows for some in files for file in some)
-
-
-def _find_rest(row: Row[*tuple[object, ...]], running: int) -> float:
-    """Find the seconds that a running report still takes alone, by its own estimate."""
-    if row.ready_at is None:
-        return _BASE_SECONDS
-    return max(float(row.ready_at - row.now) / 1000 / running, _BASE_SECONDS)
 
 
 def _is_changed(row: Row[*tuple[object, ...]], seconds: float) -> bool:

@@ -153,13 +153,16 @@ def renew_lease(
     claim: Claim,
     lease_seconds: float,
     progress: Progress | None = None,
+    alone_seconds: float | None = None,
     rest_seconds: float | None = None,
 ) -> bool:
     """Renew the lease of an attempt (its heartbeat); False when the lease was lost.
 
-    It tells what was written so far, and in about how many seconds the report is ready.
+    It tells what was written so far, and in about how many seconds the report is ready: if its worker made it alone,
+    and in truth.
     """
     told = {"rows": progress and progress.rows, "bytes": progress and progress.bytes}
+    told["alone"] = None if alone_seconds is None else to_milliseconds(alone_seconds)
     told["rest"] = None if rest_seconds is None else to_milliseconds(rest_seconds)
     with writing(db, synced=False) as connection:  # a lease that the machine's end undid has run out all the same
         renewed = {**claim.fence, "lease": to_milliseconds(lease_seconds), **told}

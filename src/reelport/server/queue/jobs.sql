@@ -64,7 +64,8 @@ RETURNING query, channels, versions, failures, clock_ms() - created_at AS waited
 
 -- beat: renew the lease of an attempt, and record what it has written; no row when the lease was lost
 UPDATE jobs
-SET leased_until = clock_ms() + :lease, rows_written = :rows, bytes_written = :bytes, ready_at = clock_ms() + :rest
+SET leased_until = clock_ms() + :lease, rows_written = :rows, bytes_written = :bytes, ready_at = clock_ms() + :rest,
+    expected_ms = COALESCE(:alone, expected_ms)
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
 -- held: whether an attempt still holds its job
@@ -97,13 +98,14 @@ WHERE id = :report_id AND status = 'FINISHED' AND file = :file AND sha256 = :sha
 
 -- again: requeue the job of an attempt, due after a pause
 UPDATE jobs
-SET owner = NULL, leased_until = NULL, suspect = :suspect, ready_at = NULL, not_before = clock_ms() + :pause,
+SET owner = NULL, leased_until = NULL, suspect = :suspect, ready_at = NULL, expected_ms = NULL,
+    not_before = clock_ms() + :pause,
     waited_for_room = waited_for_room + :waited
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
 -- postpone: requeue the job of an attempt, due at once, as one that is too long for an express slot
 UPDATE jobs
-SET owner = NULL, leased_until = NULL, ready_at = NULL, is_long = 1
+SET owner = NULL, leased_until = NULL, ready_at = NULL, expected_ms = NULL, is_long = 1
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
 -- owners: the workers that hold a job

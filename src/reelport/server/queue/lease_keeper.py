@@ -16,7 +16,7 @@ from reelport.engine.duckdb.engine import Progress, Session
 from reelport.errors import ReelportError, StorageError
 from reelport.server.files import retention
 from reelport.server.queue import deaths, jobs, liveness
-from reelport.server.queue.estimates import QUEUE_SECONDS, Estimates, expect_rest
+from reelport.server.queue.estimates import QUEUE_SECONDS, Estimates, Pace, expect_rest
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
@@ -55,8 +55,8 @@ class RunningAttempt:
     """One attempt that is being made; its times are monotonic, in seconds.
 
     `told` is what its last heartbeat told of its progress, and whether it `has_estimate`. `expected` is how many
-    seconds it takes alone. `spent` are those that it has taken so far, without the share of others in the worker. By
-    `spent_then` a `share` of its days was written.
+    seconds it takes alone. `spent` are those that it has taken so far, without the share of others in the worker;
+    `pace` is how quickly it writes its days.
     """
 
     claim: Claim
@@ -69,8 +69,7 @@ class RunningAttempt:
     has_estimate: bool = False
     spent: float = 0.0
     spent_at: float = field(default_factory=time.monotonic)
-    share: float = 0.0
-    spent_then: float = 0.0
+    pace: Pace = field(default_factory=Pace)
     stop: StopReason | None = None
 
     @property
@@ -88,14 +87,12 @@ class RunningAttempt:
         now = time.monotonic()
         self.spent += (now - self.spent_at) / max(running, 1)
         self.spent_at = now
-        if self.session.share > self.share:
-            self.share, self.spent_then = self.session.share, self.spent
+        if self.session.share > self.pace.share:
+            self.pace = self.pace.go_on(self.session.share, self.spent)
 
-    def expect_rest(self, running: int) -> float | None:
-        """Expect in how many seconds it ends if so many are made at once, or None."""
-        if self.expected is None:
-            return None
-        return running * expect_rest(self.expected, self.spent, self.share, self.spent_then)
+    def expect_rest(self) -> float | None:
+        """Expect in how many seconds it would end alone; None without an estimate."""
+        return None if self.expected is None else expect_rest(self.expected, self.spent, self.pace)
 
     def interrupt(self, why: StopReason) -> None:
         """Ask the engine to stop; call it again until the attempt has ended.
@@ -168,6 +165,10 @@ class LeaseKeeper:
             return
         held = jobs.find_held(self._db, [each.claim for each in running])
         for each in running:
+            each.spend(len(running))
+        rests = {each.claim.report_id: rest for each in running if (rest := each.expect_rest()) is not None}
+        ends = self._estimates.expect_ends(rests)
+        for each in running:
             if each.claim not in held:
                 each.interrupt(StopReason.TAKEN)
                 continue
@@ -176,14 +177,14 @@ class LeaseKeeper:
                 each.interrupt(StopReason.LATE)
             elif each.is_express and each.seconds > self._express_seconds:
                 each.interrupt(StopReason.LONG)
-            each.spend(len(running))
-            rest = each.expect_rest(len(running))
+            rest, end = rests.get(each.claim.report_id), ends.get(each.claim.report_id)
             is_news = rest is not None and not each.has_estimate
             pause = 0.0 if is_news else min(self._settings.lease_seconds / _BEATS, _PROGRESS_SECONDS)
             # Also the lease of one that was interrupted: it may notice late, or be published.
             if over < _LATE_SECONDS and time.monotonic() - each.renewed_at > pause:
                 each.told, each.has_estimate = each.measure_progress(), rest is not None
-                jobs.renew_lease(self._db, each.claim, self._settings.lease_seconds, each.told, rest)
+                lease_seconds = self._settings.lease_seconds
+                jobs.renew_lease(self._db, each.claim, lease_seconds, each.told, rest, end)
                 each.renewed_at = time.monotonic()
 
     def _start_estimates(self) -> None:

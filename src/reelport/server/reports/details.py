@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, func, select
@@ -14,6 +14,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.tables import JOBS, REPORTS
 from reelport.wire import parse_complete_day
 
+_SECOND = timedelta(seconds=1)
 _OTHERS = JOBS.alias("others")
 _OF_PARTNER = select(func.count()).select_from(_OTHERS).where(_OTHERS.c.organization_id == REPORTS.c.organization_id)
 _WAITING = _OF_PARTNER.where(_OTHERS.c.owner.is_(None))
@@ -89,9 +90,13 @@ def describe_report(row: Row[*tuple[Any, ...]], now: datetime) -> ReportDetails:
         rows=row.rows_written if is_running else row.rows,
         bytes=row.bytes_written if is_running else row.bytes,
         sha256=row.sha256,
-        # An estimate that is over says nothing; a new one comes with the next heartbeat.
-        ready_at=row.ready_at if row.ready_at is not None and row.ready_at > now else None,
+        # An estimate that is over says nothing; a new one comes with the next heartbeat. The wire writes whole seconds.
+        ready_at=_round_up(row.ready_at) if row.ready_at is not None and row.ready_at > now else None,
         last_complete_day=parse_complete_day(row.last_complete_day),
         expires_at=row.expires_at,
         failure=report_state.describe_failure(row.reason_code, row.partner_reason) if has_failed else None,
     )
+
+
+def _round_up(moment: datetime) -> datetime:
+    return moment + (_SECOND - timedelta(microseconds=moment.microsecond or 1_000_000))

@@ -299,7 +299,8 @@ REPORTS: Final = Table(
 # fencing token: it goes up at each claim, and never back. A `suspect` may have killed a worker, and is made by an
 # isolated one. `alone`: the worker of the running attempt has made nothing beside it. `waited_for_room` is the sum of
 # the pauses for a full disk, in milliseconds, and so depends on no clock. What the running attempt has written so far
-# comes with its heartbeat. Estimates: `expected_ms` is how long the report takes alone, `ready_at` when it is ready.
+# comes with its heartbeat. Estimates: `expected_ms` is how long the report takes alone from now on, `ready_at` when it
+# is ready.
 JOBS: Final = Table(
     "jobs",
     METADATA,
