@@ -36,7 +36,7 @@ One that hangs for longer is made again by somebody else.
 """
 _BEATS = 3
 """Heartbeats within the length of a lease."""
-_PROGRESS_SECONDS = 2.0
+_PROGRESS_SECONDS = 1.0
 """Seconds between two heartbeats, which tell how far an attempt is; the first comes with the first estimate."""
 _log = structlog.get_logger()
 
