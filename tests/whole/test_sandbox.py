@@ -121,6 +121,40 @@ def test_a_sandbox_that_is_stopped_while_it_is_made_leaves_nothing(tmp_path: Pat
     assert until(lambda: processes_of(tmp_path) == [])
 
 
+def test_a_folder_with_a_file_of_the_same_name_is_not_a_sandbox(tmp_path: Path) -> None:
+    """A `sandbox.json` that says something else is somebody's own: nothing in its folder is touched."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "sandbox.json").write_text('{"my": "settings"}')
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    assert "is not a sandbox's" in refuse_sandbox(tmp_path)
+    assert (tmp_path / "mine" / "sandbox.json").read_text() == '{"my": "settings"}'
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_folder_belongs_to_one_sandbox_at_a_time(tmp_path: Path) -> None:
+    """A second one would delete what the first has begun to make: it is refused, and the first ends well."""
+    (tmp_path / "tmp").mkdir()
+    words = [*SANDBOX, "--keep", "mine"]
+    with subprocess.Popen(words, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
+        assert until((tmp_path / "mine" / "service" / "facts").exists)
+        assert "Another sandbox runs in" in refuse_sandbox(tmp_path)
+        assert (tmp_path / "mine" / "service" / "facts").exists()
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def refuse_sandbox(folder: Path) -> str:
+    """Call a sandbox that keeps the folder `mine`, and is refused; return what it says."""
+    words = [*SANDBOX, "--keep", "mine"]
+    with subprocess.Popen(words, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.terminate()
+    assert process.returncode == 2, said
+    return said
+
+
 def test_a_sandbox_may_be_a_vendor_that_misbehaves(tmp_path: Path) -> None:
     """The first ask is refused as one too many, the first download is cut; the same lines once more get all of it."""
     with run_sandbox(tmp_path, "--misbehave", "cut,refuse") as sandbox:

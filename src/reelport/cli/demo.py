@@ -26,6 +26,7 @@ from reelport.cli.service_commands.sandbox import (
     EMAIL,
     OPEN_PAGES,
     Credentials,
+    hold_folder,
     make_empty_folder,
     make_world,
     run_service,
@@ -71,7 +72,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
-        demonstrate(console, FOLDER.resolve(), studio=studio)
+        with hold_folder(FOLDER.resolve(), "demo"):
+            demonstrate(console, FOLDER.resolve(), studio=studio)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whoever tries a demo is not shown our insides
         # A library that is interrupted may raise an error of its own.
         match error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json as json_format
+import os
 import secrets
 import shutil
 import signal
@@ -27,6 +29,7 @@ from reelport.cli import stop_signals
 from reelport.cli.output.listing import PrintJson, print_fields
 from reelport.errors import InternalError, UsageError
 from reelport.query import ReportQuery
+from reelport.storage.durable import private, replace_file
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
 if TYPE_CHECKING:
@@ -205,7 +208,8 @@ def make_world(console: Console, service: Service, *, rows: int = ROWS, days: in
 def _open_folder(keep: Path | None) -> Iterator[Path]:
     """Give the folder that is kept, or one that is deleted at the end."""
     if keep is not None:
-        yield keep.absolute()
+        with hold_folder(keep.absolute(), "sandbox"):
+            yield keep.absolute()
         return
     folder = Path(tempfile.mkdtemp(prefix="reelport-sandbox-"))
     try:
@@ -228,17 +232,36 @@ def _recall_world(folder: Path) -> World | None:
 def _make_kept_world(console: Console, folder: Path, service: Service) -> World:
     make_empty_folder(folder, _RECORD, "sandbox")
     world = make_world(console, service)
-    (folder / _RECORD).write_text(world.to_json(), "utf-8")
+    with private():
+        replace_file(folder / _RECORD, world.to_json().encode())
     return world
 
 
+@contextmanager
+def hold_folder(folder: Path, maker: str) -> Iterator[None]:
+    """Make a folder, and keep it from another of its makers. UsageError while one has it."""
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"Another {maker} runs in {folder}: stop it, or use another folder.") from None
+        except OSError as error:
+            raise UsageError(f"{folder} can't be used: {error.strerror or error}.") from error
+        yield
+
+
 def make_empty_folder(folder: Path, mark: str, maker: str) -> None:
-    """Make a folder empty but for the file `mark`. Deletes only where `mark` was there."""
+    """Make a folder empty but for the file `mark`. Deletes only where an empty `mark` was."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / mark).exists() and any(folder.iterdir()):
+        is_marked = (folder / mark).is_file() and not (folder / mark).stat().st_size
+        if not is_marked and any(folder.iterdir()):
             raise UsageError(f"{folder} is not a {maker}'s: move it away, or use another folder.")
-        (folder / mark).touch(_OWNER_ALONE)
+        (folder / mark).touch()
+        (folder / mark).chmod(_OWNER_ALONE)
         for found in folder.iterdir():
             if found.is_dir() and not found.is_symlink():
                 shutil.rmtree(found)
