@@ -27,6 +27,7 @@ from reelport.cells import look_up_columns
 from reelport.client.results.arrow import read_table
 from reelport.client.results.typed_rows import read_typed_rows
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
+from reelport.errors import UsageError
 from reelport.server.files.form_writer import write_form
 
 Rows = list[tuple[object, ...]]
@@ -69,7 +70,9 @@ def report(tmp_path: Path) -> Path:
 def write(report: Path, form: FileType, rows: int = len(ROWS)) -> Path:
     """Write a form beside its CSV."""
     to = report.with_suffix(form.suffix)
-    write_form(report, rows, form, ABOUT, to, MEMORY, report.parent)
+    scratch = report.with_name("scratch")
+    scratch.mkdir(exist_ok=True)
+    write_form(report, rows, form, ABOUT, to, MEMORY, scratch)
     return to
 
 
@@ -243,6 +246,16 @@ def test_empty_cells_of_one_column_are_rows(tmp_path: Path) -> None:
     assert [json.loads(line)["video_title"] for line in write(report, NDJSON, 4).read_text().splitlines()] == [
         *("a", None, "", None)
     ]
+
+
+def test_a_workbook_that_can_not_be_made_leaves_nothing(tmp_path: Path) -> None:
+    """Else each attempt on a full disk would keep it full."""
+    report = write_csv(tmp_path / "r.csv", [("a" * 40_000,)], {"video_title": "VARCHAR"})
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with pytest.raises(UsageError, match="32,767"):
+        write_form(report, 1, XLSX, {}, tmp_path / "r.xlsx", MEMORY, scratch)
+    assert list(scratch.iterdir()) == []
 
 
 def test_every_column_of_the_catalog_has_a_type_that_is_exact(tmp_path: Path) -> None:

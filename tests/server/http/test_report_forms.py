@@ -120,6 +120,13 @@ def test_accept_chooses_a_form_of_the_csv_link(api: Api, link: str) -> None:
         ("application/x-ndjson, text/csv;q=0.9", NDJSON),
         ("APPLICATION/GZIP ; q=0.5 , application/zstd; q=0.7", CSV_ZST),
         ("application/vnd.apache.parquet", PARQUET),
+        ("application/x-ndjson, */*", NDJSON),
+        ("text/*, application/x-ndjson;q=0.1", CSV),
+        ("application/x-ndjson" + ", */*" * 500, CSV),
+        ("application/x-ndjson;q=0.1, */*", CSV),
+        ("application/x-ndjson;q=nan", CSV),
+        ("application/x-ndjson;q=1_0", CSV),
+        ("application/x-ndjson;q=0.5, application/gzip;q=inf", NDJSON),
     ],
 )
 def test_accept_is_weighed(accept: str, form: FileType) -> None:
@@ -217,7 +224,7 @@ def test_a_workbook_of_too_many_rows_is_refused(api: Api) -> None:
 
 
 def test_a_form_that_can_not_be_made_is_told(api: Api) -> None:
-    """The report's own file is damaged: 500, with what to take instead."""
+    """The report's own file is damaged: 500, and nobody is told to take that file instead."""
     token = api.finished(BODY)
     path = of(api.link(token), ".parquet")
     with reading(api.service.db) as connection:
@@ -226,7 +233,8 @@ def test_a_form_that_can_not_be_made_is_told(api: Api) -> None:
     with api.making_forms():
         status, body = refused(api, path)
     assert (status, body["error"]) == (500, "internal_error")
-    assert "CSV" in body["error_description"]
+    assert "is damaged" in body["error_description"]
+    assert "CSV" not in body["error_description"]
 
 
 def test_a_full_disk_makes_no_form_and_harms_no_csv(tmp_path: Path) -> None:

@@ -65,10 +65,14 @@ def _write_xlsx(csv: Path, rows: int, to: Path, draft: Path) -> None:
     from reelport.xlsx import write_xlsx  # noqa: PLC0415 - loads a library of its own
 
     field_size_limit(_LONGEST_CELL)
-    with csv.open(encoding="utf-8", newline="") as file:
-        records = reader(file)
-        write_xlsx(draft, next(records), (record or [""] for record in records), rows)  # one empty cell: a blank line
-    shutil.move(draft, to)
+    try:
+        with csv.open(encoding="utf-8", newline="") as file:
+            records = reader(file)
+            # A blank line is one empty cell.
+            write_xlsx(draft, next(records), (record or [""] for record in records), rows)
+        shutil.move(draft, to)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _write_typed(csv: Path, form: FileType, about: Mapping[str, str], to: Path, memory: int, scratch: Path) -> None:

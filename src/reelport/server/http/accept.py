@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-_QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
+_WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 LONGEST = 1000
 """Longest header that is read; a longer one counts as absent."""
 
@@ -13,7 +12,8 @@ LONGEST = 1000
 def find_quality(accept: str, media_type: str) -> float:
     """Return how much a header wants a media type, from 0 (not acceptable) to 1.
 
-    The most specific range decides. Parameters other than `q` are ignored. Without a header everything is acceptable.
+    The most specific range decides. Parameters other than `q` are ignored; a `q` that is no weight counts as 0. Without
+    a header everything is acceptable.
     """
     if not accept.strip() or len(accept) > LONGEST:
         return 1.0
@@ -22,12 +22,13 @@ def find_quality(accept: str, media_type: str) -> float:
     for part in accept.split(","):
         name, *parameters = (each.strip() for each in part.split(";"))
         if name.lower() in ranges:
-            weights = (match[1] for each in parameters if (match := _QUALITY.fullmatch(each)))
-            found[ranges.index(name.lower())] = float(next(weights, 1))
+            given = (each.partition("=") for each in parameters)
+            weight = next((text.strip() for key, _, text in given if key.strip().lower() == "q"), "1")
+            found[ranges.index(name.lower())] = float(weight) if _WEIGHT.fullmatch(weight) else 0.0
     return found[max(found)]
 
 
 def is_named(accept: str, media_type: str) -> bool:
     """Whether a header names the media type itself, not only a range that covers it."""
-    names: Sequence[str] = [part.partition(";")[0].strip().lower() for part in accept[:LONGEST].split(",")]
-    return media_type in names
+    names = (part.partition(";")[0].strip().lower() for part in accept.split(","))
+    return len(accept) <= LONGEST and media_type in names

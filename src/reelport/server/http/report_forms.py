@@ -9,13 +9,14 @@ import anyio.to_thread
 from starlette.requests import Request
 
 from reelport.engine.report_format import CSV, FORM_TYPES, XLSX, FileType
-from reelport.errors import DiskFull, OutOfMemory, StoreUnavailable, UsageError
+from reelport.errors import DiskFull, OutOfMemory, StorageError, StoreUnavailable, UsageError
 from reelport.server.files import forms
 from reelport.server.files.report_files import FileRecord
+from reelport.server.http.accept import find_quality, is_named
 from reelport.server.http.service import Service, run_while_connected
 
+_CSV_TYPE = CSV.media_type.partition(";")[0]
 _BY_MEDIA_TYPE = {form.media_type: form for form in FORM_TYPES.values()}
-_PASSING = frozenset({DiskFull.code, OutOfMemory.code, StoreUnavailable.code})
 
 
 class Unmade(StrEnum):
@@ -26,6 +27,7 @@ class Unmade(StrEnum):
     TOO_LARGE = (
         "The report is larger than a file of this form can be: take another form, or ask for fewer days or dimensions."
     )
+    DAMAGED = "A file of the report is damaged, or can't be read or written: tell whoever runs the service."
     FAILED = "The file could not be made in this form. The CSV is unchanged: take that."
 
     @property
@@ -41,22 +43,21 @@ class Unmade(StrEnum):
         return 406 if self is Unmade.TOO_LARGE else 500
 
 
+_FAILURES = {
+    **dict.fromkeys((DiskFull.code, OutOfMemory.code, StoreUnavailable.code), Unmade.NO_ROOM),
+    StorageError.code: Unmade.DAMAGED,
+    UsageError.code: Unmade.TOO_LARGE,
+}
+"""What a form's failure is to who asked for it, by the code of its error."""
+
+
 def choose_form(accept: str) -> FileType:
     """Choose what `Accept` prefers: CSV unless it names a form's media type, with more weight."""
-    weights = dict(map(_parse_range, accept.split(",")))
-    named = {each: weights[name] for name, each in _BY_MEDIA_TYPE.items() if weights.get(name)}
-    best = max(named, key=lambda each: named[each], default=CSV)
-    return CSV if not named or weights.get("text/csv", 0.0) >= named[best] else best
-
-
-def _parse_range(media_range: str) -> tuple[str, float]:
-    """Parse a media range of `Accept`: its type, and its weight, 0 if that can't be read."""
-    media_type, *parameters = (part.strip().lower() for part in media_range.split(";"))
-    weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-    try:
-        return media_type, float(weight)
-    except ValueError:
-        return media_type, 0.0
+    weights: dict[FileType, tuple[float, bool]] = {CSV: (find_quality(accept, _CSV_TYPE), is_named(accept, _CSV_TYPE))}
+    for name, form in _BY_MEDIA_TYPE.items():
+        if is_named(accept, name) and (weight := find_quality(accept, name)):
+            weights[form] = weight, True
+    return max(weights, key=lambda each: weights[each])
 
 
 async def require_form(
@@ -82,11 +83,7 @@ async def require_form(
     made = await anyio.to_thread.run_sync(forms.find_form, service.db, *key)
     if made is None or (made.file is None and made.failure is None):
         return Unmade.IN_THE_MAKING
-    if made.file is not None:
-        return made.file
-    if made.failure == UsageError.code:
-        return Unmade.TOO_LARGE
-    return Unmade.NO_ROOM if made.failure in _PASSING else Unmade.FAILED
+    return made.file or _FAILURES.get(made.failure or "", Unmade.FAILED)
 
 
 def _find_most_rows() -> int:
