@@ -66,7 +66,7 @@ def test_a_lost_state_is_restored_beside_its_newer_buckets(
     (known,) = [file.name for file in made.files if file.store == "files"]
     after = newest_versions(lost.facts_root)
     found = replace(lost, database_url=new_database())
-    with pytest.raises(UsageError, match="of which the backup knows nothing"):
+    with pytest.raises(UsageError, match="isn't empty: it holds"):
         restore_backup(archive, made, replace(found, data=tmp_path / "none"), check_secret=False)
     restore(archive, made, found, tmp_path / "scratch")
     assert newest_versions(found.facts_root) == after != made.versions
