@@ -32,6 +32,17 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def claim_folder(folder: Path) -> Iterator[None]:
+    """Keep a folder from others that claim it; BlockingIOError if somebody has it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def open_scratch_folder(prefix: str, parent: Path | None) -> Iterator[Path]:
     """Make a folder for the block below the parent.
 

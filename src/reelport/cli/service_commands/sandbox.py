@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json as json_format
-import os
 import secrets
 import shutil
 import signal
@@ -30,6 +28,7 @@ from reelport.cli.output.listing import PrintJson, print_fields
 from reelport.errors import InternalError, UsageError
 from reelport.query import ReportQuery
 from reelport.storage.durable import private, replace_file
+from reelport.storage.locked_folders import claim_folder
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def sandbox(
         settings = {name: value for word in words for name, value in _MISBEHAVIOURS[word][1].items()}
         with Vendor(port=port or 0, **_cut(settings)) as vendor:
             _print_offer(_describe_vendor(vendor, words), as_json=json)
-            _wait_for_stop(signal.pause)
+            _wait_for_stop(_sleep)
         return
     from rich.console import Console
 
@@ -243,9 +242,7 @@ def hold_folder(folder: Path, maker: str) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            stack.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(claim_folder(folder))
         except BlockingIOError:
             raise UsageError(f"Another {maker} runs in {folder}: stop it, or use another folder.") from None
         except OSError as error:
@@ -304,8 +301,13 @@ def _stop_with_terminal() -> None:
     def stop(number: int, _: FrameType | None) -> None:
         raise KeyboardInterrupt(number)
 
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, stop)
+
+
+def _sleep() -> None:
+    while True:
+        time.sleep(3600)
 
 
 def _wait_for_stop(wait: Callable[[], object]) -> None:
