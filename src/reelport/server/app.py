@@ -109,7 +109,7 @@ def create_app(settings: Settings) -> Starlette:
             ExactRoute(PUBLIC_GRAPHQL_PATH, answer_graphql, methods=["POST"]),
             *(
                 ExactRoute(
-                    f"{FILES_PATH}/{form.file_name('{report_id:str}')}",
+                    f"{FILES_PATH}/{form.file_name('{file_id:str}')}",
                     partial(download, suffixed=form),
                     methods=["GET"],
                 )
@@ -202,9 +202,13 @@ async def _answer_not_found(request: Request, error: Exception) -> Response:
     else:
         description = (
             f"Nothing is here. Tokens: POST {TOKEN_PATH}, of public keys {PUBLIC_TOKEN_PATH}; "
-            f"reports: POST {GRAPHQL_PATH}, of public keys {PUBLIC_GRAPHQL_PATH}; links are given by reports; "
-            f"pages for people: {STUDIO_PATH}."
+            f"reports: POST {GRAPHQL_PATH}, of public keys {PUBLIC_GRAPHQL_PATH}; their states: GET {REPORTS_PATH}/…; "
+            f"limits: GET {LIMITS_PATH}; links are given by reports; "
+            f"descriptions: {OPENAPI_PATH} and {SDL_PATH}; pages for people: {STUDIO_PATH}."
         )
+        if request.url.path.startswith(f"{FILES_PATH}/"):
+            suffixes = ", ".join(form.suffix for form in (CSV, *FORM_TYPES.values()))
+            description += f" The path of a link is {FILES_PATH}/ID and one of {suffixes}."
         body = {"error": "not_found", "error_description": description}
     return JSONResponse(body, status, headers=headers)
 

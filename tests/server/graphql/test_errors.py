@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from tests.server.api import ASK, INPUT, Api
 
 from reelport import check
+from reelport.engine.report_format import FORM_TYPES
 from reelport.query import ReportQuery
+from reelport.report_details import LIMITS_PATH, REPORTS_PATH
 from reelport.server.graphql.faults import TYPES
+from reelport.server.http.openapi import OPENAPI_PATH, SDL_PATH
 from reelport.wire import GRAPHQL_PATH, Code
 
 CODES = {code.value: code for code in Code}
@@ -311,7 +314,7 @@ def test_only_post_is_taken(api: Api, method: str) -> None:
     """405 with Allow, in the form of the errors."""
     reply = api.client.request(method, GRAPHQL_PATH, headers={"Authorization": f"Bearer {api.token}"})
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
-    assert codes(reply.json()) == ["bad_body"]
+    assert codes(reply.json()) == ["wrong_method"]
 
 
 @pytest.mark.parametrize(
@@ -351,7 +354,10 @@ def test_a_path_that_isnt_there_says_which_are(api: Api) -> None:
     for path in ("/graphql/", "/oauth/token/", "/files", "/files/", "/files/a/b.csv"):
         reply = api.client.post(path, follow_redirects=False)
         assert reply.status_code == 404, path
-        assert GRAPHQL_PATH in reply.json()["error_description"]
+        for named in (GRAPHQL_PATH, REPORTS_PATH, LIMITS_PATH, OPENAPI_PATH, SDL_PATH):
+            assert named in reply.json()["error_description"]
+    described = api.client.get("/files/x.pdf").json()["error_description"]
+    assert all(suffix in described for suffix in (".csv", *FORM_TYPES))
 
 
 JSON = st.recursive(

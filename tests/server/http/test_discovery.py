@@ -28,7 +28,7 @@ OURS = re.compile(
     r"reelport-|ratelimit|retry-after|x-request-id|www-authenticate|etag|content-range|preference-applied"
 )
 ASK_QUERY = {"query": ASK, "variables": {"input": INPUT}}
-FILE = f"{FILES_PATH}/{{report_id}}.csv"
+FILE = f"{FILES_PATH}/{{file_id}}.csv"
 REPORT = f"{REPORTS_PATH}/{{report_id}}"
 
 
@@ -66,6 +66,50 @@ def test_the_description_is_the_one_that_is_served(api: Api) -> None:
     assert reply.headers["cache-control"] == "public, max-age=300"
     names = [operation["operationId"] for path in OPENAPI["paths"].values() for operation in path.values()]
     assert len(set(names)) == len(names)
+
+
+def find_objects(described: object) -> Iterator[dict[str, Any]]:
+    """Every schema of an object in a description."""
+    if isinstance(described, dict):
+        if "object" in (described.get("type") or ()):
+            yield described
+        described = list(described.values())
+    for each in described if isinstance(described, list) else ():
+        yield from find_objects(each)
+
+
+def test_generators_find_the_keys_of_every_object() -> None:
+    """An object without any would be one that never has a key. What GraphQL tells of reports is what `/v1/` tells."""
+    objects = list(find_objects(OPENAPI))
+    assert len(objects) > 10
+    assert [each for each in objects if not each.keys() & {"properties", "additionalProperties"}] == []
+    schemas = OPENAPI["components"]["schemas"]
+    told = schemas["GraphqlAnswer"]["properties"]["extensions"]["properties"]["reelport"]["properties"]
+    report = OPENAPI["paths"][REPORT]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert told["reports"]["items"] == report
+    assert told["slots"] == schemas["Limits"]["properties"]["slots"]
+
+
+def test_only_the_csv_is_described_for_spreadsheets() -> None:
+    """Other forms refuse the parameter. The id of a file is not called as the report token is."""
+    names = {
+        path: [each["name"] for each in described["get"]["parameters"]]
+        for path, described in OPENAPI["paths"].items()
+        if path.startswith(f"{FILES_PATH}/")
+    }
+    assert [path for path, found in names.items() if "excel_safe" in found] == [FILE]
+    assert all("file_id" in found and "report_id" not in found for found in names.values())
+
+
+def test_every_answer_is_described_by_more_than_a_pronoun() -> None:
+    """Generators write the descriptions into their code."""
+    answers = [
+        each["description"]
+        for path in OPENAPI["paths"].values()
+        for operation in path.values()
+        for each in operation["responses"].values()
+    ]
+    assert [text for text in answers if re.match(r"It\b", text)] == []
 
 
 def test_the_answers_of_graphql_are_described(api: Api) -> None:

@@ -97,7 +97,7 @@ class _SignedUrl:
     def from_request(cls, request: Request) -> Self:
         """Read the signed URL of a request."""
         query = request.query_params
-        return cls(request.path_params["report_id"], *(query.get(name, "") for name in ("key", "expires", "signature")))
+        return cls(request.path_params["file_id"], *(query.get(name, "") for name in ("key", "expires", "signature")))
 
 
 @dataclass(frozen=True, slots=True)

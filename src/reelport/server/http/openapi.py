@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from reelport.engine.report_format import CSV, FORM_TYPES, FileType
-from reelport.report_details import LIMITS_PATH, REPORTS_PATH, FailureReason, State
+from reelport.report_details import EXTENSION, LIMITS_PATH, REPORTS_PATH, FailureReason, State
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.files.signed_urls import EXCEL_SAFE
 from reelport.server.graphql import faults
@@ -40,7 +40,16 @@ _JSON, _GRAPHQL_JSON = "application/json", "application/graphql-response+json"
 _Schema = dict[str, Any]
 _TEXT: _Schema = {"type": "string"}
 _COUNT: _Schema = {"type": "integer", "minimum": 0}
+_ANY_OBJECT: _Schema = {"type": "object", "additionalProperties": True}
 _MOMENT: _Schema = {"type": "string", "format": "date-time"}
+
+_PREFER = {
+    "name": PREFER_HEADER,
+    "in": "header",
+    "schema": _TEXT,
+    "description": "`wait=10` waits up to ten seconds until the report of a status query ends.",
+}
+_LIMITS = ("RateLimit-Policy", "RateLimit")
 
 
 def build_openapi() -> dict[str, Any]:
@@ -53,6 +62,7 @@ def build_openapi() -> dict[str, Any]:
             "description": "Reports of a video platform: ask by GraphQL, wait, download.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [{"url": "/"}],
         "paths": {
             TOKEN_PATH: {"post": _describe_token("getToken", "private", ["client_credentials"])},
             PUBLIC_TOKEN_PATH: {
@@ -61,7 +71,7 @@ def build_openapi() -> dict[str, Any]:
             GRAPHQL_PATH: {"post": _describe_graphql("graphql", "")},
             PUBLIC_GRAPHQL_PATH: {"post": _describe_graphql("publicGraphql", ", for tokens of public keys")},
             **{
-                f"{FILES_PATH}/{form.file_name('{report_id}')}": {"get": _describe_file(form)}
+                f"{FILES_PATH}/{form.file_name('{file_id}')}": {"get": _describe_file(form)}
                 for form in (CSV, *FORM_TYPES.values())
             },
             f"{REPORTS_PATH}/{{report_id}}": {"get": _describe_report()},
@@ -70,7 +80,7 @@ def build_openapi() -> dict[str, Any]:
             READY_PATH: {"get": _describe_health("getReady", "Whether this process takes requests.")},
             LIVE_PATH: {"get": _describe_open("getLive", "Whether the process runs.", _refer("Health"))},
             METRICS_PATH: {"get": _describe_open("getMetrics", "Metrics for Prometheus.", _TEXT, "text/plain")},
-            OPENAPI_PATH: {"get": _describe_open("getOpenapi", "This description.", {"type": "object"})},
+            OPENAPI_PATH: {"get": _describe_open("getOpenapi", "This description.", _ANY_OBJECT)},
             SDL_PATH: {"get": _describe_open("getSchema", "The schema of GraphQL.", _TEXT, "text/plain")},
             OAUTH_PATH: {
                 "get": _describe_open(
@@ -140,7 +150,7 @@ def _describe_token(name: str, kind: str, grant_types: list[str]) -> dict[str, A
             **({"username": _TEXT, "password": _TEXT, "refresh_token": _TEXT} if kind == "public" else {}),
         },
     }
-    error, limits = {_JSON: _refer("Error")}, ["RateLimit-Policy", "RateLimit"]
+    error = {_JSON: _refer("Error")}
     return {
         "operationId": name,
         "tags": ["tokens"],
@@ -151,12 +161,12 @@ def _describe_token(name: str, kind: str, grant_types: list[str]) -> dict[str, A
             "content": {"application/x-www-form-urlencoded": {"schema": form}},
         },
         "responses": {
-            "200": _answer("The token.", {_JSON: _refer("Token")}, [*limits, KEY_EXPIRES_HEADER]),
-            "400": _answer("The request or the key is refused.", error, limits),
-            "401": _answer("The key of the header is refused.", error, [*limits, "WWW-Authenticate"]),
+            "200": _answer("The token.", {_JSON: _refer("Token")}, [*_LIMITS, KEY_EXPIRES_HEADER]),
+            "400": _answer("The request or the key is refused.", error, _LIMITS),
+            "401": _answer("The key of the header is refused.", error, [*_LIMITS, "WWW-Authenticate"]),
             "403": _answer("A page of another site asked.", error),
             "413": _answer("The body is too long.", error),
-            "429": _answer("The key asked too often.", error, [*limits, "Retry-After"]),
+            "429": _answer("The key asked too often.", error, [*_LIMITS, "Retry-After"]),
             "503": _answer("The service can't answer now.", error, ["Retry-After"]),
         },
     }
@@ -166,15 +176,14 @@ def _describe_graphql(name: str, who: str) -> dict[str, Any]:
     def answer(description: str, *headers: str) -> dict[str, Any]:
         return _answer(description, {_JSON: _refer("GraphqlAnswer"), _GRAPHQL_JSON: _refer("GraphqlAnswer")}, headers)
 
-    limits = ("RateLimit-Policy", "RateLimit")
     body = {
         "type": "object",
         "required": ["query"],
         "properties": {
             "query": {"type": "string", "minLength": 1},
-            "variables": {"type": ["object", "null"]},
+            "variables": {**_ANY_OBJECT, "type": ["object", "null"]},
             "operationName": {"type": ["string", "null"]},
-            "extensions": {"type": ["object", "null"]},
+            "extensions": {**_ANY_OBJECT, "type": ["object", "null"]},
         },
     }
     return {
@@ -186,19 +195,12 @@ def _describe_graphql(name: str, who: str) -> dict[str, Any]:
             "are those of the GraphQL-over-HTTP specification."
         ),
         "security": [{"bearer": []}],
-        "parameters": [
-            {
-                "name": PREFER_HEADER,
-                "in": "header",
-                "schema": _TEXT,
-                "description": "`wait=10` waits up to ten seconds until the report of a status query ends.",
-            }
-        ],
+        "parameters": [_PREFER],
         "requestBody": {"required": True, "content": {_JSON: {"schema": body}}},
         "responses": {
-            "200": answer("The answer.", COMPLETE_HEADER, APPLIED_HEADER, *limits),
-            "294": answer("An answer with data and errors.", COMPLETE_HEADER, APPLIED_HEADER, *limits),
-            "400": answer("The request can't run.", *limits, "WWW-Authenticate"),
+            "200": answer("The answer.", COMPLETE_HEADER, APPLIED_HEADER, "Retry-After", *_LIMITS),
+            "294": answer("Data and errors.", COMPLETE_HEADER, APPLIED_HEADER, "Retry-After", *_LIMITS),
+            "400": answer("The request can't run.", *_LIMITS, "WWW-Authenticate"),
             "401": answer("The token is missing or not valid.", "WWW-Authenticate"),
             "413": answer("The body is too long."),
             "415": answer("The body is no JSON."),
@@ -217,6 +219,8 @@ def _describe_file(form: FileType) -> dict[str, Any]:
     of_report = [ROWS_HEADER, COMPLETE_HEADER, QUERY_HEADER, VERSIONS_HEADER, UNITS_HEADER]
     given = FORM_TYPES.values() if form is CSV else [form]
     file: dict[str, _Schema] = {"text/csv": _TEXT} if form is CSV else {}
+    excel_safe = [parameter(EXCEL_SAFE, required=False, description="Gives the file for spreadsheets.")]
+    excel_safe = excel_safe if form is CSV else []
     file |= {each.media_type: {} for each in given}
     return {
         "operationId": "getFile" + "".join(part.capitalize() for part in form.suffix.split(".") if form is not CSV),
@@ -225,11 +229,11 @@ def _describe_file(form: FileType) -> dict[str, Any]:
         "description": "Links are given by GraphQL: whoever has one may fetch the file until it expires.",
         "security": [],
         "parameters": [
-            parameter("report_id", "path"),
+            parameter("file_id", "path", description="As the link has it. It is not the report token."),
             parameter("key"),
-            parameter("expires"),
+            parameter("expires", schema={"type": "integer"}),
             parameter("signature"),
-            parameter(EXCEL_SAFE, required=False, description="Gives the file for spreadsheets."),
+            *excel_safe,
             parameter("Range", "header", required=False),
         ],
         "responses": {
@@ -251,9 +255,10 @@ def _describe_file(form: FileType) -> dict[str, Any]:
 
 def _describe_report() -> dict[str, Any]:
     return {
-        **_describe_v1("getReport", "What is known of a report", "Report"),
+        **_describe_v1("getReport", "What is known of a report", "Report", APPLIED_HEADER),
         "parameters": [
-            {"name": "report_id", "in": "path", "required": True, "schema": _TEXT, "description": "The report token."}
+            {"name": "report_id", "in": "path", "required": True, "schema": _TEXT, "description": "The report token."},
+            _PREFER,
         ],
     }
 
@@ -262,7 +267,7 @@ def _describe_limits() -> dict[str, Any]:
     return _describe_v1("getLimits", "The limits that hold for the caller", "Limits")
 
 
-def _describe_v1(name: str, summary: str, schema: str) -> dict[str, Any]:
+def _describe_v1(name: str, summary: str, schema: str, *headers: str) -> dict[str, Any]:
     problem = {PROBLEM_TYPE: _refer("Problem")}
     return {
         "operationId": name,
@@ -270,11 +275,11 @@ def _describe_v1(name: str, summary: str, schema: str) -> dict[str, Any]:
         "summary": summary,
         "security": [{"bearer": []}],
         "responses": {
-            "200": _answer("It.", {_JSON: _refer(schema)}),
+            "200": _answer(f"{summary}.", {_JSON: _refer(schema)}, [*_LIMITS, *headers]),
             "400": _answer("There are two Authorization headers.", problem, ["WWW-Authenticate"]),
             "401": _answer("The token is missing or not valid.", problem, ["WWW-Authenticate"]),
-            "403": _answer("The token lacks a scope.", problem),
-            "404": _answer("There is no such report, or the token may not see it.", problem),
+            "403": _answer("The token lacks a scope.", problem, _LIMITS),
+            "404": _answer("There is no such report, or the token may not see it.", problem, _LIMITS),
             "503": _answer("The service can't answer now.", problem, ["Retry-After"]),
         },
     }
@@ -282,7 +287,7 @@ def _describe_v1(name: str, summary: str, schema: str) -> dict[str, Any]:
 
 def _describe_health(name: str, summary: str) -> dict[str, Any]:
     described = _describe_open(name, summary, _refer("Health"))
-    described["responses"]["503"] = _answer("It isn't.", {_JSON: _refer("Health")})
+    described["responses"]["503"] = _answer("A part doesn't work.", {_JSON: _refer("Health")})
     return described
 
 
@@ -292,14 +297,14 @@ def _describe_open(name: str, summary: str, schema: _Schema, kind: str = _JSON) 
         "tags": ["service"],
         "summary": summary,
         "security": [],
-        "responses": {"200": _answer("It.", {kind: schema})},
+        "responses": {"200": _answer(summary, {kind: schema})},
     }
 
 
 def _make_schemas() -> dict[str, _Schema]:
     errors = {"type": "array", "minItems": 1, "items": _refer("GraphqlError")}
     path = {"type": "array", "items": {"type": ["string", "integer"]}}
-    slots = _make_object(used=_COUNT, limit=_COUNT)
+    told = _make_object(reports={"type": "array", "items": _refer("Report")}, slots=_refer("Slots"))
     failure = _make_object(code={"enum": [reason.value for reason in FailureReason]}, message=_TEXT, advice=_TEXT)
     report = _make_object(
         id={"type": "string", "description": "The report token."},
@@ -327,7 +332,11 @@ def _make_schemas() -> dict[str, _Schema]:
         "Error": _make_object(error=_TEXT, error_description=_TEXT),
         "GraphqlAnswer": {
             "type": "object",
-            "properties": {"data": {"type": ["object", "null"]}, "errors": errors, "extensions": {"type": "object"}},
+            "properties": {
+                "data": {**_ANY_OBJECT, "type": ["object", "null"]},
+                "errors": errors,
+                "extensions": _make_object(**{EXTENSION: told}),
+            },
             "additionalProperties": False,
         },
         "GraphqlError": {
@@ -353,7 +362,11 @@ def _make_schemas() -> dict[str, _Schema]:
             "additionalProperties": False,
         },
         "Report": report,
-        "Limits": _make_object(limits={"type": "array", "items": _refer("Quota")}, slots=slots),
+        "Slots": {
+            **_make_object(used=_COUNT, limit=_COUNT),
+            "description": "If as many are used as the limit says, the next ask is refused.",
+        },
+        "Limits": _make_object(limits={"type": "array", "items": _refer("Quota")}, slots=_refer("Slots")),
         "Quota": _make_object(
             policy=_TEXT,
             quota=_COUNT,
