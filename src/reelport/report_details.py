@@ -165,7 +165,10 @@ class ReportDetails:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """A partner's unfinished reports, and how many it may have."""
+    """A partner's waiting reports, and how many may wait. At the limit the next ask is refused.
+
+    If a service lets none wait: its unfinished reports, and how many may be unfinished.
+    """
 
     used: int
     limit: int

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
-from tests.server.api import ASK, INPUT, Api
+import pytest
+from tests.server.api import ASK, INPUT, Api, open_api
 
 from reelport.report_details import EXTENSION, REPORTS_PATH, FailureReason
 from reelport.server import credentials
 from reelport.server.queue import backlog, jobs
+from reelport.server.settings import read_settings
 from reelport.wire import LOOK
 
 BODY = b"day,views\n2026-01-01,3\n"
@@ -48,7 +51,7 @@ def test_an_ask_tells_where_its_report_waits_and_how_many_more_may(api: Api) -> 
     claim = jobs.claim(api.service.db, "w", running=9, lease_seconds=60)
     assert claim is not None
     token, extension = asked(api)
-    assert extension["slots"] == {"used": 3, "limit": api.service.settings.waiting_limit + 1}
+    assert extension["slots"] == {"used": 2, "limit": api.service.settings.waiting_limit}
     assert extension["reports"][0]["place"] == 2
     assert jobs.give_back(api.service.db, claim)
     api.finish(BODY)
@@ -111,6 +114,22 @@ def test_what_the_schema_answers_keeps_its_bytes(api: Api) -> None:
         assert "reportToken" not in json.dumps(extensions)
     assert list(json.loads(partly)) == ["data", "errors", "extensions"]
     api.finish(BODY)
+
+
+@pytest.mark.parametrize("limits", [{"waiting_limit": 2}, {"waiting_limit": 0, "running_limit": 2}], ids=str)
+def test_a_refused_ask_tells_the_slots_and_when_to_ask_again(tmp_path: Path, limits: dict[str, int]) -> None:
+    """Exactly where as many are used as there are; its error is as before, and both its sentences name the limit."""
+    with open_api(read_settings(data=tmp_path, workers=0, **limits)) as api:
+        for used in (1, 2):
+            assert asked(api)[1]["slots"] == {"used": used, "limit": 2}
+        reply = api.post(json.dumps({"query": ASK, "variables": {"input": {**INPUT, **api.new()}}}).encode())
+    answer = reply.json()
+    assert answer["extensions"] == {EXTENSION: {"reports": [], "slots": {"used": 2, "limit": 2}}}
+    assert 0 < int(reply.headers["retry-after"]) < 60
+    assert list(answer) == ["data", "errors", "extensions"]
+    (error,) = answer["errors"]
+    assert error["reason"] == "The partner has reached its limit of unfinished reports: try later."
+    assert error["message"].startswith("The partner has reached its limit of unfinished reports: 2 are ")
 
 
 def test_answers_about_no_report_have_no_extensions(api: Api) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.patience import until
 from tests.server.api import ASK, INPUT, Api, open_api
 
-from reelport.report_details import LIMITS_PATH
+from reelport.report_details import LIMITS_PATH, REPORTS_PATH
 from reelport.server.access import keys
 from reelport.server.limits.rate_limits import hash_owner
 from reelport.server.settings import read_settings
@@ -139,7 +139,7 @@ def test_limits_are_told_as_json_with_the_numbers_of_the_headers(small: Api) -> 
     for policy, parameters in parse(headers["ratelimit-policy"]).items():
         assert limits[policy]["quota"] == parameters["q"]
         assert limits[policy]["unit"] == parameters["qu"]
-        assert limits[policy]["left"] == parse(headers["ratelimit"])[policy]["r"] - (policy == "documents")  # type: ignore[operator]
+        assert limits[policy]["left"] == parse(headers["ratelimit"])[policy]["r"]
     assert limits["tokens"] == {
         "policy": "tokens",
         "quota": 100,
@@ -154,6 +154,17 @@ def test_limits_are_told_as_json_with_the_numbers_of_the_headers(small: Api) -> 
     assert get_limits(small, small.token).json()["slots"] == {"used": 1, "limit": 3}
     small.finish(b"day,views\n")
     assert get_limits(small, small.token).json()["slots"] == {"used": 0, "limit": 3}
+
+
+def test_addresses_below_v1_tell_the_limits_in_headers_too(small: Api) -> None:
+    """About a report, about the limits, and about no report, which tells nothing of slots."""
+    token = ask(small).json()["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
+    bearer = {"Authorization": f"Bearer {small.token}"}
+    paths = (f"{REPORTS_PATH}/{token}", LIMITS_PATH, f"{REPORTS_PATH}/x")
+    replies = [small.client.get(path, headers=bearer) for path in paths]
+    expected = {"documents": {"r": 2}, "reports": {"r": 2}}
+    assert [limits_of(reply) for reply in replies] == [expected, expected, {"documents": {"r": 2}}]
+    small.finish(b"day,views\n")
 
 
 def test_limits_are_told_to_callers_alone(api: Api) -> None:

@@ -15,6 +15,7 @@ from reelport.server.graphql.faults import TYPES
 from reelport.server.http.connections import Connection
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH
 from reelport.server.limits import document_limits
+from reelport.server.limits.concurrency import MAX_CONCURRENT
 from reelport.server.limits.download_slots import LEAST_RATE, PARTNER_DOWNLOADS
 from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
@@ -33,6 +34,8 @@ BOUNDS = {
     "bytes of a partner's request bodies that have no answer yet": SETTINGS["pending_bytes"] // 4,
     "bytes of all partners' request bodies that have no answer yet": SETTINGS["pending_bytes"],
     "waiting status queries of one partner": SETTINGS["held_looks"] // 2,
+    "`reports`: waiting reports of one partner": SETTINGS["waiting_limit"],
+    "`documents`: running requests of one partner": MAX_CONCURRENT,
     "tokens of one key, at each of the two paths": KEY_GRANTS,
 }
 
@@ -99,4 +102,4 @@ def test_the_page_tells_what_a_caller_may_take() -> None:
     assert {name: float(told[name].replace(",", "")) for name in BOUNDS} == BOUNDS
     assert f"below {LEAST_RATE:,.0f} bytes a second, measured over two to four minutes" in table
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row[4])}
-    assert named == {"report_downloads", "downloads", "pending_bytes"}
+    assert named == {"report_downloads", "downloads", "pending_bytes", "waiting_limit"}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from tests.server.api import Api
+from tests.patience import PATIENCE, until
+from tests.server.api import Api, open_api
 
 from reelport.report_details import REPORTS_PATH, FailureReason
 from reelport.server import credentials
 from reelport.server.access import keys, organizations
 from reelport.server.queue import backlog, jobs
+from reelport.server.settings import read_settings
 
 BODY = b"day,views\n2026-01-01,3\n"
 
@@ -124,6 +128,36 @@ def test_a_caller_without_a_valid_token_gets_a_challenge(api: Api, headers: dict
     answer = get(api, "x", **headers)
     problem(answer, status, "unauthenticated")
     assert answer.headers["www-authenticate"] == api.post(b"{}", **headers).headers["www-authenticate"]
+
+
+def test_a_query_that_prefers_to_wait_is_answered_when_its_report_ends(tmp_path: Path) -> None:
+    """As in GraphQL, and not before; a report that has ended is told at once, and nothing is said of a wait."""
+    with (
+        open_api(read_settings(data=tmp_path, workers=0, look_seconds=int(PATIENCE))) as api,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        token = asked(api)
+        waiting = pool.submit(get, api, token, Prefer=f"wait={PATIENCE:.0f}")
+        assert until(lambda: len(api.service.long_polls) == 1)
+        assert told(api, token)["state"] == "queued"
+        api.finish(BODY)
+        answer = waiting.result(PATIENCE)
+        assert (answer.status_code, answer.json()["state"]) == (200, "finished")
+        assert answer.headers["preference-applied"] == f"wait={PATIENCE:.0f}"
+        assert "preference-applied" not in get(api, token, Prefer="wait=1").headers
+
+
+def test_a_token_that_is_revoked_while_its_query_waits_is_refused(tmp_path: Path) -> None:
+    """The caller is found again after the wait."""
+    with (
+        open_api(read_settings(data=tmp_path, workers=0, look_seconds=int(PATIENCE))) as api,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        waiting = pool.submit(get, api, asked(api), Prefer=f"wait={PATIENCE:.0f}")
+        assert until(lambda: len(api.service.long_polls) == 1)
+        keys.revoke_key(api.service.db, api.key.id, datetime.now(UTC))
+        api.finish(BODY)
+        problem(waiting.result(PATIENCE), 401, "unauthenticated")
 
 
 def test_wrong_addresses_and_methods_are_problems_too(api: Api) -> None:

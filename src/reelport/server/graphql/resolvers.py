@@ -31,7 +31,7 @@ from sqlalchemy import Engine
 
 from reelport.catalog import Dimension, Filter, Metric, Product, describe_standings
 from reelport.check import Rules
-from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
+from reelport.errors import AccessError, Problem, QueryRefused, StorageError
 from reelport.query import ReportQuery
 from reelport.server.access.callers import Caller
 from reelport.server.credentials import ServiceSecret
@@ -248,7 +248,8 @@ def _run_or_refuse(info: _Info, do: Callable[[], _T]) -> _T | None:
     except QueryRefused as refused:
         if len(context.faults) <= MAX_LISTED:  # What is beyond them isn't listed anyway.
             context.faults.extend(_make_fault(info, problem) for problem in refused.problems)
-    except QueueFull as full:
+    except ask.PartnerQueueFull as full:
+        context.extension.slots = full.slots
         context.faults.append(_make_fault(info, Problem(Code.TOO_MANY_REPORTS, (), str(full))))
     except AccessError as changed:
         context.faults.append(_make_fault(info, Problem(Code.UNAVAILABLE, (), str(changed))))

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
-import anyio
 import anyio.to_thread
 import structlog
 from sqlalchemy import Engine
@@ -31,11 +29,9 @@ from reelport.server.graphql.resolvers import Context
 from reelport.server.http.accept import LONGEST, find_quality, is_named
 from reelport.server.http.bearer import BearerRefusal, authenticate
 from reelport.server.http.graphiql import answer_page, wants_page
-from reelport.server.http.long_poll import PollOutcome
-from reelport.server.http.service import Service, cancel_when_gone
+from reelport.server.http.service import Service, wait_for_reports
 from reelport.server.limits.body_budget import PendingBody
 from reelport.server.limits.document_limits import BODY_BYTES
-from reelport.server.limits.quotas import format_headers
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
@@ -51,7 +47,8 @@ class _Answer:
     """An answer as JSON, and what it says about reports.
 
     `unfinished` are the unfinished reports in it, none after an error; `finished` are the finished ones, and
-    `last_complete_day` is the earliest of theirs. `slots_left` is for how many more the partner may ask.
+    `last_complete_day` is the earliest of theirs. `slots_left` is for how many more the partner may ask; `is_full` says
+    that an ask was refused for want of a slot.
     """
 
     body: dict[str, Any]
@@ -59,6 +56,7 @@ class _Answer:
     finished: frozenset[str] = frozenset()
     last_complete_day: date | None = None
     slots_left: int | None = None
+    is_full: bool = False
 
 
 async def answer_graphql(request: HttpRequest) -> Response:
@@ -90,7 +88,7 @@ def _answer_head(request: HttpRequest) -> Response | None:
     if service.settings.graphiql == "yes" and wants_page(request):
         return answer_page()
     if request.method != "POST":
-        fault = Fault(Code.BAD_BODY, f"{request.method} is not taken here: POST a JSON object with a `query`.")
+        fault = Fault(Code.WRONG_METHOD, f"{request.method} is not taken here: POST a JSON object with a `query`.")
         return _refuse(request, fault, 405, Allow="POST")
     if _wants_statuses(request) and not _is_utf8_json(request.headers.get("content-type", "")):
         fault = Fault(Code.BAD_BODY, f"Send the body as `Content-Type: {_JSON}`, in UTF-8.")
@@ -109,7 +107,7 @@ async def _answer_or_wait(
     answer = await _answer_in_turn(service, request, caller, body, base, pending)
     seconds = parse_wait(request.headers.getlist("prefer"), service.settings.look_seconds)
     seen = answer.unfinished
-    if not (seconds and seen and (await _wait_for_reports(service, request, caller, seen, seconds)).needs_new_answer):
+    if not (seconds and seen and (await wait_for_reports(service, request, caller, seen, seconds)).needs_new_answer):
         return _reply(request, answer.body, body, headers=_make_headers(service, caller, answer))
     # Authenticate again: the key may have been revoked, or may have lost a channel, during the long poll.
     again = await _authenticate(service, request)
@@ -151,23 +149,6 @@ def _find_short_query(service: Service, body: bytes, *, strict: bool) -> Graphql
     return graphql_request if operation is not None and operation.is_short_read else None
 
 
-async def _wait_for_reports(
-    service: Service, request: HttpRequest, caller: Caller, unfinished: frozenset[str], seconds: int
-) -> PollOutcome:
-    """Wait until a report ends or the time is over. ClientDisconnect once the client has gone."""
-    began = time.perf_counter()
-    end = PollOutcome.LEFT
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(cancel_when_gone, request, tasks.cancel_scope)
-        end = await service.long_polls.wait(caller.organization_id, unfinished, seconds)
-        tasks.cancel_scope.cancel()
-    request.state.held = time.perf_counter() - began
-    service.metrics.long_polls.labels(end.value).inc()
-    if end is PollOutcome.LEFT:
-        raise ClientDisconnect
-    return end
-
-
 def _parse_and_execute(service: Service, caller: Caller, body: bytes, base: str, strict: bool = False) -> _Answer:
     graphql_request = parse_body(body, strict=strict)
     if isinstance(graphql_request, Fault):
@@ -182,18 +163,16 @@ def _execute(db: Engine, service: Service, caller: Caller, graphql_request: Grap
     unfinished = frozenset() if "errors" in body else frozenset(context.unfinished)
     complete_day, slots = min(context.complete_days, default=None), context.extension.slots
     is_full = any(fault.code is Code.TOO_MANY_REPORTS for fault in context.faults)
-    slots_left = 0 if is_full else None if slots is None else slots.left
-    return _Answer(body, unfinished, frozenset(context.finished), complete_day, slots_left)
+    slots_left = None if slots is None else slots.left
+    return _Answer(body, unfinished, frozenset(context.finished), complete_day, slots_left, is_full)
 
 
 def _make_headers(service: Service, caller: Caller, answer: _Answer) -> dict[str, str]:
     """Make the headers about an answer's reports, and about its caller's limits."""
     day = answer.last_complete_day
     complete = {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
-    quotas = [service.measure_documents(caller)]
-    if answer.slots_left is not None:
-        quotas.append(service.measure_reports(answer.slots_left))
-    return complete | format_headers(quotas)
+    pause = {"Retry-After": "5"} if answer.is_full else {}
+    return complete | pause | service.format_limits(caller, answer.slots_left)
 
 
 async def _authenticate(service: Service, request: HttpRequest) -> Caller | Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -19,12 +20,12 @@ from reelport.server.access.key_uses import KeyUses
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.explorer import Explorer
 from reelport.server.graphql.document_cache import DocumentCache
-from reelport.server.http.long_poll import DurableReports, LongPolls
+from reelport.server.http.long_poll import DurableReports, LongPolls, PollOutcome
 from reelport.server.http.metrics import Metrics
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.concurrency import Concurrency
 from reelport.server.limits.download_slots import DownloadSlots
-from reelport.server.limits.quotas import Quota
+from reelport.server.limits.quotas import Quota, format_headers
 from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
 from reelport.server.settings import Settings
 from reelport.server.state.reads import Reads
@@ -77,6 +78,11 @@ class Service:
         """Say that a partner may ask for so many more reports."""
         return Quota("reports", self.settings.waiting_limit or self.settings.running_limit, left)
 
+    def format_limits(self, caller: Caller, slots_left: int | None = None) -> dict[str, str]:
+        """Format the headers about a caller's limits; about its slots only if they are known."""
+        reports = () if slots_left is None else (self.measure_reports(slots_left),)
+        return format_headers((self.measure_documents(caller), *reports))
+
 
 Result = TypeVar("Result")
 
@@ -86,6 +92,23 @@ async def cancel_when_gone(request: Request, scope: anyio.CancelScope) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
+
+
+async def wait_for_reports(
+    service: Service, request: Request, caller: Caller, unfinished: frozenset[str], seconds: int
+) -> PollOutcome:
+    """Wait until a report ends or the time is over. ClientDisconnect once the client has gone."""
+    began = time.perf_counter()
+    end = PollOutcome.LEFT
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(cancel_when_gone, request, tasks.cancel_scope)
+        end = await service.long_polls.wait(caller.organization_id, unfinished, seconds)
+        tasks.cancel_scope.cancel()
+    request.state.held = time.perf_counter() - began
+    service.metrics.long_polls.labels(end.value).inc()
+    if end is PollOutcome.LEFT:
+        raise ClientDisconnect
+    return end
 
 
 async def run_while_connected(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:

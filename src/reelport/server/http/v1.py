@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -15,11 +15,13 @@ from starlette.responses import Response
 
 from reelport.errors import QueryRefused, StorageError
 from reelport.server.access.callers import Caller
+from reelport.server.graphql.answer import parse_wait
 from reelport.server.http.bearer import BearerRefusal, authenticate
 from reelport.server.http.problems import answer_problem
-from reelport.server.http.service import Service
+from reelport.server.http.service import Service, wait_for_reports
 from reelport.server.reports import ask, report_access
-from reelport.wire import Code
+from reelport.server.reports.report_access import FoundReport
+from reelport.wire import APPLIED_HEADER, PREFER_HEADER, Code, ReportStatus
 
 _LOG = structlog.get_logger(__name__)
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -33,9 +35,8 @@ def for_callers(answer: Callable[[Request, Service, Caller], Awaitable[Response]
         try:
             caller = await authenticate(service, request)
             if isinstance(caller, BearerRefusal):
-                return answer_problem(request, Code.UNAUTHENTICATED, caller.sentence, caller.status, caller.headers)
-            async with service.concurrency.turn(caller.organization_id):
-                return await answer(request, service, caller)
+                return _refuse_caller(request, caller)
+            return await answer(request, service, caller)
         except StorageError as error:
             _LOG.error("the state can't be used", reason=str(error))
             sentence = "The service can't answer now: try again."
@@ -44,29 +45,50 @@ def for_callers(answer: Callable[[Request, Service, Caller], Awaitable[Response]
     return endpoint
 
 
-def answer_json(content: object) -> Response:
+def _refuse_caller(request: Request, refusal: BearerRefusal) -> Response:
+    return answer_problem(request, Code.UNAUTHENTICATED, refusal.sentence, refusal.status, refusal.headers)
+
+
+def _answer_json(content: object, headers: Mapping[str, str]) -> Response:
     """Make the response of what is told to one caller now."""
     body = json.dumps(content, separators=(",", ":"))
-    return Response(body, 200, {"Cache-Control": "no-store"}, media_type="application/json")
+    return Response(body, 200, {"Cache-Control": "no-store", **headers}, media_type="application/json")
 
 
 async def _answer_report(request: Request, service: Service, caller: Caller) -> Response:
-    token = request.path_params["report_id"]
+    token, waited = request.path_params["report_id"], {}
     try:
-        found = await service.reads.run(report_access.find_report, caller, token, datetime.now(UTC))
+        found = await _find_report(service, caller, token)
+        seconds = parse_wait(request.headers.getlist(PREFER_HEADER), service.settings.look_seconds)
+        if seconds and found is not None and found.status is ReportStatus.IN_PROGRESS:
+            outcome = await wait_for_reports(service, request, caller, frozenset({found.id}), seconds)
+            if outcome.needs_new_answer:
+                # Authenticate again: the key may have been revoked, or may have lost a channel, meanwhile.
+                again = await authenticate(service, request)
+                if isinstance(again, BearerRefusal):
+                    return _refuse_caller(request, again)
+                found, waited = await _find_report(service, again, token), {APPLIED_HEADER: f"wait={seconds}"}
     except QueryRefused as refused:
-        return answer_problem(request, Code.SCOPE_MISSING, refused.problems[0].sentence, 403)
+        sentence = refused.problems[0].sentence
+        return answer_problem(request, Code.SCOPE_MISSING, sentence, 403, service.format_limits(caller))
     if found is None:
         sentence = "There is no report of this id, or this token may not see it."
-        return answer_problem(request, Code.NOT_FOUND, sentence, 404)
+        return answer_problem(request, Code.NOT_FOUND, sentence, 404, service.format_limits(caller))
     if found.file is not None:
         await service.durable_reports.ensure(frozenset({found.id}))
-    return answer_json(found.details.to_json())
+    limits = service.format_limits(caller, found.load.count_slots(service.settings).left)
+    return _answer_json(found.details.to_json(), {**waited, **limits})
+
+
+async def _find_report(service: Service, caller: Caller, token: str) -> FoundReport | None:
+    async with service.concurrency.turn(caller.organization_id):
+        return await service.reads.run(report_access.find_report, caller, token, datetime.now(UTC))
 
 
 async def _answer_limits(_: Request, service: Service, caller: Caller) -> Response:
     partner = caller.organization_id
-    load = await service.reads.run(ask.read_load, partner)
+    async with service.concurrency.turn(partner):
+        load = await service.reads.run(ask.read_load, partner)
     slots = load.count_slots(service.settings)
     quotas = [
         service.measure_reports(slots.left),
@@ -76,7 +98,8 @@ async def _answer_limits(_: Request, service: Service, caller: Caller) -> Respon
         service.bodies.measure("bodies", partner),
         service.grants.measure("tokens"),
     ]
-    return answer_json({"limits": [each.to_json() for each in quotas], "slots": slots.to_json()})
+    told = {"limits": [each.to_json() for each in quotas], "slots": slots.to_json()}
+    return _answer_json(told, service.format_limits(caller, slots.left))
 
 
 answer_report = for_callers(_answer_report)

@@ -18,7 +18,7 @@ from reelport.catalog import Limit, Scope
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
-from reelport.report_details import ReportDetails, State
+from reelport.report_details import ReportDetails, Slots, State
 from reelport.server import credentials
 from reelport.server.access import audit_log, callers
 from reelport.server.access.audit_log import Action, Actor
@@ -88,6 +88,14 @@ class AskedReport:
     load: PartnerLoad = field(compare=False)
 
 
+class PartnerQueueFull(QueueFull):
+    """The partner has no free slot. `slots` are those of the moment of the ask."""
+
+    def __init__(self, sentence: str, slots: Slots) -> None:
+        super().__init__(sentence)
+        self.slots = slots
+
+
 def make_rules(settings: Settings) -> check.Rules:
     """Make the rules for queries from the settings of this service."""
     return check.Rules(Limit.DIMENSIONS.default, settings.day_limit, permissive=settings.inferred == "permissive")
@@ -110,8 +118,8 @@ def ask_report(
 ) -> AskedReport:
     """Queue a report, or return a current one that the same key asked for earlier.
 
-    `asker` is the user who asks in Studio. QueryRefused lists every problem; QueueFull when the partner is at its limit
-    of unfinished reports; AccessError when access was withdrawn since the caller was identified.
+    `asker` is the user who asks in Studio. QueryRefused lists every problem; PartnerQueueFull when the partner is at
+    its limit of unfinished reports; AccessError when access was withdrawn since the caller was identified.
     """
     with tracing.span("ask report", kind=Kind.PRODUCER) as span:
         found = find_problems(query, caller.scopes, now.date(), make_rules(settings))
@@ -242,11 +250,10 @@ def _check_queue_limit(settings: Settings, load: PartnerLoad) -> None:
     slots = load.count_slots(settings)
     if slots.used < slots.limit:
         return
+    known = "The partner has reached its limit of unfinished reports"
     if settings.waiting_limit == 0:
-        raise QueueFull(
-            f"{load.unfinished} reports of this partner are unfinished already: ask again when one has ended."
-        )
-    raise QueueFull(f"{load.waiting} reports of this partner are waiting already: ask again when some have ended.")
+        raise PartnerQueueFull(f"{known}: {slots.used} are unfinished. Ask again when one has ended.", slots)
+    raise PartnerQueueFull(f"{known}: {slots.used} are waiting. Ask again when one has begun.", slots)
 
 
 def _insert_report(

@@ -40,7 +40,7 @@ class Extension:
         self.slots = slots
 
     def to_json(self) -> dict[str, Any] | None:
-        """Write `extensions`; None if no report was told."""
+        """Write `extensions`; None if no report was told and no ask refused for want of a slot."""
         if self.slots is None:
             return None
         told = [details.to_json() for details in self.reports.values()]
@@ -55,13 +55,10 @@ class PartnerLoad:
     waiting: int
 
     def count_slots(self, settings: Settings) -> Slots:
-        """Count the partner's slots: an ask is refused where as many are used as there are.
-
-        Where reports may wait, those that run take none of the slots of those: the limit grows by them.
-        """
+        """Count the partner's slots: an ask is refused if as many are used as there are."""
         if settings.waiting_limit == 0:
             return Slots(self.unfinished, settings.running_limit)
-        return Slots(self.unfinished, self.unfinished - self.waiting + settings.waiting_limit)
+        return Slots(self.waiting, settings.waiting_limit)
 
 
 def select_details(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
