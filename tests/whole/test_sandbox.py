@@ -92,6 +92,19 @@ def test_the_lines_that_a_sandbox_prints_work_and_nothing_is_left(tmp_path: Path
 
 
 @pytest.mark.long
+def test_a_killed_sandbox_leaves_no_service(tmp_path: Path) -> None:
+    """Else the service would keep the port, and the folder's next sandbox would run beside it."""
+    with run_sandbox(tmp_path, "--keep", "kept", "--json") as sandbox:
+        keys = json.loads(sandbox.said)["key"]
+        assert processes_of(tmp_path / "kept") != []
+        sandbox.process.kill()
+        sandbox.process.wait(300)
+        assert until(lambda: processes_of(tmp_path / "kept") == [])
+    with run_sandbox(tmp_path, "--keep", "kept", "--json") as sandbox:
+        assert json.loads(sandbox.said)["key"] == keys
+
+
+@pytest.mark.long
 def test_a_kept_sandbox_continues_with_the_same_keys(tmp_path: Path) -> None:
     """Its program is not told another key, and its report is the same. One line of JSON has all of it, for programs."""
     files, keys = [], []

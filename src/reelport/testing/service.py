@@ -30,7 +30,7 @@ from decimal import Decimal
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 from urllib.error import URLError
 
 from reelport.check import nearest
@@ -52,6 +52,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "Key", "Service"]
 
+_RUN = """\
+from reelport.server.process import exit_with_parent
+exit_with_parent()
+from reelport.__main__ import run
+run()
+"""
 _READY_SECONDS = 120.0
 _PATIENCE_SECONDS = 0.2
 _STOP_SECONDS = 60.0
@@ -207,10 +213,19 @@ class Service:
     def _launch(self) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         environment = {**inherited, **self.settings.environment(), **self._environment}
-        words = [sys.executable, "-m", "reelport", "serve"]
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = self._run(environment, log)
         return self._process
+
+    def _run(self, environment: dict[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
+        """Run the service so that it ends with this process, however this one ends."""
+        words = [sys.executable, "-c", _RUN, "serve"]
+        return subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+    def _forget_process(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process = None
 
     def wait(self) -> None:
         """Wait until the serving process ends by itself. Returns at once when it doesn't run."""
@@ -264,7 +279,7 @@ class Service:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process = None
+        self._forget_process()
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + _READY_SECONDS
@@ -273,7 +288,7 @@ class Service:
         while not self._is_answering(patience):
             patience *= 2
             if process.poll() is not None:
-                self._process = None
+                self._forget_process()
                 raise InternalError(f"The service ended with status {process.returncode}:\n{self.log}")
             if time.monotonic() > until:
                 self.kill()
