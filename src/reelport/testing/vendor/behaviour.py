@@ -188,7 +188,7 @@ class Behaviour(Counts):
     refuses: Callable[[Wire], str | None] = lambda _: None
     """Returns the sentence with which an ask is refused; None accepts it."""
     refuses_every: int | None = None
-    """Of so many asks one is refused, the first, as if the key had too many unfinished reports; None refuses none."""
+    """Every ask with this number is refused as if the key had too many unfinished reports; None refuses none."""
     unavailable: int = 0
     """How many of the next GraphQL requests get HTTP 503."""
 

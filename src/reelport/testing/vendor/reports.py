@@ -113,7 +113,7 @@ class Reports:
 
     def _is_crowded(self, wire: dict[str, Any]) -> bool:
         every = self.behaviour.refuses_every
-        if every is not None and (len(self.asks) + self.behaviour.refused) % every == 0:
+        if every is not None and (len(self.asks) + self.behaviour.refused + 1) % every == 0:
             return True
         crowded = self.unfinished() + self.behaviour.outside >= self.behaviour.running
         return crowded and self._find_same(wire) is None
