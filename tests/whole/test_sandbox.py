@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ class Sandbox:
     @property
     def lines(self) -> list[str]:
         """The lines for a shell."""
-        return [line for line in self.said.splitlines() if "curl -s" in line]
+        return [line for line in self.said.splitlines() if line.startswith("export ") or "curl -s" in line]
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """Stop it, and wait until it has ended well."""
@@ -65,9 +66,9 @@ def run_sandbox(folder: Path, *options: str) -> Iterator[Sandbox]:
             process.terminate()
 
 
-def paste(folder: Path, lines: list[str]) -> str:
+def paste(folder: Path, lines: list[str], shell: str = "sh") -> str:
     """Paste lines into a shell of a folder; return what it shows."""
-    words = ["sh", "-eu", "-c", "\n".join(lines)]
+    words = [shell, "-eu", "-c", "\n".join(lines)]
     return subprocess.run(words, cwd=folder, stdout=subprocess.PIPE, encoding="utf-8", check=True, timeout=300).stdout
 
 
@@ -75,10 +76,12 @@ def test_the_lines_that_a_sandbox_prints_work_and_nothing_is_left(tmp_path: Path
     """Pasted, they get a token, a report and its file, and see a mistake explained. After Ctrl-C nothing is there."""
     with run_sandbox(tmp_path) as sandbox:
         shown = paste(tmp_path, sandbox.lines)
-        assert len(sandbox.lines) == 5
+        assert len(sandbox.lines) == 6
         assert (tmp_path / "report.csv").read_text().startswith("day,video_owner_channel_slug,views,")
         assert len((tmp_path / "report.csv").read_text().splitlines()) == 1 + 3 * 7
         assert "Did you mean VIEWS?" in shown
+        checked = paste(tmp_path, [sandbox.lines[0], f"{sys.executable} -m reelport check 2>&1"])
+        assert sandbox.said.partition("address ")[2].split()[0] in checked  # our client knows the variables as well
         found = re.search(r"e-mail +(\S+)\npassword +(\S+)\nStudio +(http://127\.0\.0\.1:\d+)/studio", sandbox.said)
         assert found, sandbox.said
         sign_in(found[3], found[1], found[2])
@@ -106,18 +109,20 @@ def test_a_killed_sandbox_leaves_no_service(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_kept_sandbox_continues_with_the_same_keys(tmp_path: Path) -> None:
-    """Its program is not told another key, and its report is the same. One line of JSON has all of it, for programs."""
+    """Its keys, address and report stay the same, or it says whose port is taken. One line of JSON has all of it."""
     files, keys = [], []
     for _ in range(2):
         with run_sandbox(tmp_path, "--keep", "kept", "--json") as sandbox:
             facts = json.loads(sandbox.said)
-            paste(tmp_path, facts["curl"])
+            paste(tmp_path, facts["curl"], "bash")
             files.append((tmp_path / "report.csv").read_bytes())
-            keys.append((facts["key"], facts["public_key"], facts["first_day"], facts["channels"]))
+            keys.append([facts[name] for name in ("address", "key", "public_key", "first_day", "channels")])
             sandbox.stop(signal.SIGTERM)
     assert files[0] == files[1]
     assert keys[0] == keys[1]
     assert (tmp_path / "kept" / "sandbox.json").stat().st_mode & 0o077 == 0
+    with socket.create_server(("127.0.0.1", httpx2.URL(keys[0][0]).port or 0)):
+        assert "give --port with another number" in refuse_sandbox(tmp_path, "kept")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -156,9 +161,9 @@ def test_a_folder_belongs_to_one_sandbox_at_a_time(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGTERM
 
 
-def refuse_sandbox(folder: Path) -> str:
-    """Call a sandbox that keeps the folder `mine`, and is refused; return what it says."""
-    words = [*SANDBOX, "--keep", "mine"]
+def refuse_sandbox(folder: Path, kept: str = "mine") -> str:
+    """Call a sandbox that keeps a folder, and is refused; return what it says."""
+    words = [*SANDBOX, "--keep", kept]
     with subprocess.Popen(words, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         try:
             _, said = process.communicate(timeout=60)
@@ -169,15 +174,15 @@ def refuse_sandbox(folder: Path) -> str:
 
 
 def test_a_sandbox_may_be_a_vendor_that_misbehaves(tmp_path: Path) -> None:
-    """The first ask is refused as one too many, the first download is cut; the same lines once more get all of it."""
+    """It says whom it imitates. The first download is cut, and the second ask refused, which the line shows."""
     with run_sandbox(tmp_path, "--misbehave", "cut,refuse") as sandbox:
-        token, ask, look, download = sandbox.lines
-        assert paste(tmp_path, [token, ask]).splitlines()[1] == ""
-        cut = [token, ask, look, f"{download.partition(' && ')[0]} || echo status $?"]
+        assert re.search("^imitates +Dailymotion$", sandbox.said, re.MULTILINE)
+        *begun, ask, look, download = sandbox.lines
+        cut = [*begun, ask, look, f"{download.partition(' && ')[0]} || echo status $?"]
         assert paste(tmp_path, cut).splitlines()[-1] == "status 18"  # curl's, of a file that ended too early
-        assert "day,video_owner_channel_slug,views,time_watched_seconds" in paste(
-            tmp_path, [token, ask, ask, look, download]
-        )
+        assert "Too many reports are being generated." in paste(tmp_path, [*begun, ask])
+        whole = paste(tmp_path, [*begun, ask, look, download])
+        assert "day,video_owner_channel_slug,views,time_watched_seconds" in whole
         sandbox.stop()
 
 
@@ -185,18 +190,20 @@ def test_a_sandbox_may_be_a_vendor_that_misbehaves(tmp_path: Path) -> None:
 def test_a_vendor_may_be_slow_and_let_everything_expire(tmp_path: Path) -> None:
     """The report is in progress first; then its link, its token and the report itself end, and a new ask works."""
     with run_sandbox(tmp_path, "--misbehave", "slow,expire") as sandbox:
-        token, ask, look, _ = sandbox.lines
-        assert paste(tmp_path, [token, ask, look]).splitlines()[-1].count("IN_PROGRESS") == 1
-        report = paste(tmp_path, [token, ask]).splitlines()[-1]
-        state = partial(paste, tmp_path, [token, f"report={report}", look])
+        variables, token, ask, look, _ = sandbox.lines
+        assert paste(tmp_path, [variables, token, ask, look]).splitlines()[-1].count("IN_PROGRESS") == 1
+        report = paste(tmp_path, [variables, token, ask]).splitlines()[-1]
+        state = partial(paste, tmp_path, [variables, token, f"report={report}", look])
         assert until(lambda: "FINISHED" in state())
         link = re.search(r'"link": *"([^"]+)"', state())
         assert link is not None
         status = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", link[1]]
         assert until(lambda: subprocess.run(status, stdout=subprocess.PIPE, check=True).stdout == b"403")
         assert until(lambda: "EXPIRED" in state())
-        bearer = paste(tmp_path, [token]).strip()
-        assert until(lambda: "invalid_token" in paste(tmp_path, [f"token={bearer}", f"report={report}", look]))
+        bearer = paste(tmp_path, [variables, token]).strip()
+        assert until(
+            lambda: "invalid_token" in paste(tmp_path, [variables, f"token={bearer}", f"report={report}", look])
+        )
         sandbox.stop()
 
 

@@ -1,4 +1,4 @@
-"""`sandbox`: the service on sample facts, or a vendor that misbehaves."""
+"""`sandbox`: the service on sample facts, or an imitation of Dailymotion that misbehaves."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _OWNER_ALONE = 0o600
 _MISBEHAVIOURS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "cut": ("Of two downloads, one ends in the middle.", {"cut_every": 2}),
     "slow": ("A report takes 15 seconds, and the answer to an ask 2.", {"makes_in": 15.0, "answers_asks_in": 2.0}),
-    "refuse": ("Of two asks, one is refused as one too many.", {"refuses_every": 2}),
+    "refuse": ("Every second ask is refused as one too many.", {"refuses_every": 2}),
     "expire": (
         "A token expires after 20 seconds, a link after 5, a report after 60.",
         {"token_life": 20, "link_expires": 5.0, "expires_after": 60.0},
@@ -63,14 +63,15 @@ def sandbox(
     *,
     keep: Annotated[
         Path | None,
-        Parameter(help="Keep everything in this folder. The next call continues with it, with the same keys."),
+        Parameter(help="Keep everything in this folder. The next call continues with the same data, keys and port."),
     ] = None,
     port: Annotated[int | None, Parameter(help="The port to listen on; otherwise a free one.")] = None,
     misbehave: Annotated[
         list[str] | None,
         Parameter(
             negative=(),
-            help="Run a vendor without data in place of the service. It does these things wrong, separated by commas: "
+            help="Run an imitation of Dailymotion in place of the service. It invents rows, has nothing that Reelport "
+            "adds, and does these things wrong, separated by commas: "
             + " ".join(f"{word}: {sentence}" for word, (sentence, _) in _MISBEHAVIOURS.items()),
         ),
     ] = None,
@@ -100,9 +101,16 @@ def sandbox(
 
     console = Console(stderr=True, highlight=False)
     with _open_folder(keep) as folder:
+        kept = _recall_kept(folder)
+        if port is None and kept is not None:
+            port = kept.port
+            _refuse_taken_port(port, folder)
         given = {**OPEN_PAGES, **({} if port is None else {"port": port})}
         service = Service(folder / "service", **given)
-        world = _recall_world(folder) or _make_kept_world(console, folder, service)
+        if kept is None:
+            make_empty_folder(folder, _RECORD, "sandbox")
+        world = make_world(console, service) if kept is None else kept.world
+        _record_kept(folder, Kept(world, service.settings.port))
         with run_service(console, service):
             _print_offer(_describe_service(service, world, keep), as_json=json)
             _wait_for_stop(service.wait)
@@ -136,6 +144,14 @@ def _read_misbehaviours(given: list[str] | None, port: int | None, keep: Path | 
     return words
 
 
+def _refuse_taken_port(port: int, folder: Path) -> None:
+    if _is_taken(port):
+        raise UsageError(
+            f"Port {port}, on which the sandbox in {folder} listened before, is in use by another program. "
+            "Stop that program, or give --port with another number: the folder keeps that one then."
+        )
+
+
 def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the service does: an ended one is no obstacle
@@ -166,9 +182,17 @@ class World:
     public_key: Credentials
     password: str
 
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a kept folder records: the sample's world, and the port to listen on."""
+
+    world: World
+    port: int
+
     def to_json(self) -> str:
-        """Write the world, secrets included."""
-        return json_format.dumps(asdict(self), default=str)
+        """Write the record, secrets included."""
+        return json_format.dumps({"port": self.port, **asdict(self.world)}, default=str)
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
@@ -177,7 +201,8 @@ class World:
             found = json_format.loads(text)
             days = date.fromisoformat(found["first"]), date.fromisoformat(found["last"])
             keys = Credentials(**found["key"]), Credentials(**found["public_key"])
-            return cls(*days, tuple(found["channels"]), tuple(found["scopes"]), *keys, str(found["password"]))
+            lists = tuple(found["channels"]), tuple(found["scopes"])
+            return cls(World(*days, *lists, *keys, str(found["password"])), int(found["port"]))
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -218,22 +243,19 @@ def _open_folder(keep: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _recall_world(folder: Path) -> World | None:
-    """Return the world of an earlier sandbox; None where it hasn't made all of it."""
+def _recall_kept(folder: Path) -> Kept | None:
+    """Return the record of an earlier sandbox; None where it hasn't made all of it."""
     try:
-        return World.from_json((folder / _RECORD).read_text("utf-8"))
+        return Kept.from_json((folder / _RECORD).read_text("utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder} can't be read: {error}.") from error
 
 
-def _make_kept_world(console: Console, folder: Path, service: Service) -> World:
-    make_empty_folder(folder, _RECORD, "sandbox")
-    world = make_world(console, service)
+def _record_kept(folder: Path, kept: Kept) -> None:
     with private():
-        replace_file(folder / _RECORD, world.to_json().encode())
-    return world
+        replace_file(folder / _RECORD, kept.to_json().encode())
 
 
 @contextmanager
@@ -342,6 +364,7 @@ def _describe_service(service: Service, world: World, keep: Path | None) -> dict
 def _describe_vendor(vendor: Vendor, words: Sequence[str]) -> dict[str, object]:
     key, yesterday = Credentials(vendor.key, vendor.secret), datetime.now(UTC).date() - timedelta(days=1)
     return {
+        "imitates": "Dailymotion",
         "address": vendor.url,
         "key": asdict(key),
         "public_key": {**asdict(key), "username": vendor.username, "password": vendor.password},
@@ -352,11 +375,12 @@ def _describe_vendor(vendor: Vendor, words: Sequence[str]) -> dict[str, object]:
 
 
 def list_curl_lines(url: str, key: Credentials, scopes: Sequence[str], last: date) -> tuple[str, ...]:
-    """Write lines for a POSIX shell: token, ask, look, download, a mistake. In this order."""
+    """Write lines for a POSIX shell: variables, token, ask, look, download, a mistake."""
     day = next(each for each in Dimension if each.grain is Grain.DAY)
     query = ReportQuery.of(FIRST_METRICS, [day, FIRST_DIMENSIONS[0]], last - timedelta(days=_ASKED_DAYS - 1), last)
-    form = f"-d grant_type=client_credentials -d client_id={key.id} -d client_secret={key.secret}"
-    post = f"curl -s {url}{GRAPHQL_PATH} -H \"Authorization: Bearer $token\" -H 'Content-Type: application/json'"
+    form = '-d grant_type=client_credentials -d "client_id=$REELPORT_API_KEY" -d "client_secret=$REELPORT_API_SECRET"'
+    heads = "-H \"Authorization: Bearer $token\" -H 'Content-Type: application/json'"
+    post = f'curl -sS "$REELPORT_URL{GRAPHQL_PATH}" {heads}'
     ask = "mutation ($input: AskPartnerReportFileInput!) { askPartnerReportFile(input: $input) { reportFile %s } }"
     body = {"query": ask % "{ reportToken }", "variables": {"input": query.to_wire()}}
     look = "query ($token: String!) { partner { reportFile(reportToken: $token) %s } }"
@@ -364,14 +388,20 @@ def list_curl_lines(url: str, key: Credentials, scopes: Sequence[str], last: dat
     asked = json_format.dumps(body)
     looked = f"""{json_format.dumps(links)[:-1]}, "variables": {{"token": "'"$report"'"}}}}"""
     mistaken = asked.replace(f'"{FIRST_METRICS[0].name}"', f'"{FIRST_METRICS[0].name[:-1]}Z"')
-    grant = f"curl -s {url}{TOKEN_PATH} {form} -d scope={'+'.join(scopes)}"
+    grant = f'curl -sS "$REELPORT_URL{TOKEN_PATH}" {form} -d scope={"+".join(scopes)}'
     return (
-        f'token=$({grant} | {_pick("access_token")}); echo "$token"',
-        f"report=$({post} -d '{asked}' | {_pick('reportToken')}); echo \"$report\"",
+        f"export REELPORT_URL={url} REELPORT_API_KEY={key.id} REELPORT_API_SECRET={key.secret}",
+        _keep_answer(grant, "token", "access_token"),
+        _keep_answer(f"{post} -d '{asked}'", "report", "reportToken"),
         f"look=$({post} -H 'Prefer: wait=10' -d '{looked}'); echo \"$look\"",
-        f'curl -s "$(echo "$look" | {_pick("link")})" -o report.csv && head -3 report.csv',
+        f'curl -sS "$(echo "$look" | {_pick("link")})" -o report.csv && head -3 report.csv',
         f"{post} -d '{mistaken}'",
     )
+
+
+def _keep_answer(command: str, variable: str, name: str) -> str:
+    """Write the line that keeps a text of the answer, and shows it; or the answer without it."""
+    return f'answer=$({command}); {variable}=$(echo "$answer" | {_pick(name)}); echo "${{{variable}:-$answer}}"'
 
 
 def _pick(name: str) -> str:
@@ -386,6 +416,7 @@ def _print_offer(facts: Mapping[str, Any], *, as_json: bool) -> None:
         return
     public = facts["public_key"]
     shown = {
+        "imitates": facts.get("imitates"),
         "address": facts["address"],
         "key": facts["key"]["id"],
         "secret": facts["key"]["secret"],
@@ -393,7 +424,7 @@ def _print_offer(facts: Mapping[str, Any], *, as_json: bool) -> None:
         "channels": facts.get("channels"),
         "days": f"{facts['first_day']} to {facts['last_day']}" if "first_day" in facts else None,
         "public key": public["id"],
-        "its secret": public["secret"],
+        "public key secret": public["secret"],
         "e-mail": public["username"],
         "password": public["password"],
         "Studio": facts.get("studio"),
@@ -403,6 +434,6 @@ def _print_offer(facts: Mapping[str, Any], *, as_json: bool) -> None:
         **facts.get("misbehaves", {}),
     }
     print_fields({name: value for name, value in shown.items() if value is not None}, as_json=False)
-    print("\nPaste these lines into a shell. Repeat the third while it says IN_PROGRESS.\n")
+    print("\nPaste these lines into a shell. Repeat the fourth while it says IN_PROGRESS.\n")
     print("\n".join(facts["curl"]))
     print("\nCtrl-C ends it.", flush=True)
