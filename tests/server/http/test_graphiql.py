@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from tests.server.api import Api, open_api
 
+from reelport.server.sandbox import fill
 from reelport.server.settings import read_settings
-from reelport.wire import GRAPHQL_PATH
+from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
@@ -19,6 +21,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A service that shows GraphiQL."""
     with open_api(read_settings(data=tmp_path_factory.mktemp("graphiql"), workers=0, graphiql="yes")) as api:
         yield api
+
+
+def utc_today() -> date:
+    """Today, as the service takes it."""
+    return datetime.now(UTC).date()
 
 
 def test_by_default_there_is_none(api: Api) -> None:
@@ -44,6 +51,24 @@ def test_a_browser_gets_a_page_that_may_speak_with_this_service_alone(shown: Api
         assert file.status_code == 200, address
         assert file.headers["content-type"].startswith(("text/javascript", "text/css"))
         assert file.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_example_asks_for_the_last_complete_days(shown: Api) -> None:
+    """A run of it gives rows. Without facts the days end yesterday."""
+
+    def read_days() -> list[date]:
+        page = shown.client.get(GRAPHQL_PATH, headers=BROWSER).text
+        return [date.fromisoformat(day) for day in re.findall(r'data-(?:first|last)="([^"]*)"', page)]
+
+    before, empty, after = utc_today(), read_days(), utc_today()
+    assert empty in [[today - timedelta(7), today - timedelta(1)] for today in (before, after)]
+    fill(shown.service.settings, date(2026, 3, 1), date(2026, 3, 9), 5000)
+    assert read_days() == [date(2026, 3, 3), date(2026, 3, 9)]
+
+
+def test_the_page_says_how_to_get_a_token(shown: Api) -> None:
+    """At the address that grants tokens to private keys."""
+    assert TOKEN_PATH in shown.client.get(GRAPHQL_PATH, headers=BROWSER).text
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", ""])

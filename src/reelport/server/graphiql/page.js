@@ -1,17 +1,20 @@
 // Shows GraphiQL for the token that the user types. The token is kept in this page's memory alone.
 "use strict";
 
+const place = document.getElementById("graphiql");
+const { first, last } = place.dataset; // The service's last complete days.
 const EXAMPLE = `# Ask for a report, then query its status by the report token that you get.
 mutation Ask {
   askPartnerReportFile(
-    input: { metrics: [VIEWS], dimensions: [DAY], startDate: "2026-01-01", endDate: "2026-01-07" }
+    input: { metrics: [VIEWS], dimensions: [DAY], startDate: "${first}", endDate: "${last}" }
   ) {
     reportFile { reportToken status }
   }
 }
 `;
 
-const root = ReactDOM.createRoot(document.getElementById("graphiql"));
+document.getElementById("host").textContent = window.location.origin;
+const root = ReactDOM.createRoot(place);
 let shown = 0;
 
 function fetcherFor(token) {

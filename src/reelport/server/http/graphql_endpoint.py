@@ -62,7 +62,7 @@ class _Answer:
 async def answer_graphql(request: HttpRequest) -> Response:
     """Answer a GraphQL request; refuse every method but POST."""
     service: Service = request.app.state.service
-    if (answer := _answer_head(request)) is not None:
+    if (answer := await _answer_head(request)) is not None:
         return answer
     try:
         caller = await _authenticate(service, request)
@@ -82,11 +82,11 @@ async def answer_graphql(request: HttpRequest) -> Response:
         return _refuse(request, fault, 503, **{"Retry-After": "5"})
 
 
-def _answer_head(request: HttpRequest) -> Response | None:
+async def _answer_head(request: HttpRequest) -> Response | None:
     """Answer what needs no body: a browser, and wrong methods and media types."""
     service: Service = request.app.state.service
     if service.settings.graphiql == "yes" and wants_page(request):
-        return answer_page()
+        return await answer_page(service.settings)
     if request.method != "POST":
         fault = Fault(Code.WRONG_METHOD, f"{request.method} is not taken here: POST a JSON object with a `query`.")
         return _refuse(request, fault, 405, Allow="POST")
