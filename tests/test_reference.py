@@ -9,6 +9,7 @@ import pytest
 from reelport import errors
 from reelport.catalog import Convention, Dimension, Filter, Limit, Metric, Product, Scope
 from reelport.reference import catalog_page, errors_page
+from reelport.report_details import FailureReason
 from reelport.wire import Code
 
 DOCS = Path(__file__).parents[1] / "docs" / "reference"
@@ -29,6 +30,8 @@ def test_every_row_is_on_its_page() -> None:
         assert row.sentence in page
     assert all(f"| `{scope}` [" in page for scope in Scope)
     assert all(f"| `{code}` |" in errors_page() for code in Code)
+    for reason in FailureReason:
+        assert f"| `{reason}` | {reason.sentence} {reason.advice} | `{reason.error.__name__}` |" in errors_page()
     raised = [
         each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.ReelportError)
     ]

@@ -32,6 +32,7 @@ from reelport.catalog import (
     Unit,
 )
 from reelport.errors import ReelportError
+from reelport.report_details import FailureReason
 from reelport.wire import Code
 from reelport.wording import format_markdown_table
 
@@ -60,11 +61,17 @@ def catalog_page() -> str:
 def errors_page() -> str:
     """Generate the page of the service's error codes and the client's errors, as Markdown."""
     codes = format_markdown_table(("code", "means"), ((f"`{code}`", code.sentence) for code in Code))
+    failures = format_markdown_table(
+        ("code", "means", "error"),
+        ((f"`{each}`", f"{each.sentence} {each.advice}", f"`{each.error.__name__}`") for each in FailureReason),
+    )
     raised = format_markdown_table(("error", "code", "exit status", "means"), _list_errors(ReelportError))
     return (
         f"{_GENERATED}\n\n# Errors\n\n## What the service answers\n\n"
         "Every entry of an `errors` list has one of these codes as `extensions.code`. "
-        f"There are no other codes. In a program, compare the code, never the text.\n\n{codes}\n\n"
+        f"There are no other codes. Compare the code, never the text.\n\n{codes}\n\n"
+        "## Why a report fails\n\n"
+        f"`failure.code` of [a report](../how-to/follow-a-report.md), and the client's error:\n\n{failures}\n\n"
         "## What the client raises\n\n"
         "All errors are classes of `reelport`. If you catch a class, you also catch the classes below it. `error.code` "
         "and the exit status never change; the text says what to do next. `error.token` (the report's token) and "
