@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from reelport.catalog import Dimension, Distinct, Grain, Metric, Ratio, Stock, Sum, Total
 from reelport.catalog.labels import label_dimension
 from reelport.query import ReportQuery
+from reelport.wording import format_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,22 @@ def plan_group(query: ReportQuery, name: str, kept: Collection[str]) -> Cell | s
     if isinstance(metric.rule, Stock) and any(grain is not None and grain <= Grain.DAY for grain in grains):
         return Added(query.metrics.index(name), metric.digits)
     return plan_cell(query, name) or _explain_rule(metric)
+
+
+def list_lacking_parts(query: ReportQuery, name: str) -> list[str]:
+    """List the metrics that a rate could be computed from, and that the query lacks; none for other metrics."""
+    metric, columns = Metric.__members__.get(name), list(query.metrics)
+    if metric is not None and next(list_rate_parts(metric, query), None) is not None:
+        plan_sum(metric, query, columns)
+    return columns[len(query.metrics) :]
+
+
+def advise_adding(query: ReportQuery, name: str, kept: Collection[str]) -> str:
+    """Say what to ask for, where a metric doesn't add up for rows with equal cells of the kept dimensions."""
+    parts = list_lacking_parts(query, name)
+    if parts and not isinstance(plan_group(replace(query, metrics=(*query.metrics, *parts)), name, kept), str):
+        return f"Ask for {format_list(parts)} beside it."
+    return f"Ask again without {format_list([each for each in query.dimensions if each not in kept])}."
 
 
 def _explain_rule(metric: Metric) -> str:

@@ -83,6 +83,38 @@ def test_what_does_not_add_up_has_a_reason_and_no_number(tmp_path: Path, csv: st
     assert reason in found["not_added_up"][metric]
 
 
+LACKING = "day,video_title,live_viewers,views,view_through_rate\n"
+
+
+def test_nothing_is_ranked_by_a_metric_that_some_groups_lack(tmp_path: Path) -> None:
+    """The title of a single row would lead alone; the answer says why there is no order, and what to ask instead."""
+    rows = "2026-01-01,a,5,10,0.90\n2026-01-02,a,6,10,0.80\n2026-01-01,b,1,9,0.10\n"
+    table = open_table(tmp_path, LACKING + rows)
+    top = summarize(table, metric="view_through_rate")["top"]
+    assert (top["groups"], top["shown"]) == (2, [])
+    assert top["not_ranked"].endswith("Ask again without DAY.")
+    by_default = summarize(table)["top"]
+    assert (by_default["metric"], [row["VIDEO_TITLE"] for row in by_default["shown"]]) == ("VIEWS", ["a", "b"])
+
+
+def test_what_to_ask_beside_a_rate_is_named(tmp_path: Path) -> None:
+    """A rate that has parts can be computed once they are in the report."""
+    rows = "2026-01-01,5.00\n2026-01-02,6.00\n"
+    found = summarize(open_table(tmp_path, f"day,average_watch_time_sec\n{rows}"))
+    wanted = "Ask for TIME_WATCHED_SECONDS and VIEWS beside it."
+    assert found["not_added_up"]["AVERAGE_WATCH_TIME_SEC"].endswith(wanted)
+    tags = summarize(open_table(tmp_path, "content_tag,average_watch_time_sec\na,5.00\nb,6.00\n"))
+    assert tags["not_added_up"]["AVERAGE_WATCH_TIME_SEC"].endswith("Ask again without CONTENT_TAG.")
+
+
+def test_months_are_given_as_days_are(tmp_path: Path) -> None:
+    """Rows by month alone are no totals only; a rate of one row is the report's own."""
+    found = summarize(open_table(tmp_path, "month,views,view_through_rate\n2026-01,5,0.10\n2026-02,7,0.20\n"))
+    assert found["totals"] == {"VIEWS": "12"}
+    assert found["by_month"]["months"] == 2
+    assert found["by_month"]["shown"][1] == {"month": "2026-02", "VIEWS": "7", "VIEW_THROUGH_RATE": "0.20"}
+
+
 def test_a_stock_adds_up_within_a_day(tmp_path: Path) -> None:
     """What two channels store on one day is a sum; over days there is none."""
     rows = "2026-01-01,a,5\n2026-01-01,b,7\n2026-01-02,a,6\n"

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal, localcontext
 from typing import Any
 
-from reelport.additivity import plan_group
+from reelport.additivity import advise_adding, plan_group
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.charts.report_chart import Formula, Group, list_places
 from reelport.client.results.tables import Table
@@ -19,6 +19,7 @@ from reelport.wording import clean_line
 MOST_ROWS = 500_000
 """Rows that are read for a summary, which holds the sums of each group in memory."""
 _LONGEST_TEXT = 200
+_REPEATED = "Several rows of the report are equal in all dimensions."
 _DAY = len("2026-01-31")
 _PRECISION = 100
 """Digits within which sums are exact: more than any column holds."""
@@ -55,12 +56,12 @@ class _Sums:
 class Groups:
     """Rows by the cells of some dimensions, and the formula by which each metric adds up.
 
-    Where one doesn't, its formula is None, and `reasons` says why. With `of_days` the dimension is a time, of which the
-    day counts.
+    Where one doesn't, its formula is None, and `reasons` says why. If the groups are times, `period` names them. A day
+    is the beginning of its hours.
     """
 
     dimensions: tuple[str, ...]
-    of_days: bool
+    period: str | None
     found: Mapping[Key, _Sums]
     formulas: Mapping[str, Formula]
     reasons: Mapping[str, str]
@@ -69,6 +70,10 @@ class Groups:
         """The metrics of one group."""
         sums = self.found[key]
         return {name: sums.value(place, formula) for place, (name, formula) in enumerate(self.formulas.items())}
+
+    def adds_up(self, name: str) -> bool:
+        """Whether the metric has a number of each group: it adds up, or no group has several rows."""
+        return self.formulas[name] is not None or all(sums.rows == 1 for sums in self.found.values())
 
 
 def summarize(
@@ -80,12 +85,12 @@ def summarize(
     days: int = 31,
     most: int = MOST_ROWS,
 ) -> dict[str, Any]:
-    """Sum a report's rows in all, by day, and by some dimensions.
+    """Sum a report's rows in all, by day or month, and by some dimensions.
 
-    Of the groups by dimensions the `limit` largest are given. `metric` orders them, by default the first; `by` are
-    dimensions of the report, by default all but times. Of days the last `days` are given. A rate is computed from the
-    sums of its parts. Where rows don't add up, there is a reason and no number. Raises UsageError for names that the
-    report lacks, and for a report of more than `most` rows.
+    Of the groups by dimensions the `limit` largest are given. `metric` orders them, by default the first that can; `by`
+    are dimensions of the report, by default all but times. Of days or months the last `days` are given. A rate is
+    computed from the sums of its parts. Where rows don't add up, there is a reason and no number, and no order by it.
+    Raises UsageError for names that the report lacks, and for a report of more than `most` rows.
     """
     names = [column.name.upper() for column in table.columns]
     query = ReportQuery.of(
@@ -94,25 +99,24 @@ def summarize(
         date.min,
         date.min,
     )
-    chosen = _choose(metric, query.metrics, "metric") if metric else query.metrics[0] if query.metrics else None
-    times = {name for name in query.dimensions if _grain(name) is not None}
+    chosen = _choose(metric, query.metrics, "metric") if metric else None
+    times = {name: grain for name in query.dimensions if (grain := _grain(name)) is not None}
     kept = tuple(_choose(name, query.dimensions, "dimension") for name in by or ())
     kept = kept if by is not None else tuple(name for name in query.dimensions if name not in times)
-    fine = [name for name in query.dimensions if (grain := _grain(name)) is not None and grain <= Grain.DAY]
-    day = max(fine, key=lambda name: _grain(name) or Grain.DAY, default=None)
     planned = [_plan_groups(query, ())]
-    planned += [] if day is None else [_plan_groups(query, (day,), of_days=True)]
-    planned += [_plan_groups(query, kept)] if kept else []
+    if times:
+        fine = {name: grain for name, grain in times.items() if grain <= Grain.DAY}
+        time = max(fine, key=fine.__getitem__) if fine else min(times, key=times.__getitem__)
+        planned.append(_plan_groups(query, (time,), period="day" if fine else time.lower()))
+    planned += [_plan_groups(query, kept)] if kept and query.metrics else []
     with localcontext(prec=_PRECISION):
         whole, *others = _read_groups(table, names, query, planned, most)
         result: dict[str, Any] = {"totals": _describe_totals(whole), "not_added_up": dict(whole.reasons)}
         for groups in others:
-            if groups.of_days:
-                part, described = "by_day", _describe_days(groups, days)
-            elif chosen is not None:
-                part, described = "top", _describe_top(groups, chosen, limit)
+            if groups.period is not None:
+                part, described = f"by_{groups.period}", _describe_times(groups, groups.period, days)
             else:
-                continue
+                part, described = "top", _describe_top(groups, chosen, limit)
             other = {} if groups.reasons == whole.reasons else {"not_added_up": dict(groups.reasons)}
             result[part] = described | other
         return result
@@ -133,43 +137,48 @@ def _read_groups(
         numbers = [cell if isinstance(cell := row[place], int | Decimal) else None for place in metrics]
         for each, found, keys in zip(groups, sums, places, strict=True):
             key = tuple(["" if row[place] is None else str(row[place]) for place in keys])
-            found.setdefault((key[0][:_DAY],) if each.of_days else key, _Sums()).add(numbers)
+            found.setdefault((key[0][:_DAY],) if each.period == "day" else key, _Sums()).add(numbers)
     return [replace(each, found=found) for each, found in zip(groups, sums, strict=True)]
 
 
-def _plan_groups(query: ReportQuery, kept: tuple[str, ...], *, of_days: bool = False) -> Groups:
+def _plan_groups(query: ReportQuery, kept: tuple[str, ...], *, period: str | None = None) -> Groups:
     """Plan how each metric adds up over dimensions that aren't kept, and hours of days."""
-    over = [name for name in query.dimensions if name not in kept or (of_days and _grain(name) is not Grain.DAY)]
+    kept_whole = [name for name in kept if period != "day" or _grain(name) is Grain.DAY]
+    over = [name for name in query.dimensions if name not in kept_whole]
     unknown = next((name for name in over if name not in Dimension.__members__), None)
-    plans = {name: plan_group(query, name, [name for name in kept if name not in over]) for name in query.metrics}
+    plans = {name: plan_group(query, name, kept_whole) for name in query.metrics}
     if unknown is not None:
         plans = dict.fromkeys(query.metrics, f"The report has a column {unknown} that is not in the catalog.")
-    reasons = {name: plan for name, plan in plans.items() if isinstance(plan, str)}
+    lacking = {name: plan for name, plan in plans.items() if isinstance(plan, str)}
+    reasons = {name: f"{plan} {advise_adding(query, name, kept_whole)}" for name, plan in lacking.items()}
     formulas = {name: None if isinstance(plan, str) else plan for name, plan in plans.items()}
-    return Groups(kept, of_days, {}, formulas, reasons if over else {})
+    return Groups(kept, period, {}, formulas, reasons if over else {})
 
 
 def _describe_totals(whole: Groups) -> Numbers:
     return _format_numbers(whole.numbers(())) if () in whole.found else {}
 
 
-def _describe_days(groups: Groups, most: int) -> dict[str, Any]:
+def _describe_times(groups: Groups, period: str, most: int) -> dict[str, Any]:
     keys = sorted(groups.found)
-    shown = [{"day": key[0], **_format_numbers(groups.numbers(key))} for key in keys[-most:]]
-    return {"days": len(keys), "shown": shown}
+    shown = [{period: key[0], **_format_numbers(groups.numbers(key))} for key in keys[-most:]]
+    return {f"{period}s": len(keys), "shown": shown}
 
 
-def _describe_top(groups: Groups, metric: str, limit: int) -> dict[str, Any]:
-    """List the groups with the largest numbers, and count those without one."""
+def _describe_top(groups: Groups, metric: str | None, limit: int) -> dict[str, Any]:
+    """List the groups with the largest numbers, and count those without one; none if the metric doesn't add up."""
+    metric = metric or next((name for name in groups.formulas if groups.adds_up(name)), next(iter(groups.formulas)))
     values = {key: groups.numbers(key)[metric] for key in groups.found}
+    described = {"metric": metric, "by": groups.dimensions, "groups": len(values)}
+    if not groups.adds_up(metric):
+        return described | {"shown": [], "not_ranked": groups.reasons.get(metric, _REPEATED)}
     ranked = sorted((key for key in values if values[key] is not None), key=lambda key: (-(values[key] or 0), key))
     shown = [
         {**dict(zip(groups.dimensions, map(_shorten, key), strict=True)), **_format_numbers(groups.numbers(key))}
         for key in ranked[:limit]
     ]
     without = len(values) - len(ranked)
-    described = {"metric": metric, "by": groups.dimensions, "groups": len(values), "shown": shown}
-    return described | ({"groups_without_number": without} if without else {})
+    return described | {"shown": shown} | ({"groups_without_number": without} if without else {})
 
 
 def _format_numbers(numbers: Mapping[str, Decimal | None]) -> Numbers:
