@@ -149,6 +149,11 @@ def suggest_name(name: str, known: Collection[str], fitting: Collection[str] = (
     return next((each for each in meant if each in fitting), meant[0] if meant else None)
 
 
+def suggest_dimension(name: str, fitting: Collection[str]) -> str | None:
+    """Find the dimension of `fitting` that is nearest to another by its name; None when none is similar."""
+    return next((each for each in _rank_similar_names(name) if each in fitting), None)
+
+
 def advice(near: str | None, names: Iterable[str]) -> str:
     """Suggest, after an unknown name, the nearest of `names`, or all of them when they are few."""
     known = list(names)
@@ -233,7 +238,7 @@ def _make_pair_problem(
         sentence = f"{against} {finest if fatal else known}"
         near = None if coarse in query.dimensions else coarse
         return Problem(Code.GRAIN_TOO_FINE, path, sentence, near, fatal)
-    near = next((name for name in _rank_similar_names(dimension.name) if name in others), None)
+    near = suggest_dimension(dimension.name, others)
     advice = (
         f" {near} would work."
         if near

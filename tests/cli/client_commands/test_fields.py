@@ -103,9 +103,24 @@ def test_what_is_said_to_work_works(metrics: list[str], dimensions: list[str], f
     if near is None:
         assert problems
         return
-    assert not check.problems(near, today=DAY)
+    assert not check.problems(near.query, today=DAY)
+    kept = {*near.query.metrics, *near.query.dimensions, *dict(near.query.filters)}
+    assert kept.isdisjoint(near.dropped)
     if not problems:
-        assert near == query
+        assert (near.query, near.dropped) == (query, ())
+
+
+def test_what_would_work_says_what_it_leaves_out() -> None:
+    """A dimension with a near one is exchanged, a mistyped filter keeps its value, and all else is named."""
+    query = ReportQuery.of(
+        ["VIEWS", "COLOUR"], ["CHANNEL_SLUG", "BUYER"], DAY, DAY, {"country": "FR", "mediaTyp": "LIV", "?": "x"}
+    )
+    near = nearest_valid_query(query)
+    assert near is not None
+    assert near.query.dimensions == ("VIDEO_OWNER_CHANNEL_SLUG",)
+    assert near.query.filters == (("mediaType", "LIVE"),)
+    assert near.dropped == ("COLOUR", "BUYER", "?", "country")
+    assert near.introduce() == "This would work, without COLOUR, BUYER, ? and country:"
 
 
 def _value(name: str) -> str:
@@ -133,7 +148,7 @@ def test_compat_says_why_not_and_what_instead(capsys: pytest.CaptureFixture[str]
     out, err = said(capsys, "compat --metrics views --dimensions day,buyer --filter mediaTyp=LIVE", 5)
     assert out == ""
     assert "VIEWS can't be split by BUYER" in err
-    assert "This would work: --metrics VIEWS --dimensions DAY --filter mediaType" in err
+    assert "This would work, without BUYER: --metrics VIEWS --dimensions DAY --filter mediaType" in err
     out, _ = said(capsys, "compat --metrics UPLOADS --dimensions HOUR --json", 5)
     assert json.loads(out)["possible"] == {"metrics": ["UPLOADS"], "dimensions": ["DAY"], "filter": []}
 

@@ -250,15 +250,19 @@ def parse_day_word(option: str, text: str, today: date, wrong: list[str]) -> dat
 
 
 def _parse_filters(words: list[str], wrong: list[str]) -> dict[str, str]:
+    """Parse filters; names of the catalog and values of a closed list may be written in any case."""
     pairs: dict[str, str] = {}
+    known = {row.name.upper(): row for row in Filter}
     for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name.strip():
+        given, equals, value = word.partition("=")
+        row = known.get(given.strip().upper())
+        name = given.strip() if row is None else row.name
+        if not equals or not name:
             wrong.append(f"--filter: {word[:80]!r} is no filter: give NAME=VALUE.")
-        elif name.strip() in pairs:
-            wrong.append(f"--filter: {name.strip()} is given twice, but a filter takes a single value.")
+        elif name in pairs:
+            wrong.append(f"--filter: {name} is given twice, but a filter takes a single value.")
         else:
-            pairs[name.strip()] = value
+            pairs[name] = value.upper() if row is not None and value.upper() in row.choices else value
     return pairs
 
 

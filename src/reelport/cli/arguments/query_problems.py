@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import combinations
 
 from reelport import check
-from reelport.catalog import Dimension, Filter, Grain, Limit, Metric, Product
+from reelport.catalog import Dimension, Family, Filter, Grain, Limit, Metric, Product
 from reelport.check import suggest_name
 from reelport.cli.arguments.options import QueryOptions, format_options
 from reelport.errors import Problem, QueryRefused, UsageError
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 from reelport.wire import Code
+from reelport.wording import format_list
 
 _OPTIONS = {
     "metrics": "--metrics",
@@ -36,9 +37,9 @@ def name_options(error: QueryRefused, query: ReportQuery) -> QueryRefused:
     """Return the refusal with options for wire paths, and the nearest valid query at its end."""
     problems = problems_by_option(error.problems)
     near = nearest_sendable(_shorten_range(query, error.problems), datetime.now(UTC).date())
-    if near is None or near == query:
+    if near is None or near.query == query:
         return QueryRefused(problems)
-    sentence = f"This would work: {' '.join(format_options(near))}"
+    sentence = f"{near.introduce()} {' '.join(format_options(near.query))}"
     return QueryRefused((*problems, Problem(_ADVICE, (), sentence, fatal=False)))
 
 
@@ -67,16 +68,31 @@ def refuse_unsendable(ask: QueryOptions) -> None:
         raise UsageError("\n".join(lines))
 
 
-def nearest_sendable(query: ReportQuery, today: date) -> ReportQuery | None:
+@dataclass(frozen=True, slots=True)
+class NearQuery:
+    """A query that works instead of another, and what of the other it leaves out: names as they were given."""
+
+    query: ReportQuery
+    dropped: tuple[str, ...]
+
+    def introduce(self) -> str:
+        """Begin the sentence that ends with the query."""
+        without = f", without {format_list(self.dropped)}" if self.dropped else ""
+        return f"This would work{without}:"
+
+
+def nearest_sendable(query: ReportQuery, today: date) -> NearQuery | None:
     """Return the nearest query with no known problem; None where none is found."""
-    near = nearest_valid_query(query)
-    if near is None:
+    found = nearest_valid_query(query)
+    if found is None:
         return None
+    near = found.query
     start, end = sorted((min(near.start, today), min(near.end, today)))
     product = near.product if near.product in Product.__members__ else check.nearest(near.product, Product.__members__)
     near = replace(near, start=start, end=end, product=product or DEFAULT_PRODUCT)
     wrong = check.problems(near, today=today, rules=check.Rules(days=near.days))
-    return None if any(problem.fatal for problem in wrong) else near
+    dropped = found.dropped if product else (*found.dropped, query.product)
+    return None if any(problem.fatal for problem in wrong) else NearQuery(near, dropped)
 
 
 def _shorten_range(query: ReportQuery, problems: Iterable[Problem]) -> ReportQuery:
@@ -87,55 +103,84 @@ def _shorten_range(query: ReportQuery, problems: Iterable[Problem]) -> ReportQue
         return query
 
 
-def nearest_valid_query(query: ReportQuery) -> ReportQuery | None:
+_Kept = Mapping[str, str | None]
+"""The name to ask for, by the name that was asked for; None where it is left out."""
+
+
+def nearest_valid_query(query: ReportQuery) -> NearQuery | None:
     """Return the nearest combination that a service takes; None when no metric is recognized.
 
-    Mistyped names become the nearest known ones. Of combinations that keep equally many names, the one with more
-    metrics wins, then the one with earlier ones.
+    Mistyped names become the nearest known ones. So do dimensions that don't go with the metrics, if one with a similar
+    name does. Of combinations that keep equally many names, the one with more metrics wins, then the one with earlier
+    ones.
     """
-    metrics = [Metric[name] for name in _resolve_names(query.metrics, Metric.__members__)]
-    dimensions = [Dimension[name] for name in _resolve_names(query.dimensions, Dimension.__members__)]
+    metrics = _resolve_names(query.metrics, Metric.__members__)
+    dimensions = _resolve_names(query.dimensions, Dimension.__members__)
     filters = _resolve_names((name for name, _ in query.filters), Filter.__members__)
-    combinations_ = _list_combinations(metrics, dimensions, filters)
-    chosen = max(combinations_, key=lambda kept: (sum(len(names) for names in kept), len(kept[0])), default=None)
+    chosen = max(_list_combinations(metrics, dimensions, filters), key=_count_kept, default=None)
     if chosen is None:
         return None
     kept_metrics, kept_dimensions, kept_filters = chosen
-    values = dict(query.filters)
-    return replace(
+    values = {kept_filters[name]: value for name, value in query.filters}
+    near = replace(
         query,
-        metrics=tuple(row.name for row in kept_metrics),
-        dimensions=tuple(row.name for row in kept_dimensions),
-        filters=tuple((name, values.get(name, "")) for name in kept_filters),
+        metrics=_list_kept(kept_metrics),
+        dimensions=_list_kept(kept_dimensions),
+        filters=tuple((name, _resolve_value(Filter[name], values[name])) for name in _list_kept(kept_filters)),
     )
+    return NearQuery(near, tuple(name for part in chosen for name, kept in part.items() if kept is None))
 
 
-def _list_combinations(
-    metrics: list[Metric], dimensions: list[Dimension], filters: list[str]
-) -> Iterator[tuple[list[Metric], list[Dimension], list[str]]]:
+def _list_combinations(metrics: _Kept, dimensions: _Kept, filters: _Kept) -> Iterator[tuple[_Kept, _Kept, _Kept]]:
     """Give for each choice of families its metrics, and the dimensions and filters fitting all."""
-    families = list(dict.fromkeys(metric.family for metric in metrics))
+    families = list(dict.fromkeys(Metric[name].family for name in _list_kept(metrics)))
     for count in range(len(families), 0, -1):
         for some in combinations(families, count):
-            row = frozenset(Dimension).intersection(*(family.dimensions() for family in some))
-            grain = max(family.grain for family in some)
-            fitting = dict.fromkeys(_fit_dimension(dimension, row, grain) for dimension in dimensions)
             yield (
-                [metric for metric in metrics if metric.family in some],
-                [each for each in fitting if each is not None][: Limit.DIMENSIONS.default],
-                [name for name in filters if all(Filter[name] in family.filters for family in some)],
+                {name: near if near and Metric[near].family in some else None for name, near in metrics.items()},
+                _fit_dimensions(dimensions, some),
+                {
+                    name: near if near and all(Filter[near] in family.filters for family in some) else None
+                    for name, near in filters.items()
+                },
             )
 
 
-def _fit_dimension(dimension: Dimension, row: frozenset[Dimension], grain: Grain) -> Dimension | None:
+def _fit_dimensions(dimensions: _Kept, families: Collection[Family]) -> _Kept:
+    row = frozenset(Dimension).intersection(*(family.dimensions() for family in families))
+    grain = max(family.grain for family in families)
+    fitting: dict[str, str | None] = {}
+    taken = set(_list_kept(dimensions))
+    for name, near in dimensions.items():
+        fit = near and _fit_dimension(Dimension[near], row, grain, taken)
+        is_too_many = fit not in fitting.values() and len(_list_kept(fitting)) >= Limit.DIMENSIONS.default
+        fitting[name] = None if is_too_many else fit
+        taken |= {fit} if fit else set()
+    return fitting
+
+
+def _fit_dimension(dimension: Dimension, row: frozenset[Dimension], grain: Grain, taken: Collection[str]) -> str | None:
     if dimension in row:
-        return dimension
-    if dimension.grain is None or dimension.grain >= grain:
+        return dimension.name
+    if dimension.grain is None:
+        return check.suggest_dimension(dimension.name, {each.name for each in row if each.name not in taken})
+    if dimension.grain >= grain:
         return None
-    return next((each for each in row if each.grain == grain), None)
+    return next((each.name for each in row if each.grain == grain), None)
 
 
-def _resolve_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    known_names = list(known)
-    found = [name if name in known_names else suggest_name(name, known_names) for name in names]
-    return list(dict.fromkeys(name for name in found if name is not None))
+def _resolve_names(names: Iterable[str], known: Collection[str]) -> _Kept:
+    return {name: name if name in known else suggest_name(name, known) for name in names}
+
+
+def _resolve_value(row: Filter, value: str) -> str:
+    return value if value in row.choices else check.nearest(value, row.choices) or value
+
+
+def _list_kept(names: _Kept) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(near for near in names.values() if near is not None))
+
+
+def _count_kept(parts: tuple[_Kept, ...]) -> tuple[int, int]:
+    kept = [len(_list_kept(part)) for part in parts]
+    return sum(kept), kept[0]

@@ -305,10 +305,10 @@ def _refuse_impossible(query: ReportQuery, *, as_json: bool) -> None:
             {"code": each.code, "path": list(each.path), "sentence": each.sentence, "nearest": each.nearest}
             for each in found
         ]
-        print_json({"problems": problems_, "possible": near and _combination(near)})
+        print_json({"problems": problems_, "possible": near and _combination(near.query)})
     if near is not None:
-        words = " ".join(f"--{part} {','.join(chosen)}" for part, chosen in _combination(near).items() if chosen)
-        refusal = (*refusal, Problem(found[-1].code, (), f"This would work: {words}", words, fatal=False))
+        words = " ".join(f"--{part} {','.join(chosen)}" for part, chosen in _combination(near.query).items() if chosen)
+        refusal = (*refusal, Problem(found[-1].code, (), f"{near.introduce()} {words}", words, fatal=False))
     raise QueryRefused(refusal)
 
 
