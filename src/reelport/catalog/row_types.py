@@ -70,6 +70,11 @@ class Unit(StrEnum):
     RENDITIONS = "renditions"
     CREDITS = "credits"
 
+    @property
+    def is_money(self) -> bool:
+        """Whether it is counted in a currency."""
+        return self.value.partition(" ")[0] in {Unit.EUR, Unit.USD}
+
 
 class Role(StrEnum):
     """A channel's role in a fact."""

@@ -33,6 +33,9 @@ _WORDS = (
 )
 """Words in the singular, and the wire's names for them, the likeliest first."""
 
+_MONEY = frozenset(["REVENUE", "EARNING", "INCOME", "MONEY"])
+"""Words in the singular for all that is counted in a currency."""
+
 SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {word: tuple(names.split()) for words, names in _WORDS for word in words.split()}
 )
@@ -41,6 +44,16 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 def find_synonyms(word: str) -> tuple[str, ...]:
     """Find the names that a word may stand for; case, blanks, hyphens and plural don't matter."""
-    cleaned = word.strip().upper().replace(" ", "_").replace("-", "_")
-    singular = cleaned.removesuffix("IES") + "Y" if cleaned.endswith("IES") else cleaned.removesuffix("S")
+    cleaned, singular = _spell(word)
     return SYNONYMS.get(cleaned) or SYNONYMS.get(singular, ())
+
+
+def means_money(word: str) -> bool:
+    """Whether a word stands for everything that is counted in a currency."""
+    return not _MONEY.isdisjoint(_spell(word))
+
+
+def _spell(word: str) -> tuple[str, str]:
+    """Spell a word as the wire does: as it is, and in the singular."""
+    cleaned = word.strip().upper().replace(" ", "_").replace("-", "_")
+    return cleaned, cleaned.removesuffix("IES") + "Y" if cleaned.endswith("IES") else cleaned.removesuffix("S")
