@@ -66,7 +66,7 @@ def plan_group(query: ReportQuery, name: str, kept: Collection[str]) -> Cell | s
 
 
 def list_lacking_parts(query: ReportQuery, name: str) -> list[str]:
-    """List the metrics that a rate could be computed from, and that the query lacks; none for other metrics."""
+    """List metrics that a query lacks and from which its rate could be computed."""
     metric, columns = Metric.__members__.get(name), list(query.metrics)
     if metric is not None and next(list_rate_parts(metric, query), None) is not None:
         plan_sum(metric, query, columns)
@@ -74,7 +74,7 @@ def list_lacking_parts(query: ReportQuery, name: str) -> list[str]:
 
 
 def advise_adding(query: ReportQuery, name: str, kept: Collection[str]) -> str:
-    """Say what to ask for, where a metric doesn't add up for rows with equal cells of the kept dimensions."""
+    """Say what to ask for where a metric doesn't add up beside the kept dimensions."""
     parts = list_lacking_parts(query, name)
     if parts and not isinstance(plan_group(replace(query, metrics=(*query.metrics, *parts)), name, kept), str):
         return f"Ask for {format_list(parts)} beside it."

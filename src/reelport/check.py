@@ -150,7 +150,7 @@ def suggest_name(name: str, known: Collection[str], fitting: Collection[str] = (
 
 
 def suggest_dimension(name: str, fitting: Collection[str]) -> str | None:
-    """Find the dimension of `fitting` that is nearest to another by its name; None when none is similar."""
+    """Find the one of `fitting` whose name is nearest to a dimension's, or None."""
     return next((each for each in _rank_similar_names(name) if each in fitting), None)
 
 

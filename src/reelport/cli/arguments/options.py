@@ -250,7 +250,7 @@ def parse_day_word(option: str, text: str, today: date, wrong: list[str]) -> dat
 
 
 def _parse_filters(words: list[str], wrong: list[str]) -> dict[str, str]:
-    """Parse filters; names of the catalog and values of a closed list may be written in any case."""
+    """Parse filters; known names and values may be written in any case."""
     pairs: dict[str, str] = {}
     known = {row.name.upper(): row for row in Filter}
     for word in words:

@@ -70,7 +70,7 @@ def refuse_unsendable(ask: QueryOptions) -> None:
 
 @dataclass(frozen=True, slots=True)
 class NearQuery:
-    """A query that works instead of another, and what of the other it leaves out: names as they were given."""
+    """A query that works instead of another, and the names of the other that it leaves out."""
 
     query: ReportQuery
     dropped: tuple[str, ...]

@@ -249,7 +249,7 @@ class Tools:
         limit: Annotated[int, Field(ge=1, le=100, description="How many of the largest rows to give.")] = 10,
         days: Annotated[int, Field(ge=1, le=400, description="How many of the last days, or months, to give.")] = 31,
     ) -> dict[str, Any]:
-        """Sum up a finished report: totals, numbers by day or month, and the largest rows by a metric.
+        """Sum up a finished report: totals, days or months, and the largest rows by a metric.
 
         Numbers are exact, as texts. A rate is computed from the sums of its parts, never averaged. Where rows don't add
         up, or the parts of a rate are not in the report, there is no number, and `not_added_up` says why and what to
@@ -303,7 +303,7 @@ class Tools:
             raise ToolError(f"{error.code}: {self._describe_error(error)}") from None
 
     def _describe_error(self, error: ReelportError) -> str:
-        """The client's own sentence; the kind alone where the sentence may name paths or addresses of this machine."""
+        """The client's own sentence, or the kind alone if it may name what is of this machine."""
         session = self._client.session
         url = session.settings.url
         sentence = session.redact(str(error)).replace(url, url.partition("//")[2])
@@ -382,7 +382,7 @@ def _today() -> date:
 def _describe_check(
     query: ReportQuery, found: Sequence[Problem], most: int, wrong: Sequence[Problem] = ()
 ) -> dict[str, Any]:
-    """Describe all problems for reports of `most` days; with `wrong`, days or filters could not be read."""
+    """Describe all problems; `wrong` are of days and filters that could not be read."""
     all_found = [*wrong, *(_shorten(each, most) for each in found if not wrong or each.code not in _OF_DAYS)]
     described: dict[str, Any] = {
         "question": None if wrong else describe_query(query),
@@ -410,7 +410,7 @@ def _describe_check(
 
 
 def _shorten(problem: Problem, most: int) -> Problem:
-    """Lead to `would_work` where a range is too long: the client's own advice is for programs and command lines."""
+    """Lead to `would_work` if a range is too long: the client's advice is for programs."""
     if problem.code != Code.RANGE_TOO_LONG:
         return problem
     sentence = f"A report covers {most} days at most. Ask for the newest, as `would_work` does, then for earlier ones."
@@ -432,8 +432,10 @@ def _describe_entry(entry: Entry) -> dict[str, Any]:
 
 
 def _is_meant(search: str, entry: Entry) -> bool:
-    """Whether an entry's name contains the search, or each word of it begins a word of the entry's name or sentence."""
+    """Whether a name contains the search, or its words begin words of the entry."""
     words = _WORD.findall(search.lower())
+    if not words:
+        return not search.strip()
     unit = str(entry.unit) if isinstance(entry, Metric) else ""
     own = _WORD.findall(f"{entry.name} {entry.sentence} {unit}".lower())
     is_named = "_".join(words) in entry.name.lower() or all(

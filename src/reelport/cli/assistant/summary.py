@@ -166,7 +166,7 @@ def _describe_times(groups: Groups, period: str, most: int) -> dict[str, Any]:
 
 
 def _describe_top(groups: Groups, metric: str | None, limit: int) -> dict[str, Any]:
-    """List the groups with the largest numbers, and count those without one; none if the metric doesn't add up."""
+    """List the groups with the largest numbers, if the metric adds up, and count those without."""
     metric = metric or next((name for name in groups.formulas if groups.adds_up(name)), next(iter(groups.formulas)))
     values = {key: groups.numbers(key)[metric] for key in groups.found}
     described = {"metric": metric, "by": groups.dimensions, "groups": len(values)}
