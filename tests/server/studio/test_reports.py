@@ -106,7 +106,7 @@ def test_a_download_for_spreadsheets_has_no_formula(people: Api, visitors: Visit
     link = visitor.send(shown, path, follow=False, excel_safe="1").headers["location"]
     answer = people.client.get(link, headers={"Range": "bytes=4-8"})
     assert (answer.status_code, answer.content) == (200, BOM_UTF8 + titles.replace(b"=cmd|x", b'"\'=cmd|x"'))
-    assert answer.headers["content-disposition"].startswith(f'attachment; filename="{done}-excel-safe.csv"; filename*=')
+    assert answer.headers["content-disposition"].startswith(f'attachment; filename="{done}.excel-safe.csv"; filename*=')
     assert answer.headers["content-disposition"].endswith(".excel-safe.csv")
     assert answer.headers["reelport-rows"] == "2"
     assert not {"etag", "content-length", "accept-ranges"} & set(answer.headers)

@@ -205,16 +205,14 @@ def _make_headers(found: _OpenReport, link: _SignedUrl, kind: str = "") -> dict[
     A link's file never changes: the cache of its holder may keep it until the link expires, and no other cache may.
     """
     query, day = ReportQuery.from_wire(json.loads(found.report.query)), found.report.last_complete_day
-    name = name_file(query, (kind + found.form.suffix).removeprefix("."))
+    ending = (kind + found.form.suffix).removeprefix(".")
     return {
         **_SECURITY_HEADERS,
         ROWS_HEADER: str(found.record.rows),
         **({} if day is None else {COMPLETE_HEADER: format_complete_day(day)}),
         "Cache-Control": f"private, no-transform, max-age={max(int(link.seconds_left), 0)}, immutable",
         "Content-Type": found.form.media_type,
-        "Content-Disposition": format_attachment(
-            name, found.form.file_name("-".join(filter(None, (found.report.id, kind))))
-        ),
+        "Content-Disposition": format_attachment(name_file(query, ending), f"{found.report.id}.{ending}"),
     }
 
 
