@@ -143,6 +143,14 @@ def test_a_line_that_cant_be_parsed_tells_its_first_mistake(
             ["--output: foo.xls would hold a CSV: name it .csv, which spreadsheets open."],
         ),
         (
+            "report run --metrics VIEWS --start 2d --end 1d -o foo.csv --format parquet",
+            ["--output: foo.csv would hold Parquet: name it .parquet, or leave out --format parquet."],
+        ),
+        (
+            "report run --metrics VIEWS --start 2d --end 1d -o foo.json --format table",
+            ["--output: foo.json would hold a table: name it .txt, or leave out --format table."],
+        ),
+        (
             "report run --metrics VIEWS --start 2d --end 1d -o foo.json --format csv",
             ["--output: foo.json would hold a CSV: name it .csv, or leave out --format csv."],
         ),

@@ -52,6 +52,15 @@ _SUFFIXES = {
     ".xlsx": Format.XLSX,
 }
 
+_CALLED = {
+    Format.TABLE: "a table",
+    Format.CSV: "a CSV",
+    Format.JSON: "JSON",
+    Format.NDJSON: "NDJSON",
+    Format.PARQUET: "Parquet",
+    Format.XLSX: "a workbook",
+}
+
 _BINARY = frozenset({Format.PARQUET, Format.XLSX})  # nothing for a terminal, and written as a file first
 
 # What counts as a file extension that names a format; the `.10` of `views.2026.10` doesn't.
@@ -89,16 +98,21 @@ class Delivery:
             raise UsageError("'-' is no file: without -o the data goes to stdout.")
         shape = format_of(self.form, self.output, excel_safe=self.excel_safe)
         if self.output is not None:
-            self._refuse_misnamed_csv(shape)
+            self._refuse_misnamed(shape)
             (resolve_csv_target if shape is Format.CSV else resolve_target)(self.output)
         return shape
 
-    def _refuse_misnamed_csv(self, shape: Format) -> None:
+    def _refuse_misnamed(self, shape: Format) -> None:
         name = Path(self.output or "").name
         suffix = Path(name).suffix.lower()
-        if shape is Format.CSV and suffix in {*_SUFFIXES, ".xls"} - {".csv"}:
-            other = ", or leave out --format csv" if suffix in _SUFFIXES else ", which spreadsheets open"
-            raise UsageError(f"--output: {name} would hold a CSV: name it .csv{other}.")
+        if _SUFFIXES.get(suffix, shape) is shape and suffix != ".xls":
+            return
+        right = f"name it {next((end for end, form in _SUFFIXES.items() if form is shape), '.txt')}"
+        if suffix in _SUFFIXES:
+            right += f", or leave out --format {shape.value}"
+        elif shape is Format.CSV:
+            right += ", which spreadsheets open"
+        raise UsageError(f"--output: {name} would hold {_CALLED[shape]}: {right}.")
 
     def words(self) -> list[str]:
         """Format these options as words of a command line."""
