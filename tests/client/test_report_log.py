@@ -100,6 +100,7 @@ def test_each_thing_that_happens_is_a_line() -> None:
     """Asked, waiting, retrying, downloaded and merged, each with the report's token shortened."""
     assert lines_of(
         Asked(REPORT),
+        Asked(REPORT, again=True),
         Looked(REPORT, "IN_PROGRESS", 0.4, 2.0),
         Retrying("HTTP 503.", 1.5),
         Looked(REPORT, "FINISHED", 61.0, None),
@@ -113,6 +114,7 @@ def test_each_thing_that_happens_is_a_line() -> None:
         InWindow(START, END, Saved("another-report-of-the-range", 10, 2)),
     ) == [
         "asked for report rep_5tOq2mD…",
+        "the service gave report rep_5tOq2mD… again",
         "waiting for report rep_5tOq2mD…: IN_PROGRESS after 0.4 s",
         "retrying report rep_5tOq2mD… in 1.5 s: HTTP 503.",
         "waited for report rep_5tOq2mD…: FINISHED after 61.0 s",

@@ -100,7 +100,9 @@ def test_parquet_goes_into_a_pipe_or_a_file(here: dict[str, str], rows: Rows, tm
     done = piped(here, *ASK, "-o", str(tmp_path / "report.parquet"))
     assert done.status == 0
     # Neither the size nor the SHA-256 that is told is that of the file.
-    assert re.search(r" kB as CSV; as it was downloaded, its SHA-256 is the service's$", done.err.strip()), done.err
+    assert re.search(r" kB as CSV; the downloaded CSV was checked by the service's SHA-256$", done.err.strip()), (
+        done.err
+    )
     told = json.loads(piped(here, *ASK, "-o", str(tmp_path / "again.parquet"), "--json").out.splitlines()[-1])
     assert told["form"] == "parquet"
     table = pq.read_table(tmp_path / "report.parquet")

@@ -223,7 +223,7 @@ def test_a_spreadsheet_is_guarded_and_the_sidecar_says_so(vendor: Vendor, here: 
     assert (done.status, told["changed_cells"], told["sha256"]) == (0, 1, sha256(report).hexdigest())
     assert file.read_bytes() == safe == piped(here, *WEEK, "-q", "--excel-safe").out
     said = piped(here, *WEEK, "-o", str(file), "--excel-safe").err
-    assert "as it was downloaded, " in said, said
+    assert "the downloaded CSV was checked by the service's SHA-256" in said, said
     assert "1 cell changed, so that no spreadsheet takes one for a formula: what is written has another SHA-256" in said
     noted = json.loads(beside.read_text())
     assert (noted["excel_safe"], noted["changed_cells"], noted["sha256"]) == (True, 1, sha256(safe).hexdigest())
@@ -245,7 +245,7 @@ def test_a_mark_in_front_is_said_where_no_cell_changed(vendor: Vendor, here: dic
     vendor.csv = lambda _: report
     done = piped(here, *WEEK, "-o", str(file), "--excel-safe")
     assert (done.status, file.read_bytes()) == (0, BOM_UTF8 + report)
-    assert f"{len(report)} bytes; as it was downloaded, " in done.err
+    assert f"{len(report)} bytes; the downloaded CSV" in done.err
     assert "no cell had to be changed: but for a mark of UTF-8 in front" in done.err
 
 

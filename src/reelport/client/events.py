@@ -24,11 +24,13 @@ class Warned:
 class Asked:
     """The service accepted the request; `token` finds the report again, from any machine.
 
-    `details` are what a Reelport service tells of it beyond the wire.
+    `details` are what a Reelport service tells of it beyond the wire. `again`: the service gave a report that the
+    ledger knew, as a Reelport service does while nothing has changed.
     """
 
     token: str
     details: ReportDetails | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,17 +318,18 @@ class Ledger:
             known = self._read_known(db, question)
             flights = self._read_all(db.execute(_IN_FLIGHT, (question.identity,)))
             others = sum(row.is_in_flight(now, reelport=question.reelport) for row in flights)
+            tokens = frozenset(row.token for row in known if row.token is not None)
             match decide(question, known, flights, now):
                 case Ask(Row(id=number) as ours):
                     again = (*self._new_lease(now), _format_time(now), number)
                     others -= ours.is_in_flight(now, reelport=question.reelport)
-                    return Claimed(self._read_one(db.execute(_RECLAIM, again)), others)
+                    return Claimed(self._read_one(db.execute(_RECLAIM, again)), others, tokens)
                 case Ask():
                     db.execute("DELETE FROM reports WHERE created < ?", (_format_time(now - _KEPT),))
                     query = question.query
                     values = (question.service, question.identity, query.fingerprint(), query.canonical())
                     new = db.execute(_INSERT, (*values, *self._new_lease(now), _format_time(now)))
-                    return Claimed(self._read_one(new), others)
+                    return Claimed(self._read_one(new), others, tokens)
                 case Reuse(row) if row.is_alive(now):
                     return Reuse(replace(row, owner=None))  # The row stays its owner's: we must not release it.
                 case Reuse(row):

@@ -238,10 +238,14 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Ask now: this row is our intent and holds a slot; `others` are in flight."""
+    """Ask now: this row is our intent and holds a slot; `others` are in flight.
+
+    `tokens` are of earlier reports of the question: the service may give one of them again.
+    """
 
     row: Row
     others: int = 0
+    tokens: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,8 +104,8 @@ class ReportLog:
         match event:
             case Warned() | KeyExpires():
                 line = f"warning: {event}"
-            case Asked():
-                line = f"asked for {report}"
+            case Asked(again=again):
+                line = f"the service gave {report} again" if again else f"asked for {report}"
             case Reused(_, age):
                 line = f"continuing with {report}, asked for {format_duration(age)} ago"
             case Queued(reason, seconds):
@@ -266,8 +266,9 @@ class Bar:
 
     def _show_event(self, window: str, event: Event) -> None:
         match event:
-            case Asked(token):
-                self._show(f"{window}asked for report {shorten(token)}")
+            case Asked(token, again=again):
+                said = "the service gave report {} again" if again else "asked for report {}"
+                self._show(window + said.format(shorten(token)))
             case Reused(token):
                 self._show(f"{window}continuing with report {shorten(token)}")
             case Queued(reason) | Retrying(reason):

@@ -69,8 +69,8 @@ class _ReportMethods(ABC):
 
         If a call is stopped, call again: it continues, because an undelivered report is always reused. After delivery,
         a Reelport service is asked again; it gives the same report while nothing has changed. Another host's report is
-        reused until it expires, unless its range was not over when it was requested. `fresh` always asks for a new
-        report. Without `to`, returns a table; its temporary file is deleted with it.
+        reused until it expires, unless its range was not over when it was requested. `fresh` always asks the
+        service. Without `to`, returns a table; its temporary file is deleted with it.
         """
 
     @abstractmethod

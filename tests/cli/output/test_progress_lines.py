@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from reelport.cli.output.progress import JsonEvents
 from reelport.cli.output.progress_lines import ProgressLines, explain_moving_days, explain_no_rows
 from reelport.client.events import (
     Asked,
@@ -30,6 +32,7 @@ from reelport.client.files.proof import Proof
 from reelport.client.flows.download import Downloaded, Ranged
 from reelport.errors import NotFinished, Problem
 from reelport.query import ReportQuery
+from reelport.report_details import ReportDetails, State
 from reelport.wording import format_duration, format_size
 
 
@@ -67,6 +70,31 @@ def test_a_wait_is_a_line_a_state_and_a_line_a_minute() -> None:
     assert len(said) == pytest.approx(120, abs=30)
     assert max(b - a for a, b in pairwise(said)) * 10 <= 60
     assert told.hear(looked(7201, status="FINISHED")) == ["FINISHED after 2 h 0 min"]
+    assert told.hear(Asked("R-1", again=True)) == ["the service gave report R-1 again"]
+
+
+@pytest.mark.parametrize("proof", [Proof.CHECKSUM, Proof.LENGTH])
+@pytest.mark.parametrize("form", [None, "parquet"])
+def test_the_end_says_what_was_checked(proof: Proof, form: str | None) -> None:
+    """The downloaded CSV is what was checked: of another file that was made of it, the line says so."""
+    told = Told()
+    more: dict[str, object] = {} if form is None else {"form": form}
+    done = Downloaded(Path("views.csv"), 10, "", 1, proof)
+    told.narrator.report_download(done, "views", more)
+    said = told.hear()[0].partition("; ")[2]
+    of = "the downloaded CSV" if form else ""
+    if proof is Proof.CHECKSUM:
+        assert said == f"{of} was checked by the service's SHA-256".removeprefix(" was ")
+    else:
+        assert said == f"{of}: its length is the service's, and every row is whole".removeprefix(": ")
+
+
+def test_moments_of_events_end_in_z() -> None:
+    """As all other moments do, and those on the wire."""
+    text = io.StringIO()
+    ready = datetime(2026, 11, 2, 7, 4, 1, tzinfo=UTC)
+    JsonEvents(text, quiet=False)(Asked("R-1", ReportDetails("R-1", State.QUEUED, place=1, ready_at=ready)))
+    assert json.loads(text.getvalue())["details"]["ready_at"] == "2026-11-02T07:04:01Z"
 
 
 def test_looks_that_are_a_minute_apart_are_all_said() -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from tests.client.conftest import REPORT, Time, looked
 from tests.client.flows.flow_driver import ASKED, PAGE, FlowDriver, ask, held, of_dailymotion, refused, reply
+from tests.client.ledgers import days
 
+from reelport import Client
 from reelport.client.events import Asked, Event, Looked, Retrying, ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.flows.fetch import fetch
@@ -25,6 +27,7 @@ from reelport.errors import (
     UsageError,
 )
 from reelport.query import ReportQuery
+from reelport.testing import Vendor
 
 
 def test_waiting_looks_at_once_then_ever_more_seldom(session: Session, time: Time) -> None:
@@ -238,6 +241,16 @@ def test_a_service_whose_reports_expire_at_once_is_asked_twice(
     hand = FlowDriver(time, asked_as("one"), expired, asked_as("two"), expired, asked_as("three"), expired)
     with pytest.raises(ReportExpired, match="two"):
         hand.drive(fetch(session, query, tmp_path / "views.csv", ignore_event))
+
+
+def test_a_report_that_the_service_gives_again_is_no_new_one(vendor: Vendor, client: Client, to: Path) -> None:
+    """A fresh ask may be answered with the report that the ledger knows: its event says so."""
+    vendor.dedups = True
+    events: list[Event] = []
+    for fresh in (False, True):
+        client.reports.run(days(1), to, progress=events.append, fresh=fresh)
+    assert len(vendor.asks) == 2
+    assert [event.again for event in events if isinstance(event, Asked)] == [False, True]
 
 
 @pytest.mark.parametrize("just_asked", [True, False])

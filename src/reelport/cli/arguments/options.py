@@ -136,7 +136,14 @@ Again = Annotated[
     bool,
     Parameter(negative=(), help="Ask again after a lost answer; this may make a second report."),
 ]
-Fresh = Annotated[bool, Parameter(negative=(), help="Ask for a new report, even if an earlier one could be used.")]
+Fresh = Annotated[
+    bool,
+    Parameter(
+        negative=(),
+        help="Ask the service again, even if an earlier report could be used. A Reelport service gives the same report "
+        "again while nothing has changed.",
+    ),
+]
 
 
 @Parameter(name="*")

@@ -139,7 +139,9 @@ def _fields_of(value: Any) -> dict[str, object]:  # noqa: ANN401 - any of the ev
 def _to_json_value(value: object) -> object:
     if isinstance(value, Enum):
         return value.name.lower()
-    if isinstance(value, datetime | date):
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
         return format_complete_day(value) if value == NO_DAY else value.isoformat()
     if dataclasses.is_dataclass(value):
         return _fields_of(value)

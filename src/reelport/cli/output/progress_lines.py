@@ -190,15 +190,13 @@ class ProgressLines(ResumableCommand):
     ) -> None:
         """Print a finished download's size and proof, and what its days or filters explain."""
         self.stop_bars()
-        windows = len(done.windows) if isinstance(done, Ranged) else 1
         # Earlier windows may have been made long ago; the last one has the last days.
         complete = done.windows[-1].last_complete_day if isinstance(done, Ranged) else done.last_complete_day
-        each = f"each of {windows} windows: " if windows > 1 else ""
         place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
         form = more.pop("form", None)
-        each = f"as it was downloaded, {each}" if form or "changed_cells" in more else each
+        proof = _describe_proof(done, is_other=bool(form) or "changed_cells" in more)
         size = f"{format_size(done.bytes)}{' as CSV' if form else ''}"
-        self.say(f"{place}: {format_count(done.rows, 'row')}, {size}; {each}{done.proof}")
+        self.say(f"{place}: {format_count(done.rows, 'row')}, {size}; {proof}")
         for what, value in more.items():
             self.say(
                 _format_changed(value) if what == "changed_cells" and isinstance(value, int) else f"{what}: {value}"
@@ -224,8 +222,8 @@ class ProgressLines(ResumableCommand):
         match event:
             case Warned() | KeyExpires() | FewerDays():
                 self.say(f"{prefix}{'' if isinstance(event, FewerDays) else 'warning: '}{event}")
-            case Asked(token) if not (self._bars and window):
-                self.say(f"{prefix}asked for report {token}")
+            case Asked(token, again=again) if not (self._bars and window):
+                self.say(prefix + (f"the service gave report {token} again" if again else f"asked for report {token}"))
             case Reused(token, age) if not (self._bars and window):
                 self.say(f"{prefix}continuing with report {token}, asked for {format_duration(age)} ago")
             case Queued(reason, seconds):
@@ -298,6 +296,16 @@ def _can_draw(stream: IO[str]) -> bool:
         and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
         and (getattr(stream, "encoding", None) or "").lower().startswith("utf")
     )
+
+
+def _describe_proof(done: Downloaded, *, is_other: bool) -> str:
+    """Say what proves the downloaded CSV whole; `is_other`: another file was made of it."""
+    windows = len(done.windows) if isinstance(done, Ranged) else 1
+    each = f"each of {windows} windows" if windows > 1 else ""
+    of = "the downloaded CSV" + (f" of {each}" if each else "") if is_other else each
+    if done.proof.word == "checksum":
+        return f"{of} was checked by the service's SHA-256" if of else "checked by the service's SHA-256"
+    return f"{of}: {done.proof}" if of else str(done.proof)
 
 
 def _format_changed(cells: int) -> str:

@@ -118,8 +118,8 @@ def acquire_report(
                 return row
             case LostAsk(row):
                 raise _build_ask_lost(row, "An earlier ask for this very report ended without an answer.")
-            case Claimed(row, others):
-                refusal = yield from _send_ask(session, row, query, tell)
+            case Claimed(_, others) as claimed:
+                refusal = yield from _send_ask(session, claimed, query, tell)
                 if isinstance(refusal, Row):
                     return refusal
                 taken = yield from work(partial(ledger.count_taken_since, question.identity, back_pressure.since))
@@ -186,8 +186,9 @@ class _Ask:
             self.ledger.release(self.row)
 
 
-def _send_ask(session: Session, row: Row, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
+def _send_ask(session: Session, claimed: Claimed, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
     """Ask for the report; return the row with its token, or the error that nothing was taken."""
+    row = claimed.row
     variables, policy, scopes = {"input": query.to_wire()}, build_ask_policy(session), scopes_of(query)
     with _Ask(session.ledger, row) as ask:
         yield Wait(0)  # A flow that is stopped here has surely asked for nothing.
@@ -198,7 +199,7 @@ def _send_ask(session: Session, row: Row, query: ReportQuery, tell: Progress) ->
             ask.token = read_ask(session, reply)
         except ReelportError as error:
             return (yield from _record_failure(session.ledger, row, error))
-        tell(Asked(ask.token, find_details(reply, ask.token, session.redact)))
+        tell(Asked(ask.token, find_details(reply, ask.token, session.redact), again=ask.token in claimed.tokens))
         killpoints.reach("client-asked")
         row = yield from _record_token(session.ledger, row, ask.token)
         killpoints.reach("client-requested")
@@ -250,10 +251,11 @@ def _describe_wait(entry: Entry, session: Session) -> str:
         case Busy(row):
             return f"{row.find_worker(now) or 'Another process'} is asking for the same report"
         case Full(rows):
-            holders = ", ".join(f"{row.id} ({row.find_worker(now) or row.state})" for row in rows[:4])
+            workers = ((row, row.find_worker(now)) for row in rows[:4])
+            holders = ", ".join(f"job {row.id} ({f'process {by}' if by else row.state})" for row, by in workers)
             more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""  # noqa: PLR2004 - what a line can show
             hint = " (see 'reelport jobs list')" if session.ledger.is_kept else ""
-            return f"Waiting for a slot: {holders}{more} in flight{hint}"
+            return f"Waiting for a slot: unfinished reports hold all of them: {holders}{more}{hint}"
         case _:
             return ""
 
