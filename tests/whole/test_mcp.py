@@ -201,7 +201,10 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_left_out_silently(tmp_p
         asked = {"metrics": ["VIEWS"], "dimensions": ["CHANNEL_SLUG"], "product": "content"}
         abroad = await assistant.call("check", **asked, filters={"country": "FR", "MEDIATYPE": "live"}, **DAYS)
         assert abroad["would_work"]["dimensions"] == ["VIDEO_OWNER_CHANNEL_SLUG"]
-        assert (abroad["would_work"]["filters"], abroad["dropped"]) == ({"mediaType": "LIVE"}, ["country"])
+        assert (abroad["would_work"]["filters"], abroad["dropped"]) == (
+            {"mediaType": "LIVE"},
+            ["CHANNEL_SLUG", "country"],
+        )
         long = await assistant.call("check", metrics=["VIEWS"], start="2025-01-01", end="2025-12-31")
         assert (long["would_work"]["startDate"], long["would_work"]["endDate"]) == ("2025-07-05", "2025-12-31")
         assert long["dropped"] == ["days before 2025-07-05"]

@@ -230,7 +230,7 @@ def test_an_impossible_combination_gets_the_nearest_possible_one(here: dict[str,
         "incompatible_pair",
     )
     assert "LIVE_VIEWERS can't be split by PLAYER_SIZE" in result["error"]
-    assert "This would work: --metrics LIVE_VIEWERS --dimensions DAY --start 2026-01-01" in result["error"]
+    assert "This would work, without PLAYER_SIZE: --metrics LIVE_VIEWERS --dimensions DAY,PLAYER_ID" in result["error"]
 
 
 @pytest.mark.parametrize(

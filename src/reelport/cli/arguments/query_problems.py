@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from itertools import combinations
 
 from reelport import check
-from reelport.catalog import Dimension, Family, Filter, Grain, Limit, Metric, Product
+from reelport.catalog import Dimension, Filter, Grain, Limit, Metric, Product
 from reelport.check import suggest_name
 from reelport.cli.arguments.options import QueryOptions, format_options
 from reelport.errors import Problem, QueryRefused, UsageError
@@ -103,84 +103,76 @@ def _shorten_range(query: ReportQuery, problems: Iterable[Problem]) -> ReportQue
         return query
 
 
-_Kept = Mapping[str, str | None]
-"""The name to ask for, by the name that was asked for; None where it is left out."""
-
-
 def nearest_valid_query(query: ReportQuery) -> NearQuery | None:
     """Return the nearest combination that a service takes; None when no metric is recognized.
 
-    Mistyped names become the nearest known ones. So do dimensions that don't go with the metrics, if one with a similar
-    name does. Of combinations that keep equally many names, the one with more metrics wins, then the one with earlier
-    ones.
+    Mistyped names become the nearest known ones. A dimension that doesn't go with the metrics is dropped, or exchanged
+    for one with a similar name that does. Of combinations that keep equally many names, the one with more metrics wins,
+    then the one with earlier ones.
     """
     metrics = _resolve_names(query.metrics, Metric.__members__)
     dimensions = _resolve_names(query.dimensions, Dimension.__members__)
     filters = _resolve_names((name for name, _ in query.filters), Filter.__members__)
-    chosen = max(_list_combinations(metrics, dimensions, filters), key=_count_kept, default=None)
+    combinations_ = _list_combinations(
+        [Metric[name] for name in _list_known(metrics)],
+        [Dimension[name] for name in _list_known(dimensions)],
+        _list_known(filters),
+    )
+    chosen = max(combinations_, key=lambda kept: (sum(len(names) for names in kept), len(kept[0])), default=None)
     if chosen is None:
         return None
     kept_metrics, kept_dimensions, kept_filters = chosen
-    values = {kept_filters[name]: value for name, value in query.filters}
+    values = {filters[name]: value for name, value in query.filters}
     near = replace(
         query,
-        metrics=_list_kept(kept_metrics),
-        dimensions=_list_kept(kept_dimensions),
-        filters=tuple((name, _resolve_value(Filter[name], values[name])) for name in _list_kept(kept_filters)),
+        metrics=tuple(row.name for row in kept_metrics),
+        dimensions=tuple(row.name for row in kept_dimensions),
+        filters=tuple((name, _resolve_value(Filter[name], values[name])) for name in kept_filters),
     )
-    return NearQuery(near, tuple(name for part in chosen for name, kept in part.items() if kept is None))
+    kept = {*near.metrics, *near.dimensions, *kept_filters}
+    asked = [*metrics.items(), *dimensions.items(), *filters.items()]
+    return NearQuery(near, tuple(name for name, known in asked if known not in kept))
 
 
-def _list_combinations(metrics: _Kept, dimensions: _Kept, filters: _Kept) -> Iterator[tuple[_Kept, _Kept, _Kept]]:
+def _list_combinations(
+    metrics: list[Metric], dimensions: list[Dimension], filters: list[str]
+) -> Iterator[tuple[list[Metric], list[Dimension], list[str]]]:
     """Give for each choice of families its metrics, and the dimensions and filters fitting all."""
-    families = list(dict.fromkeys(Metric[name].family for name in _list_kept(metrics)))
+    families = list(dict.fromkeys(metric.family for metric in metrics))
     for count in range(len(families), 0, -1):
         for some in combinations(families, count):
+            row = frozenset(Dimension).intersection(*(family.dimensions() for family in some))
+            grain = max(family.grain for family in some)
+            others = {each.name for each in row.difference(dimensions)}
+            fitting = dict.fromkeys(_fit_dimension(dimension, row, grain, others) for dimension in dimensions)
             yield (
-                {name: near if near and Metric[near].family in some else None for name, near in metrics.items()},
-                _fit_dimensions(dimensions, some),
-                {
-                    name: near if near and all(Filter[near] in family.filters for family in some) else None
-                    for name, near in filters.items()
-                },
+                [metric for metric in metrics if metric.family in some],
+                [each for each in fitting if each is not None][: Limit.DIMENSIONS.default],
+                [name for name in filters if all(Filter[name] in family.filters for family in some)],
             )
 
 
-def _fit_dimensions(dimensions: _Kept, families: Collection[Family]) -> _Kept:
-    row = frozenset(Dimension).intersection(*(family.dimensions() for family in families))
-    grain = max(family.grain for family in families)
-    fitting: dict[str, str | None] = {}
-    taken = set(_list_kept(dimensions))
-    for name, near in dimensions.items():
-        fit = near and _fit_dimension(Dimension[near], row, grain, taken)
-        is_too_many = fit not in fitting.values() and len(_list_kept(fitting)) >= Limit.DIMENSIONS.default
-        fitting[name] = None if is_too_many else fit
-        taken |= {fit} if fit else set()
-    return fitting
-
-
-def _fit_dimension(dimension: Dimension, row: frozenset[Dimension], grain: Grain, taken: Collection[str]) -> str | None:
+def _fit_dimension(
+    dimension: Dimension, row: frozenset[Dimension], grain: Grain, others: Collection[str]
+) -> Dimension | None:
     if dimension in row:
-        return dimension.name
+        return dimension
     if dimension.grain is None:
-        return check.suggest_dimension(dimension.name, {each.name for each in row if each.name not in taken})
+        near = check.suggest_dimension(dimension.name, others)
+        return None if near is None else Dimension[near]
     if dimension.grain >= grain:
         return None
-    return next((each.name for each in row if each.grain == grain), None)
+    return next((each for each in row if each.grain == grain), None)
 
 
-def _resolve_names(names: Iterable[str], known: Collection[str]) -> _Kept:
+def _resolve_names(names: Iterable[str], known: Collection[str]) -> Mapping[str, str | None]:
+    """Find the known name that each probably means, or None."""
     return {name: name if name in known else suggest_name(name, known) for name in names}
+
+
+def _list_known(names: Mapping[str, str | None]) -> list[str]:
+    return list(dict.fromkeys(name for name in names.values() if name is not None))
 
 
 def _resolve_value(row: Filter, value: str) -> str:
     return value if value in row.choices else check.nearest(value, row.choices) or value
-
-
-def _list_kept(names: _Kept) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(near for near in names.values() if near is not None))
-
-
-def _count_kept(parts: tuple[_Kept, ...]) -> tuple[int, int]:
-    kept = [len(_list_kept(part)) for part in parts]
-    return sum(kept), kept[0]
