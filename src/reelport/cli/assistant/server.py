@@ -283,7 +283,7 @@ class Tools:
         try:
             await self._translate(report.refresh(), ReportExpired)
         except ReportExpired:
-            return {"report_token": report.token, "state": "unknown", "message": _UNKNOWN_REPORT, **_describe_day(None)}
+            return {"state": "unknown", "message": _UNKNOWN_REPORT}
         return _describe_state(report.token, report.status, report.details)
 
     def _check(self, query: ReportQuery, wrong: Sequence[Problem]) -> dict[str, Any]:
