@@ -115,6 +115,7 @@ def test_a_kept_sandbox_continues_with_the_same_keys(tmp_path: Path) -> None:
         with run_sandbox(tmp_path, "--keep", "kept", "--json") as sandbox:
             facts = json.loads(sandbox.said)
             paste(tmp_path, facts["curl"], "bash")
+            assert "Another sandbox runs in" in refuse_sandbox(tmp_path, "./kept")
             files.append((tmp_path / "report.csv").read_bytes())
             keys.append([facts[name] for name in ("address", "key", "public_key", "first_day", "channels")])
             sandbox.stop(signal.SIGTERM)
