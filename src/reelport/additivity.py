@@ -65,18 +65,22 @@ def plan_group(query: ReportQuery, name: str, kept: Collection[str]) -> Cell | s
     return plan_cell(query, name) or _explain_rule(metric)
 
 
-def list_lacking_parts(query: ReportQuery, name: str) -> list[str]:
-    """List metrics that a query lacks and from which its rate could be computed."""
+def list_lacking_parts(query: ReportQuery, name: str, kept: Collection[str]) -> list[str]:
+    """List metrics that a query lacks and from which its rate could be computed.
+
+    Empty where that gives no number for rows with equal cells of the kept dimensions either.
+    """
     metric, columns = Metric.__members__.get(name), list(query.metrics)
-    if metric is not None and next(list_rate_parts(metric, query), None) is not None:
-        plan_sum(metric, query, columns)
-    return columns[len(query.metrics) :]
+    if metric is None or next(list_rate_parts(metric, query), None) is None:
+        return []
+    plan_sum(metric, query, columns)
+    helps = not isinstance(plan_group(replace(query, metrics=tuple(columns)), name, kept), str)
+    return columns[len(query.metrics) :] if helps else []
 
 
 def advise_adding(query: ReportQuery, name: str, kept: Collection[str]) -> str:
     """Say what to ask for where a metric doesn't add up beside the kept dimensions."""
-    parts = list_lacking_parts(query, name)
-    if parts and not isinstance(plan_group(replace(query, metrics=(*query.metrics, *parts)), name, kept), str):
+    if parts := list_lacking_parts(query, name, kept):
         return f"Ask for {format_list(parts)} beside it."
     return f"Ask again without {format_list([each for each in query.dimensions if each not in kept])}."
 

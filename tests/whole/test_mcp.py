@@ -209,6 +209,10 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_left_out_silently(tmp_p
         assert (long["would_work"]["startDate"], long["would_work"]["endDate"]) == ("2025-07-05", "2025-12-31")
         assert long["dropped"] == ["days before 2025-07-05"]
         assert "run_range" not in assistant.heard[-1]
+        first = await assistant.call("check", metrics=["VIEWZ"], start="0001-01-01", end="0001-01-02")
+        assert (first["would_work"]["startDate"], first["dropped"]) == ("0001-01-01", [])
+        tags = await assistant.call("check", metrics=["AVERAGE_WATCH_TIME_SEC"], dimensions=["CONTENT_TAG"], **DAYS)
+        assert tags["ask_beside"] == []
         alone = await assistant.call("check", metrics=["ECPM_EUR"], dimensions=["DAY"], **DAYS)
         assert alone["not_added_up"]["ECPM_EUR"].endswith("Ask again without DAY.")
         assert "Arguments are wrong: metrics is missing; seconds: " in await assistant.refuse(

@@ -14,7 +14,7 @@ import re
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -401,7 +401,8 @@ def _describe_check(
     }
     if wrong or not found:
         return described
-    shorter = query.within(max(query.start, query.end - timedelta(days=most - 1)), query.end)
+    end = min(query.end, _today())
+    shorter = query.within(date.fromordinal(max(query.start.toordinal(), end.toordinal() - most + 1)), end)
     near = nearest_sendable(shorter, _today())
     if near is None or near.query == query:
         return described
@@ -421,7 +422,7 @@ def _describe_adding_up(query: ReportQuery) -> dict[str, Any]:
     """Say which metrics `summary` could not add up, and what asked beside them helps."""
     plans = {name: plan_group(query, name, ()) for name in query.metrics if query.dimensions}
     lacking = {name: plan for name, plan in plans.items() if name in Metric.__members__ and isinstance(plan, str)}
-    beside = dict.fromkeys(part for name in lacking for part in list_lacking_parts(query, name))
+    beside = dict.fromkeys(part for name in lacking for part in list_lacking_parts(query, name, ()))
     reasons = {name: f"{plan} {advise_adding(query, name, ())}" for name, plan in lacking.items()}
     return {"not_added_up": reasons, "ask_beside": list(beside)}
 
