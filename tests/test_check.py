@@ -130,6 +130,8 @@ def test_every_code_of_a_query_has_a_case() -> None:
         Code.UNAUTHENTICATED,
         Code.UNAVAILABLE,
         Code.INTERNAL,
+        Code.NOT_FOUND,
+        Code.WRONG_METHOD,
     }
     assert {code for _, code, _, _ in CASES.values()} == set(Code) - elsewhere
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,12 @@ NO_NAME = (
     'profile is no name: write profile = "NAME", above the first [table], or [profiles.NAME] for a profile itself.'
 )
 DAY = "give YYYY-MM-DD, today, yesterday, or 30d for 30 days ago."
+
+
+@pytest.fixture(autouse=True)
+def _without_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command begins without Pydantic, which changes how cyclopts checks; another test may have loaded it here."""
+    monkeypatch.delitem(sys.modules, "pydantic", raising=False)
 
 
 def told(capsys: pytest.CaptureFixture[str], line: str) -> list[str]:
