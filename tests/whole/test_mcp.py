@@ -239,11 +239,12 @@ def test_tools_say_what_they_do_to_the_world(tmp_path: Path) -> None:
 
 
 def test_the_server_ends_with_its_input_and_leaves_nothing(tmp_path: Path) -> None:
-    """As assistants' programs stop it: stdin is closed. SIGTERM ends it as well."""
+    """As assistants' programs stop it: stdin is closed. SIGTERM and SIGINT end it as well, at any moment."""
     (tmp_path / "tmp").mkdir()
     user = {**os.environ, **describe_user("http://127.0.0.1:9", "k", "s", tmp_path), "TMPDIR": str(tmp_path / "tmp")}
     hello = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n'
-    for number, status in ((None, 0), (signal.SIGTERM, 128 + signal.SIGTERM)):
+    stops = [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 128 + signal.SIGINT)] * 3
+    for number, status in ((None, 0), *stops):
         with subprocess.Popen(WORDS, env=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -254,7 +255,10 @@ def test_the_server_ends_with_its_input_and_leaves_nothing(tmp_path: Path) -> No
                 process.stdin.close()
             else:
                 process.send_signal(number)
-            assert process.wait(300) == status
+            try:
+                assert process.wait(300) == status
+            finally:
+                process.kill()
     assert list((tmp_path / "tmp").iterdir()) == []
 
 

@@ -10,7 +10,11 @@ import asyncio
 import hashlib
 import inspect
 import logging
+import os
 import re
+import shutil
+import signal
+import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +39,7 @@ from reelport.cli.arguments.query_problems import nearest_sendable
 from reelport.cli.assistant.summary import summarize
 from reelport.cli.client_commands.fields import Entry, explain_entry, find_entry
 from reelport.cli.client_commands.fields import summarize as summarize_entry
+from reelport.cli.stop_signals import exit_status_of
 from reelport.client.client import AsyncClient
 from reelport.client.flows.download import Downloaded
 from reelport.client.reports import AsyncReport
@@ -97,10 +102,19 @@ T = TypeVar("T")
 
 
 async def serve(settings: Settings) -> None:
-    """Serve over stdin and stdout until stdin ends."""
+    """Serve over stdin and stdout until stdin ends. A stop signal ends the process."""
     with TemporaryDirectory(prefix="reelport-mcp-") as folder:
+        if sys.platform != "win32":
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, _end_process, number, folder)
         async with AsyncClient(settings=settings) as client:
             await build_server(client, Path(folder)).run_stdio_async()
+
+
+def _end_process(number: int, folder: str) -> None:
+    """End the process: tasks can't be cancelled while a thread waits for stdin."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(exit_status_of(KeyboardInterrupt(number)))
 
 
 def build_server(client: AsyncClient, folder: Path) -> MCPServer:
