@@ -134,7 +134,10 @@ def test_a_sandbox_that_is_stopped_while_it_is_made_leaves_nothing(tmp_path: Pat
     with subprocess.Popen(SANDBOX, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as process:
         assert until(lambda: list((tmp_path / "tmp").glob("*/service/facts")) != [])
         process.send_signal(number)
-        process.wait(300)
+        try:
+            process.wait(300)
+        finally:
+            process.kill()
     assert process.returncode == 128 + number
     assert list((tmp_path / "tmp").iterdir()) == []
     assert until(lambda: processes_of(tmp_path) == [])

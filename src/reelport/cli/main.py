@@ -154,6 +154,9 @@ def _run_command_line(words: list[str]) -> None:
         raise
     except OSError as error:
         _explain_full_disk(error)
+    except Exception:
+        stop_signals.raise_lost_stop()  # A library that is interrupted may raise an error of its own.
+        raise
 
 
 def _call_command(words: list[str]) -> None:

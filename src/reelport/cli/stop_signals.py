@@ -15,6 +15,7 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _BASE, _STDERR = 128, 2
 _held: list[int] = []
+_raised: list[int] = []
 
 
 def hold_stops() -> None:
@@ -25,9 +26,15 @@ def hold_stops() -> None:
 
 def install_handlers() -> None:
     """Make a stop raise KeyboardInterrupt with its number. Raises a stop that was held."""
-    _install(_raise_interrupt)
+    _install(raise_stop)
     if _held:
         raise KeyboardInterrupt(_held.pop())
+
+
+def raise_lost_stop() -> None:
+    """Raise again a stop that was lost: code of C may drop what is raised in its callbacks."""
+    if _raised:
+        raise KeyboardInterrupt(_raised[-1])
 
 
 def exit_on_stop(status: int) -> None:
@@ -60,5 +67,7 @@ def _hold_stop(number: int, _: FrameType | None) -> None:
     _held.append(number)
 
 
-def _raise_interrupt(number: int, _: FrameType | None) -> None:
+def raise_stop(number: int, _: FrameType | None) -> None:
+    """Handle a stop signal: raise a KeyboardInterrupt with its number."""
+    _raised.append(number)
     raise KeyboardInterrupt(number)

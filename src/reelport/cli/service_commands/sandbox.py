@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from cyclopts import Parameter
@@ -110,8 +109,10 @@ def sandbox(
         if kept is None:
             make_empty_folder(folder, _RECORD, "sandbox")
         world = make_world(console, service) if kept is None else kept.world
+        stop_signals.raise_lost_stop()
         _record_kept(folder, Kept(world, service.settings.port))
         with run_service(console, service):
+            stop_signals.raise_lost_stop()
             _print_offer(_describe_service(service, world, keep), as_json=json)
             _wait_for_stop(service.wait)
             stop_signals.ignore_stops()
@@ -319,12 +320,8 @@ def run_service(console: Console, service: Service) -> Iterator[None]:
 
 def _stop_with_terminal() -> None:
     """Let the end of the terminal stop the sandbox as Ctrl-C does."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        raise KeyboardInterrupt(number)
-
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, stop)
+        signal.signal(signal.SIGHUP, stop_signals.raise_stop)
 
 
 def _sleep() -> None:
