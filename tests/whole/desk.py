@@ -18,10 +18,10 @@ from reelport.testing import Service
 
 from .shell import Done, Shell
 
-ENDLESS = ("serve", "worker")
+ENDLESS = ("serve", "worker", "sandbox")
 """Commands that run until they are stopped."""
 
-AT_WORK = re.compile('"event": "(listening|worker started)"')
+AT_WORK = re.compile(r'"event": "(listening|worker started)"|^Ctrl-C ends it\.$', re.MULTILINE)
 
 BIN = Path(sys.executable).parent
 

@@ -79,7 +79,7 @@ def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_pa
     reason = str(backlog.get_entry(state.db, asked.id).reason)
     assert "waited 1 seconds for the engine. Bring it back" in reason
     assert "very-secret" not in reason
-    assert read_as_partner(state, asked.id).startswith("A part of the platform was away for too long: ask again later")
+    assert read_as_partner(state, asked.id).startswith("A part of the platform was away for too long. Ask again later")
 
 
 def read_as_partner(state: State, report_id: str) -> str:

@@ -31,7 +31,7 @@ parameters = {{ report_id = {token} }}
 
 [[operations]]
 include-path-regex = "^/files/"
-parameters = {{ report_id = {file}, key = {key}, expires = {expires}, signature = {signature} }}
+parameters = {{ file_id = {file}, key = {key}, expires = {expires}, signature = {signature} }}
 """
 
 

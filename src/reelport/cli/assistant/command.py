@@ -10,7 +10,7 @@ from reelport.wording import advise_extra
 def mcp(*, service: ServiceOptions = IN_FORCE) -> None:
     """Serve assistants over stdin and stdout, by the Model Context Protocol, until stdin ends.
 
-    Example: reelport mcp --profile acme
+    Example: reelport mcp
 
     An assistant can look up names, check a query, ask for a report, wait for it and sum it up. It changes nothing else.
     """

@@ -110,7 +110,7 @@ def sandbox(
             make_empty_folder(folder, _RECORD, "sandbox")
         world = make_world(console, service) if kept is None else kept.world
         stop_signals.raise_lost_stop()
-        _record_kept(folder, Kept(world, service.settings.port))
+        _record_kept(folder, Kept(world, int(service.url.rpartition(":")[2])))
         with run_service(console, service):
             stop_signals.raise_lost_stop()
             _print_offer(_describe_service(service, world, keep), as_json=json)

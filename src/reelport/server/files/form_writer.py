@@ -64,7 +64,7 @@ def _write_xlsx(csv: Path, rows: int, to: Path, draft: Path) -> None:
     """Write by way of a draft, beside which the library keeps parts of the file."""
     from reelport.xlsx import write_xlsx  # noqa: PLC0415 - loads a library of its own
 
-    field_size_limit(_LONGEST_CELL)
+    before = field_size_limit(_LONGEST_CELL)
     try:
         with csv.open(encoding="utf-8", newline="") as file:
             records = reader(file)
@@ -72,6 +72,7 @@ def _write_xlsx(csv: Path, rows: int, to: Path, draft: Path) -> None:
             write_xlsx(draft, next(records), (record or [""] for record in records), rows)
         shutil.move(draft, to)
     finally:
+        field_size_limit(before)
         draft.unlink(missing_ok=True)
 
 
