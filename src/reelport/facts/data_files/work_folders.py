@@ -37,7 +37,8 @@ def open_work_folder(root: Path) -> Iterator[Path]:
             _clear_dead_folders(root)
             folder = Path(mkdtemp(prefix=f"{os.getpid()}-", dir=spill))
             lock = (folder / LOCK).open("wb")
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(OSError):  # the file system has no locks: then nobody can take the folder for a dead one
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield folder
     finally:
