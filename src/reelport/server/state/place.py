@@ -11,17 +11,19 @@ from sqlalchemy import Engine, text
 
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
+from reelport.storage.birth_time import read_birth_time
 from reelport.storage.durable import private, sync_file, sync_folder, translate_io_errors
 from reelport.storage.locked_folders import lock_folder
 
 NAME = "state.place"
 """The file of a data directory that holds the identity of its SQLite state, and the number of its own inode."""
 SEEN_NAME = "state.place-seen"
-"""The file that holds device and time of change of the file of the identity, as last read.
+"""The file that holds device, time of change and time of birth of the file of the identity, as last read.
 
-On another disk a copy may have the same inode by chance: it has another device and another time of change, which no
-program can set. Where nothing was copied a restart may change the device, and a `chown` the time of change. Both at
-once, as of a volume that is mounted elsewhere and then given to another user, count as a copy.
+On another disk a copy may have the same inode by chance: it is then told by all of these, of which no program can set
+the times. Where nothing was copied a restart may change the device, and a `chown` the time of change; a volume that is
+mounted elsewhere, for a service that then owns it, has another of both. Only the birth stays; some file systems don't
+tell it.
 """
 _DATABASE = text("""
 SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -46,7 +48,7 @@ def identify_place(db: Engine, settings: Settings) -> str:
             path.with_name(SEEN_NAME).unlink(missing_ok=True)
             _write(path, lambda handle: f"{identity} {os.fstat(handle).st_ino}")
         found, seen = path.stat(), path.with_name(SEEN_NAME)
-        record = f"{found.st_dev} {found.st_ctime_ns}"
+        record = " ".join([str(found.st_dev), str(found.st_ctime_ns), *_read_birth(path)])
         if not seen.exists() or seen.read_bytes() != record.encode():
             _write(seen, lambda _: record)
         return f"sqlite {identity}"
@@ -85,8 +87,14 @@ def _read(path: Path) -> str | None:
     if inode != str(found.st_ino):
         return None
     try:
-        device, changed = path.with_name(SEEN_NAME).read_text("ascii").split()
+        device, changed, *born = path.with_name(SEEN_NAME).read_text("ascii").split()
     except (FileNotFoundError, ValueError):
         return identity
-    is_elsewhere = device != str(found.st_dev) and changed != str(found.st_ctime_ns)
+    is_same_file = bool(born) and born == _read_birth(path)
+    is_elsewhere = device != str(found.st_dev) and changed != str(found.st_ctime_ns) and not is_same_file
     return None if is_elsewhere else identity
+
+
+def _read_birth(path: Path) -> list[str]:
+    born = read_birth_time(path)
+    return [] if born is None else [str(born)]
