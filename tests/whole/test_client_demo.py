@@ -93,7 +93,8 @@ def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         stopped = process.stdout.read()
-    assert process.returncode == 130
+    # On a busy machine the demo may be done before this process hears of its line.
+    assert process.returncode == (0 if "All that was started is stopped" in stopped else 130)
     assert "Traceback" not in stopped
     assert until(lambda: processes_of(tmp_path) == [])
     said = run_with_studio(tmp_path, environment)

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from reelport.catalog import Dimension, Metric
+from reelport.cli import stop_signals
 from reelport.cli.output.chart import plan_chart
 from reelport.cli.output.table_view import print_table
 from reelport.cli.service_commands.sandbox import (
@@ -79,6 +80,7 @@ def main() -> None:
         match error:
             case _ if stopped:
                 console.print("\nStopped; nothing is left running.")
+                stop_signals.ignore_stops()
                 sys.exit(130)
             case ReelportError():
                 console.print(f"\n[red]The demo could not go on:[/] {escape(str(error))}", soft_wrap=True)
@@ -86,6 +88,7 @@ def main() -> None:
                 fault = "[red]The demo failed, and that is our fault:[/]"
                 console.print(f"\n{fault} {escape(repr(error))}", soft_wrap=True)
         sys.exit(getattr(error, "exit_status", 1))
+    stop_signals.ignore_stops()  # While Python ends, a stop would be a failure of what has worked.
 
 
 def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None:

@@ -91,8 +91,7 @@ def sandbox(
 
         settings = {name: value for word in words for name, value in _MISBEHAVIOURS[word][1].items()}
         with Vendor(port=port or 0, **_cut(settings)) as vendor:
-            _print_offer(_describe_vendor(vendor, words), as_json=json)
-            _wait_for_stop(_sleep)
+            _offer_until_stopped(_describe_vendor(vendor, words), _sleep, as_json=json)
         return
     from rich.console import Console
 
@@ -113,8 +112,7 @@ def sandbox(
         _record_kept(folder, Kept(world, int(service.url.rpartition(":")[2])))
         with run_service(console, service):
             stop_signals.raise_lost_stop()
-            _print_offer(_describe_service(service, world, keep), as_json=json)
-            _wait_for_stop(service.wait)
+            _offer_until_stopped(_describe_service(service, world, keep), service.wait, as_json=json)
             stop_signals.ignore_stops()
 
 
@@ -329,9 +327,10 @@ def _sleep() -> None:
         time.sleep(3600)
 
 
-def _wait_for_stop(wait: Callable[[], object]) -> None:
-    """Wait until the sandbox is stopped. InternalError if the wait ends otherwise."""
+def _offer_until_stopped(facts: Mapping[str, Any], wait: Callable[[], object], *, as_json: bool) -> None:
+    """Print what the sandbox has, and wait until it is stopped. InternalError if the wait ends otherwise."""
     try:
+        _print_offer(facts, as_json=as_json)
         wait()
     except KeyboardInterrupt:
         print(file=sys.stderr)
