@@ -13,9 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelport.catalog import Unit
-from reelport.charts import Bar, BarChart, Chart, LineChart, Series, SmallMultiples, draw_file, embed_chart
+from reelport.charts import (
+    Bar,
+    BarChart,
+    Chart,
+    LineChart,
+    Series,
+    SmallMultiples,
+    draw_file,
+    draw_sparkline,
+    embed_chart,
+)
 from reelport.charts.chart_labels import measure_text
 from reelport.charts.drawing import MEDIUM, NARROW, WIDE, WIDEST, draw
+from reelport.charts.svg import format_place
 
 SVG = "{http://www.w3.org/2000/svg}"
 WORDS = st.text(
@@ -95,6 +106,21 @@ def test_no_two_texts_lie_over_each_other(chart: Chart, width: float) -> None:
     boxes = [box for each, box in texts_of(root, 0, 0) if each.text]
     for place, one in enumerate(boxes):
         assert not [two for two in boxes[:place] if overlap(one, two)]
+
+
+@given(st.lists(NUMBERS, max_size=40), st.none() | st.integers(0, 40))
+def test_a_sparkline_shows_each_number_and_no_other(values: list[int | Decimal | None], settled: int | None) -> None:
+    """It stays inside its box, breaks at gaps, and ends with the last number; without one nothing is drawn."""
+    root = parse(draw_sparkline(values, 160, 36, settled))
+    for left, top, right, bottom in boxes_of(root, 0, 0):
+        assert 0 <= left <= right <= 160
+        assert 0 <= top <= bottom <= 36
+    areas = " ".join(each.get("d", "") for each in root.iterfind("path[@class='chart-spark-area']"))
+    strokes = " ".join(each.get("d", "") for each in root.iterfind("path") if each.get("class") != "chart-spark-area")
+    numbers = [place for place, value in enumerate(values) if value is not None]
+    across = [3 + 154 * place / (len(values) - 1) if len(values) > 1 else 80 for place in numbers]
+    for drawn in (areas, strokes):
+        assert set(re.findall(r"([\d.]+),", drawn)) == set(map(format_place, across))
 
 
 @given(st.lists(st.tuples(st.integers(-99, 99), st.integers(-99, 99)), min_size=3, max_size=9))

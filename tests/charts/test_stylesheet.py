@@ -14,6 +14,7 @@ from reelport.charts import (
     SmallMultiples,
     draw_file,
     draw_inline_bar,
+    draw_sparkline,
     embed_chart,
     write_page_stylesheet,
 )
@@ -30,7 +31,11 @@ CHARTS = (
 
 def test_every_class_has_a_rule() -> None:
     """In the page's styles and in a file's own."""
-    page = [*(embed_chart(chart) for chart in CHARTS), draw_inline_bar(1, 2)]
+    page = [
+        *(embed_chart(chart) for chart in CHARTS),
+        draw_inline_bar(1, 2),
+        draw_sparkline((1, None, 2, 3), settled=3),
+    ]
     for drawn, styles in (
         (page, write_page_stylesheet()),
         ([draw_file(chart) for chart in CHARTS], write_file_stylesheet()),

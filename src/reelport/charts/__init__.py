@@ -3,6 +3,7 @@
 from reelport.charts.bar_chart import draw_inline_bar
 from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Number, Series, SmallMultiples
 from reelport.charts.drawing import draw_file, embed_chart
+from reelport.charts.line_chart import draw_sparkline
 from reelport.charts.report_chart import ChartPlan, Group, Groups, NoChart, plan_report_chart, read_groups
 from reelport.charts.stylesheet import write_page_stylesheet
 from reelport.charts.time_axis import count_settled
@@ -22,6 +23,7 @@ __all__ = [
     "count_settled",
     "draw_file",
     "draw_inline_bar",
+    "draw_sparkline",
     "embed_chart",
     "plan_report_chart",
     "read_groups",

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from reelport.charts import svg
-from reelport.charts.amounts import Scale, choose_scale, format_full, list_numbers
+from reelport.charts.amounts import Scale, choose_scale, fit_scale, format_full, list_numbers
 from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, describe_moment
 from reelport.charts.svg import GAP, Picture, draw_sentence
 from reelport.charts.time_axis import MOST_TICKS, describe_time, make_ticks
+
+_Run = list[tuple[int, Number]]  # numbers without a gap between them, each with its place
 
 _KINDS = 6  # how many looks of lines there are, each a colour and a dash of its own
 _NARROW = 560
@@ -63,6 +65,32 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
     if len(chart.times) <= tooltips:
         elements += _draw_tooltips(plot, [describe_moment(chart, place) for place in range(len(chart.times))])
     return Picture(width, plot.bottom + _AXIS, tuple(elements), chart.heading, describe_lines(chart))
+
+
+def draw_sparkline(
+    values: Sequence[Number | None], width: float = 160, height: float = 36, settled: int | None = None
+) -> str:
+    """Draw a line without axes for a page, beside the number that it belongs to; for eyes alone.
+
+    It begins at 0, breaks where a value is None, and ends with a dot. Values from the place `settled` on may still
+    change, and are dotted. The page stretches it to the room that it has. Without a number the picture is empty.
+    """
+    plot = _Plot(3, 3, width - 6, height - 6, len(values), fit_scale(values, None))
+    first_moving = len(values) if settled is None else settled
+    elements: list[str] = []
+    for run in _list_runs(values):
+        area = [(plot.x(run[0][0]), plot.y(0)), *_points(plot, run), (plot.x(run[-1][0]), plot.y(0))]
+        elements.append(svg.element("path", class_="chart-spark-area", d=svg.path(area)))
+    for run, is_moving in _split_moving(values, first_moving):
+        kind = "chart-line chart-s0 chart-moving" if is_moving else "chart-line chart-s0"
+        points = _points(plot, run)
+        elements.append(svg.element("path", class_=kind, d=svg.path(points if len(points) > 1 else points * 2)))
+    if numbers := list_numbers(values):
+        # A circle would be stretched with the picture; the round cap of a line without length is not.
+        end = svg.path(_points(plot, numbers[-1:]) * 2)
+        elements.append(svg.element("path", class_="chart-line chart-s0 chart-spark-end", d=end))
+    box = {"view_box": f"0 0 {svg.format_place(width)} {svg.format_place(height)}", "preserve_aspect_ratio": "none"}
+    return svg.element("svg", *elements, class_="chart-spark", aria_hidden="true", focusable="false", **box)
 
 
 def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tuple[_Plot, list[str]]:
@@ -252,17 +280,21 @@ def _draw_line(plot: _Plot, values: Sequence[Number | None], kind: str, first_mo
     A number without neighbours is a point. What may still change is dotted.
     """
     kind = f"{kind} chart-fine" if plot.times > _MANY else kind
-    settled = [value if place < first_moving else None for place, value in enumerate(values)]
-    moving = [value if place >= first_moving - 1 else None for place, value in enumerate(values)]
-    for run in _list_runs(settled):
-        yield _draw_run(plot, run, kind)
-    for run in _list_runs(moving):
-        if run[-1][0] >= first_moving:
-            yield _draw_run(plot, run, f"{kind} chart-moving")
+    for run, is_moving in _split_moving(values, first_moving):
+        yield _draw_run(plot, run, f"{kind} chart-moving" if is_moving else kind)
 
 
-def _list_runs(values: Sequence[Number | None]) -> list[list[tuple[int, Number]]]:
-    runs: list[list[tuple[int, Number]]] = [[]]
+def _split_moving(values: Sequence[Number | None], first_moving: int) -> Iterator[tuple[_Run, bool]]:
+    """Yield what is drawn in one stroke, and whether it may still change; such a stroke begins at the settled end."""
+    yield from ((run, False) for run in _list_runs(values[:first_moving]))
+    start = max(first_moving - 1, 0)
+    for run in _list_runs(values[start:]):
+        if start + run[-1][0] >= first_moving:
+            yield [(start + place, value) for place, value in run], True
+
+
+def _list_runs(values: Sequence[Number | None]) -> list[_Run]:
+    runs: list[_Run] = [[]]
     for place, value in enumerate(values):
         if value is not None:
             runs[-1].append((place, value))
@@ -294,12 +326,16 @@ def _draw_tooltips(plot: _Plot, words: Sequence[str]) -> Iterator[str]:
     yield svg.element("svg", *areas, class_="chart-hits", **box)
 
 
-def _draw_run(plot: _Plot, run: Sequence[tuple[int, Number]], kind: str) -> str:
-    points = [(plot.x(place), plot.y(value)) for place, value in run]
+def _draw_run(plot: _Plot, run: _Run, kind: str) -> str:
+    points = _points(plot, run)
     if len(points) == 1:
         ((x, y),) = points
         return svg.element("circle", class_=kind, cx=x, cy=y, r=_DOT)
     return svg.element("path", class_=kind, d=svg.path(points))
+
+
+def _points(plot: _Plot, run: _Run) -> list[tuple[float, float]]:
+    return [(plot.x(place), plot.y(value)) for place, value in run]
 
 
 def _hatch(left: float, top: float, right: float, bottom: float) -> Iterator[list[tuple[float, float]]]:

@@ -61,6 +61,10 @@ _PAGE_RULES = """\
 @container (min-width:570px){.chart-medium{display:none}.chart-wide{display:block}}
 @container (min-width:830px){.chart-wide{display:none}.chart-widest{display:block}}
 .chart-hits rect:hover{fill:var(--chart-soft);fill-opacity:0.12}
+.chart-spark{display:block;width:100%;height:2.25rem}
+.chart-spark path{vector-effect:non-scaling-stroke;stroke-linecap:round}
+.chart-spark .chart-spark-area{fill:var(--chart-s0);fill-opacity:.12;stroke:none}
+.chart-spark .chart-spark-end{stroke-width:6}
 .chart-inline-bar{width:100%;height:0.5rem;display:block}
 @media (forced-colors:active){.chart-line,.chart-grid,.chart-base{stroke:CanvasText}.chart-bar{fill:CanvasText}}
 """
@@ -69,7 +73,7 @@ _PAGE_RULES = """\
 def write_page_stylesheet() -> str:
     """Write the styles of charts in a page, in its own colours or the reader's light or dark."""
     properties = {name: f"var(--chart-{name})" for name in _COLOURS}
-    where = ".chart-picture,.chart-inline-bar,.chart"
+    where = ".chart-picture,.chart-inline-bar,.chart-spark,.chart"
     light = dark = ""
     for name, (follows, by_day, by_night) in _COLOURS.items():
         light += f"--chart-{name}:{f'var(--{follows},{by_day})' if follows else by_day};"
