@@ -70,7 +70,7 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
 def draw_sparkline(
     values: Sequence[Number | None], width: float = 160, height: float = 36, settled: int | None = None
 ) -> str:
-    """Draw a line without axes for a page, beside the number that it belongs to; for eyes alone.
+    """Draw a line without axes for a page, beside its number; for eyes alone.
 
     It begins at 0, breaks where a value is None, and ends with a dot. Values from the place `settled` on may still
     change, and are dotted. The page stretches it to the room that it has. Without a number the picture is empty.
