@@ -285,7 +285,10 @@ def _draw_line(plot: _Plot, values: Sequence[Number | None], kind: str, first_mo
 
 
 def _split_moving(values: Sequence[Number | None], first_moving: int) -> Iterator[tuple[_Run, bool]]:
-    """Yield what is drawn in one stroke, and whether it may still change; such a stroke begins at the settled end."""
+    """Yield each stroke, and whether its numbers may still change.
+
+    One that may begins at the last settled number.
+    """
     yield from ((run, False) for run in _list_runs(values[:first_moving]))
     start = max(first_moving - 1, 0)
     for run in _list_runs(values[start:]):

@@ -328,7 +328,10 @@ def _sleep() -> None:
 
 
 def _offer_until_stopped(facts: Mapping[str, Any], wait: Callable[[], object], *, as_json: bool) -> None:
-    """Print what the sandbox has, and wait until it is stopped. InternalError if the wait ends otherwise."""
+    """Print what the sandbox has, and wait until it is stopped.
+
+    Raises InternalError if the wait ends otherwise.
+    """
     try:
         _print_offer(facts, as_json=as_json)
         wait()
