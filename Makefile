@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types types-here types-elsewhere advisories licences dist install-check check spark node graphiql spark-matrix bench bench-rivals capacity fleet containers serve docs site pictures clean
+.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types types-here types-elsewhere advisories licences texts dist install-check check spark node graphiql spark-matrix bench bench-rivals capacity fleet containers serve docs site pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -87,6 +87,14 @@ advisories: $(READY) ## ask a database of advisories about every locked package
 
 licences: $(READY) ## make the list of licences anew from the lock
 	@$(BIN)/python supply_chain/licences.py
+
+# A new language: copy fr.po to the code of that language, empty every msgstr, and set the plural forms in its head.
+texts: $(READY) ## bring new texts of Studio into each file of a language, and take out old ones
+	@texts=$$(mktemp) && $(BIN)/pybabel --quiet extract -F pyproject.toml --no-location --sort-output -o $$texts src/reelport \
+		&& for file in src/reelport/server/studio/languages/*.po; do \
+			$(BIN)/pybabel --quiet update --no-fuzzy-matching --ignore-obsolete --no-wrap \
+				-l $$(basename $$file .po) -i $$texts -o $$file || exit 1; \
+		done; rm -f $$texts
 
 dist: $(READY) ## build wheel and sdist into dist/, check them, and install them in an empty environment
 	@$(SETUP_ENV) $(BIN)/python supply_chain/distribution.py

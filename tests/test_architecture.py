@@ -21,15 +21,26 @@ LONGEST, LONGEST_OF_TESTS = 700, 400
 _BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 
 # What each part may import, beside itself. Whatever is not named here may not be imported.
-HEART = {"errors", "wire", "report_details", "catalog", "killpoints", "wording", "local_path", "sql_quoting"}
+HEART = {
+    "language",
+    "errors",
+    "wire",
+    "report_details",
+    "catalog",
+    "killpoints",
+    "wording",
+    "local_path",
+    "sql_quoting",
+}
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "killpoints": set(),
-    "wording": set(),
+    "language": set(),
+    "wording": {"language"},
     "local_path": {"errors"},
     "sql_quoting": set(),
     "spreadsheet_guard": set(),
-    "catalog": set(),
+    "catalog": {"language"},
     "wire": {"catalog"},
     "report_details": {"errors", "wire"},
     "query": HEART,

@@ -6,10 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
+from reelport.language import _, current_language
 
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -89,16 +86,20 @@ def format_list(names: Sequence[str]) -> str:
 def format_days(start: date, end: date) -> str:
     """Format a range of days: `4 July 2026`, `1 to 4 July 2026`, `28 June to 4 July 2026`."""
     if start == end:
-        return _format_day(end)
-    if start.year != end.year:
-        return f"{_format_day(start)} to {_format_day(end)}"
-    if start.month != end.month:
-        return f"{start.day} {_MONTHS[start.month - 1]} to {_format_day(end)}"
-    return f"{start.day} to {_format_day(end)}"
+        return format_day(end)
+    first = format_day(start)
+    if start.year == end.year:
+        first = str(start.day) if start.month == end.month else _format_month_day(start)
+    return _("%(start)s to %(end)s", start=first, end=format_day(end))
 
 
-def _format_day(day: date) -> str:
-    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+def format_day(day: date) -> str:
+    """Format a day: `4 July 2026`."""
+    return _("%(day)s %(month)s %(year)s", day=day.day, month=current_language().months[day.month - 1], year=day.year)
+
+
+def _format_month_day(day: date) -> str:
+    return _("%(day)s %(month)s", day=day.day, month=current_language().months[day.month - 1])
 
 
 def clean_line(text: str) -> str:

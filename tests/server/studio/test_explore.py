@@ -24,7 +24,7 @@ from reelport.server.access import organizations
 from reelport.server.app import create_app
 from reelport.server.http.service import Service
 from reelport.server.settings import Settings, read_settings
-from reelport.server.studio.pages import format_day
+from reelport.wording import format_day
 
 USER, RIVAL, OPERATOR = "mia@demo.example", "rita@rival.example", "olga@platform.example"
 DAYS = "from=2026-07-01&to=2026-07-14"

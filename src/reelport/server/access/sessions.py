@@ -53,6 +53,8 @@ class Session:
     expires_at: datetime
     address: str
     agent: str
+    language: str | None = None
+    """The code of the language that the user chose; None for the browser's."""
     token: str = field(repr=False, default="")
     """The cookie's; empty in lists."""
 
@@ -176,7 +178,7 @@ def list_sessions(db: Engine, user_id: str, now: datetime) -> tuple[Session, ...
 
 
 _SELECT = (
-    select(SESSIONS, USERS.c.email, USERS.c.role, USERS.c.organization_id, ORGANIZATIONS.c.name)
+    select(SESSIONS, USERS.c.email, USERS.c.role, USERS.c.language, USERS.c.organization_id, ORGANIZATIONS.c.name)
     .join(USERS, (USERS.c.id == SESSIONS.c.user_id) & (USERS.c.epoch == SESSIONS.c.epoch))
     .outerjoin(ORGANIZATIONS, ORGANIZATIONS.c.id == USERS.c.organization_id)
 )
@@ -200,6 +202,7 @@ def _make_session(row: Row[*tuple[object, ...]], token: str = "") -> Session:
         row.expires_at,
         row.address,
         row.agent,
+        row.language,
         token,
     )
 

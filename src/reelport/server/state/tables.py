@@ -135,6 +135,7 @@ USERS: Final = Table(
     Column("role", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
+    Column("language", Text),
     Column("created_at", Moment, nullable=False),
     CheckConstraint("role IN ('owner', 'member', 'operator')", name="role"),
     CheckConstraint("(role = 'operator') = (organization_id IS NULL)", name="of"),

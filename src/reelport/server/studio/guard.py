@@ -18,12 +18,14 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from reelport.errors import StorageError
+from reelport.language import write_in
 from reelport.server.access import sessions
 from reelport.server.access.sessions import Session
 from reelport.server.access.users import Role
 from reelport.server.http.service import Service
 from reelport.server.settings import Settings
 from reelport.server.studio import pages
+from reelport.server.studio.languages import choose_language
 from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Refused, SignInNeeded, Visit, not_found, read_form
 
@@ -101,6 +103,7 @@ def _make_visit(request: Request, service: Service, session: Session | None) -> 
     # Without a cookie the token is new: no form that a browser was shown has it.
     request.state.form_token = token or secrets.token_urlsafe(24)
     csrf = service.service_secret.hash("form", request.state.form_token)
+    write_in(choose_language(session.language if session else None, request.headers.get("accept-language", "")))
     return Visit(request, service, session, csrf, datetime.now(UTC))
 
 

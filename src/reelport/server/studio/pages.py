@@ -9,24 +9,23 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any
 
 import anyio.to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from reelport.catalog.labels import label_names
 from reelport.charts import write_page_stylesheet
+from reelport.language import N_, _, current_language
 from reelport.server.http.request_log import STUDIO_PATH
 from reelport.server.http.service import run_while_connected
+from reelport.server.studio.formats import FILTERS, format_whole
 from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Visit, not_found
-from reelport.wording import format_size
 
 ROOT = STUDIO_PATH
 _POLICY = {
@@ -62,23 +61,30 @@ class NavigationEntry:
 
 # The menu, in its order; the first that a role may open is its first page after signing in.
 NAVIGATION: tuple[NavigationEntry, ...] = (
-    NavigationEntry(f"{ROOT}/explore", "Explore", Right.READ_NUMBERS),
-    NavigationEntry(f"{ROOT}/reports", "Reports", Right.READ_NUMBERS),
-    NavigationEntry(f"{ROOT}/saved", "Saved", Right.READ_NUMBERS),
-    NavigationEntry(f"{ROOT}/shared", "Shared", Right.SHARE_VIEWS),
-    NavigationEntry(f"{ROOT}/keys", "Keys", Right.MANAGE_KEYS),
-    NavigationEntry(f"{ROOT}/operator", "Platform", Right.OPERATE),
-    NavigationEntry(f"{ROOT}/people", "People", Right.MANAGE_PEOPLE),
-    NavigationEntry(f"{ROOT}/audit", "Audit log", Right.READ_AUDIT_LOG),
-    NavigationEntry(f"{ROOT}/account", "Account", Right.STAY),
+    NavigationEntry(f"{ROOT}/explore", N_("Explore"), Right.READ_NUMBERS),
+    NavigationEntry(f"{ROOT}/reports", N_("Reports"), Right.READ_NUMBERS),
+    NavigationEntry(f"{ROOT}/saved", N_("Saved"), Right.READ_NUMBERS),
+    NavigationEntry(f"{ROOT}/shared", N_("Shared"), Right.SHARE_VIEWS),
+    NavigationEntry(f"{ROOT}/keys", N_("Keys"), Right.MANAGE_KEYS),
+    NavigationEntry(f"{ROOT}/operator", N_("Platform"), Right.OPERATE),
+    NavigationEntry(f"{ROOT}/people", N_("People"), Right.MANAGE_PEOPLE),
+    NavigationEntry(f"{ROOT}/audit", N_("Audit log"), Right.READ_AUDIT_LOG),
+    NavigationEntry(f"{ROOT}/account", N_("Account"), Right.STAY),
 )
 
 
 def render(visit: Visit, template: str, status: int = 200, **values: object) -> Response:
     """Render a template as the answer to a visit."""
-    menu = [entry for entry in NAVIGATION if visit.may(entry.right)]
-    known = {"visit": visit, "session": visit.session, "csrf": visit.csrf, "menu": menu, "path": visit.request.url.path}
-    text = _load_templates().get_template(template).render(**known, **values)
+    menu = [replace(entry, label=_(entry.label)) for entry in NAVIGATION if visit.may(entry.right)]
+    known = {
+        "visit": visit,
+        "language": current_language().code,
+        "session": visit.session,
+        "csrf": visit.csrf,
+        "menu": menu,
+        "path": visit.request.url.path,
+    }
+    text = load_templates().get_template(template).render(**known, **values)
     return HTMLResponse(text, status, HEADERS)
 
 
@@ -107,7 +113,8 @@ def find_first_page(visit: Visit) -> str:
 
 
 @cache
-def _load_templates() -> Environment:
+def load_templates() -> Environment:
+    """Load the templates, with their filters and what they may call."""
     environment = Environment(
         loader=PackageLoader("reelport.server.studio"),
         autoescape=True,
@@ -115,72 +122,18 @@ def _load_templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= _FILTERS
-    environment.globals |= {"asset": address_of, "root": ROOT, "Right": Right}
+    environment.filters |= FILTERS
+    environment.globals |= {"_": _translate, "ngettext": _count, "asset": address_of, "root": ROOT, "Right": Right}
     return environment
 
 
-def format_whole(value: float) -> str:
-    """Write a whole number with thin spaces between thousands: 12 345."""
-    return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+def _translate(text: str, **values: object) -> str:
+    """Translate a template's own text, whose tags are markup; values are escaped."""
+    return Markup(_(text)) % values if values else Markup(_(text))  # noqa: S704 - a template's literal
 
 
-def format_day(day: date) -> str:
-    """Write a day: 4 July 2026."""
-    return f"{day.day} {day:%B %Y}"
-
-
-def format_moment(moment: datetime) -> str:
-    """Write a time to the minute, in UTC: 4 July 2026, 12:30 UTC."""
-    return f"{format_day(moment)}, {moment:%H:%M} UTC"
-
-
-def format_second(moment: datetime) -> str:
-    """Write a time to the second, for logs; UTC: 2026-07-04 12:30:05."""
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
-
-
-# What stands in a browser's text, and its name: the first that is found counts, as most name others too.
-_BROWSERS = (
-    ("Edg/", "Edge"),
-    ("OPR/", "Opera"),
-    ("SamsungBrowser/", "Samsung Internet"),
-    ("Firefox/", "Firefox"),
-    ("FxiOS/", "Firefox"),
-    ("Chrome/", "Chrome"),
-    ("CriOS/", "Chrome"),
-    ("Safari/", "Safari"),
-)
-_SYSTEMS = (
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Android", "Android"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "macOS"),
-    ("CrOS", "ChromeOS"),
-    ("Linux", "Linux"),
-)
-_LONGEST_BROWSER = 60
-
-
-def describe_browser(agent: str) -> str:
-    """Name browser and system, as `Firefox on Linux`; else what it calls itself, cut short."""
-    name = next((name for sign, name in _BROWSERS if sign in agent), None)
-    system = next((name for sign, name in _SYSTEMS if sign in agent), None)
-    if name is None:
-        return agent[:_LONGEST_BROWSER] or "unknown"
-    return f"{name} on {system}" if system else name
-
-
-_FILTERS: Mapping[str, Any] = {
-    "whole": format_whole,
-    "day": format_day,
-    "moment": format_moment,
-    "second": format_second,
-    "browser": describe_browser,
-    "bytes": format_size,
-    "labelled": label_names,
-}
+def _count(one: str, many: str, n: int, **values: object) -> str:
+    return Markup(current_language().texts.ngettext(one, many, n)) % {"n": format_whole(n), **values}  # noqa: S704
 
 
 _STATIC = f"{STUDIO_PATH}/static"

@@ -40,7 +40,7 @@ from reelport.server.studio.view_page import Cell, write_number
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.storage.file_cache import holding
 from reelport.wire import NO_DAY
-from reelport.wording import format_count, format_duration
+from reelport.wording import format_count, format_day, format_duration
 
 PATH = f"{pages.ROOT}/reports"
 _FORMS = {
@@ -138,7 +138,7 @@ def words(visit: Visit) -> Mapping[str, object]:
     return {
         "describe": describe_query,
         "duration": format_duration,
-        "complete": lambda day: "no day was complete" if day == NO_DAY else f"complete to {pages.format_day(day)}",
+        "complete": lambda day: "no day was complete" if day == NO_DAY else f"complete to {format_day(day)}",
         "pretty": lambda query: json.dumps(query.to_wire(), indent=2, ensure_ascii=False),
         "time_left": lambda moment: _describe_time_left(moment - visit.now),
         "forms": _FORMS,

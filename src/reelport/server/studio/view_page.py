@@ -25,9 +25,9 @@ from reelport.server.explore.view import Comparison, Sort, View
 from reelport.server.explore.view_parameters import LONGEST, Defaults, Options
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
-from reelport.server.studio.pages import format_day, format_moment
+from reelport.server.studio.formats import format_moment
 from reelport.server.studio.visit import not_found
-from reelport.wording import format_days, format_list
+from reelport.wording import format_day, format_days, format_list
 
 DaySpan = tuple[date, date] | None  # the first and the last complete day of a metric's tables; None where there is none
 # What the compared days are called.

@@ -112,6 +112,7 @@ def _create_access() -> None:
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("language", sa.Text()),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("(role = 'operator') = (organization_id IS NULL)", name=op.f("ck_users_of")),
         sa.CheckConstraint("role IN ('owner', 'member', 'operator')", name=op.f("ck_users_role")),

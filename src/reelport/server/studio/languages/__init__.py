@@ -1,0 +1,83 @@
+"""The languages of Studio's pages: English, and one for each `.po` file in this folder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from functools import cache
+from gettext import GNUTranslations
+from importlib import resources
+from types import MappingProxyType
+
+from babel import Locale, negotiate_locale
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+from reelport.language import ENGLISH, Language, current_language
+
+_SUFFIX = ".po"
+_LARGE = ("1000000000000", "1000000000", "1000000", "1000")
+_LONGEST_HEADER = 1000
+# English dates as Studio writes them: 4 July 2026.
+_REGIONS = {ENGLISH.code: "en_GB"}
+
+
+@cache
+def load_languages() -> Mapping[str, Language]:
+    """Load every language, by its code; English comes first."""
+    folder = resources.files(__package__)
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(_SUFFIX))
+    found = {name.removesuffix(_SUFFIX): folder.joinpath(name).read_bytes() for name in names}
+    others = {code: _make_language(code, content) for code, content in found.items()}
+    return MappingProxyType({ENGLISH.code: ENGLISH, **others})
+
+
+def choose_language(chosen: str | None, accepted: str) -> Language:
+    """Choose the user's language, else the best of an Accept-Language, else English."""
+    languages = load_languages()
+    if chosen and chosen in languages:
+        return languages[chosen]
+    by_name = {code.lower(): language for code, language in languages.items()}
+    return by_name.get(negotiate_locale(_rank_accepted(accepted), list(by_name), sep="-") or "", ENGLISH)
+
+
+def find_locale() -> Locale:
+    """Return the locale of this visit's language: what the CLDR knows of it."""
+    code = current_language().code
+    return Locale.parse(_REGIONS.get(code, code), sep="_")
+
+
+def name_language(code: str) -> str:
+    """Name a language in itself: Français."""
+    name = Locale.parse(code).get_display_name(code) or code
+    return name[:1].upper() + name[1:]
+
+
+def _rank_accepted(header: str) -> list[str]:
+    """List the languages of an Accept-Language, the most wanted first."""
+    ranked = []
+    for part in header[:_LONGEST_HEADER].lower().split(","):
+        name, _, rank = part.replace(" ", "").partition(";q=")
+        try:
+            weight = float(rank or 1)
+        except ValueError:
+            continue
+        ranked.append((weight, name))
+    return [name for weight, name in sorted(ranked, key=lambda each: -each[0]) if weight > 0 and name]
+
+
+def _make_language(code: str, content: bytes) -> Language:
+    catalog, compiled, locale = read_po(io.BytesIO(content), locale=code), io.BytesIO(), Locale.parse(code)
+    write_mo(compiled, catalog)
+    compiled.seek(0)
+    symbols = locale.number_symbols["latn"]
+    patterns = locale.compact_decimal_formats["short"]["other"]
+    return Language(
+        code,
+        GNUTranslations(compiled),
+        tuple(locale.months["format"]["wide"][month] for month in range(1, 13)),
+        tuple(locale.months["format"]["abbreviated"][month] for month in range(1, 13)),
+        symbols["group"],
+        symbols["decimal"],
+        tuple(patterns[size].pattern.strip("0\N{NO-BREAK SPACE} ") for size in _LARGE),
+    )

@@ -1,0 +1,115 @@
+"""Pages are in the language of the visit; each language has every text and nothing stale."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from babel.messages import Catalog
+from babel.messages.pofile import read_po
+from jinja2 import nodes
+from tests.server.studio.conftest import Visitors
+
+import reelport
+from reelport.server.studio import pages
+from reelport.server.studio.languages import choose_language, load_languages
+
+PACKAGE = Path(reelport.__file__).parent
+SETTINGS = Path(__file__).parents[3] / "pyproject.toml"
+OTHERS = [code for code in load_languages() if code != "en"]
+# What a translation may not change: values that are filled in, and tags with their attributes.
+FIXED = re.compile(r"%\(\w+\)s|<[^>]+>")
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """Every text that code and templates mark."""
+    path = tmp_path_factory.mktemp("texts") / "all.pot"
+    words = [sys.executable, "-m", "babel.messages.frontend", "-q", "extract", "-o", str(path)]
+    subprocess.run([*words, "-F", str(SETTINGS), str(PACKAGE)], check=True)
+    with path.open("rb") as file:
+        return read_po(file)
+
+
+def read_language(code: str) -> Catalog:
+    """The file of a language."""
+    folder = resources.files("reelport.server.studio.languages")
+    with folder.joinpath(f"{code}.po").open("rb") as file:
+        return read_po(file, locale=code)
+
+
+def ids(catalog: Catalog) -> set[object]:
+    """The texts of a catalog, those with a plural as tuples."""
+    return {tuple(message.id) if message.pluralizable else message.id for message in catalog if message.id}
+
+
+def translations(catalog: Catalog) -> Iterator[tuple[str, str]]:
+    """Each text with each of its translations; a plural's are compared with the plural."""
+    for message in catalog:
+        text = message.id if isinstance(message.id, str) else message.id[-1]
+        for translated in [message.string] if isinstance(message.string, str) else message.string or [""]:
+            if text:
+                yield text, translated or ""
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_a_language_has_every_text_and_none_that_is_gone(marked: Catalog, code: str) -> None:
+    """`make texts` brings new texts into the file, where their translations are to be written."""
+    found = read_language(code)
+    assert (ids(marked) - ids(found), ids(found) - ids(marked)) == (set(), set())
+    assert [text for text, translated in translations(found) if not translated] == []
+    assert [message.id for message in found if message.fuzzy and message.id] == []
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_a_translation_keeps_values_and_tags_and_brings_no_markup(code: str) -> None:
+    """A text stands in pages as markup, and within attributes: a sign of markup would break out of its place."""
+    for text, translated in translations(read_language(code)):
+        assert Counter(FIXED.findall(text)) == Counter(FIXED.findall(translated)), text
+        assert not set('"<>') & set(FIXED.sub("", translated)), text
+
+
+def test_templates_translate_their_own_texts_alone() -> None:
+    """What is translated is markup: a value in its place would bring its own tags into the page."""
+    environment = pages.load_templates()
+    for name in environment.list_templates(extensions=["html"]):
+        source, _, _ = environment.loader.get_source(environment, name) if environment.loader else ("", "", "")
+        for call in environment.parse(source).find_all(nodes.Call):
+            if isinstance(call.node, nodes.Name) and call.node.name in {"_", "ngettext"}:
+                texts = call.args[: 1 if call.node.name == "_" else 2]
+                assert all(isinstance(each, nodes.Const) for each in texts), (name, call.lineno)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "accepted", "code"),
+    [
+        (None, "", "en"),
+        (None, "fr", "fr"),
+        (None, "fr-CA,en;q=0.5", "fr"),
+        (None, "FR-fr", "fr"),
+        (None, "de, en;q=0.7, fr;q=0.8", "fr"),
+        (None, "fr;q=0, en", "en"),
+        (None, "fr;q=x, zz", "en"),
+        ("fr", "en", "fr"),
+        ("en", "fr", "en"),
+        ("zz", "fr", "fr"),
+    ],
+)
+def test_the_users_choice_comes_first_then_the_browsers(chosen: str | None, accepted: str, code: str) -> None:
+    """A language that isn't there any more counts as none, and English is for everybody else."""
+    assert choose_language(chosen, accepted).code == code
+
+
+def test_a_page_is_in_the_language_that_the_browser_asks_for(visitors: Visitors) -> None:
+    """The page says so to screen readers; without a wish it is English."""
+    visitor = visitors(None)
+    french = visitor.get("/studio/sign-in", headers={"Accept-Language": "fr-FR,fr;q=0.9"}).text
+    assert '<html lang="fr">' in french
+    assert "Aller au contenu" in french
+    assert '<html lang="en">' in visitor.get("/studio/sign-in").text
