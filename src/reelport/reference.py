@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from reelport.catalog import (
     CellType,
@@ -17,10 +17,8 @@ from reelport.catalog import (
     Limit,
     Meaning,
     Metric,
-    Payee,
     Product,
     Ratio,
-    Role,
     Rule,
     Scope,
     Standing,
@@ -29,14 +27,13 @@ from reelport.catalog import (
     Stock,
     Sum,
     Total,
-    Unit,
 )
 from reelport.errors import ReelportError
 from reelport.report_details import FailureReason
 from reelport.wire import Code
 from reelport.wording import format_markdown_table
 
-_LONG_LIST, _FEW_MORE = 10, 3
+_LONG_LIST, _FEW_MORE = 10, 8
 """A list of so many names, with so few more of its own, is shown by the family that it extends."""
 _GENERATED = "<!-- Made by `make docs` from the catalog: change the catalog, not this page. -->"
 
@@ -91,9 +88,9 @@ def _list_errors(error: type[ReelportError], depth: int = 0) -> Iterator[tuple[o
 
 def _format_standings() -> str:
     legend = (
-        "A letter after each statement says how certain the statement is. Statements are a name, the meaning of a "
-        "name, a formula, a unit, digits, and whether rows add up. If one letter stands for several statements, it is "
-        "the letter of the least certain one."
+        "A letter says how certain a statement is. Statements are a name, the meaning of a name, a formula, a unit, "
+        "digits, and whether rows add up. A statement without a letter has the letter before it in the same line. If "
+        "one letter stands for a list of rules, it is the letter of the least certain one."
     )
     lines = (
         (Standing.DOCUMENTED, "Dailymotion's documentation states it."),
@@ -115,28 +112,41 @@ def _append_letter(text: object, standings: Standings, statement: Statement) -> 
     return f"{text} [{standing_letter(standings[statement])}]" if statement in standings else str(text)
 
 
+def _drop_repeated_letters(row: Iterable[str]) -> tuple[str, ...]:
+    """Leave out each letter of a line that repeats the letter before it."""
+    pieces = re.split(r"( \[[DSIC]\])", "\0".join(row))
+    letters = ["", *pieces[1::2]]
+    kept = ("" if letter == before else letter for before, letter in itertools.pairwise(letters))
+    return tuple("".join(itertools.chain(*itertools.zip_longest(pieces[::2], kept, fillvalue=""))).split("\0"))
+
+
 def _format_metrics() -> str:
+    inferred, chosen = standing_letter(Standing.INFERRED), standing_letter(Standing.CHOSEN)
     legend = (
-        "Unless the metric's line says otherwise, a metric is a whole number, and rows add up "
-        f"[{standing_letter(Standing.INFERRED)}]. A metric without a formula is the sum of the measure of that name."
+        f"Unless the metric's line says otherwise, a metric is a whole number [{inferred}]. A share is from 0 to 1 "
+        f"[{chosen}]. "
+        "In a formula, the name of a measure means its sum. A metric without a formula is the sum of the measure of "
+        "that name. A formula that is only a name has no letter."
     )
-    head = ("metric", "means", "formula", "unit, digits", "adds up", "family")
+    head = ("metric", "means", "formula", "unit, digits", "family")
     rows = (
-        (
-            _append_letter(f"`{each}`", each.standings, Statement.NAME),
-            _append_letter(each.sentence, each.standings, Statement.MEANING),
-            "" if each.rule == Sum(each.name.lower()) else _format_formula(each),
-            _format_unit(each),
-            _format_adding(each),
-            f"[{each.family}](#{str(each.family).lower()})",
+        _drop_repeated_letters(
+            (
+                _append_letter(f"`{each}`", each.standings, Statement.NAME),
+                _append_letter(each.sentence, each.standings, Statement.MEANING),
+                "" if each.rule == Sum(each.name.lower()) else _format_formula(each),
+                _format_unit(each),
+                f"[{each.family}](#{str(each.family).lower()})",
+            )
         )
         for each in Metric
     )
-    return f"{legend}\n\n{format_markdown_table(head, rows)}"
+    return f"{legend}\n\n{format_markdown_table(head, rows)}\n\n{_format_adding()}"
 
 
 def _format_formula(metric: Metric) -> str:
-    return _append_letter(_link_payees(describe_rule(metric.rule)), metric.standings, Statement.FORMULA)
+    formula = _link_payees(describe_rule(metric.rule).replace("sum of ", ""))
+    return _append_letter(formula, metric.standings, Statement.FORMULA)
 
 
 def _format_unit(metric: Metric) -> str:
@@ -144,29 +154,35 @@ def _format_unit(metric: Metric) -> str:
     unit = _append_letter(metric.unit, metric.standings, Statement.UNIT)
     if metric.digits == 0 and metric.standings.get(Statement.SCALE) is Standing.INFERRED:
         return unit
-    return f"{unit}, {_append_letter(describe_scale(metric), metric.standings, Statement.SCALE)}"
+    return f"{unit}, {_append_letter(metric.digits, metric.standings, Statement.SCALE)}"
 
 
-def _format_adding(metric: Metric) -> str:
-    """Say how rows add up, unless it is as the legend says."""
-    says = describe_adding(metric.rule)
-    if says == "yes" and metric.standings.get(Statement.ADDING) is Standing.INFERRED:
-        return ""
-    return _append_letter(says, metric.standings, Statement.ADDING)
+def _format_adding() -> str:
+    """Say how the rows of metrics add up, and list the metrics of each exception."""
+    inferred = standing_letter(Standing.INFERRED)
+    others: dict[str, list[str]] = {}
+    for each in Metric:
+        says, letter = describe_adding(each.rule), standing_letter(each.standings[Statement.ADDING])
+        if (says, letter) != ("yes", inferred):
+            others.setdefault(f"{says} [{letter}]", []).append(f"`{each}`")
+    lines = (f"- {says}: {', '.join(names)}" for says, names in others.items())
+    return "\n".join([f"The rows of a metric add up [{inferred}], except these:\n", *lines])
 
 
 def _link_payees(formula: str) -> str:
     """Link each measure `…_of_payee` in a formula to the section that explains payees."""
-    return re.sub(r"\w+_of_payee\b", r"[\g<0>](#whose-the-money-is)", formula)
+    return re.sub(r"\w+_of_payee\b", r"[\g<0>](#what-the-numbers-mean)", formula)
 
 
 def _format_dimensions() -> str:
     head = ("dimension", "means", "cells")
     rows = (
-        (
-            _append_letter(f"`{each}`", each.standings, Statement.NAME),
-            _append_letter(each.sentence, each.standings, Statement.MEANING),
-            _format_cells(each),
+        _drop_repeated_letters(
+            (
+                _append_letter(f"`{each}`", each.standings, Statement.NAME),
+                _append_letter(each.sentence, each.standings, Statement.MEANING),
+                _format_cells(each),
+            )
         )
         for each in Dimension
     )
@@ -188,9 +204,11 @@ def _format_cells(dimension: Dimension) -> str:
 
 def _format_products() -> str:
     rows = (
-        (
-            _append_letter(f"`{each}`", each.standings, Statement.NAME),
-            _append_letter(each.sentence, each.standings, Statement.MEANING),
+        _drop_repeated_letters(
+            (
+                _append_letter(f"`{each}`", each.standings, Statement.NAME),
+                _append_letter(each.sentence, each.standings, Statement.MEANING),
+            )
         )
         for each in Product
     )
@@ -199,40 +217,25 @@ def _format_products() -> str:
 
 def _format_scopes() -> str:
     rows = (
-        (f"`{each}` [{standing_letter(each.standing)}]", f"{each.sentence} [{standing_letter(each.meaning)}]")
+        _drop_repeated_letters(
+            (f"`{each}` [{standing_letter(each.standing)}]", f"{each.sentence} [{standing_letter(each.meaning)}]")
+        )
         for each in Scope
     )
     return format_markdown_table(("scope", "allows"), rows)
 
 
 def _format_meanings() -> str:
-    rules = format_markdown_table(
-        ("about", "says"), ((each.title, f"{each.sentence} [{standing_letter(each.standing)}]") for each in Meaning)
-    )
-    return f"{rules}\n\n### Whose the money is\n\n{_format_payees()}"
-
-
-def _format_payees() -> str:
-    head = ("monetization_type of the row", "payee", "counts in", "without this channel", "standing")
-    rows = (
-        (
-            f"`{each.kind}`" if each.kind else "empty",
-            f"the {each.role}",
-            ", ".join(product.name for product in Product if each.role in product.roles),
-            "not possible" if each.role is Role.OWNER else "paid to nobody",
-            each.standing,
-        )
-        for each in Payee
-    )
-    products = f"ALL; {', '.join(f'{p.name} if it is the {p.roles[0]}' for p in Product if len(p.roles) == 1)}"
-    named = ("any, and `payee_channel_id` is filled", "that channel", products, "not possible", Standing.CHOSEN)
-    return format_markdown_table(head, (*rows, named))
+    weakest = max((each.standing for each in Meaning), key=list(Standing).index)
+    rules = format_markdown_table(("about", "says"), ((each.title, each.sentence) for each in Meaning))
+    return f"Rules for several names [{standing_letter(weakest)}]:\n\n{rules}"
 
 
 def _format_matrix() -> str:
     legend = (
         "Metrics of one family can be combined with the same dimensions. [The table of metrics](#metrics) names each "
-        "metric's family. A report may mix families if each dimension can be combined with each metric."
+        "metric's family. A report may mix families if each dimension can be combined with each metric. *All of* a "
+        "family means its documented and inferred dimensions."
     )
     return "\n\n".join([legend, *(_format_family(family) for family in Family)])
 
@@ -251,14 +254,17 @@ def _find_names(family: Family, letter: str) -> tuple[Dimension, ...]:
 
 
 def _format_names(family: Family, letter: str) -> str:
-    """List a family's dimensions, or an earlier family that has all but three, and those."""
-    names = _find_names(family, letter)
+    """List a family's dimensions, or the earlier family that has the most of them, and the others."""
+    names, bases = _find_names(family, letter), []
     for earlier in itertools.takewhile(lambda each: each is not family, Family):
-        shared = _find_names(earlier, letter)
-        if len(shared) >= _LONG_LIST and {*shared} <= {*names} and len(names) - len(shared) <= _FEW_MORE:
-            more = (f"`{each}`" for each in names if each not in shared)
-            return ", ".join([f"all of [{earlier}](#{str(earlier).lower()})", *more])
-    return ", ".join(f"`{each}`" for each in names)
+        shared = {*_find_names(earlier, "D"), *_find_names(earlier, "i")}
+        if letter == "i" and len(shared) >= _LONG_LIST and shared <= {*names} and len(names) - len(shared) <= _FEW_MORE:
+            bases.append((len(shared), earlier, shared))
+    if not bases:
+        return ", ".join(f"`{each}`" for each in names)
+    _, base, shared = max(bases, key=lambda each: each[0])
+    more = (f"`{each}`" for each in names if each not in shared)
+    return ", ".join([f"all of [{base}](#{str(base).lower()})", *more])
 
 
 def matrix_letter(family: Family, dimension: Dimension) -> str:
@@ -277,13 +283,15 @@ def _format_filters() -> str:
     head = ("filter", "means", "values", "families")
     text = "a text; the empty text keeps empty cells"
     rows = (
-        (
-            _append_letter(f"`{each}`", each.standings, Statement.NAME),
-            _append_letter(each.sentence, each.standings, Statement.MEANING),
-            _append_letter(
-                ", ".join(f"`{choice}`" for choice in each.choices) or text, each.standings, Statement.VALUES
-            ),
-            _format_filtered(each),
+        _drop_repeated_letters(
+            (
+                _append_letter(f"`{each}`", each.standings, Statement.NAME),
+                _append_letter(each.sentence, each.standings, Statement.MEANING),
+                _append_letter(
+                    ", ".join(f"`{choice}`" for choice in each.choices) or text, each.standings, Statement.VALUES
+                ),
+                _format_filtered(each),
+            )
         )
         for each in Filter
     )
@@ -304,11 +312,6 @@ def _format_limits() -> str:
     return format_markdown_table(("limit", "default, or fixed rule"), (*settable, *fixed))
 
 
-def describe_scale(metric: Metric) -> str:
-    """Describe a metric's decimal digits and, for a share, its range."""
-    return f"{metric.digits}, from 0 to 1" if metric.unit is Unit.SHARE else str(metric.digits)
-
-
 def describe_rule(rule: Rule) -> str:
     """Describe a metric's formula in a few words."""
     match rule:
@@ -320,7 +323,8 @@ def describe_rule(rule: Rule) -> str:
             return f"sum of {minuend} - sum of {subtrahend}"
         case Ratio(numerator, denominator, scale):
             factor = f"{scale} x " if scale != 1 else ""
-            return f"{factor}sum of {numerator} / sum of {' + '.join(denominator)}"
+            below = f"({' + '.join(denominator)})" if len(denominator) > 1 else denominator[0]
+            return f"{factor}sum of {numerator} / sum of {below}"
         case Distinct(of):
             return f"different values of {of}, without empty ones"
         case Stock(measure):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -128,17 +129,29 @@ def test_each_standing_is_shown(entry: Entry) -> None:
 
 
 def test_the_page_marks_every_statement() -> None:
-    """Each row bears the letters of its statements, or a sentence above the table says them for all rows."""
+    """Each row bears the letters of its statements where they change, or a sentence says them for all rows."""
     page = catalog_page()
     rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `") and "] |" in line}
-    assert "a metric is a whole number, and rows add up [I]." in page
+    assert "A statement without a letter has the letter before it in the same line." in page
+    assert "a metric is a whole number [I]." in page
+    assert "The rows of a metric add up [I], except these:" in page
     assert "Rows add up over every dimension except `CONTENT_TAG` [I]. " in page
     assert " Cells are texts, unless the dimension's line says otherwise [C]." in page
+    assert "Rules for several names [C]:" in page
     assert set(rows) == {entry.name for entry in ENTRIES} | {str(scope) for scope in Scope}
     for entry in ENTRIES:
         stated = [each for each in STATED[type(entry)] if each in entry.standings]
         marks = [standing_letter(entry.standings[each]) for each in stated if not said_of_all(entry, each)]
-        assert re.findall(r" \[([DSIC])\]", rows[entry.name]) == marks
+        changes = [mark for mark, _ in groupby(marks)]
+        assert re.findall(r" \[([DSIC])\]", rows[entry.name]) == changes
+
+
+def test_the_page_lists_every_metric_whose_rows_do_not_add_up() -> None:
+    """Each stands once, behind its rule and the rule's letter; no other metric is listed."""
+    listed = re.findall(r"^- (no|over)\b[^\[]+ \[([DSIC])\]: (.+)$", catalog_page(), re.MULTILINE)
+    letters = {name: letter for _, letter, names in listed for name in re.findall(r"`(\w+)`", names)}
+    other = [each for each in Metric if not isinstance(each.rule, Sum | Total | Difference)]
+    assert letters == {each.name: standing_letter(each.standings[S.ADDING]) for each in other}
 
 
 def said_of_all(entry: Entry, statement: Statement) -> bool:
@@ -149,8 +162,8 @@ def said_of_all(entry: Entry, statement: Statement) -> bool:
             assert entry.many_valued == (entry is Dimension.CONTENT_TAG)
         case Metric(digits=0), Statement.SCALE:
             pass
-        case Metric(rule=Sum() | Total() | Difference()), Statement.ADDING:
-            pass
+        case Metric(), Statement.ADDING:
+            return True
         case _:
             return False
     return entry.standings[statement] is Standing.INFERRED

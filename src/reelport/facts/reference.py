@@ -22,6 +22,9 @@ _KINDS = {
     "be a text. A text can also have parts divided by `|`. Empty and repeated texts are dropped.",
 }
 
+_MEASURED = {"seconds", "bytes"}
+"""Units that a count is shown with; a count of things says them in its meaning."""
+
 _LISTS = (
     "Some columns accept only values of a list. A row with another value is refused. If a column's line links here, "
     "`--lenient` keeps and counts the row. The other lists are always checked, because sums depend on them.\n\n"
@@ -41,7 +44,7 @@ def format_tables_page() -> str:
         (
             "For the engineer who loads facts: the tables and columns that `reelport load` fills. Each table is a "
             "Delta table in `facts/` under the data directory; any tool that reads Delta Lake can read the table. A "
-            "file may leave out a column that isn't required. The column is then empty, or has the value after *else*. "
+            "file may leave out a column that isn't required. The column is then empty. "
             f"In a fact table, each row has a time, and column `{BATCH}` names the load of the row. In an object "
             "table, a new row replaces the row with the same `id`."
         ),
@@ -71,7 +74,12 @@ def _format_layout(table: Table) -> str:
     if table.key is not None:
         return "An object table."
     keys = ", ".join(f"`{key}`" for key in sort_keys(table))
-    return f"A fact table with time `{table.time}`, sorted by {keys}."
+    zero = (
+        " The counts below are 0 if a file leaves them out."
+        if any(column.default == 0 for column in table.columns)
+        else ""
+    )
+    return f"A fact table with time `{table.time}`, sorted by {keys}.{zero}"
 
 
 def _format_columns(columns: tuple[Column, ...]) -> str:
@@ -79,10 +87,9 @@ def _format_columns(columns: tuple[Column, ...]) -> str:
 
 
 def _format_row(column: Column) -> tuple[str, ...]:
-    kind = column.kind.value + (f" ({column.unit})" if column.unit else "")
-    empty = "**required**" if column.required else "" if column.default is None else f"else {column.default}"
-    typed = ", ".join(part for part in (kind, empty) if part)
-    return f"`{column.name}`", typed, column.sentence + _format_choices(column)
+    unit = f" ({column.unit})" if column.unit in _MEASURED or column.kind is Kind.MONEY else ""
+    required = ", **required**" if column.required else ""
+    return f"`{column.name}`", f"{column.kind.value}{unit}{required}", column.sentence + _format_choices(column)
 
 
 def _format_choices(column: Column) -> str:

@@ -55,6 +55,8 @@ def _describe_kind(field: Field[Any], kind: object) -> str:
     if kind is int or kind is float:
         unit = _UNITS.get(field.name.rpartition("_")[2], "a number")
         bounds = describe_bounds(field.metadata).replace(" of at", ", at").replace(" above", ", above")
+        if unit == "a number" and bounds:
+            return bounds.lstrip(", ")
         return f"whole {unit}{bounds}" if kind is int and unit not in {"a number", "bytes"} else f"{unit}{bounds}"
     if kind is Path:
         return "a path"
