@@ -254,7 +254,7 @@ def _find_names(family: Family, letter: str) -> tuple[Dimension, ...]:
 
 
 def _format_names(family: Family, letter: str) -> str:
-    """List a family's dimensions, or the earlier family that has the most of them, and the others."""
+    """List a family's dimensions; an earlier family stands for those that it has."""
     names, bases = _find_names(family, letter), []
     for earlier in itertools.takewhile(lambda each: each is not family, Family):
         shared = {*_find_names(earlier, "D"), *_find_names(earlier, "i")}
