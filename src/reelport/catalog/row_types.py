@@ -26,12 +26,13 @@ class Standing(StrEnum):
 
 
 class Grain(IntEnum):
-    """A unit of time by which rows are grouped, from fine to coarse."""
+    """A unit of time by which rows are grouped, from fine to coarse. No report goes by weeks: views do."""
 
     MINUTE = 1
     HOUR = 2
     DAY = 3
-    MONTH = 4
+    WEEK = 4
+    MONTH = 5
 
 
 class CellType(StrEnum):

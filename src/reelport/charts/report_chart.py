@@ -18,7 +18,6 @@ from reelport.charts.time_axis import (
     GRAIN_WORDS,
     LABEL_LENGTHS,
     MOST_FILLED,
-    YEAR,
     count_settled,
     describe_time,
     fill_times,
@@ -270,8 +269,10 @@ def fit_times(groups: Groups, grain: Grain, most: int, *, filled: bool) -> Times
     `filled` counts and lists times without rows too.
     """
     count, labels = _list_times(groups, grain, filled=filled)
-    for coarser in range(grain + 1, YEAR + 1) if count > most and groups.formula is not None else ():
-        length, end = LABEL_LENGTHS[coarser], ":00:00Z" if coarser == Grain.HOUR else ""
+    for coarser, length in LABEL_LENGTHS.items() if count > most and groups.formula is not None else ():
+        if coarser <= grain:
+            continue
+        end = ":00:00Z" if coarser == Grain.HOUR else ""
         rolled = groups.merge_keys(partial(_cut_time, length, end))
         count, rolled_labels = _list_times(rolled, coarser, filled=filled)
         if 1 < count <= most:

@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 from reelport.catalog import Grain
 
 YEAR = Grain.MONTH + 1
-GRAIN_WORDS = {Grain.MINUTE: "minute", Grain.HOUR: "hour", Grain.DAY: "day", Grain.MONTH: "month", YEAR: "year"}
-# How many characters of a time's label name its hour, day, month or year.
+GRAIN_WORDS: dict[int, str] = {**{grain: grain.name.lower() for grain in Grain}, YEAR: "year"}
+# How many characters of a time's label name its hour, day, month or year. A week has the label of its first day.
 LABEL_LENGTHS = {Grain.HOUR: 13, Grain.DAY: 10, Grain.MONTH: 7, YEAR: 4}
 
 MOST_FILLED = 4000  # with more times than this between first and last, gaps are not drawn
@@ -43,7 +43,7 @@ def format_time(moment: date, grain: int) -> str:
     """Format a time as a report does: 2026-07-01T05:00:00Z, 2026-07-01, 2026-07; a year 2026."""
     if grain <= Grain.HOUR:
         return f"{moment:%Y-%m-%dT%H:%M}:00Z"
-    return f"{moment:%Y-%m-%d}"[: LABEL_LENGTHS[grain]]
+    return f"{moment:%Y-%m-%d}"[: LABEL_LENGTHS.get(grain)]
 
 
 def next_time(moment: datetime, grain: int) -> datetime:
@@ -55,6 +55,8 @@ def next_time(moment: datetime, grain: int) -> datetime:
             return moment + timedelta(hours=1)
         case Grain.DAY:
             return moment + timedelta(days=1)
+        case Grain.WEEK:
+            return moment + timedelta(weeks=1)
         case Grain.MONTH:
             return (moment.replace(day=1) + timedelta(days=31)).replace(day=1)
         case _:
@@ -62,8 +64,8 @@ def next_time(moment: datetime, grain: int) -> datetime:
 
 
 def list_partial(labels: Sequence[str], grain: int, start: date, end: date) -> list[str]:
-    """Return the first and last month or year only partly covered: Jul 2023, 2026."""
-    if grain < Grain.MONTH or not labels:
+    """Return the first and last week, month or year only partly covered: Jul 2023, 2026."""
+    if grain < Grain.WEEK or not labels:
         return []
     first, last = parse_time(labels[0]), parse_time(labels[-1])
     partial = []
@@ -71,7 +73,8 @@ def list_partial(labels: Sequence[str], grain: int, start: date, end: date) -> l
         partial.append(first)
     if last is not None and last not in partial and next_time(last, grain).date() > end + timedelta(days=1):
         partial.append(last)
-    return [describe_time(format_time(moment, grain)) for moment in partial]
+    week = "the week of " if grain == Grain.WEEK else ""
+    return [f"{week}{describe_time(format_time(moment, grain))}" for moment in partial]
 
 
 def count_settled(labels: Sequence[str], grain: int, last_complete: date | None, end: date) -> int:
@@ -122,7 +125,7 @@ def _align_ticks(labels: Sequence[str], grain: int) -> list[list[int]]:
             every = [[p for p, at in moments if (at.hour * 60 + at.minute) % step == 0] for step in (5, 15, 60, 180)]
         case Grain.HOUR:
             every = [[p for p, at in moments if at.hour % step == 0] for step in (1, 3, 6, 12, 24)]
-        case Grain.DAY:
+        case Grain.DAY | Grain.WEEK:
             weeks = [[p for p, _ in moments if p % step == 0] for step in (1, 2, 7, 14)]
             every = [*weeks[:3], *(found for found in firsts if len(found) > 2), weeks[3], *firsts]  # noqa: PLR2004
         case Grain.MONTH:
@@ -139,7 +142,7 @@ def _format_tick(label: str, grain: int, *, years: bool, days: bool) -> str:
     day = f"{moment.day} {moment:%b}" + (f" {moment.year}" if years else "")
     if grain <= Grain.HOUR:
         return f"{day} {moment:%H:%M}" if days else f"{moment:%H:%M}"
-    return {Grain.DAY: day, Grain.MONTH: f"{moment:%b} {moment.year}", YEAR: str(moment.year)}[grain]
+    return {Grain.MONTH: f"{moment:%b} {moment.year}", YEAR: str(moment.year)}.get(grain, day)
 
 
 def _last_day(moment: datetime, grain: int) -> date:

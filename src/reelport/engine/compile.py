@@ -20,7 +20,7 @@ from reelport.engine.plan import Pieces, Plan, StoredObjects
 from reelport.engine.relations import Relations
 from reelport.engine.report_format import CSV, ReportFormat
 from reelport.engine.report_rows import select_report_rows
-from reelport.engine.resolved_query import resolve_query
+from reelport.engine.resolved_query import PLAIN, Refinement, resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.engine.trees import DIALECT, alias, cast
 from reelport.facts.data_files.file_columns import read_files_sql
@@ -99,13 +99,16 @@ def compile_query(
     aggregator: Aggregator = DUCKDB,
     *,
     ordered: bool = True,
+    refinement: Refinement = PLAIN,
 ) -> Plan:
     """Compile a checked query to a plan. Its rows are in no order unless `ordered`.
+
+    The tables of the dimensions of a refinement must be pinned, too.
 
     It reads only pinned files and gives only the tenant's rows. With DuckDB as the aggregator the same arguments give
     the same SQL. InternalError when the query was not checked.
     """
-    resolved = resolve_query(query, tenant)
+    resolved = resolve_query(query, tenant, refinement)
     aggregation = plan_aggregation(resolved)
     if not aggregation.sources:
         types = ["TEXT"] * len(resolved.dimensions) + ["HUGEINT"] * len(resolved.metrics)

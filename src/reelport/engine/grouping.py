@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from sqlglot import exp
 
-from reelport.catalog import Distinct, Filter, Grain, Stock
+from reelport.catalog import Dimension, Distinct, Grain, Stock
 from reelport.engine.aggregation import AggregatedMeasure, Aggregation, Aggregator
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, QUALIFYING, ColumnCell, LookupCell, Source, TimeCell
 from reelport.engine.relations import LookupCells, Relations, early_lookups, join_lookups, late_lookups, lookup_column
@@ -134,7 +134,7 @@ def _needed_columns(source_query: SourceQuery) -> dict[str, exp.Expr]:
             case ColumnCell(column):
                 columns[column] = _text_column(source_query.source, column)
             case TimeCell(grain):
-                columns[dimension.header] = _time_bucket(source_query.source, grain)
+                columns[dimension.header] = _time_bucket(source_query.source, source_query.resolved.bucket(grain))
     return columns
 
 
@@ -144,8 +144,8 @@ def _list_conditions(source_query: SourceQuery, relations: Relations) -> Iterabl
     if source.where:
         yield qualify(source.where, source.table)
     yield is_own_row(source_query)
-    for row, value in resolved.filters:
-        yield _matches_filter(source_query, row, value, relations)
+    for dimension, texts in resolved.conditions:
+        yield exp.or_(*(_has_cell(source_query, dimension, text, relations) for text in texts), wrap=True)
     if any(isinstance(rule, Stock) for rule in resolved.rules_over(source)):
         yield from _is_latest_day(source_query, relations)
 
@@ -168,9 +168,8 @@ def _midnight(day: date) -> exp.Expr:
     return cast(exp.Literal.string(f"{day.isoformat()} 00:00:00+00:00"), "TIMESTAMPTZ")
 
 
-def _matches_filter(source_query: SourceQuery, row: Filter, value: str, relations: Relations) -> exp.Expr:
-    text = value.lower() if row.choices else value
-    match CELLS[row.dimension]:
+def _has_cell(source_query: SourceQuery, dimension: Dimension, text: str, relations: Relations) -> exp.Expr:
+    match CELLS[dimension]:
         case ColumnCell(column):
             return _equals(_text_column(source_query.source, column), text)
         case LookupCell(key, lookup, column):
@@ -181,7 +180,7 @@ def _matches_filter(source_query: SourceQuery, row: Filter, value: str, relation
             known = ids.where(exp.column(column).is_(exp.null()).not_(), copy=False)
             return exp.or_(by.is_(exp.null()), exp.In(this=by.copy(), query=subquery(known)).not_())
         case TimeCell():
-            raise InternalError(f"{row} narrows by time, which only the range does")
+            raise InternalError(f"{dimension} narrows by time, which only the range does")
 
 
 def _equals(cell: exp.Expr, text: str) -> exp.Expr:
@@ -200,7 +199,8 @@ def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterable[
     A filter doesn't move that day: the reports of all values of a filter add up to the whole.
     """
     resolved, source = source_query.resolved, source_query.source
-    finest = min((dimension.grain for dimension in resolved.dimensions if dimension.grain), default=None)
+    grains = (resolved.bucket(dimension.grain) for dimension in resolved.dimensions if dimension.grain)
+    finest = min(grains, default=None)
     if finest is not None and finest <= Grain.DAY:
         return
     day = exp.column(source.time, source.table)
@@ -243,6 +243,8 @@ def _time_bucket(source: Source, grain: Grain) -> exp.Expr:
     match grain:
         case Grain.DAY:
             return cast(time, "DATE")
+        case Grain.WEEK:
+            return cast(call("DATE_TRUNC", exp.Literal.string("week"), cast(time, "DATE")), "DATE")
         case Grain.MONTH:
             # Subtracting the days that have passed in the month is a quarter faster than DATE_TRUNC.
             day = cast(time, "DATE")

@@ -1,16 +1,12 @@
 """Compiles a leaderboard: the first rows of a report by one dimension, ranked by a metric.
 
-It wraps the SQL of the report, adds the cells of other days and titles, and can keep the rows that have given cells.
-That is for views alone: the wire has filters of its own.
+It wraps the SQL of the report, and adds the cells of other days and titles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
-
-from sqlglot import exp
 
 from reelport.catalog import Dimension, Metric
 from reelport.engine.aggregation import Aggregator
@@ -19,15 +15,14 @@ from reelport.engine.grouping import DUCKDB
 from reelport.engine.mapping import TITLE, find_title_cell
 from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
+from reelport.engine.resolved_query import PLAIN, Refinement
 from reelport.engine.tenant import Tenant
 from reelport.engine.trees import DIALECT
 from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
-from reelport.sql_quoting import quote_name
+from reelport.sql_quoting import quote_name, quote_text
 
 _NO_ROWS = "SELECT * FROM shown WHERE false"
-KeptCells = tuple[tuple[Dimension, str], ...]
-"""A cell for each of some dimensions; the empty text stands for the empty cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +30,14 @@ class Ranking:
     """How rows are ranked: by a metric's value or by its change, and how many are kept.
 
     Rows without a value come last in either direction. Ranked by change, rows that only the compared days have are
-    ranked as well.
+    ranked as well. `search` keeps the rows whose cell or title holds this text, whatever its case and accents.
     """
 
     metric: Metric
     rows: int
     by_change: bool = False
     lowest_first: bool = False
+    search: str = ""
 
 
 def compile_leaderboard(
@@ -51,11 +47,10 @@ def compile_leaderboard(
     tenant: Tenant,
     snapshot: Snapshot,
     aggregator: Aggregator = DUCKDB,
-    kept: KeptCells = (),
+    refinement: Refinement = PLAIN,
 ) -> Plan:
-    """Compile a checked query to a leaderboard of its first dimension.
+    """Compile a checked query to a leaderboard of its one dimension.
 
-    Its other dimensions are those of the `kept` cells, which all of its rows have.
     The aggregator must aggregate within the statement. The columns are: the cell, its title (NULL where the dimension
     has none), how many rows the report has and how many that of the compared days has, whether the row is in the
     report, its metrics, and those of the compared days.
@@ -63,10 +58,13 @@ def compile_leaderboard(
     dimension = Dimension[query.dimensions[0]]
     headers = [Metric[name].header for name in query.metrics]
     reports = [query, *([query.within(*compared)] if compared else [])]
-    compiled = (compile_query(each, tenant, snapshot, aggregator, ordered=False).sql for each in reports)
-    sides = [keep_cells(sql, kept, (dimension,)) for sql in compiled]
+    sides = [
+        compile_query(each, tenant, snapshot, aggregator, ordered=False, refinement=refinement).sql for each in reports
+    ]
     shown, before = (*sides, _NO_ROWS)[:2]
     key = quote_name(dimension.header)
+    titles = _select_titles(dimension, snapshot)
+    found = _compile_search(ranking.search, f"COALESCE(shown.{key}, compared.{key})", titles)
     values = ", ".join(f"shown.{quote_name(name)} AS now_{place}" for place, name in enumerate(headers))
     befores = ", ".join(f"compared.{quote_name(name)} AS before_{place}" for place, name in enumerate(headers))
     order = f"ORDER BY score {'ASC' if ranking.lowest_first else 'DESC'} NULLS LAST, cell NULLS LAST"
@@ -82,6 +80,7 @@ def compile_leaderboard(
                 FROM (SELECT *, true AS here FROM shown) AS shown
                 {"FULL" if ranking.by_change else "LEFT"} JOIN compared
                     ON shown.{key} IS NOT DISTINCT FROM compared.{key}
+                {found}
                 {order}
                 LIMIT {ranking.rows}
             )
@@ -89,10 +88,19 @@ def compile_leaderboard(
             cell, {TITLE}, (SELECT COUNT(*) FROM shown), (SELECT COUNT(*) FROM compared),
             ranked.* EXCLUDE (cell, score)
         FROM ranked
-        LEFT JOIN ({_select_titles(dimension, snapshot)}) AS titles ON titles.id = ranked.cell
+        LEFT JOIN ({titles}) AS titles ON titles.id = ranked.cell
         {order}
     """  # noqa: S608 - names of the catalog's, and SQL that was compiled
     return Plan(sql, ())
+
+
+def _compile_search(text: str, cell: str, titles: str) -> str:
+    if not text:
+        return ""
+    like, title = (
+        f"CONTAINS(STRIP_ACCENTS(LOWER({each})), STRIP_ACCENTS(LOWER({quote_text(text)})))" for each in (cell, TITLE)
+    )
+    return f"WHERE {like} OR {cell} IN (SELECT id FROM ({titles}) WHERE {title})"  # noqa: S608 - a quoted text, and SQL that was compiled
 
 
 def _select_titles(dimension: Dimension, snapshot: Snapshot) -> str:
@@ -110,17 +118,3 @@ def _score(ranking: Ranking) -> str:
     if not ranking.by_change:
         return now
     return f"COALESCE({now}, 0) - COALESCE({before}, 0)" if ranking.metric.additive else f"{now} - {before}"
-
-
-def keep_cells(sql: str, kept: KeptCells, shown: Collection[Dimension]) -> str:
-    """Keep the rows with these cells; dimensions that are not `shown` lose their columns.
-
-    A kept dimension has one cell in all rows, so that no rows merge: every number stays a cell of the report.
-    """
-    if not kept:
-        return sql
-    texts = {cell: f"= {exp.Literal.string(cell).sql(dialect=DIALECT)}" if cell else "IS NULL" for _, cell in kept}
-    conditions = " AND ".join(f"{quote_name(dimension.header)} {texts[cell]}" for dimension, cell in kept)
-    hidden = ", ".join(quote_name(dimension.header) for dimension, _ in kept if dimension not in shown)
-    columns = f"* EXCLUDE ({hidden})" if hidden else "*"
-    return f"SELECT {columns} FROM ({sql}) WHERE {conditions}"  # noqa: S608 - names of the catalog's, a quoted literal, and SQL that was compiled

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from reelport.catalog import Dimension, Filter, Metric, Product, Role, Rule, measures
+from reelport.catalog import Dimension, Filter, Grain, Metric, Product, Role, Rule, measures
 from reelport.engine.mapping import MEASURES, Source, can_split
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
@@ -14,16 +14,36 @@ from reelport.query import ReportQuery
 
 
 @dataclass(frozen=True, slots=True)
+class Refinement:
+    """What a view asks for beyond a report.
+
+    `kept` are cells, of each dimension any one of which a row has; the empty text stands for the empty cell. With
+    `by_week` a day stands for its week, which begins on a Monday.
+    """
+
+    kept: tuple[tuple[Dimension, str], ...] = ()
+    by_week: bool = False
+
+
+PLAIN = Refinement()
+Conditions = tuple[tuple[Dimension, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedQuery:
-    """A checked query in rows of the catalog, and the tenant that asks."""
+    """A checked query in rows of the catalog, and the tenant that asks.
+
+    A row counts if it has any of the cells of each of the `conditions`.
+    """
 
     metrics: tuple[Metric, ...]
     dimensions: tuple[Dimension, ...]
-    filters: tuple[tuple[Filter, str], ...]
+    conditions: Conditions
     roles: tuple[Role, ...]
     start: date
     end: date
     tenant: Tenant
+    by_week: bool = False
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -34,6 +54,10 @@ class ResolvedQuery:
     def measures(self) -> tuple[str, ...]:
         """Every measure of the metrics, each once."""
         return tuple(dict.fromkeys(name for metric in self.metrics for name in measures(metric.rule)))
+
+    def bucket(self, grain: Grain) -> Grain:
+        """The grain that rows are grouped by, for a dimension of time of this grain."""
+        return Grain.WEEK if self.by_week else grain
 
     def rules_over(self, source: Source) -> Iterator[Rule]:
         """Yield the rules of the metrics that have a measure in the source."""
@@ -67,21 +91,34 @@ class SourceQuery:
 def make_source_query(resolved: ResolvedQuery, source: Source) -> SourceQuery | None:
     """Make the query over one source; None when no row of the source can be the tenant's."""
     lacking = [dimension.name for dimension in resolved.dimensions if not can_split(source, dimension)]
-    lacking += [row.name for row, _ in resolved.filters if not can_split(source, row.dimension)]
+    lacking += [row.name for row, _ in resolved.conditions if not can_split(source, row)]
     if lacking:
         raise InternalError(f"{source.name} facts carry no {', '.join(lacking)}: the query was not checked")
     roles = tuple(source.roles[role] for role in resolved.roles if role in source.roles)
     return SourceQuery(resolved, source, roles) if roles and resolved.tenant.channels else None
 
 
-def resolve_query(query: ReportQuery, tenant: Tenant) -> ResolvedQuery:
+def resolve_query(query: ReportQuery, tenant: Tenant, refinement: Refinement = PLAIN) -> ResolvedQuery:
     """Resolve the query's names to rows of the catalog."""
     return ResolvedQuery(
         tuple(Metric[name] for name in query.metrics),
         tuple(Dimension[name] for name in query.dimensions),
-        tuple((Filter[name], value) for name, value in query.filters),
+        (*_read_filters(query), *_group_cells(refinement)),
         Product[query.product].roles,
         query.start,
         query.end,
         tenant,
+        refinement.by_week,
     )
+
+
+def _read_filters(query: ReportQuery) -> Conditions:
+    filters = ((Filter[name], value) for name, value in query.filters)
+    return tuple((row.dimension, (value.lower() if row.choices else value,)) for row, value in filters)
+
+
+def _group_cells(refinement: Refinement) -> Conditions:
+    cells: dict[Dimension, list[str]] = {}
+    for dimension, cell in refinement.kept:
+        cells.setdefault(dimension, []).append(cell)
+    return tuple((dimension, tuple(texts)) for dimension, texts in cells.items())

@@ -16,7 +16,8 @@ from tests.engine.sample_world import copy_sample
 from tests.engine.world import World, written
 from tests.server.explore.views import views
 
-from reelport.catalog import Dimension, Filter, Metric
+from reelport.catalog import Dimension, Filter, Grain, Metric, split_tags
+from reelport.charts.time_axis import format_time
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.grouping import DUCKDB
@@ -61,13 +62,24 @@ _CELLS = {
     Dimension.VIDEO_OWNER_CHANNEL_SLUG: ("demo-news", "other"),
     Dimension.MEDIA_TYPE: ("live", "video"),
 }
+
+
+def _addable(view: View) -> View:
+    """The view with several kept cells of a dimension only where rows of a report add up to its numbers."""
+    cells = view.kept_by_dimension()
+    adds_up = all(metric.additive for metric in view.metrics)
+    kept = {row: found if adds_up and not row.many_valued else found[:1] for row, found in cells.items()}
+    return replace(view, kept=tuple((row, cell) for row, found in kept.items() for cell in found))
+
+
 VIEWS = views(
     values=lambda row: some.sampled_from(_VALUES[row]),
     last=sample.LAST,
     longest=14,
     back=9,
     cells=lambda row: some.sampled_from(("", *_CELLS.get(row, ("it's",)))),
-)
+    searches=False,
+).map(_addable)
 few = settings(max_examples=max(settings().max_examples // 3, 3))
 
 
@@ -115,18 +127,30 @@ def board_of(world: World, view: View, dimension: Dimension) -> Leaderboard:
 
 def cells(world: World, view: View, *by: Dimension, compared: bool = False) -> dict[str, list[str]]:
     """The cells of metrics in the file of a part's report, of the rows that the view keeps, by a dimension or none."""
-    query = view.query(by, view.compared_days if compared else None)
+    return report_cells(world, view, by, (view.compared_days if compared else None) or (view.start, view.end))
+
+
+def report_cells(world: World, view: View, by: tuple[Dimension, ...], days: tuple[date, date]) -> dict[str, list[str]]:
+    """The cells of metrics in a report of these days; of several kept cells each number is the sum of theirs."""
+    query = view.query(tuple(dict.fromkeys((*by, *view.kept_by_dimension()))), days)
     width = len(query.dimensions)
-    rows = kept_rows(view, query, world.report(query, sample.MINE))
-    found = {"".join(row[: len(by)]): row[width:] for row in rows}
-    assert len(found) == len(rows)
+    found: dict[str, list[str]] = {}
+    for row in kept_rows(view, query, world.report(query, sample.MINE)):
+        key = "".join(row[: len(by)])
+        adds_up = key in found and all(metric.additive for metric in view.metrics)
+        assert adds_up or key not in found
+        found[key] = (
+            [written(Decimal(a) + Decimal(b)) for a, b in zip(found[key], row[width:], strict=True)]
+            if adds_up
+            else row[width:]
+        )
     return found
 
 
 def kept_rows(view: View, query: ReportQuery, rows: list[list[str]]) -> list[list[str]]:
     """Those rows of a report that have the cells to which the view is narrowed."""
-    places = [(query.dimensions.index(dimension.name), cell) for dimension, cell in view.kept]
-    return [row for row in rows if all(row[place] == cell for place, cell in places)]
+    places = [(query.dimensions.index(dimension.name), cells) for dimension, cells in view.kept_by_dimension().items()]
+    return [row for row in rows if all(row[place] in cells for place, cells in places)]
 
 
 def values(figures: tuple[Figure, ...]) -> list[str]:
@@ -167,10 +191,15 @@ def test_lines_that_add_up_come_to_the_totals(world: World, view: View) -> None:
 @few
 @given(view=VIEWS)
 def test_lines_are_the_cells_of_the_report_by_time(world: World, view: View) -> None:
-    """Every day or month of the view has its place on the lines, those without facts without a number."""
+    """Every hour, day or month of the view has its place on the lines, those without facts without a number."""
     points = lines_of(world, view).points
+    if view.grain is Grain.WEEK:
+        weeks = [(max(point.day, view.start), min(point.day + timedelta(6), view.end)) for point in points]
+        found = [report_cells(world, view, (), days).get("", empty(view)) for days in weeks]
+        assert [values(point.figures) for point in points] == found
+        return
     found = cells(world, view, view.time)
-    places = [point.day.isoformat()[: 10 if view.time.name == "DAY" else 7] for point in points]
+    places = [format_time(point.day, view.grain) for point in points]
     assert [values(point.figures) for point in points] == [found.get(place, empty(view)) for place in places]
     assert set(found) <= set(places)
 
@@ -178,14 +207,22 @@ def test_lines_are_the_cells_of_the_report_by_time(world: World, view: View) -> 
 @few
 @given(view=VIEWS)
 def test_compared_lines_are_the_report_of_the_compared_days(world: World, view: View) -> None:
-    """Day by day, each as many days before; months are not compared."""
+    """Time by time, each with the one of its kind: weeks with weeks, a month with that of the year before."""
     points = lines_of(world, view).points
-    if view.compared_days is None or view.time.name == "MONTH":
+    if not view.compares_lines or view.compared_days is None:
         assert all(befores(point.figures) == empty(view) for point in points)
         return
+    if view.grain is Grain.WEEK:
+        back = view.start - view.compared_days[0]
+        weeks = [
+            (max(point.day, view.start) - back, min(point.day + timedelta(6), view.end) - back) for point in points
+        ]
+        assert [befores(point.figures) for point in points] == [
+            report_cells(world, view, (), days).get("", empty(view)) for days in weeks
+        ]
+        return
     found = cells(world, view, view.time, compared=True)
-    back = view.start - view.compared_days[0]
-    expected = [found.get((point.day - back).isoformat(), empty(view)) for point in points]
+    expected = [found.get(format_time(view.compared_time(point.day), view.grain), empty(view)) for point in points]
     assert [befores(point.figures) for point in points] == expected
 
 
@@ -247,6 +284,34 @@ def test_a_leaderboard_begins_with_the_most_and_reversed_with_the_least(world: W
     shown = [entry.figures[0].value or 0 for entry in board_of(world, view, Dimension.VIDEO_ID).entries]
     assert shown == sorted(shown, reverse=not reverse)
     assert shown[0] != shown[-1]
+
+
+def test_a_rate_over_several_values_is_that_of_their_sums(world: World) -> None:
+    """And no mean of their rates."""
+    metrics = (Metric.AVERAGE_WATCH_TIME_SEC, Metric.TIME_WATCHED_SECONDS, Metric.VIEWS)
+    view = replace(_by_video(sample.START, sample.END), metrics=metrics, ranked_by=Metric.VIEWS)
+    rate, seconds, views = values(totals_of(world, view.keep(Dimension.VIDEO_ID, ["x1", "x2"])).figures)
+    alone = [values(totals_of(world, view.keep(Dimension.VIDEO_ID, [each])).figures) for each in ("x1", "x2")]
+    assert int(seconds) == sum(int(row[1]) for row in alone)
+    assert round(Decimal(rate), 2) == round(Decimal(seconds) / Decimal(views), 2)
+    assert rate not in {row[0] for row in alone}
+
+
+def test_a_play_with_several_of_the_kept_tags_counts_once(world: World) -> None:
+    """Whichever of them it has."""
+    view = _by_video(sample.START, sample.END).keep(Dimension.CONTENT_TAG, ["a", "b"])
+    rows = world.report(view.query((Dimension.CONTENT_TAG_LIST,)), sample.MINE)
+    found = sum(int(count) for tags, count in rows if {"a", "b"}.intersection(split_tags(tags)))
+    apart = [totals_of(world, view.keep(Dimension.CONTENT_TAG, [tag])).figures[0].value or 0 for tag in ("a", "b")]
+    assert totals_of(world, view).figures[0].value == found
+    assert found < sum(apart)
+
+
+@pytest.mark.parametrize(("search", "found"), [("COMMA", ["x2"]), ("x-g", ["x-gone"]), ("%", []), ("nothing", [])])
+def test_a_leaderboard_is_searched_by_ids_and_titles(world: World, search: str, found: list[str]) -> None:
+    """A part of one, whatever its case; nothing in it is a pattern."""
+    view = replace(_by_video(sample.START, sample.END), search=search, longer=Dimension.VIDEO_ID)
+    assert [entry.cell for entry in board_of(world, view, Dimension.VIDEO_ID).entries] == found
 
 
 def test_an_entry_that_is_gone_is_ranked_by_its_loss(world: World) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from tests.server.explore.views import DEFAULTS, RULES, TODAY, views
+from tests.server.explore.views import DEFAULTS, LONG, RULES, TODAY, views
 
 from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
@@ -17,7 +17,6 @@ from reelport.check import Rules
 from reelport.facts.log.freshness import COUNTED, Freshness
 from reelport.server.explore.view import Comparison, Parameter, Preset, Sort, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
-from reelport.wire import Code
 
 START, END = date(2026, 3, 1), date(2026, 3, 4)
 NOTHING = {table: Freshness(table, None, None) for table in COUNTED}
@@ -50,9 +49,9 @@ def test_a_view_parsed_from_its_own_parameters_is_that_view(drawn: View) -> None
 
 @given(views())
 def test_a_drawn_view_stands_for_a_report_that_keeps_all_rules(drawn: View) -> None:
-    """The report of a view, and each part of it, can be asked for."""
+    """The report of a view, and each part of it, can be asked for; only the view may have more days."""
     parts = [drawn.report_query(), drawn.query(()), *(drawn.query((row,)) for row in drawn.dimensions)]
-    assert [check.problems(query, today=TODAY, rules=RULES) for query in parts] == [()] * len(parts)
+    assert [check.problems(query, today=TODAY, rules=LONG) for query in parts] == [()] * len(parts)
 
 
 _NAMES = [*map(str, Parameter), *Filter.__members__, "utm_source", ""]
@@ -67,7 +66,7 @@ _PAIRS = some.tuples(some.sampled_from(_NAMES), some.one_of(some.sampled_from(_T
 def test_any_address_gives_a_view_that_keeps_all_rules(pairs: list[tuple[str, str]]) -> None:
     """However wrong its parameters are, a page has something to show, at an address of its own."""
     parsed = parse_view(pairs, DEFAULTS)
-    assert check.problems(parsed.view.report_query(), today=TODAY, rules=RULES) == ()
+    assert check.problems(parsed.view.report_query(), today=TODAY, rules=LONG) == ()
     assert parse_view(parsed.view.params(), DEFAULTS) == ParsedView(parsed.view)
 
 
@@ -111,12 +110,6 @@ def test_all_problems_come_at_once_as_sentences() -> None:
     [
         ("from=2026-03-04&to=2026-03-01", START, END, "The end, 2026-03-01, lies before the start, 2026-03-04."),
         (
-            "from=2025-01-01&to=2026-01-01",
-            date(2025, 7, 6),
-            date(2026, 1, 1),
-            "366 days are more than 180: only the last 180 are taken, from 2025-07-06 to 2026-01-01.",
-        ),
-        (
             "from=2026-03-30&to=2026-05-01",
             date(2026, 3, 30),
             TODAY,
@@ -131,23 +124,10 @@ def test_all_problems_come_at_once_as_sentences() -> None:
     ],
 )
 def test_wrong_days_are_told_and_replaced_by_the_nearest(url: str, start: date, end: date, sentence: str) -> None:
-    """Reversed, too many, in the future, or before there was anything."""
+    """Reversed, in the future, or before there was anything."""
     parsed = parse(url)
     assert [problem.sentence for problem in parsed.problems] == [sentence]
     assert (parsed.view.start, parsed.view.end) == (start, end)
-
-
-@pytest.mark.parametrize(
-    ("url", "code"),
-    [("from=2026-03-20&to=2025-03-01", Code.RANGE_REVERSED), ("from=2025-03-01&to=2027-01-01", Code.RANGE_IN_FUTURE)],
-)
-def test_too_many_days_are_told_beside_what_else_is_wrong_with_them(url: str, code: Code) -> None:
-    """Days that are left out for another reason don't count: the last days that there are, are shown."""
-    parsed = parse(url)
-    assert [problem.code for problem in parsed.problems] == [code, Code.RANGE_TOO_LONG]
-    assert (parsed.view.end - parsed.view.start).days == 179
-    assert parsed.view.end == (date(2026, 3, 20) if code is Code.RANGE_REVERSED else TODAY)
-    assert [problem.code for problem in parse("from=2026-03-01&to=2027-01-01").problems] == [Code.RANGE_IN_FUTURE]
 
 
 def test_a_metric_without_its_scope_is_told_and_left_out() -> None:
@@ -206,6 +186,8 @@ def test_only_so_many_parameters_are_read() -> None:
         ("last-90-days", date(2025, 12, 31), date(2026, 3, 30)),
         ("this-month", date(2026, 3, 1), date(2026, 3, 30)),
         ("last-month", date(2026, 2, 1), date(2026, 2, 28)),
+        ("last-365-days", date(2025, 3, 31), date(2026, 3, 30)),
+        ("lifetime", date(1970, 1, 1), date(2026, 3, 30)),
     ],
 )
 def test_a_preset_becomes_days_up_to_the_last_complete_one(word: str, start: date, end: date) -> None:
@@ -237,7 +219,7 @@ def test_a_chosen_range_outlives_another_metric() -> None:
 
 def test_each_preset_has_its_days_tested() -> None:
     """The table above holds all of them."""
-    assert len(Preset) == 5
+    assert len(Preset) == 7
 
 
 @pytest.mark.parametrize(
@@ -247,19 +229,50 @@ def test_each_preset_has_its_days_tested() -> None:
         (Comparison.PREVIOUS, (START, END), (date(2026, 2, 25), date(2026, 2, 28))),
         (Comparison.WEEKDAYS, (START, END), (date(2026, 2, 22), date(2026, 2, 25))),
         (Comparison.WEEKDAYS, (date(2026, 3, 1), date(2026, 3, 8)), (date(2026, 2, 15), date(2026, 2, 22))),
+        (Comparison.YEAR, (START, END), (date(2025, 3, 1), date(2025, 3, 4))),
+        (Comparison.YEAR, (date(2024, 2, 29), date(2024, 3, 1)), (date(2023, 2, 28), date(2023, 3, 1))),
     ],
 )
 def test_compared_days_are_as_many_and_lie_before(
     comparison: Comparison, days: tuple[date, date], compared: tuple[date, date] | None
 ) -> None:
-    """Right before, or a whole number of weeks before."""
+    """Right before, a whole number of weeks before, or the same days of the year before."""
     assert view(start=days[0], end=days[1], comparison=comparison).compared_days == compared
 
 
 def test_a_long_range_has_lines_by_month() -> None:
-    """Where a service allows more days than half a year."""
-    defaults = Defaults((Metric.VIEWS,), (), NOTHING, TODAY, Rules(days=1000))
-    assert parse("from=2025-01-01&to=2025-12-31", defaults).view.grain is Grain.MONTH
+    """However many days a report may have: a view may have more."""
+    parsed = parse("from=2024-01-01&to=2025-12-31")
+    assert (parsed.view.start, parsed.view.grain, parsed.problems) == (date(2024, 1, 1), Grain.MONTH, ())
+
+
+@pytest.mark.parametrize(
+    ("url", "grain", "sentences"),
+    [
+        ("grain=week", Grain.WEEK, []),
+        ("from=2026-03-01&to=2026-03-31&grain=hour", Grain.HOUR, []),
+        (
+            "from=2026-02-28&to=2026-03-31&grain=hour",
+            Grain.DAY,
+            ["Lines by hour are of 31 days at most: choose fewer days, or lines by day."],
+        ),
+        ("grain=hour&metric=VIEWS&metric=UPLOADS&by=none", Grain.DAY, ["UPLOADS can't be had by hour."]),
+        ("grain=minute", Grain.DAY, ["There is no grain 'minute'. There are hour, day, week, month."]),
+    ],
+)
+def test_lines_that_are_too_fine_say_what_would_do(url: str, grain: Grain, sentences: list[str]) -> None:
+    """A chart of a thousand hours shows none of them, and some metrics have no hours."""
+    parsed = parse(url)
+    assert (parsed.view.grain, [problem.sentence for problem in parsed.problems]) == (grain, sentences)
+
+
+def test_a_view_keeps_several_values_of_a_dimension() -> None:
+    """Any of them: in its address, its sentence, and its report has them beside the others."""
+    several = parse("by=none&only=VISITOR_COUNTRY:FR&only=VISITOR_COUNTRY:&only=VISITOR_COUNTRY:FR").view
+    assert several.kept == ((Dimension.VISITOR_COUNTRY, "FR"), (Dimension.VISITOR_COUNTRY, ""))
+    assert several.sentence().endswith("of visitor country FR or (empty) alone")
+    assert several.report_query().dimensions == ("DAY", "VISITOR_COUNTRY")
+    assert several.keep(Dimension.VISITOR_COUNTRY, []).kept == ()
 
 
 def test_sorting_by_a_change_needs_a_comparison() -> None:
@@ -323,12 +336,12 @@ def test_every_option_without_a_reason_fits_and_every_other_has_a_reason(view: V
     for metric in options.metrics:
         if not metric.is_chosen:
             query = replace(view, metrics=(*view.metrics, metric.row)).report_query()
-            found = check.problems(query, today=DEFAULTS.today, rules=RULES)
+            found = check.problems(query, today=DEFAULTS.today, rules=LONG)
             assert next((problem.sentence for problem in found), None) == metric.reason
     for dimension in options.dimensions:
         if not dimension.is_chosen:
             query = replace(view, dimensions=(*view.dimensions, dimension.row)).report_query()
-            assert bool(check.problems(query, today=DEFAULTS.today, rules=RULES)) == (dimension.reason is not None)
+            assert bool(check.problems(query, today=DEFAULTS.today, rules=LONG)) == (dimension.reason is not None)
 
 
 def test_what_a_view_has_is_chosen() -> None:

@@ -12,12 +12,13 @@ from reelport.check import Rules, allowed_with
 from reelport.facts.log.freshness import COUNTED, Freshness
 from reelport.query import ReportQuery
 from reelport.server.explore.view import Comparison, Sort, View, default_grain
-from reelport.server.explore.view_parameters import Defaults
+from reelport.server.explore.view_parameters import Defaults, explain_grain
 
 Values = Callable[[Filter], some.SearchStrategy[str]]
 Cells = Callable[[Dimension], some.SearchStrategy[str]]
 
 RULES = Rules()
+LONG = Rules(days=100_000)  # of a view, which may have more days than a report
 TODAY = date(2026, 3, 31)
 COMPLETE = {"plays": date(2026, 3, 30), "earnings": date(2026, 3, 25), "ads": date(2026, 3, 29)}
 FRESHNESS = {table: Freshness(table, COMPLETE.get(table), None) for table in COUNTED}
@@ -37,6 +38,8 @@ def views(
     longest: int = RULES.days,
     back: int = 400,
     cells: Cells = open_values,
+    *,
+    searches: bool = True,
 ) -> View:
     """A view that keeps all rules, over up to `longest` days that end up to `back` days before `last`.
 
@@ -51,11 +54,12 @@ def views(
     for _ in range(draw(some.integers(0, 3))):
         rows = [row for row in allowed_with(_ask(metrics, dimensions, {}), RULES).dimensions if row.grain is None]
         dimensions += [draw(some.sampled_from(rows))] if rows else []
-    kept: dict[Dimension, str] = {}
+    kept: dict[Dimension, list[str]] = {}
     for _ in range(draw(some.sampled_from((0, 0, 1, 2)))):
         asked = _ask(metrics, [*dimensions, *kept], {})
         narrowing = [*dimensions, *(row for row in allowed_with(asked, RULES).dimensions if row.grain is None)]
-        kept |= {each: draw(cells(each)) for each in draw(some.lists(some.sampled_from(narrowing), max_size=1))}
+        for each in draw(some.lists(some.sampled_from(narrowing), max_size=1)):
+            kept[each] = draw(some.lists(cells(each), min_size=1, max_size=2, unique=True))
     filters: dict[Filter, str] = {}
     for row in allowed_with(_ask(metrics, [*dimensions, *kept], {}), RULES).filters:
         if draw(some.integers(0, 3)) == 0:
@@ -64,21 +68,29 @@ def views(
     end = last - timedelta(draw(some.integers(0, back)))
     comparison = draw(some.sampled_from(Comparison))
     sorts = [sort for sort in Sort if sort is not Sort.CHANGE or comparison is not Comparison.NONE]
+    longer = draw(some.sampled_from([None, *dimensions]))
     return View(
         tuple(metrics),
         tuple(dimensions),
         end - timedelta(days - 1),
         end,
         draw(some.sampled_from(metrics)),
-        draw(some.sampled_from((default_grain(days), Grain.DAY, Grain.MONTH))),
+        draw(some.sampled_from([default_grain(days), *list_grains(metrics, days)])),
         tuple((row, filters[row]) for row in Filter if row in filters),
         draw(some.sampled_from(Product)),
         comparison,
         draw(some.sampled_from(sorts)),
         reverse=draw(some.booleans()),
-        longer=draw(some.sampled_from([None, *dimensions])),
-        kept=tuple((row, kept[row]) for row in Dimension if row in kept),
+        longer=longer,
+        search=draw(some.sampled_from(("", "x", "é '%"))) if longer and searches else "",
+        kept=tuple((row, cell) for row in Dimension for cell in kept.get(row, ())),
     )
+
+
+def list_grains(metrics: list[Metric], days: int) -> list[Grain]:
+    """The grains that lines of these metrics can go by."""
+    grains = (grain for grain in Grain if grain is not Grain.MINUTE)
+    return [grain for grain in grains if explain_grain(grain, days, metrics, RULES) is None]
 
 
 def _ask(metrics: list[Metric], dimensions: list[Dimension], filters: dict[str, str]) -> ReportQuery:

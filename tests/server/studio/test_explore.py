@@ -197,21 +197,14 @@ def test_all_that_is_wrong_in_an_address_is_told_on_a_page_that_works(visitor: V
     assert "<script>=" not in page.text
 
 
-def test_of_too_many_days_the_last_are_shown_and_asked_for(visitor: Visitor) -> None:
-    """The page says so; its fields, its charts and the report have the same days, and the address gives them again."""
-    asked = "/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&from=2025-10-01&to=2026-07-31"
-    page = visitor.get(asked).text
-    taken = "304 days are more than 180: only the last 180 are taken, from 2026-02-02 to 2026-07-31."
-    assert taken in page
-    assert "Views by day and visitor country, 2 February to 31 July 2026" in page
-    assert 'name="from" value="2026-02-02"' in page
-    links = [parse_qs(urlsplit(unescape(link)).query) for link in re.findall(r'href="([^"]*VIEWS[^"]*)"', page)]
-    assert len(links) > 10
-    days = {(*link["from"], *link["to"]) for link in links if "range" not in link}
-    assert days == {("2026-02-02", "2026-07-31")}
-    form = visitor.get(asked.replace("explore", "reports/new")).text
-    assert taken in form
-    assert "Views by day and visitor country, 2 February to 31 July 2026" in form
+def test_a_view_may_have_more_days_than_a_report(visitor: Visitor) -> None:
+    """It shows them all; the page of its report says how many a report may have, and sends none."""
+    asked = "/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&from=2025-10-01&to=2026-07-31&compare=year"
+    page = visitor.get(asked)
+    assert "Views by month and visitor country, 1 October 2025 to 31 July 2026" in text_of(page.text)
+    assert "Compared with 1 October 2024 to 31 July 2025" in text_of(page.text)
+    (report,) = links(page.text, "As a report")
+    assert "304 days are more than 180: end on 2026-03-29 at the latest" in text_of(visitor.get(report).text)
 
 
 @pytest.mark.parametrize("text", ["Demo News", "DEMO-NEWS", "demo_new"])

@@ -259,7 +259,7 @@ def _find_problems(source_query: SourceQuery) -> Iterator[str]:
 
 def _list_dimensions(source_query: SourceQuery) -> Iterator[Dimension]:
     yield from source_query.resolved.dimensions
-    yield from (row.dimension for row, _ in source_query.resolved.filters)
+    yield from (dimension for dimension, _ in source_query.resolved.conditions)
 
 
 def explain(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> tuple[Choice, ...]:

@@ -6,10 +6,10 @@ the same to whoever opens it later; beside them the name of the range that was c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import Enum, StrEnum, unique
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
@@ -17,11 +17,11 @@ from reelport.catalog.labels import label_dimension
 from reelport.query import ReportQuery, describe_query
 from reelport.wording import clean_line, format_list
 
-if TYPE_CHECKING:
-    from reelport.engine.leaderboard import KeptCells
-
 LONGEST_BY_DAY = 186  # days of the longest range whose lines are by day unless the view says otherwise
+# Days of the longest range whose lines can be by a grain: with more points a chart shows no single one any more.
+MOST_DAYS = {Grain.HOUR: 31, Grain.DAY: 1100, Grain.WEEK: 3660}
 _WEEK = 7
+KeptCells = tuple[tuple[Dimension, str], ...]  # cells, the empty one as the empty text; several of a dimension: any
 NONE = "none"  # stands in the URL for no leaderboards: a URL that names none has the default ones
 Pairs = tuple[tuple[str, str], ...]  # pairs of a URL query, in order; a name may come several times
 
@@ -30,28 +30,32 @@ Pairs = tuple[tuple[str, str], ...]  # pairs of a URL query, in order; a name ma
 class Preset(Enum):
     """A range by name, up to the last complete day of the tables that a view reads.
 
-    Its value is the word in a URL; `label` names it on the page. `days` is its length, None for a calendar month.
+    Its value is the word in a URL; `label` names it on the page. `days` is its length, None where that varies.
     """
 
     LAST_7_DAYS = "last-7-days", "Last 7 days", 7
     LAST_28_DAYS = "last-28-days", "Last 28 days", 28
     LAST_90_DAYS = "last-90-days", "Last 90 days", 90
+    LAST_365_DAYS = "last-365-days", "Last 365 days", 365
     THIS_MONTH = "this-month", "This month", None
     LAST_MONTH = "last-month", "Last month", None
+    LIFETIME = "lifetime", "Lifetime", None
 
     def __init__(self, word: str, label: str, days: int | None) -> None:
         self.word = word
         self.label = label
         self.days = days
 
-    def resolve(self, complete: date) -> tuple[date, date]:
-        """Find the first and last day, given the last complete day, which is in "this month"."""
+    def resolve(self, complete: date, first: date) -> tuple[date, date]:
+        """Find the first and last day, given the last complete day, which is in "this month", and the first one."""
         if self.days is not None:
             return complete - timedelta(self.days - 1), complete
-        first = complete.replace(day=1)
+        if self is Preset.LIFETIME:
+            return min(first, complete), complete
+        month = complete.replace(day=1)
         if self is Preset.THIS_MONTH:
-            return first, complete
-        last = first - timedelta(1)
+            return month, complete
+        last = month - timedelta(1)
         return last.replace(day=1), last
 
 
@@ -64,6 +68,7 @@ class Comparison(StrEnum):
     NONE = "none"
     PREVIOUS = "previous"  # as many days, right before
     WEEKDAYS = "weekdays"  # as many days, a whole number of weeks before: a Monday is compared with a Monday
+    YEAR = "year"  # the same days a year before; a 29 February is compared with the 28th
 
 
 class Sort(StrEnum):
@@ -92,6 +97,7 @@ class Parameter(StrEnum):
     EMPTY = "empty"
     KEPT = "only"
     REVERSE = "reverse"
+    SEARCH = "search"
     GRAIN = "grain"
     LONGER = "longer"
     PRESET = "range"
@@ -106,9 +112,11 @@ class View:
     """What a page of the explorer shows.
 
     `dimensions` are its leaderboards, none of them a time. `ranked_by` is the metric that leaderboards are sorted by,
-    `reverse` puts their lowest values first, and `longer` is the leaderboard that shows more rows than the others.
-    `grain`, DAY or MONTH, is that of the lines. `filters` are in the order of the catalog. `kept` narrows the view by
-    cells that no filter of a report takes, in the order of the catalog too. `preset` is the range that the days were
+    `reverse` puts their lowest values first, and `longer` is the leaderboard that shows more rows than the others: of
+    these it shows those that have `search` in their value or title.
+    `grain`, one of HOUR to MONTH, is that of the lines. `filters` are in the order of the catalog. `kept` narrows the
+    view by cells that no filter of a report takes: in the order of the catalog too, and of a dimension any of several
+    cells. `preset` is the range that the days were
     chosen by; None for days that were typed, and where it has other days by now.
     """
 
@@ -126,6 +134,7 @@ class View:
     longer: Dimension | None = None
     kept: KeptCells = ()
     preset: Preset | None = None
+    search: str = ""
 
     @property
     def days(self) -> int:
@@ -134,13 +143,21 @@ class View:
 
     @property
     def time(self) -> Dimension:
-        """The dimension of time of the lines."""
+        """The dimension of time of the report: days for lines by week."""
         return time_dimension(self.grain)
 
     @property
     def compares_lines(self) -> bool:
-        """Whether the lines have compared ones: those by month don't, as months differ in length."""
-        return self.comparison is not Comparison.NONE and self.grain is Grain.DAY
+        """Whether the lines have compared ones: each time needs one of the same kind and length to compare it with."""
+        if self.compared_days is None:
+            return False
+        match self.grain:
+            case Grain.WEEK:
+                return (self.start - self.compared_days[0]).days % _WEEK == 0
+            case Grain.MONTH:
+                return self.comparison is Comparison.YEAR
+            case _:
+                return True
 
     @property
     def compared_days(self) -> tuple[date, date] | None:
@@ -152,27 +169,51 @@ class View:
                 back = timedelta(self.days)
             case Comparison.WEEKDAYS:
                 back = timedelta(-(-self.days // _WEEK) * _WEEK)
+            case Comparison.YEAR:
+                return _a_year_before(self.start), _a_year_before(self.end)
         return self.start - back, self.end - back
+
+    def compared_time(self, time: date) -> date:
+        """The time of the compared days that a time on the lines is compared with."""
+        if self.comparison is Comparison.YEAR and self.grain is not Grain.WEEK:
+            return _a_year_before(time)
+        return time if self.compared_days is None else time - (self.start - self.compared_days[0])
 
     def report_query(self) -> ReportQuery:
         """The query of the report that this view stands for, whatever it is compared with.
 
-        Its rows are finer than what the view shows, which are those with the kept cells.
+        Its rows are finer than what the view shows: those with the kept cells are of the view, the dimensions of
+        these come last.
         """
-        return self.query((self.time, *self.dimensions))
+        kept = (dimension for dimension, _ in self.kept)
+        return self.query(tuple(dict.fromkeys((self.time, *self.dimensions, *kept))))
 
     def query(self, dimensions: tuple[Dimension, ...], days: tuple[date, date] | None = None) -> ReportQuery:
-        """The query of one part of the view; `days` are others than its own, `kept` comes last."""
+        """The query of one part of the view, but for the kept cells; `days` are others than its own."""
         start, end = days or (self.start, self.end)
-        dimensions = tuple(dict.fromkeys((*dimensions, *(dimension for dimension, _ in self.kept))))
         filters = {filter_.name: value for filter_, value in self.filters}
         return ReportQuery.of(self.metrics, dimensions, start, end, filters, self.product)
 
     def sentence(self) -> str:
         """Say which report the view stands for, and what it shows of it, without a full stop."""
-        kept = [f"{label_dimension(row)} {clean_line(cell) or '(empty)'}" for row, cell in self.kept]
+        kept = [
+            f"{label_dimension(row)} {' or '.join(clean_line(cell) or '(empty)' for cell in cells)}"
+            for row, cells in self.kept_by_dimension().items()
+        ]
         alone = f", of {format_list(kept)} alone" if kept else ""
         return f"{describe_query(self.report_query())}{alone}"
+
+    def kept_by_dimension(self) -> dict[Dimension, list[str]]:
+        """The kept cells of each dimension that the view is narrowed by."""
+        cells: dict[Dimension, list[str]] = {}
+        for dimension, cell in self.kept:
+            cells.setdefault(dimension, []).append(cell)
+        return cells
+
+    def keep(self, dimension: Dimension, cells: Iterable[str]) -> View:
+        """Copy the view, narrowed to rows with any of these cells of a dimension; to all rows without a cell."""
+        kept = {**self.kept_by_dimension(), dimension: list(dict.fromkeys(cells))}
+        return replace(self, kept=tuple((row, cell) for row in Dimension for cell in kept.get(row, ())))
 
     def params(self) -> Pairs:
         """The canonical parameters of the view's URL: what is by default so is left out."""
@@ -193,6 +234,7 @@ class View:
             (Parameter.RANKED_BY, self.ranked_by.name, self.ranked_by is not self.metrics[0]),
             (Parameter.REVERSE, "yes", self.reverse),
             (Parameter.GRAIN, self.grain.name.lower(), self.grain is not default_grain(self.days)),
+            (Parameter.SEARCH, self.search, bool(self.search)),
             (Parameter.LONGER, self.longer.name if self.longer else "", self.longer is not None),
         )
         pairs += [(name, value) for name, value, is_said in optional if is_said]
@@ -212,11 +254,16 @@ class View:
         return urlencode([pair for pair in self.params() if pair[0] not in days])
 
 
+def _a_year_before(day: date) -> date:
+    is_leap_day = (day.month, day.day) == (2, 29)
+    return day.replace(year=day.year - 1, day=28 if is_leap_day else day.day)
+
+
 def default_grain(days: int) -> Grain:
     """The grain of the lines of so many days, unless the view says otherwise."""
     return Grain.DAY if days <= LONGEST_BY_DAY else Grain.MONTH
 
 
 def time_dimension(grain: Grain) -> Dimension:
-    """The dimension of time of a grain."""
-    return next(dimension for dimension in Dimension if dimension.grain is grain)
+    """The dimension of time of a grain; a week has days."""
+    return next(row for row in Dimension if row.grain is (Grain.DAY if grain is Grain.WEEK else grain))

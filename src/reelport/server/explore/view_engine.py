@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
@@ -21,13 +21,15 @@ from typing import Any, TypeVar
 import structlog
 
 from reelport.catalog import Dimension, Grain, Metric
+from reelport.charts.time_axis import parse_time
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.engine import QueryEngine, Session
 from reelport.engine.grouping import DUCKDB
-from reelport.engine.leaderboard import Ranking, compile_leaderboard, keep_cells
+from reelport.engine.leaderboard import Ranking, compile_leaderboard
 from reelport.engine.mapping import title_tables
 from reelport.engine.plan import Plan
+from reelport.engine.resolved_query import Refinement
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.scan_estimate import RowGroupIndex, Scan, list_scans
@@ -285,14 +287,15 @@ class Statement:
 
 def compile_totals(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:
     """Compile the totals: a row of the view's days and one of the compared days."""
-    return _stack(view, (), _queries(view, ()), tenant, snapshot, aggregator)
+    return _stack(_queries(view, ()), Refinement(view.kept), tenant, snapshot, aggregator)
 
 
 def compile_lines(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:
     """Compile the lines: a row for each time with facts, of the view's and the compared days."""
     queries = _queries(view, (view.time,))
     queries = queries if view.compares_lines else queries[:1]
-    return _stack(view, (view.time,), queries, tenant, snapshot, aggregator)
+    refinement = Refinement(view.kept, by_week=view.grain is Grain.WEEK)
+    return _stack(queries, refinement, tenant, snapshot, aggregator)
 
 
 def compile_board(
@@ -300,9 +303,16 @@ def compile_board(
 ) -> Statement:
     """Compile the leaderboard of a dimension."""
     queries = _queries(view, (dimension,))
-    rows = MORE_ENTRIES if view.longer is dimension else ENTRIES
-    ranking = Ranking(view.ranked_by, rows, by_change=view.sort is Sort.CHANGE, lowest_first=view.reverse)
-    plan = compile_leaderboard(queries[0], view.compared_days, ranking, tenant, snapshot, aggregator, view.kept)
+    is_longer = view.longer is dimension
+    ranking = Ranking(
+        view.ranked_by,
+        MORE_ENTRIES if is_longer else ENTRIES,
+        by_change=view.sort is Sort.CHANGE,
+        lowest_first=view.reverse,
+        search=view.search if is_longer else "",
+    )
+    narrowed = Refinement(view.kept)
+    plan = compile_leaderboard(queries[0], view.compared_days, ranking, tenant, snapshot, aggregator, narrowed)
     return Statement(plan, queries)
 
 
@@ -312,16 +322,17 @@ def _queries(view: View, dimensions: tuple[Dimension, ...]) -> tuple[ReportQuery
 
 
 def _stack(
-    view: View,
-    shown: tuple[Dimension, ...],
     queries: tuple[ReportQuery, ...],
+    refinement: Refinement,
     tenant: Tenant,
     snapshot: Snapshot,
     aggregator: Aggregator,
 ) -> Statement:
     """Stack the rows of reports, each behind the number of its query."""
-    compiled = (compile_query(query, tenant, snapshot, aggregator, ordered=False).sql for query in queries)
-    selects = (keep_cells(sql, view.kept, shown) for sql in compiled)
+    selects = (
+        compile_query(query, tenant, snapshot, aggregator, ordered=False, refinement=refinement).sql
+        for query in queries
+    )
     sql = "\nUNION ALL\n".join(f"SELECT {side}, * FROM ({select})" for side, select in enumerate(selects))  # noqa: S608 - SQL that was compiled
     return Statement(Plan(sql, ()), queries)
 
@@ -353,12 +364,22 @@ def read_lines(view: View, rows: Rows) -> Lines:
     """Read the rows of `compile_lines`."""
     sides: dict[int, dict[date, tuple[Number, ...]]] = {0: {}, 1: {}}
     for side, time, *values in rows:
-        sides[side][time if isinstance(time, date) else date.fromisoformat(f"{time}-01")] = tuple(values)
-    back = timedelta(0) if view.compared_days is None else view.start - view.compared_days[0]
+        sides[side][_read_time(time)] = tuple(values)
     points = (
-        Point(day, tuple(_pair(view.metrics, sides[0].get(day), sides[1].get(day - back)))) for day in _list_times(view)
+        Point(time, tuple(_pair(view.metrics, sides[0].get(time), sides[1].get(view.compared_time(time)))))
+        for time in _list_times(view)
     )
     return Lines(tuple(points))
+
+
+def _read_time(time: date | str) -> date:
+    """Read a report's cell of time: a day, an hour as a datetime in UTC without a zone, a month as its first day."""
+    if isinstance(time, date):
+        return time
+    moment = parse_time(time)
+    if moment is None:
+        raise InternalError(f"{time!r} is no time of a report")
+    return moment if "T" in time else moment.date()
 
 
 def read_leaderboard(view: View, dimension: Dimension, rows: Rows, totals: Totals | None) -> Leaderboard:
@@ -400,6 +421,12 @@ def _fill(metric: Metric, value: Number) -> Number:
 
 def _list_times(view: View) -> Iterator[date]:
     days = (view.start + timedelta(number) for number in range(view.days))
-    if view.grain is Grain.MONTH:
-        return iter(dict.fromkeys(day.replace(day=1) for day in days))
-    return days
+    match view.grain:
+        case Grain.HOUR:
+            return (datetime(day.year, day.month, day.day, hour) for day in days for hour in range(24))  # noqa: DTZ001 - as a label is parsed
+        case Grain.WEEK:
+            return iter(dict.fromkeys(day - timedelta(day.weekday()) for day in days))
+        case Grain.MONTH:
+            return iter(dict.fromkeys(day.replace(day=1) for day in days))
+        case _:
+            return days

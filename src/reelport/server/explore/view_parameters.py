@@ -5,7 +5,7 @@ Whatever is wrong in a URL is told at once, and replaced by what is nearest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import lru_cache
@@ -21,6 +21,7 @@ from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery, parse_day
 from reelport.server.explore.view import (
     DEFAULT_PRESET,
+    MOST_DAYS,
     NONE,
     Comparison,
     Parameter,
@@ -31,12 +32,13 @@ from reelport.server.explore.view import (
     time_dimension,
 )
 from reelport.wire import Code
+from reelport.wording import format_list
 
 _RULES = Rules()
 # The first day of which a view may show numbers: compared days lie before it, and the calendar begins somewhere.
 EARLIEST = date(1970, 1, 1)
 _PRESETS = {preset.word: preset for preset in Preset}
-_GRAINS = {grain.name.lower(): grain for grain in (Grain.DAY, Grain.MONTH)}
+_GRAINS = {grain.name.lower(): grain for grain in Grain if grain is not Grain.MINUTE}
 Choice = TypeVar("Choice")
 _MOST = 100  # pairs of a URL that are read. Each unknown name costs a search for the one that was meant.
 LONGEST = 1000  # characters that a value may have
@@ -60,6 +62,11 @@ class Defaults:
     rules: Rules = _RULES
     scopes: frozenset[str] | None = None
 
+    @property
+    def view_rules(self) -> Rules:
+        """The rules of views: as of reports, of any days. What may be read is limited by the budget alone."""
+        return replace(self.rules, days=date.max.toordinal())
+
     def last_day(self, metrics: Iterable[Metric]) -> date:
         """The last day that is complete in the tables of these metrics; yesterday where none is."""
         days = [each.complete for each in self.find_freshness(metrics) if each.complete is not None]
@@ -68,7 +75,13 @@ class Defaults:
     def is_current(self, preset: Preset, start: date, end: date) -> bool:
         """Whether these days are those of a preset now, for whichever metrics."""
         days = {*(each.complete for each in self.freshness.values() if each.complete), self.today - timedelta(1)}
-        return any(preset.resolve(min(day, self.today)) == (start, end) for day in days)
+        firsts = {EARLIEST, *(each.first for each in self.freshness.values() if each.first)}
+        return any(preset.resolve(min(day, self.today), first) == (start, end) for day in days for first in firsts)
+
+    def resolve(self, preset: Preset, metrics: Iterable[Metric]) -> tuple[date, date]:
+        """Find the first and last day of a preset for these metrics."""
+        metrics = tuple(metrics)
+        return preset.resolve(self.last_day(metrics), max(self.first_day(metrics), EARLIEST))
 
     def complete_day(self, metrics: Iterable[Metric]) -> date | None:
         """The last day that is complete in every table of these metrics; None where one has none."""
@@ -107,14 +120,12 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
     """
     url = _read_url(pairs)
     kept, boards = _read_kept(url), _read_boards(url, defaults)
-    asked = _read_query(url, defaults, (*boards, *(dimension.name for dimension in kept)))
+    asked, grain = _read_query(url, defaults, (*boards, *(dimension.name for dimension in kept)))
     # Default leaderboards that don't go with the metrics are nobody's mistake.
     unasked = () if Parameter.DIMENSION in url.texts else boards
     judged = replace(asked, dimensions=tuple(name for name in asked.dimensions if name not in unasked))
-    problems = check.problems(judged, today=defaults.today, scopes=defaults.scopes, rules=defaults.rules)
-    url.problems += [problem for problem in problems if problem.code is not Code.RANGE_TOO_LONG]
-    url.problems += _describe_cut(asked, defaults)
-    view = _make_view(url, _fit(asked, defaults), boards, kept)
+    url.problems += check.problems(judged, today=defaults.today, scopes=defaults.scopes, rules=defaults.view_rules)
+    view = _make_view(url, _fit(asked, defaults), boards, kept, grain)
     view = replace(view, preset=_find_preset(url, view, defaults))
     has_days = url.single(Parameter.START) and url.single(Parameter.END)
     return ParsedView(view, tuple(url.problems), is_relative=not has_days)
@@ -130,20 +141,57 @@ def _read_boards(url: _UrlTexts, defaults: Defaults) -> tuple[str, ...]:
     return tuple(name for name in named if name not in {*times, NONE})
 
 
-def _read_query(url: _UrlTexts, defaults: Defaults, dimensions: tuple[str, ...]) -> ReportQuery:
-    """Read what the URL asks for as an unchecked query by these dimensions and, last, the time."""
+def _read_query(url: _UrlTexts, defaults: Defaults, dimensions: tuple[str, ...]) -> tuple[ReportQuery, Grain]:
+    """Read what the URL asks for as an unchecked query by these dimensions and, last, the time; and its grain."""
     metrics = url.names(Parameter.METRIC) or tuple(metric.name for metric in defaults.metrics)
-    start, end = _read_days(url, defaults.last_day(known_metrics(metrics) or defaults.metrics))
-    grain = url.choice(Parameter.GRAIN, _GRAINS) or default_grain(min((end - start).days + 1, defaults.rules.days))
+    known = known_metrics(metrics) or defaults.metrics
+    start, end = _read_days(url, defaults, known)
+    grain = _read_grain(url, defaults, known, *(min(day, defaults.today) for day in sorted((start, end))))
     filters = dict.fromkeys(url.names(Parameter.EMPTY), "")
     filters |= {name: url.single(name) for name in Filter.__members__ if url.single(name)}
     product = url.single(Parameter.PRODUCT) or Product.CONTENT.name
     by = tuple(dict.fromkeys((*dimensions, time_dimension(grain).name)))
-    return ReportQuery.of(metrics, by, start, end, filters, product)
+    return ReportQuery.of(metrics, by, start, end, filters, product), grain
 
 
-def _read_kept(url: _UrlTexts) -> dict[Dimension, str]:
-    kept = {}
+def _read_grain(url: _UrlTexts, defaults: Defaults, metrics: tuple[Metric, ...], start: date, end: date) -> Grain:
+    days = (end - start).days + 1
+    grain = url.choice(Parameter.GRAIN, _GRAINS) or default_grain(days)
+    reason = explain_grain(grain, days, metrics, defaults.rules)
+    if reason is not None:
+        url.report(Parameter.GRAIN, Code.GRAIN_TOO_FINE, reason)
+    return grain if reason is None else default_grain(days)
+
+
+def explain_grain(grain: Grain, days: int, metrics: Iterable[Metric], rules: Rules) -> str | None:
+    """Say why these metrics can't have lines by a grain over so many days; None where they can."""
+    most, word, coarser = MOST_DAYS.get(grain, days), grain.name.lower(), default_grain(days).name.lower()
+    if days > most:
+        return f"Lines by {word} are of {most:,} days at most: choose fewer days, or lines by {coarser}."
+    by = time_dimension(grain)
+    coarse = [metric.name for metric in metrics if by not in metric.family.dimensions(permissive=rules.permissive)]
+    return f"{format_list(coarse)} can't be had by {word}." if coarse else None
+
+
+@dataclass(frozen=True, slots=True)
+class GrainOption:
+    """A grain of the lines, as its word in a URL; `reason` says why the view can't have it."""
+
+    word: str
+    is_chosen: bool
+    reason: str | None
+
+
+def list_grains(view: View, rules: Rules) -> tuple[GrainOption, ...]:
+    """List the grains of lines, from fine to coarse."""
+    return tuple(
+        GrainOption(word, grain is view.grain, explain_grain(grain, view.days, view.metrics, rules))
+        for word, grain in _GRAINS.items()
+    )
+
+
+def _read_kept(url: _UrlTexts) -> dict[Dimension, list[str]]:
+    kept: dict[Dimension, list[str]] = {}
     for text in url.names(Parameter.KEPT):
         name, _, cell = text.partition(":")
         dimension = Dimension.__members__.get(name)
@@ -151,20 +199,21 @@ def _read_kept(url: _UrlTexts) -> dict[Dimension, str]:
             sentence = f"{text[:SHOWN]!r} is no dimension and its value: write it like VISITOR_COUNTRY:FR."
             url.report(Parameter.KEPT, Code.INVALID_VALUE, sentence)
         else:
-            kept[dimension] = cell
+            kept.setdefault(dimension, []).append(cell)
     return {dimension: kept[dimension] for dimension in Dimension if dimension in kept}
 
 
-def _read_days(url: _UrlTexts, complete: date) -> tuple[date, date]:
+def _read_days(url: _UrlTexts, defaults: Defaults, metrics: tuple[Metric, ...]) -> tuple[date, date]:
     """Read the days: dates, a preset's, or the default range up to a given or complete day."""
+    complete = defaults.last_day(metrics)
     preset = url.choice(Parameter.PRESET, _PRESETS)
     start, end = url.day(Parameter.START, EARLIEST), url.day(Parameter.END, EARLIEST)
     if preset is not None:
-        first, last = preset.resolve(complete)
+        first, last = defaults.resolve(preset, metrics)
         return start or first, end or last
     if end is None:
         end = complete if start is None else max(start, complete)
-    return start or max(DEFAULT_PRESET.resolve(end)[0], EARLIEST), end
+    return start or max(DEFAULT_PRESET.resolve(end, EARLIEST)[0], EARLIEST), end
 
 
 def _find_preset(url: _UrlTexts, view: View, defaults: Defaults) -> Preset | None:
@@ -175,7 +224,7 @@ def _find_preset(url: _UrlTexts, view: View, defaults: Defaults) -> Preset | Non
 
 def _fit(asked: ReportQuery, defaults: Defaults) -> ReportQuery:
     """Leave out whatever a problem is about, metrics first: other parts may then be right."""
-    query = _fit_days(asked, defaults)
+    query = asked.within(*(min(day, defaults.today) for day in sorted((asked.start, asked.end))))
     query = replace(query, metrics=_keep(query.metrics, "metrics", _find_refused(query, defaults)))
     if not query.metrics:
         query = replace(query, metrics=tuple(metric.name for metric in defaults.metrics))
@@ -191,7 +240,7 @@ def _fit(asked: ReportQuery, defaults: Defaults) -> ReportQuery:
 
 
 def _find_refused(query: ReportQuery, defaults: Defaults) -> frozenset[tuple[str | int, ...]]:
-    found = check.problems(query, today=defaults.today, scopes=defaults.scopes, rules=defaults.rules)
+    found = check.problems(query, today=defaults.today, scopes=defaults.scopes, rules=defaults.view_rules)
     return frozenset(problem.path for problem in found)
 
 
@@ -199,30 +248,11 @@ def _keep(names: tuple[str, ...], part: str, refused: frozenset[tuple[str | int,
     return tuple(name for place, name in enumerate(names) if (part, place) not in refused)
 
 
-def _fit_days(query: ReportQuery, defaults: Defaults) -> ReportQuery:
-    """Put the days in order, leave out the future, and keep the last days of too many."""
-    start, end = _order_days(query, defaults)
-    return query.within(max(start, end - timedelta(defaults.rules.days - 1)), end)
-
-
-def _order_days(query: ReportQuery, defaults: Defaults) -> tuple[date, date]:
-    start, end = (min(day, defaults.today) for day in sorted((query.start, query.end)))
-    return start, end
-
-
-def _describe_cut(query: ReportQuery, defaults: Defaults) -> Iterator[Problem]:
-    """Tell of too many days: a report over them is refused, a view has the last of them."""
-    start, end = _order_days(query, defaults)
-    days, most = (end - start).days + 1, defaults.rules.days
-    if days > most:
-        first = _fit_days(query, defaults).start
-        sentence = f"{days} days are more than {most}: only the last {most} are taken, from {first} to {end}."
-        yield Problem(Code.RANGE_TOO_LONG, (Parameter.START.value,), sentence, first.isoformat())
-
-
-def _make_view(url: _UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept: Mapping[Dimension, str]) -> View:
+def _make_view(
+    url: _UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept: Mapping[Dimension, list[str]], grain: Grain
+) -> View:
     metrics = known_metrics(query.metrics)
-    *asked, time = (Dimension[name] for name in query.dimensions)
+    asked = [Dimension[name] for name in query.dimensions[:-1]]
     dimensions = tuple(row for row in asked if row.name in boards)
     filters = dict(query.filters)
     comparison = url.choice(Parameter.COMPARISON, {each.value: each for each in Comparison}) or Comparison.NONE
@@ -235,14 +265,15 @@ def _make_view(url: _UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept
         query.start,
         query.end,
         ranked_by if ranked_by in metrics else metrics[0],
-        time.grain or Grain.DAY,
+        grain,
         tuple((row, filters[row.name]) for row in Filter if row.name in filters),
         Product[query.product],
         comparison,
         Sort.VALUE if sort is Sort.CHANGE and comparison is Comparison.NONE else sort,
         reverse=url.single(Parameter.REVERSE) == "yes",
         longer=longer if longer in dimensions else None,
-        kept=tuple((row, cell) for row, cell in kept.items() if row in asked),
+        search=url.single(Parameter.SEARCH) if longer in dimensions else "",
+        kept=tuple((row, cell) for row, cells in kept.items() if row in asked for cell in cells),
     )
 
 

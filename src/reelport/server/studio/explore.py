@@ -22,7 +22,7 @@ from reelport.server.access.callers import find_readable_channels
 from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget
 from reelport.server.explore.view import SEVERAL, Comparison, Preset, Sort, View
-from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
+from reelport.server.explore.view_parameters import Defaults, ParsedView, list_grains, list_options, parse_view
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
@@ -94,6 +94,7 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Sugg
         address_of=address_of,
         suggestions=suggestions,
         several=" ".join(SEVERAL),
+        grains=list_grains(view, asked.defaults.rules),
         presets=[_offer_preset(preset, view, asked.defaults) for preset in Preset],
         values=dict(view.filters),
         products=Product,
@@ -114,7 +115,7 @@ class _PresetLink:
 
 
 def _offer_preset(preset: Preset, view: View, defaults: Defaults) -> _PresetLink:
-    days = preset.resolve(defaults.last_day(view.metrics))
+    days = defaults.resolve(preset, view.metrics)
     address = f"{PATH}?{replace(view, preset=preset).rolling_query()}"
     return _PresetLink(preset.label, format_days(*days), address, preset is view.preset)
 
@@ -149,7 +150,7 @@ async def _suggest(visit: Visit, view: View, row: Filter, text: str, defaults: D
     others = tuple(pair for pair in view.filters if pair[0] is not row)
     plain = replace(view, filters=others, comparison=Comparison.NONE, sort=Sort.VALUE, reverse=False)
     listed = replace(plain, dimensions=(row.dimension,), longer=row.dimension)
-    if check.problems(listed.report_query(), today=defaults.today, rules=defaults.rules):
+    if check.problems(listed.report_query(), today=defaults.today, rules=defaults.view_rules):
         return None
     board = (await _compute_view(visit, listed, visit.organization_id)).leaderboards[row.dimension]
     values = (

@@ -119,9 +119,14 @@ def _describe_rows(view: View) -> str:
     """Say which rows of the report the view shows; empty if it shows all of them."""
     if not view.kept:
         return ""
-    alone = format_list([f"{label_dimension(row)} {cell or EMPTY}" for row, cell in view.kept])
-    every = format_list([f"every {label_dimension(row)}" for row, _ in view.kept])
-    cells = format_list([f"{cell or 'nothing'} in the column {row.header}" for row, cell in view.kept])
+    kept = view.kept_by_dimension().items()
+    alone = format_list(
+        [f"{label_dimension(row)} {' or '.join(cell or EMPTY for cell in cells)}" for row, cells in kept]
+    )
+    every = format_list([f"every {label_dimension(row)}" for row, _ in kept])
+    cells = format_list(
+        [f"{' or '.join(cell or 'nothing' for cell in cells)} in the column {row.header}" for row, cells in kept]
+    )
     return (
         f"The view shows {alone} alone, and a report can't be narrowed so: its file has {every}, "
         f"and the view's numbers are those of its rows with {cells}."
@@ -147,7 +152,7 @@ def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedRepor
     parsed = parse_view([pair for pair in pairs if pair[0] != _COLUMN], defaults)
     view = parsed.view
     base = _add_titles(view.report_query(), defaults.rules)
-    query, wrong = _choose_columns(base, columns, [row for row, _ in view.kept], defaults)
+    query, wrong = _choose_columns(base, columns, tuple(view.kept_by_dimension()), defaults)
     return Question(
         query,
         tuple(pair for pair in view.params() if pair[0] not in _DAYS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
@@ -31,7 +31,11 @@ from reelport.wording import format_day, format_days, format_list
 
 DaySpan = tuple[date, date] | None  # the first and the last complete day of a metric's tables; None where there is none
 # What the compared days are called.
-COMPARISONS = {Comparison.PREVIOUS: "Days before", Comparison.WEEKDAYS: "Same weekdays before"}
+COMPARISONS = {
+    Comparison.PREVIOUS: "Days before",
+    Comparison.WEEKDAYS: "Same weekdays before",
+    Comparison.YEAR: "A year before",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +211,7 @@ def _list_filters(view: View) -> Iterator[Removable]:
         rest = tuple(pair for pair in view.filters if pair[0] is not filter_)
         yield Removable(capitalize(label_filter(filter_)), value or EMPTY, replace(view, filters=rest))
     for dimension, cell in view.kept:
-        others = tuple(pair for pair in view.kept if pair[0] is not dimension)
+        others = tuple(pair for pair in view.kept if pair != (dimension, cell))
         yield Removable(capitalize(label_dimension(dimension)), cell or EMPTY, replace(view, kept=others))
 
 
@@ -238,8 +242,7 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
 def _compare(chart: LineChart, view: View, lines: Lines, place: int, complete: DaySpan) -> LineChart:
     if not view.compares_lines or view.compared_days is None:
         return chart
-    back = view.start - view.compared_days[0]
-    days = [point.day - back for point in lines.points]
+    days = [view.compared_time(point.day) for point in lines.points]
     befores = [point.figures[place].before for point in lines.points]
     line = Series(COMPARISONS[view.comparison], _fill(view.metrics[place], days, befores, complete))
     return replace(chart, comparison=line, comparison_times=tuple(format_time(day, view.grain) for day in days))
@@ -247,9 +250,13 @@ def _compare(chart: LineChart, view: View, lines: Lines, place: int, complete: D
 
 def _fill(metric: Metric, days: list[date], values: list[Number], complete: DaySpan) -> tuple[Number, ...]:
     return tuple(
-        0 if value is None and metric.additive and complete and complete[0] <= day <= complete[1] else value
+        0 if value is None and metric.additive and complete and complete[0] <= _day(day) <= complete[1] else value
         for day, value in zip(days, values, strict=True)
     )
+
+
+def _day(time: date) -> date:
+    return time.date() if isinstance(time, datetime) else time
 
 
 EMPTY = "(empty)"
@@ -342,8 +349,7 @@ def keep_value(view: View, dimension: Dimension, filter_: Filter | None, cell: s
     if len(value) > _LONGEST or not _UNSENT.isdisjoint(value):
         return None
     if filter_ is None or (filter_.choices and value not in filter_.choices):
-        kept = {**dict(view.kept), dimension: cell or ""}
-        narrowed = replace(view, kept=tuple((row, kept[row]) for row in Dimension if row in kept))
+        narrowed = view.keep(dimension, [cell or ""])
     else:
         filters = {**dict(view.filters), filter_: value}
         narrowed = replace(view, filters=tuple((row, filters[row]) for row in Filter if row in filters))
