@@ -195,8 +195,8 @@ def test_lines_are_the_cells_of_the_report_by_time(world: World, view: View) -> 
     points = lines_of(world, view).points
     if view.grain is Grain.WEEK:
         weeks = [(max(point.day, view.start), min(point.day + timedelta(6), view.end)) for point in points]
-        found = [report_cells(world, view, (), days).get("", empty(view)) for days in weeks]
-        assert [values(point.figures) for point in points] == found
+        weekly = [report_cells(world, view, (), days).get("", empty(view)) for days in weeks]
+        assert [values(point.figures) for point in points] == weekly
         return
     found = cells(world, view, view.time)
     places = [format_time(point.day, view.grain) for point in points]
