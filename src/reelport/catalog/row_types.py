@@ -26,7 +26,10 @@ class Standing(StrEnum):
 
 
 class Grain(IntEnum):
-    """A unit of time by which rows are grouped, from fine to coarse. No report goes by weeks: views do."""
+    """A unit of time by which rows are grouped, from fine to coarse.
+
+    No report goes by weeks: views do.
+    """
 
     MINUTE = 1
     HOUR = 2

@@ -47,7 +47,7 @@ class Preset(Enum):
         self.days = days
 
     def resolve(self, complete: date, first: date) -> tuple[date, date]:
-        """Find the first and last day, given the last complete day, which is in "this month", and the first one."""
+        """Find its first and last day, given the last complete day, and the first one with data."""
         if self.days is not None:
             return complete - timedelta(self.days - 1), complete
         if self is Preset.LIFETIME:
@@ -148,7 +148,10 @@ class View:
 
     @property
     def compares_lines(self) -> bool:
-        """Whether the lines have compared ones: each time needs one of the same kind and length to compare it with."""
+        """Whether the lines have compared ones.
+
+        A time is compared only with one of its kind and length: a week with a week.
+        """
         if self.compared_days is None:
             return False
         match self.grain:
@@ -189,7 +192,10 @@ class View:
         return self.query(tuple(dict.fromkeys((self.time, *self.dimensions, *kept))))
 
     def query(self, dimensions: tuple[Dimension, ...], days: tuple[date, date] | None = None) -> ReportQuery:
-        """The query of one part of the view, but for the kept cells; `days` are others than its own."""
+        """The query of one part of the view, without the kept cells.
+
+        `days` are others than its own.
+        """
         start, end = days or (self.start, self.end)
         filters = {filter_.name: value for filter_, value in self.filters}
         return ReportQuery.of(self.metrics, dimensions, start, end, filters, self.product)
@@ -211,7 +217,10 @@ class View:
         return cells
 
     def keep(self, dimension: Dimension, cells: Iterable[str]) -> View:
-        """Copy the view, narrowed to rows with any of these cells of a dimension; to all rows without a cell."""
+        """Copy the view, narrowed to rows with any of these cells of a dimension.
+
+        Without a cell it is not narrowed by that dimension.
+        """
         kept = {**self.kept_by_dimension(), dimension: list(dict.fromkeys(cells))}
         return replace(self, kept=tuple((row, cell) for row in Dimension for cell in kept.get(row, ())))
 

@@ -373,7 +373,10 @@ def read_lines(view: View, rows: Rows) -> Lines:
 
 
 def _read_time(time: date | str) -> date:
-    """Read a report's cell of time: a day, an hour as a datetime in UTC without a zone, a month as its first day."""
+    """Read a report's cell of time.
+
+    An hour is a datetime in UTC without a zone, a month its first day.
+    """
     if isinstance(time, date):
         return time
     moment = parse_time(time)

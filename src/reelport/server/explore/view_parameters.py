@@ -64,7 +64,7 @@ class Defaults:
 
     @property
     def view_rules(self) -> Rules:
-        """The rules of views: as of reports, of any days. What may be read is limited by the budget alone."""
+        """The rules of views: those of reports, for any days. The budget alone limits what is read."""
         return replace(self.rules, days=date.max.toordinal())
 
     def last_day(self, metrics: Iterable[Metric]) -> date:
@@ -142,7 +142,7 @@ def _read_boards(url: _UrlTexts, defaults: Defaults) -> tuple[str, ...]:
 
 
 def _read_query(url: _UrlTexts, defaults: Defaults, dimensions: tuple[str, ...]) -> tuple[ReportQuery, Grain]:
-    """Read what the URL asks for as an unchecked query by these dimensions and, last, the time; and its grain."""
+    """Read an unchecked query by these dimensions and, last, the time; and the lines' grain."""
     metrics = url.names(Parameter.METRIC) or tuple(metric.name for metric in defaults.metrics)
     known = known_metrics(metrics) or defaults.metrics
     start, end = _read_days(url, defaults, known)
