@@ -235,14 +235,15 @@ def _format_matrix() -> str:
     legend = (
         "Metrics of one family can be combined with the same dimensions. [The table of metrics](#metrics) names each "
         "metric's family. A report may mix families if each dimension can be combined with each metric. *All of* a "
-        "family means its documented and inferred dimensions."
+        "family means its documented and inferred dimensions. *Permissive* dimensions need the service's setting "
+        "`REELPORT_INFERRED=permissive`."
     )
     return "\n\n".join([legend, *(_format_family(family) for family in Family)])
 
 
 def _format_family(family: Family) -> str:
     scopes = "".join(f" Needs `{scope}`." for scope in sorted(family.scopes))
-    kinds = {"Documented": "D", "Inferred": "i", "Only if the service is permissive": "p"}
+    kinds = {"Documented": "D", "Inferred": "i", "Permissive": "p"}
     lines = (
         f"- {kind}: {_format_names(family, letter)}" for kind, letter in kinds.items() if _find_names(family, letter)
     )
