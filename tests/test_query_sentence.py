@@ -65,6 +65,14 @@ def test_a_filter_can_not_turn_the_direction_of_the_sentence() -> None:
             ReportQuery.of(["VIEWS"], ["DAY"], START, END, {"channelSlug": '../動画\r\n"x" _' + "y" * 500}),
             f"views-by-day_動画-x-{'y' * 34}_2026-07-01_2026-07-04.csv",
         ),
+        (
+            ReportQuery.of(["VIEWS"], ["DAY"], START, END, {"channelSlug": "Télé Zürich"}),
+            "views-by-day_tele-zurich_2026-07-01_2026-07-04.csv",
+        ),
+        (
+            ReportQuery.of(["VIEWS"], ["DAY"], START, END, {name: "動" * 40 for name in "abcde"}),
+            f"views-by-day_{'動' * 40}_{'動' * 15}_2026-07-01_2026-07-04.csv",
+        ),
     ],
 )
 def test_a_file_is_named_for_what_is_in_it(query: ReportQuery, name: str) -> None:

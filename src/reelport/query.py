@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, Self
+from unicodedata import normalize
 
 from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
@@ -167,8 +168,10 @@ def _format_value(value: object) -> str:
     return repr(value)[:80]
 
 
+_ACCENTS = re.compile("[\u0300-\u036f]")
 _MOST_NAMED = 3
 """Metrics, or dimensions, that a file is named for."""
+_LONGEST_STEM = 180  # bytes of a file's name before its days: file systems take 255 in all
 
 
 def describe_query(query: ReportQuery) -> str:
@@ -187,7 +190,8 @@ def name_file(query: ReportQuery, ending: str) -> str:
     values = [value for _, value in sorted(query.filters, key=_place)]
     limits = [part for text in (*product, *values) if (part := _write_part(text))]
     split = f"{what}-by-{_join_words(by)}" if by else what
-    return f"{'_'.join([split, *limits, str(query.start), str(query.end)])}.{ending}"
+    stem = "_".join([split, *limits]).encode()[:_LONGEST_STEM].decode(errors="ignore").rstrip("-_")
+    return f"{stem}_{query.start}_{query.end}.{ending}"
 
 
 def _label_columns(query: ReportQuery) -> tuple[list[str], list[str]]:
@@ -205,8 +209,9 @@ def _join_words(labels: Sequence[str]) -> str:
 
 
 def _write_part(text: str, longest: int = 40) -> str:
-    """Write a text with letters and digits alone, as every file system takes them."""
-    return re.sub(r"[\W_]+", "-", text.lower())[:longest].strip("-")
+    """Write a text with letters and digits alone, as every file system takes them; letters without their accents."""
+    plain = _ACCENTS.sub("", normalize("NFKD", text))
+    return re.sub(r"[\W_]+", "-", normalize("NFC", plain).lower())[:longest].strip("-")
 
 
 def _list_limits(query: ReportQuery) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
-from tests.browser.studio import MEMBER, Studio, find_barriers, is_wider_than_window
+from tests.browser.studio import MEMBER, Studio, find_barriers, find_faults, is_wider_than_window
 from tests.patience import until
 
 VIEW = "/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&by=VISITOR_COUNTRY&from=2026-07-01&to=2026-07-28"
@@ -196,6 +198,40 @@ def test_a_copied_leaderboard_has_numbers_that_a_spreadsheet_takes(studio: Studi
     rows = [line.split("\t")[1:] for line in copied.splitlines() if re.search(r"\t[\d.]+%\t", line)]
     assert len(rows) > 5
     assert all(re.fullmatch(r"[+-]?[\d.]+%?|new|gone|\u2013", cell) for row in rows for cell in row), rows
+    assert not studio.complaints
+
+
+def test_a_menu_exports_what_is_seen(studio: Studio, tmp_path: Path) -> None:
+    """By keyboard: a file of the table, its rows on the clipboard in full; Escape leads back to where it was opened."""
+    page = studio.open(f"{VIEW}&compare=previous", MEMBER)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    board = page.locator(".board").first
+    menu = board.locator("summary")
+    menu.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert re.fullmatch(r"views-by-[\w-]+_2026-07-01_2026-07-\d\d\.csv", download.value.suggested_filename)
+    download.value.save_as(tmp_path / "board.csv")
+    header, *rows = csv.reader((tmp_path / "board.csv").read_text("utf-8-sig").splitlines())
+    board.get_by_role("button", name="Copy").click()
+    page.get_by_text("Copied.").wait_for(state="attached")
+    copied = [line.split("\t") for line in page.evaluate("navigator.clipboard.readText()").splitlines()[1:]]
+    place = header.index("views")
+    assert [(row[0].split()[0], row[1]) for row in copied] == [(row[0], row[place]) for row in rows]
+    page.keyboard.press("Escape")
+    expect(menu).to_be_focused()
+    expect(board.get_by_role("button", name="Copy")).to_be_hidden()
+    assert not studio.complaints
+
+
+def test_an_open_menu_has_no_barriers(studio: Studio) -> None:
+    """Light and dark, wide and on a telephone: nothing is wrong with it, and it fits the window."""
+    page = studio.open(VIEW, MEMBER)
+    for menu in page.locator("details.export summary").all()[:3:2]:
+        menu.click()
+        assert not find_faults(page)
     assert not studio.complaints
 
 

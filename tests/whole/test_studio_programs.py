@@ -24,6 +24,7 @@ from reelport.server.state.database import connected
 from reelport.server.studio import report_form
 
 EMAIL = "ann@demo.example"
+FILE = "views-and-estimated-earnings-eur-by-day-video-and-video-title_demo-news_2026-07-01_2026-07-04.csv"
 VIEW = "metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&by=VIDEO_ID&from=2026-07-01&to=2026-07-04&channelSlug=demo-news"
 
 
@@ -77,7 +78,8 @@ def test_each_program_writes_the_bytes_of_the_report(service: Service, tmp_path:
             timeout=300,
         )
         assert done.returncode == 0, (name, done.stderr)
-        assert (folder / "report.csv").read_bytes() == expected, name
+        (file,) = folder.glob("*.csv")
+        assert (file.name, file.read_bytes()) == (FILE, expected), name
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")

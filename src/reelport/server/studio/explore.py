@@ -26,7 +26,7 @@ from reelport.server.explore.view_parameters import Defaults, ParsedView, list_g
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
-from reelport.server.studio import pages, view_page
+from reelport.server.studio import exports, pages, view_page
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.view_page import make_line_chart, make_page
 from reelport.server.studio.visit import Refused, Visit, not_found
@@ -49,29 +49,42 @@ async def show_explore(visit: Visit) -> Response:
     view = asked.parsed.view
     if asked.parsed.is_relative and not asked.parsed.problems:
         return pages.redirect(address_of(view))
-    numbers = await _compute_view(visit, view, visit.organization_id)
+    numbers = await compute_view(visit, view, visit.organization_id)
     suggestions = await _suggest_values(visit, view, numbers, asked.defaults)
     return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers, suggestions))
 
 
-async def download_line(visit: Visit) -> Response:
-    """Give the line of a metric over time, of the view of the URL, with its days and filters."""
-    name, kind = visit.named("metric"), visit.named("kind")
-    view_page.require_kind(kind)
+async def export_part(visit: Visit) -> Response:
+    """Give a part of the view of the URL as a file, or lead to where it is asked for as a report.
+
+    A table has the rows that the page shows, in their order, with exact numbers.
+    """
+    part, form = exports.read_choice(visit)
+    pairs = [pair for pair in visit.request.query_params.multi_items() if pair[0] != exports.CHOICE]
     defaults = await anyio.to_thread.run_sync(read_defaults, visit)
-    view = parse_view(visit.request.query_params.multi_items(), defaults).view
-    place = next((place for place, metric in enumerate(view.metrics) if metric.name == name), None)
-    if place is None:
+    view = parse_view(pairs, defaults).view
+    if form in exports.PROGRAMS:
+        return pages.redirect(exports.write_report_address(view, part, form))
+    narrowed = exports.narrow_view(view, part)
+    if form not in exports.TABLE_FORMS:
+        return await _answer_line(visit, narrowed, form, defaults)
+    numbers = await compute_view(visit, narrowed, visit.organization_id)
+    can_change = view_page.find_unknown_days(view, defaults) is None
+    return await exports.answer_table(exports.make_table(narrowed, numbers, can_change=can_change), form)
+
+
+async def _answer_line(visit: Visit, view: View, kind: str, defaults: Defaults) -> Response:
+    """Answer with the line of a view's one metric over time, with its days and filters."""
+    view_page.require_kind(kind)
+    if view.dimensions or len(view.metrics) > 1:
         raise not_found()
-    view = replace(view, dimensions=(), longer=None)
-    lines = (await _compute_view(visit, view, visit.organization_id)).lines
+    lines = (await compute_view(visit, view, visit.organization_id)).lines
     if isinstance(lines, OverBudget):
         raise Refused(409, "There is no chart", lines.sentence)
-    chart = make_line_chart(view, lines, place, defaults.complete_days([view.metrics[place]]))
-    kept = [(dimension.name, cell) for dimension, cell in view.kept]
+    chart = make_line_chart(view, lines, 0, defaults.complete_days(view.metrics))
     query = view.query((view.time,))
-    notes = (*list_query_notes(query, kept), *chart.notes)
-    return await view_page.answer_chart(replace(chart, notes=notes), kind, replace(query, metrics=(name,)))
+    notes = (*list_query_notes(query, [(dimension.name, cell) for dimension, cell in view.kept]), *chart.notes)
+    return await view_page.answer_chart(replace(chart, notes=notes), kind, query)
 
 
 def _read_url(visit: Visit) -> _Asked:
@@ -92,6 +105,7 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Sugg
         options=options,
         has_channels=asked.has_channels,
         address_of=address_of,
+        exports=exports.offer_exports(visit, view),
         suggestions=suggestions,
         several=" ".join(SEVERAL),
         grains=list_grains(view, asked.defaults.rules),
@@ -152,7 +166,7 @@ async def _suggest(visit: Visit, view: View, row: Filter, text: str, defaults: D
     listed = replace(plain, dimensions=(row.dimension,), longer=row.dimension)
     if check.problems(listed.report_query(), today=defaults.today, rules=defaults.view_rules):
         return None
-    board = (await _compute_view(visit, listed, visit.organization_id)).leaderboards[row.dimension]
+    board = (await compute_view(visit, listed, visit.organization_id)).leaderboards[row.dimension]
     values = (
         {entry.cell: entry.title for entry in board.entries if entry.cell} if isinstance(board, Leaderboard) else {}
     )
@@ -180,7 +194,7 @@ def _normalize(text: str) -> str:
 _TAB = "studio-tab"  # the header by which the page's script names its tab: a newer view of a tab ends the one before
 
 
-async def _compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
+async def compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
     """Compute a view, for as long as the browser waits for it."""
     tenant = Tenant(await visit.service.reads.run(_find_channels, organization_id))
     tab = visit.request.headers.get(_TAB)

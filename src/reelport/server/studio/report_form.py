@@ -24,7 +24,7 @@ from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.check import Rules
 from reelport.engine.mapping import find_title_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
-from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
+from reelport.query import DEFAULT_PRODUCT, ReportQuery, name_file, parse_day
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import identify_studio
 from reelport.server.explore.view import NONE, Pairs, Parameter, View
@@ -244,8 +244,6 @@ def _show(visit: Visit, question: Question, status: int = 200) -> Response:
     )
 
 
-FILE = "report.csv"  # the file that each program writes, in the current folder
-
 _PLACE = re.compile(r"@([A-Z_]+)@")
 
 _CURL = r"""set -eu
@@ -328,7 +326,7 @@ def _write_curl(query: ReportQuery, url: str) -> str:
         "URL": shlex.quote(url),
         "TOKEN_PATH": TOKEN_PATH,
         "GRAPHQL_PATH": GRAPHQL_PATH,
-        "FILE": FILE,
+        "FILE": shlex.quote(name_file(query, "csv")),
         "LOOK": look,
         "ASK": ask,
     }
@@ -344,7 +342,7 @@ def _write_python(query: ReportQuery, url: str) -> str:
         "FILTERS": ascii(dict(query.filters)),
         "PRODUCT": ascii(query.product),
         "URL": ascii(url),
-        "FILE": ascii(FILE),
+        "FILE": ascii(name_file(query, "csv")),
     }
     return _fill(_PYTHON, texts)
 
@@ -362,7 +360,7 @@ def _write_command(query: ReportQuery, url: str) -> str:
     words += ["--product", query.product] if query.product != DEFAULT_PRODUCT else []
     for name, value in query.filters:
         words += ["--filter", f"{name}={value}"]
-    return shlex.join([*words, "-o", FILE]) + "\n"
+    return shlex.join([*words, "-o", name_file(query, "csv")]) + "\n"
 
 
 def _fill(template: str, texts: dict[str, str]) -> str:

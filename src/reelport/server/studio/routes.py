@@ -38,7 +38,7 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/sign-in", account.sign_in, Right.ENTER),
     StudioRoute("POST", "/studio/sign-out", account.sign_out, Right.STAY),
     StudioRoute("GET", "/studio/explore", explore.show_explore, Right.READ_NUMBERS),
-    StudioRoute("GET", "/studio/explore/{metric}.{kind}", explore.download_line, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/explore/export", explore.export_part, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/reports", reports.show_reports, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/reports", report_form.ask, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/new", report_form.show_form, Right.ASK_FOR_REPORTS),

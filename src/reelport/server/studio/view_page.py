@@ -108,7 +108,7 @@ class ViewPage:
 def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options) -> ViewPage:
     """Make the page of a view and its numbers."""
     lines = numbers.lines if isinstance(numbers.lines, Lines) else Lines(())
-    units, unknown = choose_units(view, numbers), _find_unknown_days(view, defaults)
+    units, unknown = choose_units(view, numbers), find_unknown_days(view, defaults)
     last = defaults.complete_day(view.metrics)
     return ViewPage(
         view,
@@ -132,7 +132,7 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options
     )
 
 
-def _find_unknown_days(view: View, defaults: Defaults) -> str | None:
+def find_unknown_days(view: View, defaults: Defaults) -> str | None:
     """Say which of the compared days lie before the first complete one; None where none does."""
     first = defaults.first_day(view.metrics)
     if view.compared_days is None or view.compared_days[0] >= first:

@@ -98,6 +98,7 @@ function announce(text) {
 }
 
 document.addEventListener("click", (event) => {
+  closeMenus(event.target.closest("details.export"));
   const link = event.target.closest("a[data-swap]");
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
     event.preventDefault();
@@ -140,7 +141,8 @@ function serialize(form, submitter) {
 }
 
 async function copy(button) {
-  const text = document.querySelector(button.dataset.copy)?.textContent ?? "";
+  const source = document.querySelector(button.dataset.copy);
+  const text = source?.rows ? [...source.rows].map(writeRow).join("\n") : (source?.textContent ?? "");
   try {
     await navigator.clipboard.writeText(text);
     announce("Copied.");
@@ -152,6 +154,25 @@ async function copy(button) {
     announce("Select and copy it by keyboard.");
   }
 }
+
+// A row of a table as a spreadsheet takes it: numbers in full, texts that it can't take for a formula.
+function writeRow(row) {
+  const text = (cell) => cell.textContent.replace(/\s+/g, " ").trim();
+  const write = (cell) => (/^-?[\d.]+$/.test(cell.title) ? cell.title : text(cell).replace(/^(?=[=+\-@])(?!.*%$)/, "'"));
+  return [...row.cells].map(write).join("\t");
+}
+
+// A menu closes when something else is pressed, and by Escape, which leads back to where it was opened.
+function closeMenus(except) {
+  for (const menu of document.querySelectorAll("details.export[open]")) if (menu !== except) menu.open = false;
+}
+
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && document.querySelector("details.export[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
 
 // A spreadsheet takes a number for a text while it has a sign of money, its digits are grouped, or its minus is that of
 // print. The text alone is copied then: its columns are divided by tabs.
