@@ -70,7 +70,7 @@ def test_a_filter_can_not_turn_the_direction_of_the_sentence() -> None:
             "views-by-day_tele-zurich_2026-07-01_2026-07-04.csv",
         ),
         (
-            ReportQuery.of(["VIEWS"], ["DAY"], START, END, {name: "動" * 40 for name in "abcde"}),
+            ReportQuery.of(["VIEWS"], ["DAY"], START, END, dict.fromkeys("abcde", "動" * 40)),
             f"views-by-day_{'動' * 40}_{'動' * 15}_2026-07-01_2026-07-04.csv",
         ),
     ],
