@@ -9,16 +9,14 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import httpx2
 import pytest
 from starlette.testclient import TestClient
 from tests.cases import thin_out
 from tests.sandboxes import begin_sandbox
-from tests.server.studio.visitor import Visitor, add_user, find_forms
+from tests.server.studio.visitor import Visitor, add_user
 
 from reelport.catalog import Family, Metric
 from reelport.catalog.labels import capitalize, label_metric
-from reelport.charts.drawing import explain_absence
 from reelport.facts.log.freshness import last_complete_day
 from reelport.facts.log.snapshot import pin
 from reelport.server.access import organizations
@@ -72,14 +70,6 @@ def links(page: str, words: str) -> list[str]:
     """Where the links with these words lead."""
     found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', page, re.DOTALL)
     return [unescape(address) for address, inside in found if words in text_of(inside)]
-
-
-def export(visitor: Visitor, asked: str, choice: str) -> httpx2.Response:
-    """What a menu of the page of a view gives: its form is sent by the button of this choice."""
-    page = visitor.get(f"/studio/explore?{asked}")
-    assert f'<button form="export" name="as" value="{choice}">' in page.text
-    form = next(form for form in find_forms(page.text) if form.action == "/studio/explore/export")
-    return visitor.get(form.action, params=[*form.fields, ("as", choice)])
 
 
 def test_the_first_page_after_signing_in_is_the_explorer_with_days_in_its_address(visitor: Visitor) -> None:
@@ -354,29 +344,6 @@ def test_a_service_without_facts_has_a_page_that_says_so(tmp_path: Path) -> None
     assert "There are no numbers in these days." in said
     assert "demo may read no channel yet" in said
     assert "nan" not in said.lower().split()
-
-
-def test_each_line_is_a_file_to_keep_too(visitor: Visitor) -> None:
-    """With what it shows in words, days and filters, and the days that it is compared with; another metric has none."""
-    filters = "channelSlug=demo-news&only=VISITOR_COUNTRY:FR"
-    asked = f"metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&{DAYS}&compare=previous&{filters}"
-    answer = export(visitor, asked, "ESTIMATED_EARNINGS_EUR.svg")
-    assert answer.headers["content-type"] == "image/svg+xml"
-    named = "filename*=UTF-8''estimated-earnings-EUR-by-day".lower()
-    assert named in answer.headers["content-disposition"].lower()
-    for words in (
-        "Estimated earnings EUR by day",
-        "1 Jul 2026 to 14 Jul 2026 (UTC)",
-        "channelSlug = demo-news",
-        "VISITOR_COUNTRY = FR",
-        "Days before",
-    ):
-        assert f">{words}" in answer.text
-    png = export(visitor, asked, "ESTIMATED_EARNINGS_EUR.png")
-    assert png.content.startswith(b"\x89PNG") == (explain_absence() is None)
-    for other in ("TIME_WATCHED_SECONDS.svg", "VIEWS.gif", "views.svg", "VISITOR_COUNTRY.svg", "lines.csv.svg", ""):
-        address = f"/studio/explore/export?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}&as={other}"
-        assert visitor.get(address).status_code == 404
 
 
 def test_compared_days_before_the_first_load_have_no_data(visitor: Visitor) -> None:

@@ -20,6 +20,7 @@ from tests.server.studio.visitor import Visitor, add_user, find_forms
 
 from reelport.catalog import CellType, Dimension
 from reelport.cells import Column
+from reelport.charts.drawing import explain_absence
 from reelport.query import ReportQuery
 from reelport.server.app import create_app
 from reelport.server.settings import read_settings
@@ -132,6 +133,30 @@ def test_a_workbook_has_the_same_cells_typed(visitors: Visitors) -> None:
             "video_id",
             "video_title",
         }
+
+
+def test_each_line_is_a_file_to_keep_too(visitors: Visitors) -> None:
+    """With what it shows in words, days and filters, and the days that it is compared with; another metric has none."""
+    visitor = visitors(MEMBER)
+    filters = "channelSlug=demo-news&only=VISITOR_COUNTRY:FR"
+    asked = f"metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&{DAYS}&compare=previous&{filters}"
+    answer = export(visitor, asked, "ESTIMATED_EARNINGS_EUR.svg")
+    assert answer.headers["content-type"] == "image/svg+xml"
+    named = "filename*=UTF-8''estimated-earnings-EUR-by-day".lower()
+    assert named in answer.headers["content-disposition"].lower()
+    for words in (
+        "Estimated earnings EUR by day",
+        "1 Jul 2026 to 14 Jul 2026 (UTC)",
+        "channelSlug = demo-news",
+        "VISITOR_COUNTRY = FR",
+        "Days before",
+    ):
+        assert f">{words}" in answer.text
+    png = export(visitor, asked, "ESTIMATED_EARNINGS_EUR.png")
+    assert png.content.startswith(b"\x89PNG") == (explain_absence() is None)
+    for other in ("TIME_WATCHED_SECONDS.svg", "VIEWS.gif", "views.svg", "VISITOR_COUNTRY.svg", "lines.csv.svg", ""):
+        address = f"/studio/explore/export?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}&as={other}"
+        assert visitor.get(address).status_code == 404
 
 
 def test_a_file_is_named_for_the_part_and_its_filters(visitors: Visitors) -> None:
