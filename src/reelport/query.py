@@ -209,7 +209,7 @@ def _join_words(labels: Sequence[str]) -> str:
 
 
 def _write_part(text: str, longest: int = 40) -> str:
-    """Write a text with letters and digits alone, as every file system takes them; letters without their accents."""
+    """Write a text with letters and digits alone, without accents."""
     plain = _ACCENTS.sub("", normalize("NFKD", text))
     return re.sub(r"[\W_]+", "-", normalize("NFC", plain).lower())[:longest].strip("-")
 

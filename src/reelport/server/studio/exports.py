@@ -1,4 +1,4 @@
-"""Export of what a page shows: its tables as CSV or XLSX with exact numbers, and the menu that leads to them.
+"""Export what a page shows: its tables as CSV or XLSX, with exact numbers.
 
 A table has the rows and the order of the page. Its columns are named as those of a report; beside a metric stand what
 it was before (`_before`), its share of the total (`_share`) and by what part it changed (`_change`): 0.25 is 25 %.
@@ -40,7 +40,7 @@ _Row = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A part of a page as a table: typed columns, and the texts of its cells, empty where there is none."""
+    """A part of a page as a table: typed columns, and the texts of its cells."""
 
     columns: tuple[Column, ...]
     rows: tuple[_Row, ...]
@@ -74,7 +74,7 @@ def read_choice(visit: Visit) -> tuple[str, str]:
 
 
 def write_report_address(view: View, part: str, form: str) -> str:
-    """Write the address of the page that would ask for a part as a report, with the titles of what it names."""
+    """Write the address of the form that asks for a part, with its titles, as a report."""
     narrowed = narrow_view(view, part)
     shown = narrowed.dimensions[0] if narrowed.dimensions else view.time
     names = [row.name for row in (shown, find_title_dimension(shown), *narrowed.metrics) if row]
@@ -97,9 +97,9 @@ def narrow_view(view: View, part: str) -> View:
 
 
 def make_table(view: View, numbers: Numbers, *, can_change: bool) -> Table:
-    """Make the table of a narrowed view: of its leaderboard, else of its lines. Refused where it has no numbers.
+    """Make the table of a narrowed view: of its leaderboard, else of its lines.
 
-    Without `can_change` a leaderboard tells no change, as on the page.
+    Without `can_change` a leaderboard tells no change, as on the page. Refused where there are no numbers.
     """
     part = numbers.leaderboards[view.dimensions[0]] if view.dimensions else numbers.lines
     match part:
