@@ -55,7 +55,7 @@ async def show_explore(visit: Visit) -> Response:
 
 
 async def export_part(visit: Visit) -> Response:
-    """Give a part of the view of the URL as a file, or lead to where it is asked for as a report.
+    """Give a part of the view of the URL as a file, or lead to the form that asks for it.
 
     A table has the rows that the page shows, in their order, with exact numbers.
     """
