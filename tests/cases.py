@@ -25,7 +25,7 @@ def keep_one_kind(items: Iterable[pytest.Item], folder: Path, fixture: str) -> N
     of_case: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         indices = item.callspec.indices if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        if folder in item.path.parents and fixture in indices:
+        if fixture in indices and folder in item.path.parents:
             others = {name: number for name, number in indices.items() if name != fixture}
             of_case[f"{item.nodeid.partition('[')[0]} {others}"].append(item)
     for turn, same in enumerate(of_case.values()):

@@ -107,7 +107,6 @@ def _leave_out_containers(config: pytest.Config, items: list[pytest.Item]) -> No
 
 def pytest_collection_finish() -> None:
     """Leave modules and tests, which stay to the end, out of what the collector of garbage walks time and again."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()

@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import dlt
 import pytest
 
 from reelport import Client, SchemaDrift
 from reelport.errors import ReportFailed, UsageError, WindowEmptied
-from reelport.sync.dlt import load, reports
 from reelport.sync.events import Loaded, SyncEvent
 from reelport.sync.spec import Days
 from reelport.testing import Vendor
 
 from .vendors import START, TODAY, YESTERDAY, Numbers, asked, expected
+
+if TYPE_CHECKING:
+    import dlt
 
 SHEET = f"""
 [defaults]
@@ -43,8 +45,17 @@ def pipeline(tmp_path: Path) -> dlt.Pipeline:
 
 def made(tmp_path: Path, name: str) -> dlt.Pipeline:
     """A pipeline with a working folder of its own, into the one file."""
+    import dlt  # noqa: PLC0415 - each process that runs tests would wait for it
+
     destination = dlt.destinations.duckdb(str(tmp_path / "partner.duckdb"))
     return dlt.pipeline("partner", str(tmp_path / name), destination=destination, dataset_name="reports")
+
+
+def load(pipeline: dlt.Pipeline, file: Path, **options: Any) -> list[Any]:  # noqa: ANN401 - those of the real one
+    """Bring the file's reports up to date in a pipeline."""
+    from reelport.sync.dlt import load  # noqa: PLC0415 - each process that runs tests would wait for it
+
+    return load(pipeline, file, **options)
 
 
 def rows(pipeline: dlt.Pipeline, columns: str = "day, views") -> list[tuple[object, ...]]:
@@ -187,6 +198,10 @@ def test_the_source_takes_its_settings_from_dlt(
     pipeline: dlt.Pipeline, client: Client, vendor: Vendor, file: Path
 ) -> None:
     """Address and key from `[sources.reelport]`; a package that was stopped is loaded first; months turn to days."""
+    import dlt  # noqa: PLC0415 - each process that runs tests would wait for it
+
+    from reelport.sync.dlt import reports  # noqa: PLC0415 - each process that runs tests would wait for it
+
     vendor.csv = lambda wire: f"month,estimated_earnings_eur\n{wire['endDate'][:7]},1.250000\n".encode()
     first = (TODAY.replace(day=1) - timedelta(days=40)).replace(day=1)
     file.write_text(
@@ -237,6 +252,8 @@ def test_a_load_closes_the_client_that_it_made(
 
 def test_a_destination_that_appends_is_refused(client: Client, file: Path, vendor: Vendor, tmp_path: Path) -> None:
     """Rows would be there twice: nothing is asked for."""
+    import dlt  # noqa: PLC0415 - each process that runs tests would wait for it
+
     folder = dlt.destinations.filesystem(str(tmp_path / "files"))
     pipeline = dlt.pipeline("files", str(tmp_path / "own"), destination=folder, dataset_name="reports")
     with pytest.raises(UsageError, match="filesystem"):

@@ -12,11 +12,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mcp import Client, StdioServerParameters
-from mcp_types import CallToolResult
 from tests.mcp_bridge import serve_processes
 from tests.npm_programs import run_program
 from tests.warm_service import Service
@@ -26,6 +24,10 @@ from reelport import ReportQuery
 from reelport.catalog import Metric
 from reelport.report_details import Failure
 from reelport.testing import Vendor
+
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp_types import CallToolResult
 
 WORDS = [sys.executable, "-m", "reelport", "mcp"]
 SCENARIOS = ["server-initialize", "ping", "tools-list", "tools-call-error", "resources-list", "prompts-list"]
@@ -58,12 +60,12 @@ class Assistant:
     async def _result(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
         result = await self.client.call_tool(tool, arguments)
         self.heard.append(result.model_dump_json())
-        assert isinstance(result, CallToolResult)
         return result
 
 
 def talk(environment: dict[str, str], work: Callable[[Assistant], Awaitable[None]]) -> str:
     """Start the server, work with it, and return everything that it has told."""
+    from mcp import Client, StdioServerParameters  # noqa: PLC0415 - each process that runs tests would wait for it
 
     async def run() -> str:
         async with Client(StdioServerParameters(command=WORDS[0], args=WORDS[1:], env=environment)) as client:
