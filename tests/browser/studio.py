@@ -36,9 +36,11 @@ class Studio:
     _states: dict[str, StorageState] = field(default_factory=dict)
     _contexts: list[BrowserContext] = field(default_factory=list)
 
-    def open(self, path: str, email: str | None = None, *, script: bool = True, status: int = 200) -> Page:
+    def open(
+        self, path: str, email: str | None = None, *, script: bool = True, touch: bool = False, status: int = 200
+    ) -> Page:
         """Open a page in a browser of its own, in which a user is signed in."""
-        page = self._make_page(email, script=script)
+        page = self._make_page(email, script=script, touch=touch)
         answer = page.goto(f"{self.service.url}{path}")
         assert answer is not None
         assert answer.status == status, f"{path}: {answer.status}"
@@ -66,9 +68,11 @@ class Studio:
         self._contexts.clear()
         self.complaints.clear()
 
-    def _make_page(self, email: str | None, *, script: bool) -> Page:
+    def _make_page(self, email: str | None, *, script: bool, touch: bool) -> Page:
         state = None if email is None else self._signed_in(email)
-        context = self.browser.new_context(viewport=WIDE, storage_state=state, java_script_enabled=script)
+        context = self.browser.new_context(
+            viewport=WIDE, storage_state=state, java_script_enabled=script, has_touch=touch
+        )
         context.set_default_timeout(PATIENCE * 1000)
         self._contexts.append(context)
         page = context.new_page()

@@ -97,6 +97,14 @@ class BarChart:
 Chart = LineChart | BarChart | SmallMultiples
 
 
+_LOOKS = 6  # how many looks of lines there are, each a colour and a dash of its own
+
+
+def name_look(place: int) -> str:
+    """Name the class of the line at this place of a chart."""
+    return f"chart-s{place % _LOOKS}"
+
+
 def _refuse_endless(values: Iterable[Number | None]) -> None:
     for value in values:
         if value is not None and not isfinite(value):

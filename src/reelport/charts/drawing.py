@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from reelport.charts import svg
 from reelport.charts.bar_chart import draw_bar_chart
 from reelport.charts.chart_types import BarChart, Chart, LineChart, SmallMultiples
+from reelport.charts.crosshair import Write, write_readings
 from reelport.charts.line_chart import draw_line_chart, draw_small_multiples
 from reelport.charts.sentences import describe_moving
 from reelport.charts.stylesheet import FONTS, write_file_stylesheet
@@ -40,16 +41,19 @@ def draw(chart: Chart, width: float, tooltips: int = 0) -> Picture:
             return draw_small_multiples(chart, width, tooltips=bool(tooltips))
 
 
-def embed_chart(chart: Chart) -> str:
+def embed_chart(chart: Chart, write: Write | None = None) -> str:
     """Write a chart as a figure of HTML, with its notes as caption.
 
     It holds the chart in four widths, of which the stylesheet (`write_page_stylesheet`) shows one. The narrow one, for
-    screens that are touched, has no tooltips.
+    screens that are touched, has no tooltips. A chart over time carries what the page's script shows of each time, its
+    numbers written by `write`, as the page's tables have them; without it in full, with their unit.
     """
     pictures = [embed_picture(draw(chart, width, _TOOLTIPS[width]), kind) for width, kind in _KINDS.items()]
     notes = "".join(svg.element("p", svg.escape_words(note)) for note in _list_notes(chart))
     caption = svg.element("figcaption", notes) if notes else ""
-    return svg.element("figure", *pictures, caption, class_="chart")
+    drawn = svg.element("div", *pictures, class_="chart-pictures")
+    readings = None if isinstance(chart, BarChart) else write_readings(chart, write)
+    return svg.element("figure", drawn, caption, class_="chart", data_readings=readings)
 
 
 def draw_file(chart: Chart) -> str:

@@ -9,14 +9,13 @@ from itertools import pairwise
 from reelport.charts import svg
 from reelport.charts.amounts import Scale, choose_scale, fit_scale, format_full, list_numbers
 from reelport.charts.chart_labels import cut_to_room, measure_text
-from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples
+from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples, name_look
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, describe_moment
 from reelport.charts.svg import GAP, Picture, draw_sentence
 from reelport.charts.time_axis import MOST_TICKS, describe_time, make_ticks
 
 _Run = list[tuple[int, Number]]  # numbers without a gap between them, each with its place
 
-_KINDS = 6  # how many looks of lines there are, each a colour and a dash of its own
 _NARROW = 560
 _HEIGHTS = (190, 240)
 _TICKS = (4, 5)  # of a narrow and of a wide chart: the plot's height, and ticks of amounts at most
@@ -57,6 +56,8 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
     plot, elements = _lay_out(chart, scale, width, _HEIGHTS[wide])
     elements += _draw_moving(plot, chart.first_moving)
     elements += _draw_amounts(plot)
+    if len(chart.series) == 1:
+        elements += _draw_areas(plot, chart.series[0].values)
     elements += _draw_times(plot, _choose_ticks(plot, chart.times, chart.grain), width)
     if chart.comparison is not None:
         elements += _draw_line(plot, chart.comparison.values, "chart-line chart-earlier", plot.times)
@@ -77,10 +78,7 @@ def draw_sparkline(
     """
     plot = _Plot(3, 3, width - 6, height - 6, len(values), fit_scale(values, None))
     first_moving = len(values) if settled is None else settled
-    elements: list[str] = []
-    for run in _list_runs(values):
-        area = [(plot.x(run[0][0]), plot.y(0)), *_points(plot, run), (plot.x(run[-1][0]), plot.y(0))]
-        elements.append(svg.element("path", class_="chart-spark-area", d=svg.path(area)))
+    elements = list(_draw_areas(plot, values))
     for run, is_moving in _split_moving(values, first_moving):
         kind = "chart-line chart-s0 chart-moving" if is_moving else "chart-line chart-s0"
         points = _points(plot, run)
@@ -129,7 +127,7 @@ def _name(series: Series, kind: str) -> _Name:
 
 
 def _kind_of(place: int) -> str:
-    return f"chart-line chart-s{place % _KINDS}"
+    return f"chart-line {name_look(place)}"
 
 
 def draw_small_multiples(chart: SmallMultiples, width: float, *, tooltips: bool = True) -> Picture:
@@ -160,6 +158,7 @@ def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: floa
     yield svg.text(cut_to_room(series.name, width), 0, 12, class_="chart-name")
     yield from _draw_moving(plot, chart.first_moving)
     yield from _draw_amounts(plot)
+    yield from _draw_areas(plot, series.values)
     ticks = make_ticks(chart.times, chart.grain, 3)
     ends = dict.fromkeys((min(ticks), max(ticks)))
     yield from _draw_times(plot, {place: ticks[place] for place in ends}, width)
@@ -245,6 +244,10 @@ class _Plot:
 
 
 def _draw_amounts(plot: _Plot) -> Iterator[str]:
+    """Draw the lines and numbers of amounts, and the area of the plot, by which a page's script finds places."""
+    ends = {"data_low": f"{plot.scale.low:.12g}", "data_high": f"{plot.scale.high:.12g}"}
+    area = {"x": plot.left, "y": plot.top, "width": plot.width, "height": plot.height}
+    yield svg.element("rect", class_="chart-plot", **area, **ends)
     for tick in plot.scale.ticks:
         y = plot.y(tick)
         kind = "chart-base" if tick == 0 else "chart-grid"
@@ -272,6 +275,12 @@ def _draw_times(plot: _Plot, ticks: dict[int, str], width: float) -> Iterator[st
             yield svg.element("path", class_="chart-base", d=mark)
             yield svg.text(label, x, plot.bottom + 18, class_="chart-tick", text_anchor="middle")
             free = x + room / 2 + GAP
+
+
+def _draw_areas(plot: _Plot, values: Sequence[Number | None]) -> Iterator[str]:
+    for run in _list_runs(values):
+        area = [(plot.x(run[0][0]), plot.y(0)), *_points(plot, run), (plot.x(run[-1][0]), plot.y(0))]
+        yield svg.element("path", class_="chart-area", d=svg.path(area))
 
 
 def _draw_line(plot: _Plot, values: Sequence[Number | None], kind: str, first_moving: int) -> Iterator[str]:

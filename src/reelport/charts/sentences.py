@@ -11,6 +11,7 @@ from reelport.charts.time_axis import GRAIN_WORDS, describe_time
 from reelport.wording import format_count
 
 NO_NUMBER = "No row has a number."
+MAY_CHANGE = "may still change"
 NO_ROWS = "The report has no rows to draw."
 _MOST_DESCRIBED = 6  # series or bars that a description names
 

@@ -45,9 +45,11 @@ circle.chart-line{fill:currentColor;stroke:none}
 .chart-moving{stroke-dasharray:0.1 4.5;stroke-linecap:round;stroke-width:2.5}
 circle.chart-moving{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dasharray:none}
 .chart-moving-area{fill:{grid};fill-opacity:0.35}
-.chart-hatch{fill:none;stroke:{base};stroke-opacity:0.45;stroke-width:1}
+.chart-hatch{fill:none;stroke:{base};stroke-opacity:0.7;stroke-width:1}
 .chart-bar{fill:{s0}}
 .chart-mark{fill:none;stroke:{ink};stroke-width:2}
+.chart-area{fill:{s0};fill-opacity:0.1}
+.chart-plot{fill:none}
 .chart-hits{fill:transparent}
 .chart-hits rect{height:100%}
 """
@@ -63,8 +65,24 @@ _PAGE_RULES = """\
 .chart-hits rect:hover{fill:var(--chart-soft);fill-opacity:0.12}
 .chart-spark{display:block;width:100%;height:2.25rem}
 .chart-spark path{vector-effect:non-scaling-stroke;stroke-linecap:round}
-.chart-spark .chart-spark-area{fill:var(--chart-s0);fill-opacity:.12;stroke:none}
 .chart-spark .chart-spark-end{stroke-width:6}
+.chart-pictures{position:relative}
+.chart-layer{position:absolute;inset:0;touch-action:pan-y;user-select:none;-webkit-user-select:none}
+.chart-layer.chart-ranging{cursor:ew-resize}
+.chart-layer>*{position:absolute;pointer-events:none}
+.chart-hair{width:1px;background:var(--chart-soft)}
+.chart-band{background:var(--chart-s0);opacity:.16}
+.chart-dot{width:9px;height:9px;margin:-4.5px 0 0 -4px;border-radius:50%;background:currentColor}
+.chart-dot{box-shadow:0 0 0 2px var(--ground,Canvas)}
+.chart-tip{z-index:1;max-width:100%;padding:.4rem .6rem;border:1px solid var(--chart-base);border-radius:6px}
+.chart-tip{background:var(--ground,Canvas);color:var(--chart-ink);font-size:.8125rem;line-height:1.35}
+.chart-tip p{margin:0;color:var(--chart-soft);white-space:nowrap}
+.chart-tip div{display:flex;gap:.5rem;align-items:center}
+.chart-tip{font-variant-numeric:tabular-nums}
+.chart-tip b{margin-inline-start:auto;padding-inline-start:.5rem;font-weight:600;white-space:nowrap}
+.chart-tip bdi{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.chart-swatch{flex:none;width:.9rem;border-top:2px solid currentColor}
+.chart-swatch.chart-earlier{border-top-style:dashed}
 .chart-inline-bar{width:100%;height:0.5rem;display:block}
 @media (forced-colors:active){.chart-line,.chart-grid,.chart-base{stroke:CanvasText}.chart-bar{fill:CanvasText}}
 """

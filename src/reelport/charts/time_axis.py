@@ -90,6 +90,12 @@ def count_settled(labels: Sequence[str], grain: int, last_complete: date | None,
     return settled
 
 
+def find_days(label: str, grain: int) -> tuple[str, str] | None:
+    """Find the first and last day of a time; None where it is no time."""
+    moment = parse_time(label)
+    return None if moment is None else (f"{moment:%Y-%m-%d}", f"{_last_day(moment, grain):%Y-%m-%d}")
+
+
 def describe_time(label: str) -> str:
     """Write a time in words: 1 Jul 2026 05:00, 1 Jul 2026, Jul 2026. Other labels stay."""
     moment = parse_time(label)

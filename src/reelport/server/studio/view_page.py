@@ -12,6 +12,7 @@ import anyio.to_thread
 from markupsafe import Markup
 from starlette.responses import Response
 
+from reelport import charts
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
 from reelport.charts import Chart, LineChart, Series, count_settled, draw_file, draw_inline_bar, embed_chart
@@ -29,6 +30,7 @@ from reelport.server.studio.formats import format_moment
 from reelport.server.studio.visit import not_found
 from reelport.wording import format_day, format_days, format_list
 
+Drawn = charts.Number | None
 DaySpan = tuple[date, date] | None  # the first and the last complete day of a metric's tables; None where there is none
 # What the compared days are called.
 COMPARISONS = {
@@ -109,6 +111,10 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options
     """Make the page of a view and its numbers."""
     lines = numbers.lines if isinstance(numbers.lines, Lines) else Lines(())
     units, unknown = choose_units(view, numbers), find_unknown_days(view, defaults)
+    drawn = {
+        metric: make_line_chart(view, lines, place, defaults.complete_days([metric]))
+        for place, metric in enumerate(view.metrics)
+    }
     last = defaults.complete_day(view.metrics)
     return ViewPage(
         view,
@@ -117,9 +123,9 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options
         format_list([label_dimension(dimension) for dimension in view.dimensions]) or "none",
         format_days(*view.compared_days) if view.compared_days else None,
         tuple(_make_totals(view, units, numbers.totals, can_change=unknown is None)),
-        tuple(_draw_charts(view, lines, defaults)),
+        tuple(_draw_charts(lines, drawn, units)),
         tuple(_name_columns(view, units)),
-        tuple(_make_times(view, units, lines, last)),
+        tuple(_make_times(view, drawn, units, last)),
         tuple(
             make_board(view, each, numbers.leaderboards[each], options, units, can_change=unknown is None)
             for each in view.dimensions
@@ -172,11 +178,12 @@ def _make_totals(
         yield Total(label, said, metric.sentence, _make_cell(metric_unit, figure.value), shown)
 
 
-def _draw_charts(view: View, lines: Lines, defaults: Defaults) -> Iterator[LinePicture]:
+def _draw_charts(
+    lines: Lines, drawn: Mapping[Metric, LineChart], units: Mapping[Metric, MetricUnit]
+) -> Iterator[LinePicture]:
     if any(figure != Figure(None) for point in lines.points for figure in point.figures):
-        for place, metric in enumerate(view.metrics):
-            chart = make_line_chart(view, lines, place, defaults.complete_days([metric]))
-            picture = Markup(embed_chart(chart))  # noqa: S704 - SVG whose texts are escaped by whoever draws it
+        for metric, chart in drawn.items():
+            picture = Markup(embed_chart(chart, units[metric].write_amount))  # noqa: S704 - its texts are escaped
             yield LinePicture(metric.name, chart.heading, picture, list_kinds())
 
 
@@ -188,20 +195,22 @@ def _name_columns(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[st
 
 
 def _make_times(
-    view: View, units: Mapping[Metric, MetricUnit], lines: Lines, complete: date | None
+    view: View, drawn: Mapping[Metric, LineChart], units: Mapping[Metric, MetricUnit], complete: date | None
 ) -> Iterator[TimeRow]:
-    times = [format_time(point.day, view.grain) for point in lines.points]
+    """Make the table of the charts: it has the numbers that they draw."""
+    columns = [
+        (units[metric], line)
+        for metric, chart in drawn.items()
+        for line in (*chart.series, *([chart.comparison] if chart.comparison else []))
+    ]
+    times = next(iter(drawn.values())).times
     settled = count_settled(times, view.grain, complete, view.end)
-    for place, (time, point) in enumerate(zip(times, lines.points, strict=True)):
-        cells: list[Cell] = []
-        for metric, figure in zip(view.metrics, point.figures, strict=True):
-            cells.append(_make_cell(units[metric], figure.value))
-            if view.compares_lines:
-                cells.append(_make_cell(units[metric], figure.before))
-        yield TimeRow(time, tuple(cells), place >= settled)
+    for place, time in enumerate(times):
+        cells = tuple(_make_cell(unit, line.values[place]) for unit, line in columns)
+        yield TimeRow(time, cells, place >= settled)
 
 
-def _make_cell(metric_unit: MetricUnit, value: Number) -> Cell:
+def _make_cell(metric_unit: MetricUnit, value: Drawn) -> Cell:
     """Write a number for people, and as the report's file has it."""
     return Cell(metric_unit.write(value), "" if value is None else str(value))
 
@@ -450,7 +459,7 @@ _LEAST_MONEY = Decimal("0.01")
 _ENDING = {"seconds": " seconds", "bytes": " bytes"}
 
 
-def write_number(metric: Metric, value: Number) -> str:
+def write_number(metric: Metric, value: Drawn) -> str:
     """Write a cell: whole numbers in full, two digits of decimals (four below 1), money signed."""
     if value is None:
         return NO_NUMBER
@@ -458,7 +467,7 @@ def write_number(metric: Metric, value: Number) -> str:
         return _write_money(sign, Decimal(value))
     if isinstance(value, int):
         return group_digits(f"{value:,}")
-    digits = _DIGITS if abs(value) >= 1 or not value else _FINE_DIGITS
+    digits = _FINE_DIGITS if value and -1 < value < 1 else _DIGITS
     return group_digits(f"{value:,.{min(digits, metric.digits)}f}")
 
 
@@ -514,13 +523,17 @@ class MetricUnit:
         """Whether the unit must be told beside the name."""
         return bool(self.unit) and self.unit not in name_amount(self.metric).lower() and bool(_find_ending(self.metric))
 
-    def write(self, value: Number) -> str:
+    def write(self, value: Drawn) -> str:
         """Write a number in this unit."""
         if self.divisor == 1 or value is None:
             return write_number(self.metric, value)
         scaled = Decimal(value) / self.divisor
         is_small = scaled and abs(scaled) < _LEAST_SCALED
         return f"< {_LEAST_SCALED}" if is_small else group_digits(f"{scaled:,.1f}")
+
+    def write_amount(self, value: Drawn) -> str:
+        """Write a number with its unit, where no heading tells that."""
+        return f"{self.write(value)} {self.unit}" if self.is_named_apart and value is not None else self.write(value)
 
     def write_change(self, figure: Figure) -> str:
         """Write how much a number changed."""

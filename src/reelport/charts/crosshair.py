@@ -1,0 +1,44 @@
+"""What a page's script shows of a chart over time where it is pointed at: times, numbers as texts, their places."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from reelport.charts.amounts import format_full
+from reelport.charts.chart_types import ChartOverTime, LineChart, Number, Series, name_look
+from reelport.charts.sentences import MAY_CHANGE
+from reelport.charts.time_axis import describe_time, find_days
+
+Write = Callable[[Number | None], str]  # writes a number as the tables beside a chart do
+
+
+def write_readings(chart: ChartOverTime, write: Write | None = None) -> str:
+    """Write the readings of a chart as JSON, for the attribute `data-readings` of its figure.
+
+    `times` are in words, `days` the first and last day of each. `lines` have a name, a look, and for each time a text
+    and a number; a compared line has `times` of its own. From the place `settled` on the words `moving` are true.
+    """
+    write = write or partial(format_full, unit=chart.unit)
+    readings = {
+        "times": [describe_time(label) for label in chart.times],
+        "days": [find_days(label, chart.grain) for label in chart.times],
+        "settled": chart.first_moving,
+        "moving": MAY_CHANGE,
+        "lines": list(_list_lines(chart, write)),
+    }
+    return json.dumps(readings, ensure_ascii=False, separators=(",", ":"))
+
+
+def _list_lines(chart: ChartOverTime, write: Write) -> Iterator[dict[str, object]]:
+    for place, series in enumerate(chart.series):
+        yield _read_line(series, name_look(place if isinstance(chart, LineChart) else 0), write)
+    if isinstance(chart, LineChart) and chart.comparison is not None:
+        times = [describe_time(label) for label in chart.comparison_times]
+        yield {**_read_line(chart.comparison, "chart-earlier", write), "times": times}
+
+
+def _read_line(series: Series, look: str, write: Write) -> dict[str, object]:
+    values = [None if value is None else float(value) for value in series.values]
+    return {"name": series.name, "look": look, "texts": [write(value) for value in series.values], "values": values}

@@ -1,0 +1,196 @@
+// Charts over time answer: a crosshair over all charts of the page tells a day and its numbers, by mouse, touch and keys.
+// Texts come with the chart, as its table has them. A chart within data-range selects days: it leads to that address.
+
+const readings = new WeakMap(); // What a figure carries: its times, days and lines.
+let range = null; // The places between which days are being selected, and the figure that it began in.
+
+function enhance() {
+  for (const figure of document.querySelectorAll("figure[data-readings]")) {
+    if (readings.has(figure)) continue;
+    const { times } = readings.set(figure, JSON.parse(figure.dataset.readings)).get(figure);
+    const picture = figure.querySelector("svg");
+    if (!times.length || !figure.querySelector(".chart-plot")) continue;
+    for (const each of figure.querySelectorAll(".chart-hits, g > title")) each.remove();
+    const layer = make("div", "chart-layer", figure.querySelector(".chart-pictures"));
+    if (figure.closest("[data-range]")) layer.classList.add("chart-ranging");
+    layer.tabIndex = 0;
+    layer.role = "slider";
+    layer.ariaLabel = picture.querySelector("title").textContent;
+    layer.ariaValueMin = 1;
+    layer.ariaValueMax = times.length;
+    say(figure, times.length - 1);
+    layer.addEventListener("pointerdown", press);
+    layer.addEventListener("pointermove", move);
+    layer.addEventListener("pointerup", release);
+    layer.addEventListener("pointercancel", clear);
+    layer.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && !range && clear());
+    layer.addEventListener("keydown", press_key);
+    layer.addEventListener("focus", () => layer.matches(":focus-visible") && show(figure, Number(layer.ariaValueNow) - 1));
+    layer.addEventListener("blur", clear);
+  }
+}
+
+function make(name, kind, parent, text = "") {
+  const element = document.createElement(name);
+  element.className = kind;
+  element.textContent = text;
+  parent.append(element);
+  return element;
+}
+
+const layers = () => [...document.querySelectorAll(".chart-layer")];
+const figureOf = (layer) => layer.closest("figure");
+
+function clear() {
+  range = null;
+  for (const layer of layers()) layer.replaceChildren();
+}
+
+// The areas of a figure's plots, as they lie in its layer.
+function findPlots(layer) {
+  const origin = layer.getBoundingClientRect();
+  return [...layer.parentElement.querySelectorAll(".chart-plot")]
+    .map((plot) => ({ box: plot.getBoundingClientRect(), low: Number(plot.dataset.low), high: Number(plot.dataset.high) }))
+    .filter(({ box }) => box.width)
+    .map(({ box, low, high }) => ({
+      left: box.left - origin.left, top: box.top - origin.top, width: box.width, height: box.height, low, high,
+    }));
+}
+
+function findPlace({ currentTarget: layer, clientX, clientY }) {
+  const { times } = readings.get(figureOf(layer));
+  const origin = layer.getBoundingClientRect();
+  const [x, y] = [clientX - origin.left, clientY - origin.top];
+  const away = (low, size, at) => Math.max(low - at, at - low - size, 0);
+  const far = (plot) => away(plot.left, plot.width, x) + away(plot.top, plot.height, y);
+  const plot = findPlots(layer).reduce((one, two) => (far(two) < far(one) ? two : one));
+  const share = (x - plot.left) / plot.width;
+  return Math.min(Math.max(Math.round(share * (times.length - 1)), 0), times.length - 1);
+}
+
+function press(event) {
+  const { currentTarget: layer, pointerType, button, pointerId } = event;
+  if (button) return;
+  layer.setPointerCapture(pointerId);
+  const place = findPlace(event);
+  if (pointerType !== "touch" && layer.classList.contains("chart-ranging")) range = { layer, from: place };
+  show(figureOf(layer), place);
+}
+
+function move(event) {
+  show(figureOf(event.currentTarget), findPlace(event));
+}
+
+function release(event) {
+  const place = findPlace(event);
+  if (range && range.from !== place) select(place);
+  else range = null;
+}
+
+// Lead to the days from where the selection began to this place.
+function select(place) {
+  const figure = figureOf(range.layer);
+  const { days } = readings.get(figure);
+  const [from, to] = [range.from, place].sort((one, two) => one - two);
+  const address = new URL(figure.closest("[data-range]").dataset.range, location.href);
+  address.searchParams.set("from", days[from][0]);
+  address.searchParams.set("to", days[to][1]);
+  clear();
+  const link = make("a", "", figure);
+  link.dataset.swap = "";
+  link.href = address;
+  link.click();
+  link.remove();
+}
+
+function press_key(event) {
+  const layer = event.currentTarget;
+  const last = Number(layer.ariaValueMax) - 1;
+  const now = Number(layer.ariaValueNow) - 1;
+  const places = { ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1 };
+  const far = { PageDown: now - 7, PageUp: now + 7, Home: 0, End: last };
+  const place = { ...places, ...far }[event.key];
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (place !== undefined) {
+    if (!event.shiftKey) range = null;
+    else if (layer.classList.contains("chart-ranging")) range ??= { layer, from: now };
+    show(figureOf(layer), Math.min(Math.max(place, 0), last));
+  } else if (event.key === "Enter" && range) select(now);
+  else if (event.key !== "Escape") return;
+  else clear();
+  event.preventDefault();
+}
+
+function say(figure, place) {
+  const layer = figure.querySelector(".chart-layer");
+  const { times, lines, settled, moving } = readings.get(figure);
+  const several = lines.length > 1;
+  const numbers = lines.map((line) => (several ? `${nameLine(line, place)}: ` : "") + line.texts[place]);
+  const days = range && range.from !== place ? [times[range.from], times[place]].join(" – ") : times[place];
+  layer.ariaValueNow = place + 1;
+  layer.ariaValueText = [days, ...numbers, ...(place < settled ? [] : [moving])].join(", ");
+}
+
+const nameLine = ({ name, times }, place) => (times?.length ? `${name} (${times[place]})` : name);
+
+// Show a time of a figure on all charts that have it.
+function show(figure, place) {
+  const time = readings.get(figure).times[place];
+  const from = range && readings.get(figure).times[range.from];
+  for (const layer of layers()) {
+    const { times } = readings.get(figureOf(layer));
+    const at = figureOf(layer) === figure ? place : times.indexOf(time);
+    layer.replaceChildren();
+    if (at >= 0) draw(layer, at, from === null ? -1 : times.indexOf(from));
+  }
+  say(figure, place);
+}
+
+function draw(layer, place, from) {
+  const { times, lines, settled, moving } = readings.get(figureOf(layer));
+  const plots = findPlots(layer);
+  const put = (element, box) => {
+    for (const [side, size] of Object.entries(box)) element.style[side] = `${size}px`;
+    return element;
+  };
+  plots.forEach((plot, number) => {
+    const across = (at) => plot.left + plot.width * (times.length > 1 ? at / (times.length - 1) : 0.5);
+    const { top, height } = plot;
+    const x = across(place);
+    if (from >= 0 && from !== place) {
+      const left = Math.min(x, across(from));
+      put(make("div", "chart-band", layer), { left, top, width: Math.abs(x - across(from)), height });
+    }
+    put(make("div", "chart-hair", layer), { left: x, top, height });
+    const own = plots.length > 1 ? [lines[number]] : lines;
+    for (const { look, values } of own) {
+      if (values[place] === null) continue;
+      const y = top + height * (1 - (values[place] - plot.low) / (plot.high - plot.low));
+      put(make("div", `chart-dot ${look}`, layer), { left: x, top: y });
+    }
+    const tip = make("div", "chart-tip", layer);
+    tip.ariaHidden = true;
+    if (plots.length === 1) {
+      const days = from >= 0 && from !== place ? [from, place].sort((one, two) => one - two) : [place];
+      make("p", "", tip, days.map((each) => times[each]).join(" – "));
+    }
+    for (const line of own) {
+      const row = make("div", "", tip);
+      if (own.length > 1) {
+        make("i", `chart-swatch ${line.look}`, row);
+        make("bdi", "", row, nameLine(line, place));
+      }
+      make("b", "", row, line.texts[place]);
+    }
+    if (place >= settled && plots.length === 1) make("p", "", tip, moving);
+    const room = layer.clientWidth - tip.offsetWidth;
+    const beside = x > plot.left + plot.width / 2 ? x - tip.offsetWidth - 12 : x + 12;
+    put(tip, { left: Math.min(Math.max(beside, 0), Math.max(room, 0)), top });
+  });
+}
+
+new MutationObserver(enhance).observe(document.body, { childList: true });
+addEventListener("resize", clear);
+document.addEventListener("pointerdown", (event) => event.target.closest(".chart-layer") ?? clear());
+document.addEventListener("keydown", (event) => event.key === "Escape" && clear());
+enhance();

@@ -1,0 +1,182 @@
+"""Charts answer in a real browser: by mouse, touch and keys they say what their table and the report say."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import Locator, Page, expect
+from tests.browser.studio import MEMBER, Studio, find_barriers
+from tests.patience import PATIENCE
+
+from reelport.client.client import Client
+from reelport.query import ReportQuery
+from reelport.testing import Service
+
+VIEW = "/studio/explore?metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=none&from=2026-07-04&to=2026-08-02&compare=previous"
+DAYS = 30
+
+
+def find_layer(page: Page, name: str = "Views by day") -> Locator:
+    """The layer over a chart by which it is read."""
+    return page.get_by_role("slider", name=name)
+
+
+def find_place(page: Page, place: int, share: float = 0.4, many: int = DAYS) -> tuple[float, float]:
+    """Where in the window a time of the first chart lies."""
+    find_layer(page).scroll_into_view_if_needed()
+    box = page.locator(".chart-plot:visible").first.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] * place / (many - 1), box["y"] + box["height"] * share
+
+
+def read_tips(page: Page) -> list[list[str]]:
+    """The texts of each tip of the page: days, names and numbers."""
+    return [tip.locator("p, bdi, b").all_text_contents() for tip in page.locator(".chart-tip").all()]
+
+
+def read_table(page: Page) -> list[list[str]]:
+    """The numbers of each row of the table of the lines."""
+    page.get_by_text("The lines as a table").evaluate("each => each.parentElement.open = true")
+    return [row.locator("td").all_text_contents() for row in page.locator("#times tbody tr").all()]
+
+
+def test_all_charts_say_what_the_table_says(studio: Studio) -> None:
+    """At each of its days, on every chart at once, compared numbers and days that may still change among them."""
+    page = studio.open(VIEW, MEMBER)
+    rows = read_table(page)
+    for place in range(0, DAYS, 4):
+        page.mouse.move(*find_place(page, place))
+        views, watched = read_tips(page)
+        assert [views[2], views[4]] == rows[place][:2]
+        assert [text.removesuffix(" hours") for text in (watched[2], watched[4])] == rows[place][2:]
+        assert views[0] == watched[0]
+    page.mouse.move(*find_place(page, DAYS - 1))
+    assert [tip[-1] for tip in read_tips(page)] == ["may still change"] * 2
+    assert page.locator(".chart-tip").first.evaluate("each => each.getBoundingClientRect().right <= innerWidth")
+    page.mouse.move(1, 1)
+    expect(page.locator(".chart-tip")).to_have_count(0)
+    assert not studio.complaints
+
+
+def test_a_chart_says_what_the_report_says(studio: Studio, service: Service, tmp_path: Path) -> None:
+    """The numbers of the crosshair are those of the rows that a client fetches."""
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 4), date(2026, 7, 31))
+    key = service.key("demo")
+    with Client(service.url, key.id, key.secret, ledger=tmp_path / "ledger.db") as client:
+        client.reports.submit(query).wait(deadline=PATIENCE).download(tmp_path / "report.csv")
+    with (tmp_path / "report.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["day"]: int(row["views"]) for row in csv.DictReader(file)}
+    assert len(rows) > 20
+    page = studio.open(VIEW, MEMBER)
+    said = {}
+    layer = find_layer(page)
+    layer.press("Home")
+    for day in range(4, 32):
+        text = layer.get_attribute("aria-valuetext") or ""
+        said[f"2026-07-{day:02}"] = int("".join(filter(str.isdigit, text.split(", ")[1])))
+        layer.press("ArrowRight")
+    assert {day: number for day, number in said.items() if number} == rows
+
+
+def test_keys_read_a_chart_and_select_days(studio: Studio) -> None:
+    """A screen reader hears each day with its numbers. With shift held days are selected, and Enter shows them."""
+    page = studio.open(VIEW, MEMBER)
+    layer = find_layer(page)
+    layer.press("Home")
+    layer.press("ArrowRight")
+    expect(layer).to_have_attribute("aria-valuetext", read_valuetext(page, 1))
+    expect(page.locator(".chart-tip")).to_have_count(2)
+    layer.press("Escape")
+    expect(page.locator(".chart-tip")).to_have_count(0)
+    layer.press("Shift+ArrowRight")
+    layer.press("Shift+ArrowRight")
+    assert (layer.get_attribute("aria-valuetext") or "").startswith("5 Jul 2026 \N{EN DASH} 7 Jul 2026, ")
+    layer.press("Enter")
+    page.wait_for_url("**from=2026-07-05**")
+    assert parse_qs(urlsplit(page.url).query)["to"] == ["2026-07-07"]
+    assert not studio.complaints
+
+
+def read_valuetext(page: Page, place: int) -> str:
+    """What is said of a day, as the tip of the first chart has it."""
+    day, name, number, before, other = read_tips(page)[0][:5]
+    assert read_table(page)[place][:2] == [number, other]
+    return f"{day}, {name}: {number}, {before}: {other}"
+
+
+def test_dragging_selects_days_and_escape_ends_it(studio: Studio) -> None:
+    """The page of the selected days has the view's other choices, and is loaded without leaving the page."""
+    page = studio.open(f"{VIEW}&range=last-28-days", MEMBER)
+    page.evaluate("window.stayed = true")
+    before = page.url
+    page.mouse.move(*find_place(page, 10))
+    page.mouse.down()
+    page.mouse.move(*find_place(page, 4))
+    expect(page.locator(".chart-band")).to_have_count(2)
+    page.keyboard.press("Escape")
+    expect(page.locator(".chart-band")).to_have_count(0)
+    page.mouse.up()
+    assert page.url == before
+    page.mouse.down()
+    page.mouse.move(*find_place(page, 8))
+    page.mouse.up()
+    page.wait_for_url("**from=2026-07-08**")
+    asked = parse_qs(urlsplit(page.url).query)
+    assert (asked["to"], asked["compare"], asked["metric"]) == (
+        ["2026-07-12"],
+        ["previous"],
+        ["VIEWS", "TIME_WATCHED_SECONDS"],
+    )
+    assert "range" not in asked
+    expect(page.get_by_label("First day")).to_have_value("2026-07-08")
+    page.mouse.move(*find_place(page, 0, many=5))
+    assert page.evaluate("window.stayed")
+    assert read_tips(page)[0][0] == "8 Jul 2026"
+    assert not studio.complaints
+
+
+def test_a_touch_shows_a_day_and_selects_none(studio: Studio) -> None:
+    """A tip stays until another place is touched; it lies within a telephone's window."""
+    page = studio.open(VIEW, MEMBER, touch=True)
+    page.set_viewport_size({"width": 360, "height": 740})
+    for place in (0, 14, DAYS - 1):
+        page.touchscreen.tap(*find_place(page, place))
+        expect(page.locator(".chart-tip")).to_have_count(2)
+        assert read_tips(page)[0][2] == read_table(page)[place][0]
+        for tip in page.locator(".chart-tip").all():
+            box = tip.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= 360
+    assert "from=2026-07-04" in page.url
+    page.get_by_role("heading", name="Explore").tap()
+    expect(page.locator(".chart-tip")).to_have_count(0)
+
+
+def test_nobody_meets_a_barrier_at_a_crosshair(studio: Studio) -> None:
+    """In light and dark, while a chart is read by keys."""
+    page = studio.open(VIEW, MEMBER)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        find_layer(page).press("Home")
+        assert not find_barriers(page)
+
+
+def test_without_script_a_chart_is_whole(studio: Studio) -> None:
+    """It has its tooltips, its table, and no stop for keys that lead nowhere."""
+    page = studio.open(VIEW, MEMBER, script=False)
+    assert page.get_by_role("img", name="Views by day").is_visible()
+    assert page.get_by_role("slider").count() == 0
+    assert page.locator("svg.chart-picture:visible .chart-hits rect").first.is_visible()
+    page.get_by_text("The lines as a table").click()
+    assert page.locator("#times tbody tr").count() == DAYS
+
+
+def test_the_script_of_charts_is_small() -> None:
+    """4 kB at most, as it is sent."""
+    script = resources.files("reelport.server.studio").joinpath("static/charts.js").read_bytes()
+    assert len(gzip.compress(script)) <= 4_000
