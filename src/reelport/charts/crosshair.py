@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from reelport.charts.amounts import format_full
 from reelport.charts.chart_types import ChartOverTime, LineChart, Number, Series, name_look
 from reelport.charts.sentences import MAY_CHANGE
+from reelport.charts.svg import clean_words
 from reelport.charts.time_axis import describe_time, find_days
 
 Write = Callable[[Number | None], str]  # writes a number as the tables beside a chart do
@@ -22,7 +23,7 @@ def write_readings(chart: ChartOverTime, write: Write | None = None) -> str:
     """
     write = write or partial(format_full, unit=chart.unit)
     readings = {
-        "times": [describe_time(label) for label in chart.times],
+        "times": _describe_times(chart.times),
         "days": [find_days(label, chart.grain) for label in chart.times],
         "settled": chart.first_moving,
         "moving": MAY_CHANGE,
@@ -35,10 +36,19 @@ def _list_lines(chart: ChartOverTime, write: Write) -> Iterator[dict[str, object
     for place, series in enumerate(chart.series):
         yield _read_line(series, name_look(place if isinstance(chart, LineChart) else 0), write)
     if isinstance(chart, LineChart) and chart.comparison is not None:
-        times = [describe_time(label) for label in chart.comparison_times]
-        yield {**_read_line(chart.comparison, "chart-earlier", write), "times": times}
+        earlier = _read_line(chart.comparison, "chart-earlier", write)
+        yield {**earlier, "times": _describe_times(chart.comparison_times)}
+
+
+def _describe_times(labels: Iterable[str]) -> list[str]:
+    return [clean_words(describe_time(label)) for label in labels]
 
 
 def _read_line(series: Series, look: str, write: Write) -> dict[str, object]:
     values = [None if value is None else float(value) for value in series.values]
-    return {"name": series.name, "look": look, "texts": [write(value) for value in series.values], "values": values}
+    return {
+        "name": clean_words(series.name),
+        "look": look,
+        "texts": [write(value) for value in series.values],
+        "values": values,
+    }

@@ -42,8 +42,12 @@ def tooltip(words: str) -> str:
 
 def escape_words(words: str) -> str:
     """Escape a text for SVG or HTML, without control characters and changes of direction."""
-    line = clean_line(words.strip(_ISOLATES)).translate({0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD})
-    return escape(isolate(line))
+    return escape(clean_words(words))
+
+
+def clean_words(words: str) -> str:
+    """Remove control characters and changes of direction from a text."""
+    return isolate(clean_line(words.strip(_ISOLATES)).translate({0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD}))
 
 
 def path(points: Iterable[tuple[float, float]]) -> str:
