@@ -1,4 +1,4 @@
-"""What a page's script shows of a chart over time where it is pointed at: times, numbers as texts, their places."""
+"""The readings of a chart: what a page's script shows of each of its times."""
 
 from __future__ import annotations
 
