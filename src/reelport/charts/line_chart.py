@@ -244,7 +244,7 @@ class _Plot:
 
 
 def _draw_amounts(plot: _Plot) -> Iterator[str]:
-    """Draw the lines and numbers of amounts, and the area of the plot, by which a page's script finds places."""
+    """Draw lines and numbers of amounts, and the area by which a script finds places."""
     ends = {"data_low": f"{plot.scale.low:.12g}", "data_high": f"{plot.scale.high:.12g}"}
     area = {"x": plot.left, "y": plot.top, "width": plot.width, "height": plot.height}
     yield svg.element("rect", class_="chart-plot", **area, **ends)
