@@ -7,11 +7,17 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.cases import thin_out
 from tests.cli.service_commands.command import Commands
+
+from reelport.server.access import audit_log
+from reelport.server.settings import read_settings
+from reelport.server.state.database import connect, writing
+from reelport.server.state.tables import AUTHENTICATORS, RECOVERY_CODES, USERS
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
 
@@ -42,6 +48,26 @@ def test_a_user_is_added_listed_changed_and_removed(run: Commands) -> None:
     assert run("user", "password", "ann@demo.example", "--password-stdin", stdin="another long one\r\n")[0] == 0
     assert run("user", "remove", "ANN@demo.example")[0] == 0
     assert json.loads(run("user", "list", "--json")[1]) == []
+
+
+def test_second_factors_are_shown_and_reset(run: Commands, tmp_path: Path) -> None:
+    """For somebody who lost telephone and recovery codes; without any, nothing is changed and nothing logged."""
+    assert add(run)[0] == 0
+    assert json.loads(run("user", "factors", "ann@demo.example", "--json")[1])["authenticator"] is None
+    db = connect(read_settings(data=tmp_path / "data"))
+    with writing(db) as connection:
+        user = connection.execute(USERS.select()).one().id
+        row = {"user_id": user, "seed": "00", "created_at": datetime.now(UTC), "last_step": 0}
+        connection.execute(AUTHENTICATORS.insert().values(**row))
+        connection.execute(RECOVERY_CODES.insert().values(code_hash="h", user_id=user, created_at=row["created_at"]))
+    shown = json.loads(run("user", "factors", "Ann@demo.example", "--json")[1])
+    assert (shown["authenticator"] is not None, shown["recovery_codes"]) == (True, 1)
+    for _ in range(2):
+        shown = json.loads(run("user", "factors", "ann@demo.example", "--reset", "--json")[1])
+        assert (shown["authenticator"], shown["recovery_codes"]) == (None, 0)
+    assert len(audit_log.list_actions(db, action=audit_log.Action.AUTHENTICATOR_REMOVED)) == 1
+    assert "Did you mean ann@demo.example?" in run("user", "factors", "ann@demo.exampel", "--reset")[2]
+    db.dispose()
 
 
 def test_a_wrong_command_says_what_to_change(run: Commands) -> None:

@@ -44,7 +44,7 @@ def sign_in(state: State, email: str) -> Session:
     """A session of that user."""
     given, life = Password(email, PASSWORD), timedelta(hours=1)
     session = sessions.begin_session(state.db, state.service_secret, given, Browser("", "Firefox"), state.now, life)
-    assert session is not None
+    assert isinstance(session, Session)
     return session
 
 

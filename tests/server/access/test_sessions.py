@@ -32,7 +32,7 @@ def sign_in(state: State, password: str = OLD) -> Session:
     """Another session of that user."""
     given, life = Password(ANN, password), timedelta(hours=1)
     found = sessions.begin_session(state.db, state.service_secret, given, Browser("", ""), state.now, life)
-    assert found is not None
+    assert isinstance(found, Session)
     return found
 
 

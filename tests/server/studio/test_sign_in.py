@@ -16,7 +16,7 @@ from tests.server.studio.visitor import PASSWORD, guess_until_refused
 from reelport.server.access import audit_log, sessions, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.grants import Password
-from reelport.server.access.sessions import Browser
+from reelport.server.access.sessions import Browser, Session
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SESSIONS
@@ -145,7 +145,7 @@ def test_a_session_ends_when_it_is_not_used(people: Api) -> None:
     db, secret, now = people.service.db, people.service.service_secret, datetime.now(UTC)
     life = timedelta(hours=12)
     session = sessions.begin_session(db, secret, Password(OWNER, PASSWORD), NO_BROWSER, now, life)
-    assert session is not None
+    assert isinstance(session, Session)
     assert sessions.find_session(db, secret, session.token, now + life - timedelta(seconds=1))
     assert sessions.find_session(db, secret, session.token, now + life) is None
     sessions.renew_session(db, session, NO_BROWSER, now + timedelta(hours=10), life)
@@ -174,7 +174,7 @@ def test_a_session_of_another_secret_is_none(people: Api) -> None:
     db, secret, now = people.service.db, people.service.service_secret, datetime.now(UTC)
     password = Password(OWNER, PASSWORD)
     session = sessions.begin_session(db, secret, password, NO_BROWSER, now, timedelta(hours=1))
-    assert session is not None
+    assert isinstance(session, Session)
     assert sessions.find_session(db, ServiceSecret(b"another secret of the service"), session.token, now) is None
 
 

@@ -111,9 +111,31 @@ def change_password(
     from reelport.server.access import users
 
     with open_state(data) as (_, db):
-        users.check_exists(db, email)  # before the password is asked for
+        users.get_user_id(db, email)  # before the password is asked for
         users.change_password(db, email, _read_password(password_stdin))
     print_fields({"user": users.normalize_email(email), "password": "changed"}, as_json=json)
+
+
+@USER.command(name="factors")
+def show_factors(
+    email: Annotated[str, Parameter(help="The address of the user.")],
+    *,
+    reset: Annotated[bool, Parameter(negative="", help="Remove the authenticator and the recovery codes.")] = False,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """Show whether a user has a second factor, or reset it for somebody who lost it.
+
+    Example: reelport user factors ann@acme.example --reset
+    """
+    from reelport.server.access import second_factors, users
+
+    with open_state(data, only_read=not reset) as (_, db):
+        if reset:
+            second_factors.reset_factors_by_command(db, email)
+        factors = second_factors.read_factors(db, users.get_user_id(db, email))
+    shown = {"user": users.normalize_email(email), "authenticator": factors.added_at}
+    print_fields({**shown, "recovery_codes": factors.recovery_codes}, as_json=json)
 
 
 @USER.command(name="remove")

@@ -30,6 +30,9 @@ class Action(StrEnum):
     SIGNED_OUT_EVERYWHERE = "signed out everywhere"
     PASSWORD_CHANGED = "changed a password"  # noqa: S105 - a sentence
     PASSWORD_LINK_MADE = "made a link to set a password"  # noqa: S105 - the same
+    AUTHENTICATOR_ADDED = "added an authenticator"
+    AUTHENTICATOR_REMOVED = "removed an authenticator"
+    RECOVERY_CODES_MADE = "made recovery codes"
     USER_ADDED = "added a user"
     USER_NOT_ADDED = "failed to add a user"
     USER_REMOVED = "removed a user"

@@ -25,7 +25,8 @@ FROM users
 WHERE id = :user_id AND epoch = :epoch AND organization_id = :organization_id
 
 -- user: what a login by password needs
-SELECT id, organization_id, password_hash, epoch
+SELECT id, organization_id, password_hash, epoch,
+  (SELECT count(*) FROM authenticators AS a WHERE a.user_id = users.id) AS factors
 FROM users
 WHERE email = :email
 

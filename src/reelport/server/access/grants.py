@@ -218,7 +218,8 @@ def grant_by_password(
 ) -> Grant | Refusal | FirstUse:
     """Grant tokens to a user of the public key's organization; hashing takes some 20 ms of CPU.
 
-    INVALID_GRANT when there is no such user in it, or the password is wrong: which of the two is not told.
+    INVALID_GRANT when there is no such user in it, the password is wrong, or the user has a second factor: which of
+    them is not told.
     """
     with reading(db) as connection:
         key = _find_public_key(connection, service_secret, client, now)
@@ -226,7 +227,8 @@ def grant_by_password(
             return key
         user = SQL.run(connection, "user", {"email": password.stored_email}).first()
     is_right = is_password(password.text, user.password_hash if user else None)
-    if user is None or not is_right or user.organization_id != key.organization_id:
+    # A program has no second factor: the password alone must not open what both guard.
+    if user is None or not is_right or user.factors or user.organization_id != key.organization_id:
         return Refusal.INVALID_GRANT
     login = Login(user.id, user.epoch)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NoReturn
 
-from sqlalchemy import Connection, Engine, Row, delete, func, or_, select
+from sqlalchemy import Connection, Engine, Row, delete, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import UsageError
@@ -35,7 +35,7 @@ from reelport.server.access.users import (
 )
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
-from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, PASSWORD_LINKS, SESSIONS, USERS
+from reelport.server.state.tables import AUDIT_LOG, AUTHENTICATORS, ORGANIZATIONS, PASSWORD_LINKS, SESSIONS, USERS
 
 ROLES = (Role.MEMBER, Role.OWNER)
 """The roles that an owner may give."""
@@ -54,7 +54,8 @@ class AddressTaken(UsageError):
 class Person:
     """A user of an organization. `sessions` counts the browsers in which the user is signed in.
 
-    `link_until` is when a link to set a password expires; None without one.
+    `link_until` is when a link to set a password expires; None without one. With `has_factor` the password alone signs
+    nobody in.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Person:
     signed_in_at: datetime | None
     sessions: int
     link_until: datetime | None
+    has_factor: bool
 
 
 def list_people(db: Engine, organization_id: int, now: datetime) -> tuple[Person, ...]:
@@ -84,7 +86,13 @@ def list_people(db: Engine, organization_id: int, now: datetime) -> tuple[Person
     link = PASSWORD_LINKS.c
     link_until = select(func.max(link.expires_at)).where(link.user_id == USERS.c.id, link.expires_at > now)
     found = (
-        select(USERS, sign_ins.c.at, open_sessions.label("sessions"), link_until.scalar_subquery().label("link_until"))
+        select(
+            USERS,
+            sign_ins.c.at,
+            open_sessions.label("sessions"),
+            link_until.scalar_subquery().label("link_until"),
+            exists().where(AUTHENTICATORS.c.user_id == USERS.c.id).label("has_factor"),
+        )
         .outerjoin(sign_ins, sign_ins.c.actor == USERS.c.email)
         .where(USERS.c.organization_id == organization_id)
         .order_by(USERS.c.email)
@@ -105,7 +113,7 @@ def add_person(
         raise UsageError("\n".join(wrong))
     try:
         with writing(db) as connection:
-            holder = _lock_organization(connection, owner)
+            holder = lock_organization_of(connection, owner)
             new = insert_user(connection, holder, address, Role(role), NO_PASSWORD, now)
             audit_log.record_action(
                 connection, holder.id, actor, Action.USER_ADDED, address, now, {"role": new.role.value}
@@ -123,8 +131,8 @@ def make_password_link(
     The user's password and logins stay until the link is used.
     """
     with writing(db) as connection:
-        holder = _lock_organization(connection, owner)
-        user = _find_user(connection, holder, user_id)
+        holder = lock_organization_of(connection, owner)
+        user = find_own_person(connection, holder, user_id)
         if user is None:
             return None
         audit_log.record_action(connection, holder.id, actor, Action.PASSWORD_LINK_MADE, user.email, now)
@@ -139,8 +147,8 @@ def change_role(db: Engine, owner: Session, user_id: str, role: str, actor: Acto
     if wrong := _find_role_problem(role):
         raise UsageError("\n".join(wrong))
     with writing(db) as connection:
-        holder = _lock_organization(connection, owner)
-        user = _find_user(connection, holder, user_id)
+        holder = lock_organization_of(connection, owner)
+        user = find_own_person(connection, holder, user_id)
         if user is None:
             return False
         if user.role == role:
@@ -158,8 +166,8 @@ def remove_person(db: Engine, owner: Session, user_id: str, actor: Actor, now: d
     Links to views that the user shared end too. UsageError when no owner would be left.
     """
     with writing(db) as connection:
-        holder = _lock_organization(connection, owner)
-        user = _find_user(connection, holder, user_id)
+        holder = lock_organization_of(connection, owner)
+        user = find_own_person(connection, holder, user_id)
         if user is None:
             return False
         _check_owner_stays(connection, holder, user)
@@ -170,7 +178,7 @@ def remove_person(db: Engine, owner: Session, user_id: str, actor: Actor, now: d
         return True
 
 
-def _lock_organization(connection: Connection, owner: Session) -> Organization:
+def lock_organization_of(connection: Connection, owner: Session) -> Organization:
     """Lock an owner's organization; NoOwner when that user is no owner of it now."""
     is_owner = USERS.c.id == owner.user_id, USERS.c.role == Role.OWNER.value
     own = select(ORGANIZATIONS.c.id, ORGANIZATIONS.c.name).where(ORGANIZATIONS.c.id == owner.organization_id)
@@ -181,7 +189,8 @@ def _lock_organization(connection: Connection, owner: Session) -> Organization:
     return Organization(found.id, found.name)
 
 
-def _find_user(connection: Connection, holder: Organization, user_id: str) -> Row[*tuple[str, ...]] | None:
+def find_own_person(connection: Connection, holder: Organization, user_id: str) -> Row[*tuple[str, ...]] | None:
+    """Find a user of an organization: id, email and role; None for any other."""
     of_organization = USERS.c.id == clean_text(user_id), USERS.c.organization_id == holder.id
     return connection.execute(select(USERS.c.id, USERS.c.email, USERS.c.role).where(*of_organization)).first()
 
@@ -199,7 +208,7 @@ def _check_owner_stays(connection: Connection, holder: Organization, user: Row[*
 
 def _refuse_address(db: Engine, owner: Session, address: str, actor: Actor, now: datetime) -> NoReturn:
     with writing(db) as connection:
-        holder = _lock_organization(connection, owner)
+        holder = lock_organization_of(connection, owner)
         own = select(USERS.c.id).where(USERS.c.email == address, USERS.c.organization_id == holder.id)
         if connection.execute(own).first() is not None:
             raise UsageError(f"{address} is a user of {holder.name} already.")
@@ -213,7 +222,8 @@ def _find_role_problem(role: str) -> list[str]:
 
 def _make_person(row: Row[*tuple[object, ...]]) -> Person:
     has_password = row.password_hash != NO_PASSWORD
-    return Person(row.id, row.email, Role(row.role), has_password, row.created_at, row.at, row.sessions, row.link_until)
+    known = row.id, row.email, Role(row.role), has_password, row.created_at, row.at, row.sessions, row.link_until
+    return Person(*known, bool(row.has_factor))
 
 
 LIFE = timedelta(hours=72)

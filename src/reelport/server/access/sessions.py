@@ -7,6 +7,7 @@ out everywhere.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -23,7 +24,9 @@ from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
 from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, SESSIONS, USERS
 
-_PREFIX = "rpw"
+_PREFIX, _HALFWAY = "rpw", "rph"
+HALFWAY_LIFE = timedelta(minutes=10)
+"""How long after the first factor the second one may come."""
 _PURPOSE = "session"
 _TOKEN_BYTES = 24
 _SEEN_STEP = timedelta(minutes=5)
@@ -67,51 +70,93 @@ class Browser:
     agent: str
 
 
+@dataclass(frozen=True, slots=True)
+class Halfway:
+    """A user whose first factor was right, and the epoch of that moment."""
+
+    user_id: str
+    epoch: int
+    email: str
+
+
+def sign_halfway(service_secret: ServiceSecret, halfway: Halfway, now: datetime) -> str:
+    """Sign what a browser keeps between the two factors: it is valid for ten minutes."""
+    until = int((now + HALFWAY_LIFE).timestamp())
+    payload = f"{until}\n{halfway.user_id}\n{halfway.epoch}\n{halfway.email}"
+    return credentials.sign(service_secret, _HALFWAY, payload.encode())
+
+
+def read_halfway(service_secret: ServiceSecret, token: str, now: datetime) -> Halfway | None:
+    """Read it; None when it is wrong or too old."""
+    payload = credentials.read_signed(service_secret, _HALFWAY, token)
+    if payload is None:
+        return None
+    until, user_id, epoch, email = payload.decode().split("\n")
+    return None if int(until) <= now.timestamp() else Halfway(user_id, int(epoch), email)
+
+
 def begin_session(
     db: Engine, service_secret: ServiceSecret, password: Password, browser: Browser, now: datetime, life: timedelta
-) -> Session | None:
+) -> Session | Halfway | None:
     """Begin a session by e-mail address and password; None when one of them is wrong.
 
-    Which of the two isn't told. Hashing takes some 20 ms of CPU, for an unknown address too.
+    Which of the two isn't told. Halfway for a user who has a second factor. Hashing takes some 20 ms of CPU, for an
+    unknown address too.
     """
     with reading(db) as connection:
         user = SQL.run(connection, "user", {"email": password.stored_email}).first()
     is_right = is_password(password.text, user.password_hash if user else None)
     if user is None or not is_right:
         return None
-    actor = Actor(password.stored_email, browser.address)
+    halfway = Halfway(user.id, user.epoch, password.stored_email)
+    if user.factors:
+        return halfway
+    return write(db, lambda connection: insert_session(connection, service_secret, halfway, browser, now, life))
+
+
+def insert_session(
+    connection: Connection,
+    service_secret: ServiceSecret,
+    user: Halfway,
+    browser: Browser,
+    now: datetime,
+    life: timedelta,
+    details: Mapping[str, object] | None = None,
+) -> Session | None:
+    """Begin the session of a user who has shown every factor, with a new token.
+
+    None when the user's logins have ended since the first one.
+    """
+    locked = select(USERS.c.organization_id).where(USERS.c.id == user.user_id, USERS.c.epoch == user.epoch)
+    found = connection.execute(locked.with_for_update(read=True, key_share=True)).first()
+    if found is None:
+        return None  # removed, or given another password, meanwhile
     token = credentials.sign(service_secret, _PREFIX, secrets.token_bytes(_TOKEN_BYTES))
-
-    def add_session(connection: Connection) -> Session | None:
-        locked = select(USERS.c.id).where(USERS.c.id == user.id, USERS.c.epoch == user.epoch)
-        if connection.execute(locked.with_for_update(read=True, key_share=True)).first() is None:
-            return None  # removed, or given another password, meanwhile
-        token_hash = service_secret.hash(_PURPOSE, token)
-        connection.execute(
-            SESSIONS.insert().values(
-                token_hash=token_hash,
-                id=credentials.short_id(),
-                user_id=user.id,
-                epoch=user.epoch,
-                created_at=now,
-                seen_at=now,
-                expires_at=now + min(life, _LONGEST_LIFE),
-                address=browser.address,
-                agent=clean_text(browser.agent)[:200],
-            )
+    token_hash = service_secret.hash(_PURPOSE, token)
+    connection.execute(
+        SESSIONS.insert().values(
+            token_hash=token_hash,
+            id=credentials.short_id(),
+            user_id=user.user_id,
+            epoch=user.epoch,
+            created_at=now,
+            seen_at=now,
+            expires_at=now + min(life, _LONGEST_LIFE),
+            address=browser.address,
+            agent=clean_text(browser.agent)[:200],
         )
-        _delete_old_sessions(connection, user.id, now)
-        audit_log.record_action(connection, user.organization_id, actor, Action.SIGNED_IN, actor.name, now)
-        return _find(connection, token_hash, token, now)
-
-    return write(db, add_session)
+    )
+    _delete_old_sessions(connection, user.user_id, now)
+    actor = Actor(user.email, browser.address)
+    audit_log.record_action(connection, found.organization_id, actor, Action.SIGNED_IN, user.email, now, details)
+    return _find(connection, token_hash, token, now)
 
 
 def record_failure(db: Engine, password: Password, browser: Browser, now: datetime) -> None:
-    """Record a wrong password, once a minute for a user: guesses must not fill the disk.
+    """Record a wrong password or code, once a minute for a user.
 
-    Of an address that no user has, nothing is recorded. Call it when the answer is sent: how long that takes must not
-    tell which addresses are known.
+    Guesses must not fill the disk. Of an address that no user has, nothing is recorded. Call it when the answer is
+    sent: how long that takes must not tell which addresses are known.
     """
     email = password.stored_email
     with reading(db) as connection:

@@ -106,7 +106,7 @@ def remove_user(db: Engine, email: str) -> int:
     """Remove a user with every login; return how many shared links ended. UsageError for none."""
     now = datetime.now(UTC)
     with writing(db) as connection:
-        id_ = _find_id(connection, email)
+        id_ = find_user_id(connection, email)
         # Refresh tokens are deleted with their user, also tokens that are being granted now.
         gone = connection.execute(USERS.delete().where(USERS.c.id == id_).returning(USERS.c.organization_id)).first()
         if gone is None:
@@ -119,10 +119,10 @@ def remove_user(db: Engine, email: str) -> int:
         return links
 
 
-def check_exists(db: Engine, email: str) -> None:
-    """Raise UsageError, with the nearest address, when there is no such user."""
+def get_user_id(db: Engine, email: str) -> str:
+    """Get a user's id; UsageError, with the nearest address, when there is no such user."""
     with reading(db) as connection:
-        _find_id(connection, email)
+        return find_user_id(connection, email)
 
 
 def change_password(db: Engine, email: str, password: str) -> None:
@@ -131,7 +131,7 @@ def change_password(db: Engine, email: str, password: str) -> None:
         raise UsageError("\n".join(wrong))
     hashed = hash_password(password)
     with writing(db) as connection:
-        id_ = _find_id(connection, email)
+        id_ = find_user_id(connection, email)
         end_logins(connection, id_, hashed)
         organization_id = connection.execute(select(USERS.c.organization_id).where(USERS.c.id == id_)).scalar()
         audit_log.record_command(connection, organization_id, Action.PASSWORD_CHANGED, normalize_email(email))
@@ -139,8 +139,11 @@ def change_password(db: Engine, email: str, password: str) -> None:
 
 def end_logins(
     connection: Connection, user_id: str, password_hash: str | None = None, *, kept_session: str | None = None
-) -> None:
-    """End all logins of a user but `kept_session` (id), and links; perhaps set a password."""
+) -> int:
+    """End all logins of a user but `kept_session` (id), and links; perhaps set a password.
+
+    Returns the epoch in which later logins are valid.
+    """
     epoch = _draw_epoch()
     values = {"epoch": epoch} if password_hash is None else {"epoch": epoch, "password_hash": password_hash}
     # The user first: a transaction that begins a session or grants a token locks the row, and then finds another epoch.
@@ -150,12 +153,14 @@ def end_logins(
     of_user = SESSIONS.c.user_id == user_id
     if kept_session is None:
         connection.execute(SESSIONS.delete().where(of_user))
-        return
+        return epoch
     connection.execute(SESSIONS.delete().where(of_user, SESSIONS.c.id != kept_session))
     connection.execute(SESSIONS.update().where(SESSIONS.c.id == kept_session).values(epoch=epoch))
+    return epoch
 
 
-def _find_id(connection: Connection, email: str) -> str:
+def find_user_id(connection: Connection, email: str) -> str:
+    """Find a user's id; UsageError, with the nearest address, when there is no such user."""
     address = normalize_email(email)
     found: str | None = connection.execute(select(USERS.c.id).where(USERS.c.email == address)).scalar()
     if found is not None:

@@ -254,7 +254,10 @@ def _describe_refusal(refusal: Refusal, form: _Form, *, is_public: bool) -> str:
     if refusal is Refusal.UNAUTHORIZED_CLIENT:
         return f"This is a private key: it gets tokens with client_credentials, at {TOKEN_PATH}."
     if form["grant_type"] == "password":
-        return "There is no such user in the key's organization, or the password is wrong."
+        return (
+            "There is no such user in the key's organization, the password is wrong, or the user signs in with a "
+            "second factor: then use a private key."
+        )
     return "The refresh token is unknown, used before or expired, or its login has ended: ask with the password."
 
 

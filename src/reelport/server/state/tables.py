@@ -166,6 +166,26 @@ PASSWORD_LINKS: Final = Table(
     Column("expires_at", Moment, nullable=False),
 )
 
+# The authenticator app of a user: TOTP (RFC 6238). With the service's secret `seed` becomes the app's. No code of a
+# step up to `last_step` counts again.
+AUTHENTICATORS: Final = Table(
+    "authenticators",
+    METADATA,
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("seed", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+)
+
+# Codes by which a user without the authenticator signs in, each once.
+RECOVERY_CODES: Final = Table(
+    "recovery_codes",
+    METADATA,
+    Column("code_hash", Text, primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Moment, nullable=False),
+)
+
 # Who did what. Triggers refuse to change or delete a row. No foreign keys: a row outlives what it tells of.
 # `organization_id` is NULL for what concerns the platform.
 AUDIT_LOG: Final = Table(

@@ -6,23 +6,31 @@ Opening a link for a password changes nothing, as programs that check mail open 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
+from urllib.parse import urlencode
 
 import anyio.to_thread
+import segno
+from markupsafe import Markup
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from reelport.errors import UsageError
-from reelport.server.access import people, sessions
+from reelport.server.access import people, second_factors, sessions
 from reelport.server.access.grants import Password
 from reelport.server.access.people import PasswordLink
+from reelport.server.access.sessions import Halfway, Session
 from reelport.server.studio import guard, pages
 from reelport.server.studio.visit import Refused, Visit, begin_attempt, count_wrong_link, not_found
 from reelport.storage.s3_address import is_loopback
 
-_TOO_MANY = "Too many wrong passwords came from this address: try again later."
+_TOO_MANY = "Too many wrong passwords or codes came from this address: try again later."
+_TOO_MANY_CODES = "Too many wrong codes were tried for this user: try again later, and then change the password."
+_WRONG_CODE = "The code is wrong, was used before, or is too old: wait for the next one."
+T = TypeVar("T")
 _OUR_PATH = re.compile(r"/studio(/[A-Za-z0-9._~/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
 
 
@@ -46,16 +54,85 @@ async def sign_in(visit: Visit) -> Response:
     life = guard.UNUSED_SESSION_LIFE
     work = partial(sessions.begin_session, service.db, service.service_secret, password, visit.browser, visit.now, life)
     session = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
+    if isinstance(session, Halfway):
+        # The attempt counts until the code is right, too: else the password would allow any number of codes.
+        response = pages.redirect(f"{CODE_PATH}?{urlencode({'next': _find_target(next_path)})}")
+        token = sessions.sign_halfway(service.service_secret, session, visit.now)
+        guard.set_halfway(visit, response, token, sessions.HALFWAY_LIFE)
+        return response
     if session is None:
         response = _show_sign_in(visit, next_path, 403, email=password.email, wrong=True)
         response.background = BackgroundTask(sessions.record_failure, service.db, password, visit.browser, visit.now)
         return response
     service.login_attempts.forgive(visit.address, password.stored_email)
+    return await _enter(visit, session, next_path)
+
+
+async def _enter(visit: Visit, session: Session, next_path: str) -> Response:
+    """Lead a user who has just signed in to a page; an earlier session of this browser ends."""
     if visit.session is not None:
-        await anyio.to_thread.run_sync(sessions.end_session, service.db, visit.session, visit.actor, visit.now)
+        await anyio.to_thread.run_sync(sessions.end_session, visit.service.db, visit.session, visit.actor, visit.now)
     response = pages.redirect(_find_target(next_path))
-    guard.set_session_token(visit, response, session.token, life)
+    guard.set_session_token(visit, response, session.token, guard.UNUSED_SESSION_LIFE)
+    guard.set_halfway(visit, response, "", timedelta())
     return response
+
+
+CODE_PATH = f"{pages.ROOT}/sign-in/code"
+
+
+async def show_code(visit: Visit) -> Response:
+    """Show the form for the second factor to a browser in which the password was right."""
+    next_path = visit.request.query_params.get("next", "")
+    if _read_halfway(visit) is None:
+        return _begin_again(next_path)
+    return pages.render(visit, "sign_in_code.html", next_path=next_path, problems=[])
+
+
+async def sign_in_by_code(visit: Visit) -> Response:
+    """Begin a session by the second factor."""
+    service, next_path, halfway = visit.service, visit.form.text("next"), _read_halfway(visit)
+    if halfway is None:
+        return _begin_again(next_path)
+    _begin_code(visit, halfway.user_id, halfway.email)
+    given = halfway, visit.form.text("code"), visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
+    finish = partial(second_factors.finish_session, service.db, service.service_secret, *given)
+    session = await anyio.to_thread.run_sync(finish)
+    if session is None:
+        response = pages.render(visit, "sign_in_code.html", 403, next_path=next_path, problems=[_WRONG_CODE])
+        wrong = Password(halfway.email, "")
+        response.background = BackgroundTask(sessions.record_failure, service.db, wrong, visit.browser, visit.now)
+        return response
+    _forgive_code(visit, halfway.user_id, halfway.email)
+    service.login_attempts.forgive(visit.address, halfway.email)  # the password's
+    return await _enter(visit, session, next_path)
+
+
+def _begin_again(next_path: str) -> Response:
+    following = f"?{urlencode({'next': _find_target(next_path)})}" if next_path else ""
+    return pages.redirect(f"{pages.ROOT}/sign-in{following}")
+
+
+def _read_halfway(visit: Visit) -> Halfway | None:
+    return sessions.read_halfway(visit.service.service_secret, guard.read_halfway(visit), visit.now)
+
+
+def _begin_code(visit: Visit, user_id: str, email: str) -> None:
+    """Count an attempt at a second factor: of the address, and of all addresses.
+
+    Only somebody with the password gets here. So the limit of all addresses locks nobody out whose password is secret.
+    """
+    begin_attempt(visit, visit.address, email, _TOO_MANY)
+    try:
+        begin_attempt(visit, f"user {user_id}", "", _TOO_MANY_CODES)
+    except Refused:
+        visit.service.login_attempts.forgive(visit.address, email)
+        raise
+
+
+def _forgive_code(visit: Visit, user_id: str, email: str) -> None:
+    visit.service.login_attempts.forgive(visit.address, email)
+    visit.service.login_attempts.forgive(f"user {user_id}", "")
 
 
 async def sign_out(visit: Visit) -> Response:
@@ -137,15 +214,18 @@ _DONE = {
     "password": "The password is changed. Other browsers and programs that used the old one are signed out.",
     "role": "Your role is changed.",
     "session": "That browser is signed out.",
+    "authenticator": "The second factor is removed. The password alone signs you in.",
 }
 
 
 async def show_account(visit: Visit, problems: Sequence[str] = ()) -> Response:
     """Show the user's role and sessions, and the form for another password."""
-    found = await anyio.to_thread.run_sync(sessions.list_sessions, visit.service.db, visit.user.user_id, visit.now)
+    db = visit.service.db
+    found = await anyio.to_thread.run_sync(sessions.list_sessions, db, visit.user.user_id, visit.now)
+    factors = await anyio.to_thread.run_sync(second_factors.read_factors, db, visit.user.user_id)
     done = "" if problems else _DONE.get(visit.request.query_params.get("done", ""), "")
     status = 400 if problems else 200
-    return pages.render(visit, "account.html", status, sessions=found, problems=problems, done=done)
+    return pages.render(visit, "account.html", status, sessions=found, problems=problems, done=done, factors=factors)
 
 
 async def change_password(visit: Visit) -> Response:
@@ -168,6 +248,70 @@ async def change_password(visit: Visit) -> Response:
         return response
     service.login_attempts.forgive(visit.address, visit.user.email)
     return pages.redirect(f"{PATH}?done=password")
+
+
+AUTHENTICATOR_PATH = f"{PATH}/authenticator"
+
+
+async def show_authenticator(visit: Visit) -> Response:
+    """Offer an authenticator, or show the forms of the one that the user has."""
+    return await _show_authenticator(visit)
+
+
+async def add_authenticator(visit: Visit) -> Response:
+    """Add the offered authenticator, and show the recovery codes once, in a new session."""
+    service, form = visit.service, visit.form
+    _begin_code(visit, visit.user.user_id, visit.user.email)
+    given = form.text("offer"), form.raw("password"), form.text("code"), visit.browser, visit.now
+    add = partial(second_factors.add_authenticator, service.db, service.service_secret, visit.user, *given)
+    work = partial(add, life=guard.UNUSED_SESSION_LIFE)
+    added = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
+    if added is None:
+        sentence = "The password or the code is wrong. If both are right, set the clock of the telephone."
+        return await _show_authenticator(visit, sentence, form.text("offer"))
+    _forgive_code(visit, visit.user.user_id, visit.user.email)
+    session, codes = added
+    response = _show_recovery_codes(guard.make_visit(visit.request, service, session), codes)
+    guard.set_session_token(visit, response, session.token, guard.UNUSED_SESSION_LIFE)
+    return response
+
+
+async def remove_authenticator(visit: Visit) -> Response:
+    """Remove the authenticator, by a code of it or a recovery code."""
+    if await _use_code(visit, second_factors.remove_authenticator):
+        return pages.redirect(f"{PATH}?done=authenticator")
+    return await _show_authenticator(visit, _WRONG_CODE)
+
+
+async def make_recovery_codes(visit: Visit) -> Response:
+    """Make recovery codes in place of the earlier ones, and show them once."""
+    codes = await _use_code(visit, second_factors.make_recovery_codes)
+    return _show_recovery_codes(visit, codes) if codes else await _show_authenticator(visit, _WRONG_CODE)
+
+
+async def _use_code(visit: Visit, change: Callable[..., T]) -> T:
+    """Make a change that needs a code of the user's."""
+    service, user = visit.service, visit.user
+    _begin_code(visit, user.user_id, user.email)
+    given = service.db, service.service_secret, user, visit.form.text("code"), visit.actor, visit.now
+    changed = await anyio.to_thread.run_sync(change, *given)
+    if changed:
+        _forgive_code(visit, user.user_id, user.email)
+    return changed
+
+
+async def _show_authenticator(visit: Visit, problem: str = "", token: str = "") -> Response:
+    service, user = visit.service, visit.user
+    factors = await anyio.to_thread.run_sync(second_factors.read_factors, service.db, user.user_id)
+    offer = second_factors.offer_authenticator(service.service_secret, user, token)
+    # Black on white in a dark page too: not every telephone reads the negative.
+    picture = Markup(segno.make(offer.address, error="m").svg_inline(scale=5, light="#fff"))  # noqa: S704 - digits alone
+    given = {"factors": factors, "offer": offer, "picture": picture, "problems": [problem] if problem else []}
+    return pages.render(visit, "authenticator.html", 403 if problem else 200, **given)
+
+
+def _show_recovery_codes(visit: Visit, codes: tuple[str, ...]) -> Response:
+    return pages.render(visit, "recovery_codes.html", codes=codes)
 
 
 async def end_session(visit: Visit) -> Response:

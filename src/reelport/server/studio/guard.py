@@ -44,7 +44,7 @@ def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Res
 
     async def answer(request: Request) -> Response:
         service: Service = request.app.state.service
-        visit = _make_visit(request, service, None)
+        visit = make_visit(request, service, None)
         try:
             _check_purpose(request)
             visit = await _find_visitor(request, service)
@@ -80,7 +80,7 @@ async def refuse_unrouted(request: Request, status: int) -> Response:
     try:
         visit = await _find_visitor(request, service)
     except StorageError:
-        visit = _make_visit(request, service, None)
+        visit = make_visit(request, service, None)
     wrong_method = Refused(status, "Not in this way", "This address isn't a page to open: begin at the first page.")
     return _finish(visit, _show_refusal(visit, not_found() if status == _NOT_FOUND else wrong_method))
 
@@ -95,10 +95,11 @@ async def _find_visitor(request: Request, service: Service) -> Visit:
     token, secret = _read_cookie(request, service, _SESSION), service.service_secret
     find = sessions.find_session
     session = await service.reads.run(find, secret, token, datetime.now(UTC)) if token else None
-    return _make_visit(request, service, session)
+    return make_visit(request, service, session)
 
 
-def _make_visit(request: Request, service: Service, session: Session | None) -> Visit:
+def make_visit(request: Request, service: Service, session: Session | None) -> Visit:
+    """Make the visit of a session, to whose token the forms of its answer are tied."""
     token = session.token if session else _read_cookie(request, service, _FORM)
     # Without a cookie the token is new: no form that a browser was shown has it.
     request.state.form_token = token or secrets.token_urlsafe(24)
@@ -199,7 +200,7 @@ def _finish(visit: Visit, response: Response) -> Response:
     return response
 
 
-_SESSION, _FORM = "reelport-session", "reelport-form"
+_SESSION, _FORM, _HALFWAY = "reelport-session", "reelport-form", "reelport-halfway"
 _HOST_PREFIX = "__Host-"  # browsers take a cookie of such a name over TLS alone, for the whole host and no other
 
 
@@ -211,6 +212,16 @@ def is_secure(request: Request, settings: Settings) -> bool:
 def set_session_token(visit: Visit, response: Response, token: str, life: timedelta) -> None:
     """Give the browser a session's token for so long; without time it forgets the session."""
     _set_cookie(visit, response, _SESSION, token, int(life.total_seconds()))
+
+
+def set_halfway(visit: Visit, response: Response, token: str, life: timedelta) -> None:
+    """Let the browser keep what the first factor gave, for so long; without time it forgets it."""
+    _set_cookie(visit, response, _HALFWAY, token, int(life.total_seconds()))
+
+
+def read_halfway(visit: Visit) -> str:
+    """Return what the browser keeps of the first factor; empty without."""
+    return _read_cookie(visit.request, visit.service, _HALFWAY)
 
 
 def _set_cookie(visit: Visit, response: Response, name: str, value: str, seconds: int | None) -> None:

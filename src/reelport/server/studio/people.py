@@ -10,7 +10,7 @@ import anyio.to_thread
 from starlette.responses import Response
 
 from reelport.errors import UsageError
-from reelport.server.access import people
+from reelport.server.access import people, second_factors
 from reelport.server.access.people import AddressTaken, NewPasswordLink, NoOwner, Person
 from reelport.server.studio import account, pages
 from reelport.server.studio.pages import write_page
@@ -21,6 +21,7 @@ T = TypeVar("T")
 # What is said after a change, by the word in the page's address.
 _DONE = {
     "role": "The role is changed, in every browser in which that person is signed in.",
+    "factors": "That person signs in by the password alone, until another second factor is added.",
     "removed": "That person is removed, and signed out everywhere.",
 }
 
@@ -74,6 +75,14 @@ async def change_role(visit: Visit) -> Response:
         raise not_found()
     # Whoever is no owner any more can't see the people.
     return pages.redirect(f"{account.PATH}?done=role" if _is_self(visit) else f"{PATH}?done=role")
+
+
+async def reset_factors(visit: Visit) -> Response:
+    """Remove the second factors of somebody who lost them."""
+    work = partial(second_factors.reset_factors, visit.service.db, visit.user, visit.named("user"))
+    if not await _change(visit, work):
+        raise not_found()
+    return pages.redirect(f"{PATH}?done=factors")
 
 
 async def confirm_removal(visit: Visit) -> Response:

@@ -148,6 +148,24 @@ def _create_access() -> None:
     )
     op.create_index("ix_password_links_user_id", "password_links", ["user_id"])
     op.create_table(
+        "authenticators",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("seed", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_authenticators_user_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", name="pk_authenticators"),
+    )
+    op.create_table(
+        "recovery_codes",
+        sa.Column("code_hash", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_recovery_codes_user_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("code_hash", name="pk_recovery_codes"),
+    )
+    op.create_index("ix_recovery_codes_user_id", "recovery_codes", ["user_id"])
+    op.create_table(
         "refresh_tokens",
         sa.Column("token_hash", sa.Text(), nullable=False),
         sa.Column("family", sa.Text(), nullable=False),

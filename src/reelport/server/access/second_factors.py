@@ -1,0 +1,288 @@
+"""Second factors of users: codes of an authenticator (TOTP, RFC 6238), and recovery codes.
+
+An authenticator's secret is made of a random seed, which the state holds, and of the service's secret: a copy of the
+state alone makes no code. A code counts once, and no earlier one after it. A recovery code is deleted by its use; the
+state holds a keyed hash of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, func, select
+
+from reelport.server import credentials
+from reelport.server.access import audit_log, sessions, users
+from reelport.server.access.audit_log import Action, Actor
+from reelport.server.access.callers import clean_text
+from reelport.server.access.people import find_own_person, lock_organization_of
+from reelport.server.access.sessions import Browser, Session
+from reelport.server.credentials import ServiceSecret
+from reelport.server.state.database import reading, write, writing
+from reelport.server.state.tables import AUTHENTICATORS, RECOVERY_CODES, USERS
+
+ISSUER = "Reelport"
+STEP_SECONDS, DIGITS = 30, 6
+_DRIFT = 1
+"""Steps that a telephone's clock may differ from ours."""
+_SECRET_BYTES = 20
+_AUTHENTICATOR, _RECOVERY = "authenticator", "recovery code"
+_OFFER = "rpo"
+_RECOVERY_CODES, _RECOVERY_LETTERS, _RECOVERY_GROUP = 10, 16, 4
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+"""Letters and digits of recovery codes, 5 bits each: none that is easily read as another."""
+
+
+class Factor(StrEnum):
+    """What a second factor was: as the audit log tells it."""
+
+    CODE = "a code"
+    RECOVERY_CODE = "a recovery code"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An authenticator that a user may add: the secret to put into a telephone.
+
+    `token` names it to `add_authenticator`, for the same session alone. It does not hold the secret.
+    """
+
+    token: str = field(repr=False)
+    secret: str = field(repr=False)
+    address: str = field(repr=False)
+
+    @property
+    def groups(self) -> str:
+        """The secret in groups of four letters, to be typed."""
+        return " ".join(re.findall("....", self.secret))
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """When a user's authenticator was added (None without), and the recovery codes left."""
+
+    added_at: datetime | None
+    recovery_codes: int
+
+
+def offer_authenticator(service_secret: ServiceSecret, session: Session, token: str = "") -> Offer:
+    """Offer a new authenticator to a session's user, or the one that `token` names."""
+    seed = credentials.read_signed(service_secret, _OFFER, token, session.id) or secrets.token_bytes(_SECRET_BYTES)
+    text = base64.b32encode(derive_secret(service_secret, seed)).decode()
+    label = quote(f"{ISSUER}:{session.email}", safe="@:")
+    address = (
+        f"otpauth://totp/{label}?secret={text}&issuer={ISSUER}&algorithm=SHA1&digits={DIGITS}&period={STEP_SECONDS}"
+    )
+    return Offer(credentials.sign(service_secret, _OFFER, seed, session.id), text, address)
+
+
+def derive_secret(service_secret: ServiceSecret, seed: bytes) -> bytes:
+    """Derive an authenticator's secret, 20 bytes, from its seed."""
+    return service_secret.digest(_AUTHENTICATOR, seed)[:_SECRET_BYTES]
+
+
+def compute_code(secret: bytes, step: int) -> str:
+    """Compute the code of a step of 30 seconds since 1970 (RFC 4226, section 5.3)."""
+    digest = hmac.digest(secret, step.to_bytes(8), "sha1")
+    place = digest[-1] & 15
+    number = int.from_bytes(digest[place : place + 4]) & 0x7FFF_FFFF
+    return f"{number % 10**DIGITS:0{DIGITS}}"
+
+
+def find_step(secret: bytes, code: str, now: datetime, after: int) -> int | None:
+    """Find the step later than `after` and near to now whose code this is."""
+    current = int(now.timestamp()) // STEP_SECONDS
+    near = range(current - _DRIFT, current + _DRIFT + 1)
+    # Each is compared: how long that takes doesn't tell which one it was.
+    found = [step for step in near if hmac.compare_digest(compute_code(secret, step).encode(), code.encode())]
+    return next((step for step in found if step > after), None)
+
+
+def read_factors(db: Engine, user_id: str) -> Factors:
+    """Read which second factors a user has."""
+    added = select(AUTHENTICATORS.c.created_at).where(AUTHENTICATORS.c.user_id == user_id)
+    left = select(func.count()).where(RECOVERY_CODES.c.user_id == user_id)
+    with reading(db) as connection:
+        return Factors(connection.execute(added).scalar(), connection.execute(left).scalar_one())
+
+
+def use_code(
+    connection: Connection, service_secret: ServiceSecret, user_id: str, given: str, now: datetime
+) -> Factor | None:
+    """Use up a code of a user's authenticator, or a recovery code; None for any other text."""
+    code = re.sub(r"[\s-]", "", clean_text(given)).lower()
+    if not re.fullmatch(rf"[0-9]{{{DIGITS}}}", code):
+        own = RECOVERY_CODES.c.user_id == user_id, RECOVERY_CODES.c.code_hash == _hash(service_secret, user_id, code)
+        return Factor.RECOVERY_CODE if connection.execute(RECOVERY_CODES.delete().where(*own)).rowcount else None
+    own_authenticator = AUTHENTICATORS.c.user_id == user_id
+    row = connection.execute(select(AUTHENTICATORS).where(own_authenticator).with_for_update()).first()
+    if row is None:
+        return None
+    step = find_step(derive_secret(service_secret, bytes.fromhex(row.seed)), code, now, row.last_step)
+    if step is None:
+        return None
+    connection.execute(AUTHENTICATORS.update().where(own_authenticator).values(last_step=step))
+    return Factor.CODE
+
+
+def finish_session(
+    db: Engine,
+    service_secret: ServiceSecret,
+    halfway: sessions.Halfway,
+    code: str,
+    browser: Browser,
+    now: datetime,
+    life: timedelta,
+) -> Session | None:
+    """Begin the session of a user whose password was right, by a code; None for a wrong one."""
+
+    def finish(connection: Connection) -> Session | None:
+        factor = use_code(connection, service_secret, halfway.user_id, code, now)
+        if factor is None:
+            return None
+        details = {"by": factor.value}
+        return sessions.insert_session(connection, service_secret, halfway, browser, now, life, details)
+
+    return write(db, finish)
+
+
+def add_authenticator(
+    db: Engine,
+    service_secret: ServiceSecret,
+    session: Session,
+    offer: str,
+    password: str,
+    code: str,
+    browser: Browser,
+    now: datetime,
+    *,
+    life: timedelta,
+) -> tuple[Session, tuple[str, ...]] | None:
+    """Add an offered authenticator; None if password or code is wrong, or the user has one.
+
+    Ends every login of the user, and begins a session in place of this one. Gives it, and the recovery codes, which are
+    known only now. Hashing takes some 20 ms of CPU.
+    """
+    seed = credentials.read_signed(service_secret, _OFFER, offer, session.id)
+    with reading(db) as connection:
+        found = select(USERS.c.password_hash, USERS.c.epoch).where(USERS.c.id == session.user_id)
+        user = connection.execute(found).first()
+    is_right = users.is_password(password, user.password_hash if user else None)
+    step = None if seed is None else find_step(derive_secret(service_secret, seed), _read_digits(code), now, 0)
+    if user is None or not is_right or seed is None or step is None:
+        return None
+
+    def add(connection: Connection) -> tuple[Session, tuple[str, ...]] | None:
+        locked = select(USERS.c.id).where(USERS.c.id == session.user_id, USERS.c.epoch == user.epoch)
+        if connection.execute(locked.with_for_update()).first() is None:
+            return None  # all logins ended meanwhile
+        own = select(AUTHENTICATORS.c.user_id).where(AUTHENTICATORS.c.user_id == session.user_id)
+        if connection.execute(own).first() is not None:
+            return None
+        row = {"user_id": session.user_id, "seed": seed.hex(), "created_at": now, "last_step": step}
+        connection.execute(AUTHENTICATORS.insert().values(**row))
+        codes = _replace_recovery_codes(connection, service_secret, session.user_id, now)
+        epoch = users.end_logins(connection, session.user_id)
+        actor, halfway = Actor(session.email, browser.address), sessions.Halfway(session.user_id, epoch, session.email)
+        audit_log.record_action(
+            connection, session.organization_id, actor, Action.AUTHENTICATOR_ADDED, session.email, now
+        )
+        begun = sessions.insert_session(connection, service_secret, halfway, browser, now, life)
+        return None if begun is None else (begun, codes)
+
+    return write(db, add)
+
+
+def remove_authenticator(
+    db: Engine, service_secret: ServiceSecret, session: Session, code: str, actor: Actor, now: datetime
+) -> bool:
+    """Remove the user's authenticator and recovery codes; False for a wrong code."""
+
+    def remove(connection: Connection) -> bool:
+        if use_code(connection, service_secret, session.user_id, code, now) is None:
+            return False
+        delete_factors(connection, session.user_id)
+        action = Action.AUTHENTICATOR_REMOVED
+        audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
+        return True
+
+    return write(db, remove)
+
+
+def make_recovery_codes(
+    db: Engine, service_secret: ServiceSecret, session: Session, code: str, actor: Actor, now: datetime
+) -> tuple[str, ...] | None:
+    """Make recovery codes in place of the earlier ones, known only now; None for a wrong code."""
+
+    def make(connection: Connection) -> tuple[str, ...] | None:
+        if use_code(connection, service_secret, session.user_id, code, now) is None:
+            return None
+        action = Action.RECOVERY_CODES_MADE
+        audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
+        return _replace_recovery_codes(connection, service_secret, session.user_id, now)
+
+    return write(db, make)
+
+
+def reset_factors(db: Engine, owner: Session, user_id: str, actor: Actor, now: datetime) -> bool:
+    """Remove the second factors of another user of an owner's organization; False for none.
+
+    UsageError for the owner's own: a stolen session must not be enough to be rid of them.
+    """
+    with writing(db) as connection:
+        holder = lock_organization_of(connection, owner)
+        user = find_own_person(connection, holder, user_id)
+        if user is None or user.id == owner.user_id:
+            return False
+        if delete_factors(connection, user.id):
+            audit_log.record_action(connection, holder.id, actor, Action.AUTHENTICATOR_REMOVED, user.email, now)
+        return True
+
+
+def reset_factors_by_command(db: Engine, email: str) -> bool:
+    """Remove a user's second factors; False if there are none. UsageError for no such user."""
+    with writing(db) as connection:
+        user_id = users.find_user_id(connection, email)
+        had_some = delete_factors(connection, user_id)
+        if had_some:
+            organization_id = connection.execute(select(USERS.c.organization_id).where(USERS.c.id == user_id)).scalar()
+            address, action = users.normalize_email(email), Action.AUTHENTICATOR_REMOVED
+            audit_log.record_command(connection, organization_id, action, address)
+        return had_some
+
+
+def delete_factors(connection: Connection, user_id: str) -> bool:
+    """Delete a user's authenticator and recovery codes. Whether there was any."""
+    tables = AUTHENTICATORS, RECOVERY_CODES
+    deleted = [connection.execute(table.delete().where(table.c.user_id == user_id)).rowcount for table in tables]
+    return any(deleted)
+
+
+def _replace_recovery_codes(
+    connection: Connection, service_secret: ServiceSecret, user_id: str, now: datetime
+) -> tuple[str, ...]:
+    codes = ["".join(secrets.choice(_ALPHABET) for _ in range(_RECOVERY_LETTERS)) for _ in range(_RECOVERY_CODES)]
+    connection.execute(RECOVERY_CODES.delete().where(RECOVERY_CODES.c.user_id == user_id))
+    row = {"user_id": user_id, "created_at": now}
+    rows = [{**row, "code_hash": _hash(service_secret, user_id, code)} for code in codes]
+    connection.execute(RECOVERY_CODES.insert(), rows)
+    return tuple(_write_groups(code) for code in codes)
+
+
+def _write_groups(code: str) -> str:
+    return "-".join(re.findall(f".{{{_RECOVERY_GROUP}}}", code))
+
+
+def _read_digits(code: str) -> str:
+    return re.sub(r"[\s-]", "", clean_text(code))
+
+
+def _hash(service_secret: ServiceSecret, user_id: str, code: str) -> str:
+    return service_secret.hash(_RECOVERY, f"{user_id}\n{code}")
