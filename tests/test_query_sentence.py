@@ -21,11 +21,11 @@ START, END = date(2026, 7, 1), date(2026, 7, 4)
         (ReportQuery.of(["VIEWS"], [], START, START), "Views in all, 1 July 2026"),
         (
             ReportQuery.of(["VIEWS", "UPLOADS"], ["MONTH"], START, START, {"mediaType": "LIVE"}, "CLAIM"),
-            "Views and uploads by month of what your channels claimed with media type LIVE, 1 July 2026",
+            "Views and uploads by month of what your channels claimed with media type Live stream, 1 July 2026",
         ),
         (
             ReportQuery.of(["VIEWS"], ["DAY"], START, END, {"visitorDomainGroup": ""}),
-            "Views by day without a visitor domain group, 1 to 4 July 2026",
+            "Views by day without a domain group, 1 to 4 July 2026",
         ),
     ],
 )

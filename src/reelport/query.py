@@ -13,8 +13,17 @@ from typing import Any, Self
 from unicodedata import normalize
 
 from reelport.catalog import Dimension, Filter, Metric, Product
-from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
+from reelport.catalog.labels import (
+    DIMENSION_LABELS,
+    METRIC_LABELS,
+    capitalize,
+    label_dimension,
+    label_filter,
+    label_metric,
+    label_value,
+)
 from reelport.errors import Problem, QueryRefused, UsageError
+from reelport.language import _
 from reelport.wire import Code
 from reelport.wording import clean_line, format_days, format_list
 
@@ -176,15 +185,26 @@ _LONGEST_STEM = 180  # bytes of a file's name before its days: file systems take
 
 def describe_query(query: ReportQuery) -> str:
     """Say which report a query asks for, without a full stop; unknown names stay."""
-    metrics, by = _label_columns(query)
-    split = f" by {format_list(by)}" if by else " in all"
-    limits = "".join(_list_limits(query))
-    return f"{capitalize(format_list(metrics))}{split}{limits}, {format_days(query.start, query.end)}"
+    metrics = capitalize(format_list([_label_column(name) for name in query.metrics]))
+    by = format_list([_label_column(name) for name in query.dimensions])
+    what = (
+        _("%(metrics)s by %(dimensions)s", metrics=metrics, dimensions=by)
+        if by
+        else _("%(metrics)s in all", metrics=metrics)
+    )
+    return f"{' '.join([what, *_list_limits(query)])}, {format_days(query.start, query.end)}"
+
+
+def _label_column(name: str) -> str:
+    if name in Metric.__members__:
+        return label_metric(Metric[name])
+    return label_dimension(Dimension[name]) if name in Dimension.__members__ else name
 
 
 def name_file(query: ReportQuery, ending: str) -> str:
     """Name a report's file, such as `views-by-day_demo-news_2026-11-02_2026-11-29.csv`."""
-    metrics, by = _label_columns(query)
+    labels = {row.name: label for row, label in (*METRIC_LABELS.items(), *DIMENSION_LABELS.items())}
+    metrics, by = ([labels.get(name, name) for name in names] for names in (query.metrics, query.dimensions))
     what = _join_words(metrics)
     product = [] if query.product == Product.CONTENT.name else [query.product]
     values = [value for _, value in sorted(query.filters, key=_place)]
@@ -194,18 +214,13 @@ def name_file(query: ReportQuery, ending: str) -> str:
     return f"{stem}_{query.start}_{query.end}.{ending}"
 
 
-def _label_columns(query: ReportQuery) -> tuple[list[str], list[str]]:
-    metrics = [label_metric(Metric[name]) if name in Metric.__members__ else name for name in query.metrics]
-    by = [label_dimension(Dimension[name]) if name in Dimension.__members__ else name for name in query.dimensions]
-    return metrics, by
-
-
 def _join_words(labels: Sequence[str]) -> str:
     """Join labels to a part of a file's name: of many the first, and how many more there are."""
     shown = (
         labels if len(labels) <= _MOST_NAMED else [*labels[: _MOST_NAMED - 1], f"{len(labels) - _MOST_NAMED + 1} more"]
     )
-    return _write_part(format_list(shown), longest=len(" and ".join(shown)))
+    listed = " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
+    return _write_part(listed, longest=len(" and ".join(shown)))
 
 
 def _write_part(text: str, longest: int = 40) -> str:
@@ -217,15 +232,17 @@ def _write_part(text: str, longest: int = 40) -> str:
 def _list_limits(query: ReportQuery) -> Iterator[str]:
     """Say what narrows the query: its product, then its filters in the catalog's order."""
     if query.product in Product.__members__ and Product[query.product] is not Product.CONTENT:
-        yield f" of {Product[query.product].phrase}"
+        yield _("of %(product)s", product=_(Product[query.product].phrase))
     for name, value in sorted(query.filters, key=_place):
-        label = label_filter(Filter[name]) if name in Filter.__members__ else name
+        row = Filter.__members__.get(name)
+        label = label_filter(row) if row else name
         if not value:
-            yield f" without a {label}"
-        elif name == Filter.channelSlug.name:
-            yield f" for {clean_line(value)}"
+            yield _("without a %(label)s", label=label)
+        elif row is Filter.channelSlug:
+            yield _("for %(channel)s", channel=clean_line(value))
         else:
-            yield f" with {label} {clean_line(value)}"
+            shown = clean_line(label_value(row.dimension, value) if row else value)
+            yield _("with %(label)s %(value)s", label=label, value=shown)
 
 
 def _place(pair: tuple[str, str]) -> tuple[int, str]:

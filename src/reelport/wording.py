@@ -80,7 +80,7 @@ def advise_extra(extra: str, script: str = "") -> str:
 
 def format_list(names: Sequence[str]) -> str:
     """Format names for a sentence: `a`, `a and b`, `a, b and c`."""
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+    return _("%(most)s and %(last)s", most=", ".join(names[:-1]), last=names[-1]) if len(names) > 1 else "".join(names)
 
 
 def format_days(start: date, end: date) -> str:

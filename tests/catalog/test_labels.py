@@ -18,11 +18,11 @@ def test_no_two_rows_have_the_same_label() -> None:
     ("label", "written"),
     [
         (label_dimension(Dimension.VIDEO_ID), "video"),
-        (label_dimension(Dimension.CHANNEL_SLUG), "channel"),
-        (label_dimension(Dimension.VISITOR_PAGE_URL), "visitor page URL"),
-        (label_metric(Metric.ESTIMATED_EARNINGS_EUR), "estimated earnings EUR"),
-        (label_metric(Metric.NB_IMPRESSION), "number of impressions"),
-        (capitalize(label_metric(Metric.ECPM_EUR)), "eCPM EUR"),
+        (label_dimension(Dimension.VIDEO_OWNER_CHANNEL_SLUG), "channel"),
+        (label_dimension(Dimension.VISITOR_PAGE_URL), "page"),
+        (label_metric(Metric.ESTIMATED_EARNINGS_EUR), "estimated earnings (EUR)"),
+        (label_metric(Metric.NB_IMPRESSION), "impressions"),
+        (capitalize(label_metric(Metric.ECPM_EUR)), "eCPM (EUR)"),
         (capitalize(label_metric(Metric.VIEWS)), "Views"),
     ],
 )
@@ -36,4 +36,4 @@ def test_each_sentence_begins_with_a_capital() -> None:
     told = label_names(
         "UPLOADS can't be split by VISITOR_COUNTRY. VISITOR_COUNTRY goes with VIEWS. ECPM_EUR would work."
     )
-    assert told == "Uploads can't be split by visitor country. Visitor country goes with views. eCPM EUR would work."
+    assert told == "Uploads can't be split by country. Country goes with views. eCPM (EUR) would work."

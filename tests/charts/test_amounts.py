@@ -36,11 +36,11 @@ def test_numbers_are_short(value: float, said: str) -> None:
 
 def test_numbers_in_full_lose_nothing() -> None:
     """All digits, thousands apart, and the unit; of zeros at the end two stay, for cents."""
-    assert format_full(Decimal("12.500000"), Unit.EUR) == "12.50 EUR"
+    assert format_full(Decimal("12.500000"), Unit.EUR) == "€12.50"
     assert format_full(Decimal("0.0825")) == "0.0825"
     assert format_full(12_345, Unit.VIEWS) == "12,345 views"
     assert format_full(1, Unit.VIEWS) == "1 view"
-    assert format_full(Decimal("1234567.8900"), Unit.EUR) == "1,234,567.89 EUR"
+    assert format_full(Decimal("1234567.8900"), Unit.EUR) == "€1,234,567.89"
     assert format_full(0.1) == "0.1"
     assert format_full(10**20) == "100,000,000,000,000,000,000"
     assert format_full(None) == "no number"

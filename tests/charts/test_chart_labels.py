@@ -27,11 +27,11 @@ def test_numbers_and_names_read_well() -> None:
         "1,234",
         "-",
     ]
-    assert name_as_heading("ESTIMATED_EARNINGS_EUR") == "Estimated earnings EUR"
+    assert name_as_heading("ESTIMATED_EARNINGS_EUR") == "Estimated earnings (EUR)"
     assert (name_as_heading("ECPM_EUR"), name_as_heading("VIDEO_ID"), name_as_heading("GDPR_FULL_CONSENT_SCORE")) == (
-        "eCPM EUR",
+        "eCPM (EUR)",
         "Video",
-        "GDPR full consent score",
+        "Full consent rate",
     )
 
 

@@ -62,7 +62,7 @@ def test_time_and_category_give_small_multiples() -> None:
     rows = [(f"c{n}", day, n) for day in ("2026-07-01", "2026-07-02") for n in range(30)]
     chart = chart_of(ask("VIEWS", "VISITOR_COUNTRY DAY"), [*rows, ("once", "2026-07-01", 100)])
     assert isinstance(chart, SmallMultiples)
-    assert chart.heading == "Views by day and visitor country, the largest 12 of 31"
+    assert chart.heading == "Views by day and country, the largest 12 of 31"
     assert [series.name for series in chart.series[:3]] == ["once", "c29", "c28"]
     assert chart.series[0].values == (100, None)
 

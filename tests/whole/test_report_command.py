@@ -262,7 +262,7 @@ def test_a_chart_alone_is_what_a_terminal_shows(here: dict[str, str], tmp_path: 
     assert any(line.startswith("drawn, and not kept (-o FILE keeps the data): ") for line in lines)
     status, drawn = on_terminal(here, *words, "--chart", stdout=tmp_path / "report.csv")
     assert (tmp_path / "report.csv").read_text().startswith("visitor_country,views,")
-    assert "Top 20 of 33: views by visitor country" in drawn
+    assert "Top 20 of 33: views by country" in drawn
     assert piped(here, *words, "-q", "--chart", str(tmp_path / "views.svg")).status == 0
     assert (tmp_path / "views.svg").read_text(encoding="utf-8").startswith("<svg")
 

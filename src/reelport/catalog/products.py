@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import unique
 
 from reelport.catalog.row_types import Known, KnownRow, Role, Row, Standing
+from reelport.language import N_
 
 
 @unique
@@ -44,25 +45,25 @@ class Product(KnownRow):
 
     CONTENT = (
         Known(_DOCUMENTED, _DOCUMENTED),
-        "what your channels own",
+        N_("what your channels own"),
         "What your channels own. This is the default.",
         (Role.OWNER,),
     )
     EMBED = (
         Known(_DOCUMENTED, _INFERRED),
-        "what your channels' players and pages showed",
+        N_("what your channels' players and pages showed"),
         "What your channels' players and pages showed, also videos of other owners.",
         (Role.PUBLISHER,),
     )
     CLAIM = (
         Known(_DOCUMENTED, _INFERRED),
-        "what your channels claimed",
+        N_("what your channels claimed"),
         "What your channels claimed: videos of other owners, and your own.",
         (Role.CLAIMER,),
     )
     ALL = (
         Known(_DOCUMENTED, _INFERRED),
-        "what your channels own, showed or claimed",
+        N_("what your channels own, showed or claimed"),
         "The three products together. A row in several of them counts once.",
         (Role.OWNER, Role.PUBLISHER, Role.CLAIMER),
     )

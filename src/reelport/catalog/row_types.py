@@ -8,6 +8,8 @@ from enum import Enum, IntEnum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from reelport.language import N_
+
 if TYPE_CHECKING:
     from decimal import Decimal
 
@@ -53,26 +55,26 @@ class CellType(StrEnum):
 class Unit(StrEnum):
     """What a metric counts."""
 
-    VIEWS = "views"
-    SECONDS = "seconds"
-    SECONDS_PER_VIEW = "seconds per view"
-    PERCENT = "percent"
-    SHARE = "share"
-    VIDEOS = "videos"
-    VIEWERS = "viewers"
+    VIEWS = N_("views")
+    SECONDS = N_("seconds")
+    SECONDS_PER_VIEW = N_("seconds per view")
+    PERCENT = N_("percent")
+    SHARE = N_("share")
+    VIDEOS = N_("videos")
+    VIEWERS = N_("viewers")
     EUR = "EUR"
     USD = "USD"
-    EUR_PER_1000_IMPRESSIONS = "EUR per 1000 impressions"
-    USD_PER_1000_IMPRESSIONS = "USD per 1000 impressions"
-    EUR_PER_1000_OPPORTUNITIES = "EUR per 1000 sellable ad opportunities"
-    USD_PER_1000_OPPORTUNITIES = "USD per 1000 sellable ad opportunities"
-    AD_OPPORTUNITIES = "ad opportunities"
-    AD_REQUESTS = "ad requests"
-    IMPRESSIONS = "impressions"
-    BYTES = "bytes"
-    MEDIA = "media"
-    RENDITIONS = "renditions"
-    CREDITS = "credits"
+    EUR_PER_1000_IMPRESSIONS = N_("EUR per 1000 impressions")
+    USD_PER_1000_IMPRESSIONS = N_("USD per 1000 impressions")
+    EUR_PER_1000_OPPORTUNITIES = N_("EUR per 1000 sellable ad opportunities")
+    USD_PER_1000_OPPORTUNITIES = N_("USD per 1000 sellable ad opportunities")
+    AD_OPPORTUNITIES = N_("ad opportunities")
+    AD_REQUESTS = N_("ad requests")
+    IMPRESSIONS = N_("impressions")
+    BYTES = N_("bytes")
+    MEDIA = N_("media")
+    RENDITIONS = N_("renditions")
+    CREDITS = N_("credits")
 
     @property
     def is_money(self) -> bool:

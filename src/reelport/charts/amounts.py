@@ -9,14 +9,15 @@ from decimal import Decimal
 
 from reelport.catalog import Unit
 from reelport.charts.chart_types import Number
+from reelport.language import N_, _, current_language, localize
 
-_SUFFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+_LARGE = (1e12, 1e9, 1e6, 1e3)  # what the signs of a language for large numbers stand for
 _LONGEST = 1e15  # from here on numbers are written by powers of ten
 
 _STEPS = (1, 2, 2.5, 5, 10)
 # For a unit: from which amount on it is divided by what, and the name of what it then is.
 _LARGER_UNITS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
-    Unit.SECONDS: ((7200, 3600, "hours"), (120, 60, "minutes")),
+    Unit.SECONDS: ((7200, 3600, N_("hours")), (120, 60, N_("minutes"))),
     Unit.BYTES: tuple(
         (size, size, name) for size, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
     ),
@@ -25,17 +26,18 @@ _LARGER_UNITS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
 # The sign of each currency, by the word with which the units of its amounts begin.
 _CURRENCIES = {"EUR": "€", "USD": "$"}
 
+
 _SINGULARS = {
-    Unit.VIEWS: "view",
-    Unit.SECONDS: "second",
-    Unit.VIDEOS: "video",
-    Unit.VIEWERS: "viewer",
-    Unit.AD_OPPORTUNITIES: "ad opportunity",
-    Unit.AD_REQUESTS: "ad request",
-    Unit.IMPRESSIONS: "impression",
-    Unit.BYTES: "byte",
-    Unit.RENDITIONS: "rendition",
-    Unit.CREDITS: "credit",
+    Unit.VIEWS: N_("view"),
+    Unit.SECONDS: N_("second"),
+    Unit.VIDEOS: N_("video"),
+    Unit.VIEWERS: N_("viewer"),
+    Unit.AD_OPPORTUNITIES: N_("ad opportunity"),
+    Unit.AD_REQUESTS: N_("ad request"),
+    Unit.IMPRESSIONS: N_("impression"),
+    Unit.BYTES: N_("byte"),
+    Unit.RENDITIONS: N_("rendition"),
+    Unit.CREDITS: N_("credit"),
 }
 
 
@@ -64,7 +66,7 @@ class Scale:
     def format(self, value: Number) -> str:
         """Format a number shortly, in the axis' unit."""
         amount = float(value) / self.divisor
-        return f"-{self.sign}{format_short(-amount)}" if amount < 0 else f"{self.sign}{format_short(amount)}"
+        return f"{'-' if amount < 0 else ''}{add_sign(self.sign, format_short(abs(amount)))}"
 
 
 def choose_scale(values: Iterable[Number | None], unit: Unit | None, most: int) -> Scale:
@@ -95,8 +97,13 @@ def choose_unit(unit: Unit | None, largest: float) -> tuple[float, str]:
     """Return a divisor for amounts up to the largest, and the unit that it makes of them."""
     for least, divisor, name in _LARGER_UNITS.get(unit, ()) if unit else ():
         if largest >= least:
-            return divisor, name
-    return 1, unit.value if unit else ""
+            return divisor, _(name)
+    return 1, _(unit.value) if unit else ""
+
+
+def add_sign(sign: str, amount: str) -> str:
+    """Write an amount with the sign of its currency; without one as it is."""
+    return _("%(sign)s%(amount)s", sign=sign, amount=amount) if sign else amount
 
 
 def round_ticks(low: float, high: float, most: int, *, whole: bool) -> tuple[float, ...]:
@@ -116,24 +123,31 @@ def format_short(value: float) -> str:
     """Format with three digits at most: 12.3 k, 4 M, 0.42; from 16 digits on by powers of ten."""
     size = abs(value)
     if size >= _LONGEST:
-        return f"{value:.2g}"
-    for least, suffix in _SUFFIXES:
+        return localize(f"{value:.2g}")
+    for least, sign in zip(_LARGE, current_language().large, strict=True):
         if float(f"{size:.3g}") >= least:
-            return f"{_trim(value / least)}\N{NO-BREAK SPACE}{suffix}"
+            return f"{_trim(value / least)}\N{NO-BREAK SPACE}{sign}"
     return _trim(value)
 
 
 def format_full(value: Number | None, unit: Unit | None = None) -> str:
     """Format a number with all its digits and its unit: 12,345 views; `no number` for None."""
     if value is None:
-        return "no number"
+        return _("no number")
     text = f"{value:,}"
     if not isinstance(value, int):
         whole, point, digits = f"{Decimal(str(value)):,f}".partition(".")
         text = f"{whole}{point}{digits[:2]}{digits[2:].rstrip('0')}"
-    if unit is None:
-        return text
-    return f"{text} {_SINGULARS.get(unit, unit.value) if value == 1 else unit.value}"
+    text = localize(text)
+    match unit:
+        case None:
+            return text
+        case Unit.EUR | Unit.USD:
+            return add_sign(currency_sign(unit), text)
+        case Unit.PERCENT:
+            return _("%(amount)s%%", amount=text)
+        case _:
+            return f"{text} {_(_SINGULARS.get(unit, unit.value) if value == 1 else unit.value)}"
 
 
 def list_numbers(values: Sequence[Number | None]) -> list[tuple[int, Number]]:
@@ -151,4 +165,4 @@ def _trim(value: float) -> str:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.3g}")))))
     text = f"{value:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return localize(text.rstrip("0").rstrip(".") if "." in text else text)

@@ -52,7 +52,7 @@ def name_in_sentence(name: str) -> str:
 
 
 def name_as_heading(name: str) -> str:
-    """Return a wire name as a heading: Time watched seconds, eCPM EUR."""
+    """Return a wire name as a heading: Watch time, eCPM (EUR)."""
     return capitalize(name_in_sentence(name))
 
 

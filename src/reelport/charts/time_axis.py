@@ -6,9 +6,17 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 
 from reelport.catalog import Grain
+from reelport.language import N_, _, current_language
 
 YEAR = Grain.MONTH + 1
-GRAIN_WORDS: dict[int, str] = {**{grain: grain.name.lower() for grain in Grain}, YEAR: "year"}
+GRAIN_WORDS: dict[int, str] = {
+    Grain.MINUTE: N_("minute"),
+    Grain.HOUR: N_("hour"),
+    Grain.DAY: N_("day"),
+    Grain.WEEK: N_("week"),
+    Grain.MONTH: N_("month"),
+    YEAR: N_("year"),
+}
 # How many characters of a time's label name its hour, day, month or year. A week has the label of its first day.
 LABEL_LENGTHS = {Grain.HOUR: 13, Grain.DAY: 10, Grain.MONTH: 7, YEAR: 4}
 
@@ -101,15 +109,20 @@ def describe_time(label: str) -> str:
     moment = parse_time(label)
     if moment is None:
         return label
+    day = _("%(day)s %(month)s %(year)s", day=moment.day, month=_name_month(moment), year=moment.year)
     match len(label):
         case 4:
             return label
         case 7:
-            return f"{moment:%b} {moment.year}"
+            return _("%(month)s %(year)s", month=_name_month(moment), year=moment.year)
         case 10:
-            return f"{moment.day} {moment:%b} {moment.year}"
+            return day
         case _:
-            return f"{moment.day} {moment:%b} {moment.year} {moment:%H:%M}"
+            return f"{day} {moment:%H:%M}"
+
+
+def _name_month(moment: date) -> str:
+    return current_language().short_months[moment.month - 1]
 
 
 def make_ticks(labels: Sequence[str], grain: int, most: int = MOST_TICKS) -> dict[int, str]:
@@ -145,10 +158,11 @@ def _format_tick(label: str, grain: int, *, years: bool, days: bool) -> str:
     moment = parse_time(label)
     if moment is None:
         return label[:_LONGEST_TICK]
-    day = f"{moment.day} {moment:%b}" + (f" {moment.year}" if years else "")
+    day = _("%(day)s %(month)s", day=moment.day, month=_name_month(moment))
+    day = describe_time(label[:10]) if years else day
     if grain <= Grain.HOUR:
         return f"{day} {moment:%H:%M}" if days else f"{moment:%H:%M}"
-    return {Grain.MONTH: f"{moment:%b} {moment.year}", YEAR: str(moment.year)}.get(grain, day)
+    return {Grain.MONTH: describe_time(label[:7]), YEAR: str(moment.year)}.get(grain, day)
 
 
 def _last_day(moment: datetime, grain: int) -> date:

@@ -270,7 +270,7 @@ def test_a_view_keeps_several_values_of_a_dimension() -> None:
     """Any of them: in its address, its sentence, and its report has them beside the others."""
     several = parse("by=none&only=VISITOR_COUNTRY:FR&only=VISITOR_COUNTRY:&only=VISITOR_COUNTRY:FR").view
     assert several.kept == ((Dimension.VISITOR_COUNTRY, "FR"), (Dimension.VISITOR_COUNTRY, ""))
-    assert several.sentence().endswith("of visitor country FR or (empty) alone")
+    assert several.sentence().endswith("of country FR or (empty) alone")
     assert several.report_query().dimensions == ("DAY", "VISITOR_COUNTRY")
     assert several.keep(Dimension.VISITOR_COUNTRY, []).kept == ()
 
@@ -299,8 +299,8 @@ def test_sorting_by_a_change_needs_a_comparison() -> None:
                 "grain": Grain.MONTH,
             },
             (
-                "Time watched seconds and estimated earnings EUR by month of what your channels claimed"
-                " without a visitor domain group with media type LIVE, 31 December 2025 to 4 March 2026"
+                "Watch time and estimated earnings (EUR) by month of what your channels claimed"
+                " without a domain group with media type Live stream, 31 December 2025 to 4 March 2026"
             ),
         ),
     ],
@@ -314,7 +314,7 @@ def test_a_view_says_what_it_shows_of_its_report() -> None:
     """The report has the dimension, and no filter by it."""
     narrowed = view(kept=((Dimension.VIDEO_ID, "x1"), (Dimension.VISITOR_COUNTRY, "")))
     assert narrowed.sentence() == (
-        "Views by day, video and visitor country, 1 to 4 March 2026, of video x1 and visitor country (empty) alone"
+        "Views by day, video and country, 1 to 4 March 2026, of video x1 and country (empty) alone"
     )
 
 

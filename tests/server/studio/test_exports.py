@@ -145,7 +145,7 @@ def test_each_line_is_a_file_to_keep_too(visitors: Visitors) -> None:
     named = "filename*=UTF-8''estimated-earnings-EUR-by-day".lower()
     assert named in answer.headers["content-disposition"].lower()
     for words in (
-        "Estimated earnings EUR by day",
+        "Estimated earnings (EUR) by day",
         "1 Jul 2026 to 14 Jul 2026 (UTC)",
         "channelSlug = demo-news",
         "VISITOR_COUNTRY = FR",
@@ -180,7 +180,7 @@ def test_a_part_is_asked_for_as_a_report_with_its_titles(visitors: Visitors) -> 
         address = urlsplit(answer.headers["location"])
         assert (answer.status_code, address.path, address.fragment) == (303, "/studio/reports/new", fragment)
         page = visitor.get(answer.headers["location"]).text
-        assert "Views and estimated earnings EUR by video and video title, 1 to 14 July 2026" in unescape(page)
+        assert "Views and estimated earnings (EUR) by video and video title, 1 to 14 July 2026" in unescape(page)
         assert not fragment or f'<section class="snippet" id="{fragment}">' in page
         assert 'role="alert"' not in page
 

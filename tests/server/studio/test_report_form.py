@@ -89,7 +89,7 @@ def test_a_column_that_the_view_is_narrowed_by_stays(visitors: Visitors) -> None
     """Without it nobody could tell which rows of the file are those of the view."""
     page = visitors(MEMBER).get(f"{FORM}/new?{VIEW}&only=VISITOR_COUNTRY:FR&column=none&column=VIEWS")
     assert re.search(r'value="VISITOR_COUNTRY" checked disabled', page.text)
-    assert "Views by visitor country for demo-news" in page.text
+    assert "Views by country for demo-news" in page.text
 
 
 def test_every_problem_of_a_view_is_told_and_nothing_is_asked(people: Api, visitors: Visitors) -> None:

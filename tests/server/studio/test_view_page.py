@@ -25,17 +25,8 @@ from reelport.server.explore.numbers import (
 )
 from reelport.server.explore.view import Comparison, View
 from reelport.server.explore.view_parameters import Defaults, list_options
-from reelport.server.studio.view_page import (
-    MetricUnit,
-    ViewPage,
-    find_filter,
-    keep_value,
-    make_board,
-    make_page,
-    write_change,
-    write_number,
-    write_share,
-)
+from reelport.server.studio.formats import MetricUnit, write_change, write_number, write_share
+from reelport.server.studio.view_page import ViewPage, find_filter, keep_value, make_board, make_page
 
 FIRST, COMPLETE, TODAY = date(2026, 6, 1), date(2026, 7, 20), date(2026, 7, 22)
 DEFAULTS = Defaults((Metric.VIEWS,), (), {"plays": Freshness("plays", COMPLETE, None, FIRST)}, TODAY)
@@ -127,7 +118,7 @@ def test_what_was_nothing_is_new_and_what_is_gone_says_so() -> None:
     board = make_board(VIEW, Dimension.MEDIA_TYPE, _board(new, gone, rows=1), OPTIONS, UNITS)
     assert [[cell.text for cell in row.cells][-1] for row in board.rows] == [
         "new",
-        "\N{MINUS SIGN}100.0\N{NARROW NO-BREAK SPACE}%",
+        "\N{MINUS SIGN}100.0%",
     ]
     assert [row.is_gone for row in board.rows] == [False, True]
 
@@ -157,8 +148,8 @@ MONEY, VIEWS = Metric.ESTIMATED_EARNINGS_EUR, Metric.VIEWS
     [
         (VIEWS, None, "\N{EN DASH}"),
         (VIEWS, 0, "0"),
-        (VIEWS, 2**63, "9 223 372 036 854 775 808"),
-        (MONEY, Decimal("1234.567890"), "€1 234.57"),
+        (VIEWS, 2**63, "9,223,372,036,854,775,808"),
+        (MONEY, Decimal("1234.567890"), "€1,234.57"),
         (MONEY, Decimal("-12.5"), "\N{MINUS SIGN}€12.50"),
         (MONEY, Decimal("0.123456"), "€0.12"),
         (MONEY, Decimal("-0.004321"), "\N{MINUS SIGN}<\N{NO-BREAK SPACE}€0.01"),
@@ -169,28 +160,28 @@ MONEY, VIEWS = Metric.ESTIMATED_EARNINGS_EUR, Metric.VIEWS
     ],
 )
 def test_a_number_is_rounded_only_behind_the_point(metric: Metric, value: Number, text: str) -> None:
-    """Thousands are set apart by narrow spaces; what is missing is a dash."""
-    assert write_number(metric, value) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
+    """Thousands are set apart by commas; what is missing is a dash."""
+    assert write_number(metric, value) == text
 
 
 @pytest.mark.parametrize(
     ("figure", "text"),
     [
-        (Figure(150, 100), "+50.0 %"),
-        (Figure(0, 100), "\N{MINUS SIGN}100.0 %"),
-        (Figure(100, 100), "0.0 %"),
-        (Figure(9_999, 10_000), "0.0 %"),
-        (Figure(1500, 0), "+1 500"),
+        (Figure(150, 100), "+50.0%"),
+        (Figure(0, 100), "\N{MINUS SIGN}100.0%"),
+        (Figure(100, 100), "0.0%"),
+        (Figure(9_999, 10_000), "0.0%"),
+        (Figure(1500, 0), "+1,500"),
         (Figure(0, 0), "0"),
         (Figure(5, None), "\N{EN DASH}"),
     ],
 )
 def test_a_change_is_a_percentage_where_there_was_something(figure: Figure, text: str) -> None:
     """From nothing it is the number itself; one that is rounded to none has no sign."""
-    assert write_change(figure, partial(write_number, VIEWS)) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
+    assert write_change(figure, partial(write_number, VIEWS)) == text
 
 
 def test_a_share_is_a_percentage_with_one_digit() -> None:
     """There may be none."""
-    assert write_share(Decimal("0.12345")) == "12.3\N{NARROW NO-BREAK SPACE}%"
+    assert write_share(Decimal("0.12345")) == "12.3%"
     assert write_share(None) == "\N{EN DASH}"

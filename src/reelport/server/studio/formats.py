@@ -1,18 +1,165 @@
-"""The filters of templates: numbers, days and names in the language of the visit."""
+"""The filters of templates: numbers, days, names and codes in the language of the visit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
-from reelport.catalog.labels import label_names
+from markupsafe import Markup
+
+from reelport import charts
+from reelport.catalog import Dimension, Metric, Unit
+from reelport.catalog.labels import (
+    COUNTRIES,
+    capitalize,
+    label_dimension,
+    label_filter,
+    label_metric,
+    label_names,
+    label_value,
+)
+from reelport.charts.amounts import add_sign, choose_unit, currency_sign, format_full, format_short
+from reelport.charts.time_axis import describe_time
 from reelport.language import _, localize
-from reelport.wording import format_day, format_days, format_size
+from reelport.server.explore.numbers import Figure, Number
+from reelport.server.studio.languages import find_locale
+from reelport.wording import format_day, format_days, format_duration, format_size
+
+Drawn = charts.Number | None
+NO_NUMBER = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+_LEAST_SCALED = Decimal("0.1")
+_LEAST_SHORT = 10_000  # shorter numbers are as quickly read in full
+_DIGITS, _FINE_DIGITS = 2, 4
+_LEAST_MONEY = Decimal("0.01")
+_LONGEST_BROWSER = 60
+# Units that no metric's name says, as several suit a number: seconds and hours, bytes and GB.
+_TOLD_APART = frozenset({Unit.SECONDS, Unit.SECONDS_PER_VIEW, Unit.PERCENT, Unit.BYTES})
 
 
 def format_whole(value: float) -> str:
     """Write a whole number with its thousands set apart: 12,345."""
     return localize(f"{value:,.0f}")
+
+
+def format_large(value: Number, metric: Metric | None = None) -> str:
+    """Write a number shortly, as 12.3 k, with the exact one on hover."""
+    if value is None:
+        return NO_NUMBER
+    unit = metric.unit if metric else None
+    divisor, larger = choose_unit(unit, abs(float(value)))
+    sign, scaled = currency_sign(unit), float(value) / divisor
+    if abs(scaled) >= _LEAST_SHORT:
+        text = add_sign(sign, format_short(abs(scaled)))
+        text = f"{_MINUS if scaled < 0 else ''}{text}"
+    else:
+        text = write_number(metric, value) if metric and divisor == 1 else localize(f"{scaled:,.{int(divisor > 1)}f}")
+    shown = f"{text} {_(larger)}" if divisor > 1 else text
+    return Markup('<span title="{}">{}</span>').format(format_full(value, unit), shown)
+
+
+def write_number(metric: Metric, value: Drawn) -> str:
+    """Write a cell: whole numbers in full, two digits of decimals (four below 1), money signed."""
+    if value is None:
+        return NO_NUMBER
+    if sign := currency_sign(metric.unit):
+        return _write_money(sign, Decimal(value))
+    if isinstance(value, int):
+        return _write_digits(f"{value:,}")
+    digits = _FINE_DIGITS if value and -1 < value < 1 else _DIGITS
+    return _write_digits(f"{value:,.{min(digits, metric.digits)}f}")
+
+
+def _write_money(sign: str, value: Decimal) -> str:
+    """Write an amount with two digits, so that those of a column stand below each other."""
+    is_small = value and abs(value) < _LEAST_MONEY
+    amount = add_sign(sign, localize(f"{_LEAST_MONEY if is_small else abs(value):,.2f}"))
+    return f"{_MINUS if value < 0 else ''}{'<' + chr(0xA0) if is_small else ''}{amount}"
+
+
+def write_share(share: Decimal | None) -> str:
+    """Write a share of a total: 12.3%."""
+    return NO_NUMBER if share is None else _write_percent(share * 100)
+
+
+def _write_percent(percent: Decimal) -> str:
+    return _("%(amount)s%%", amount=_write_digits(f"{percent:,.1f}"))
+
+
+def write_change(figure: Figure, write: Callable[[Number], str]) -> str:
+    """Write how much a number changed: by what part, else by how much, which `write` writes."""
+    if figure.difference is None:
+        return NO_NUMBER
+    if figure.change is not None:
+        percent = round(abs(figure.change) * 100, 1)
+        return f"{_sign(figure.difference) if percent else ''}{_write_percent(percent)}"
+    size = -figure.difference if figure.difference < 0 else figure.difference
+    return f"{_sign(figure.difference)}{write(size)}"
+
+
+def _sign(difference: int | Decimal) -> str:
+    return _MINUS if difference < 0 else "+" if difference > 0 else ""
+
+
+def _write_digits(text: str) -> str:
+    """Write a number with the language's signs, and a minus as wide as a digit."""
+    return localize(text).replace("-", _MINUS)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricUnit:
+    """How a metric's numbers are written: divided by `divisor`, as amounts of `unit`."""
+
+    metric: Metric
+    divisor: int = 1
+    unit: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The heading of a column: Watch time (hours)."""
+        return f"{name_metric(self.metric)} ({self.unit})" if self.is_named_apart else name_metric(self.metric)
+
+    @property
+    def is_named_apart(self) -> bool:
+        """Whether the unit must be told beside the name."""
+        return bool(self.unit) and self.metric.unit in _TOLD_APART
+
+    def write(self, value: Drawn) -> str:
+        """Write a number in this unit."""
+        if self.divisor == 1 or value is None:
+            return write_number(self.metric, value)
+        scaled = Decimal(value) / self.divisor
+        is_small = scaled and abs(scaled) < _LEAST_SCALED
+        return f"<\N{NO-BREAK SPACE}{localize(str(_LEAST_SCALED))}" if is_small else _write_digits(f"{scaled:,.1f}")
+
+    def write_amount(self, value: Drawn) -> str:
+        """Write a number with its unit, where no heading tells that."""
+        return f"{self.write(value)} {self.unit}" if self.is_named_apart and value is not None else self.write(value)
+
+    def write_change(self, figure: Figure) -> str:
+        """Write how much a number changed."""
+        return write_change(figure, self.write)
+
+
+def name_metric(metric: Metric) -> str:
+    """Name a metric as a heading does: Watch time."""
+    return capitalize(label_metric(metric))
+
+
+def name_dimension(dimension: Dimension) -> str:
+    """Name a dimension as a heading does: Country."""
+    return capitalize(label_dimension(dimension))
+
+
+def name_cell(cell: str, dimension: Dimension) -> str:
+    """Name what a cell's code stands for: France for FR, Phone for mobile; others stay."""
+    if dimension in COUNTRIES:
+        return str(find_locale().territories.get(cell.upper(), cell))
+    if dimension.grain is not None:
+        return describe_time(cell)
+    return label_value(dimension, cell)
 
 
 def format_moment(moment: datetime) -> str:
@@ -45,7 +192,6 @@ _SYSTEMS = (
     ("CrOS", "ChromeOS"),
     ("Linux", "Linux"),
 )
-_LONGEST_BROWSER = 60
 
 
 def describe_browser(agent: str) -> str:
@@ -58,12 +204,23 @@ def describe_browser(agent: str) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
+    # Numbers: a count in full; one that is short, with all its digits on hover; a metric's cell.
     "whole": format_whole,
+    "large": format_large,
+    "cell_of": lambda value, metric: write_number(metric, value),
+    "share": write_share,
+    "bytes": format_size,
+    "duration": format_duration,
+    # Days and times.
     "day": format_day,
-    "days": format_days,
+    "days": lambda days: format_days(*days),
     "moment": format_moment,
     "second": format_second,
-    "browser": describe_browser,
-    "bytes": format_size,
+    # Names of the catalog's rows, as headings; what a cell of a dimension stands for: `{{ "FR" | named(dimension) }}`.
+    "metric": name_metric,
+    "dimension": name_dimension,
+    "filter_name": lambda row: capitalize(label_filter(row)),
+    "named": name_cell,
     "labelled": label_names,
+    "browser": describe_browser,
 }

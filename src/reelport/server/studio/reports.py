@@ -36,7 +36,8 @@ from reelport.server.reports.report_list import Cursor, ListedReport, StateFilte
 from reelport.server.reports.report_removal import Remover
 from reelport.server.state.database import write
 from reelport.server.studio import pages, view_page
-from reelport.server.studio.view_page import Cell, write_number
+from reelport.server.studio.formats import write_number
+from reelport.server.studio.view_page import Cell
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.storage.file_cache import holding
 from reelport.wire import NO_DAY

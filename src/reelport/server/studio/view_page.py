@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from functools import partial
 
 import anyio.to_thread
 from markupsafe import Markup
 from starlette.responses import Response
 
-from reelport import charts
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
 from reelport.charts import Chart, LineChart, Series, count_settled, draw_file, draw_inline_bar, embed_chart
-from reelport.charts.amounts import choose_unit, currency_sign
+from reelport.charts.amounts import choose_unit
 from reelport.charts.drawing import explain_absence, render_png
 from reelport.charts.time_axis import GRAIN_WORDS, format_time, list_partial
 from reelport.facts.log.freshness import Freshness
@@ -26,11 +24,19 @@ from reelport.server.explore.view import Comparison, Sort, View
 from reelport.server.explore.view_parameters import LONGEST, Defaults, Options
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
-from reelport.server.studio.formats import format_moment
+from reelport.server.studio.formats import (
+    NO_NUMBER,
+    Drawn,
+    MetricUnit,
+    format_moment,
+    format_whole,
+    name_dimension,
+    name_metric,
+    write_share,
+)
 from reelport.server.studio.visit import not_found
 from reelport.wording import format_day, format_days, format_list
 
-Drawn = charts.Number | None
 DaySpan = tuple[date, date] | None  # the first and the last complete day of a metric's tables; None where there is none
 # What the compared days are called.
 COMPARISONS = {
@@ -171,7 +177,7 @@ def _make_totals(
         return
     for metric, figure in zip(view.metrics, totals.figures, strict=True):
         metric_unit = units[metric]
-        label, unit = name_amount(metric), metric_unit.unit
+        label, unit = name_metric(metric), metric_unit.unit
         said = "" if figure.value is None or unit.lower() in label.lower() else unit
         change = metric_unit.write_change(figure) if can_change else NO_NUMBER
         shown = None if view.comparison is Comparison.NONE else change
@@ -221,7 +227,7 @@ def _list_filters(view: View) -> Iterator[Removable]:
         yield Removable(capitalize(label_filter(filter_)), value or EMPTY, replace(view, filters=rest))
     for dimension, cell in view.kept:
         others = tuple(pair for pair in view.kept if pair != (dimension, cell))
-        yield Removable(capitalize(label_dimension(dimension)), cell or EMPTY, replace(view, kept=others))
+        yield Removable(name_dimension(dimension), cell or EMPTY, replace(view, kept=others))
 
 
 def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> LineChart:
@@ -233,7 +239,7 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
     metric = view.metrics[place]
     days = [point.day for point in lines.points]
     times = tuple(format_time(day, view.grain) for day in days)
-    name = name_amount(metric)
+    name = name_metric(metric)
     values = [point.figures[place].value for point in lines.points]
     partial_times = list_partial(times, view.grain, view.start, view.end)
     chart = LineChart(
@@ -328,7 +334,7 @@ def make_board(
     can_change: bool = True,
 ) -> Board:
     """Make the table of a leaderboard; without `can_change`, no change is told."""
-    label = capitalize(label_dimension(dimension))
+    label = name_dimension(dimension)
     if isinstance(board, OverBudget):
         return Board(dimension, label, (), (), (), None, None, board)
     filter_ = find_filter(dimension, options)
@@ -412,7 +418,7 @@ def _make_heading(view: View, metric: Metric, sort: Sort, label: str) -> Heading
 def _write_notes(view: View, board: Leaderboard, metric_unit: MetricUnit) -> Iterator[str]:
     shown = sum(entry.is_shown for entry in board.entries)
     place = view.metrics.index(view.ranked_by)
-    values = f"{group_digits(f'{board.rows:,}')} {'value' if board.rows == 1 else 'values'}"
+    values = f"{format_whole(board.rows)} {'value' if board.rows == 1 else 'values'}"
     if board.rows > shown:
         rest = board.rest[place]
         unit = f" {metric_unit.unit}" if metric_unit.is_named_apart else ""
@@ -449,97 +455,6 @@ async def answer_chart(chart: Chart, kind: str, query: ReportQuery) -> Response:
     return Response(content, headers=headers)
 
 
-NO_NUMBER = "\N{EN DASH}"
-_THIN = "\N{NARROW NO-BREAK SPACE}"
-_MINUS = "\N{MINUS SIGN}"
-_LEAST_SCALED = Decimal("0.1")
-_DIGITS, _FINE_DIGITS = 2, 4
-_LEAST_MONEY = Decimal("0.01")
-# Endings of names that tell a unit, for units that amounts are told in larger ones of.
-_ENDING = {"seconds": " seconds", "bytes": " bytes"}
-
-
-def write_number(metric: Metric, value: Drawn) -> str:
-    """Write a cell: whole numbers in full, two digits of decimals (four below 1), money signed."""
-    if value is None:
-        return NO_NUMBER
-    if sign := currency_sign(metric.unit):
-        return _write_money(sign, Decimal(value))
-    if isinstance(value, int):
-        return group_digits(f"{value:,}")
-    digits = _FINE_DIGITS if value and -1 < value < 1 else _DIGITS
-    return group_digits(f"{value:,.{min(digits, metric.digits)}f}")
-
-
-def _write_money(sign: str, value: Decimal) -> str:
-    """Write an amount with two digits, so that those of a column stand below each other."""
-    if value and abs(value) < _LEAST_MONEY:
-        return f"{_MINUS if value < 0 else ''}<\N{NO-BREAK SPACE}{sign}{_LEAST_MONEY}"
-    return f"{_MINUS if value < 0 else ''}{sign}{group_digits(f'{abs(value):,.2f}')}"
-
-
-def write_share(share: Decimal | None) -> str:
-    """Write a share of a total: 12.3 %."""
-    return NO_NUMBER if share is None else f"{group_digits(f'{share * 100:,.1f}')}{_THIN}%"
-
-
-def write_change(figure: Figure, write: Callable[[Number], str]) -> str:
-    """Write how much a number changed: by what part, else by how much, which `write` writes."""
-    if figure.difference is None:
-        return NO_NUMBER
-    if figure.change is not None:
-        percent = round(abs(figure.change) * 100, 1)
-        sign = _sign(figure.difference) if percent else ""
-        return f"{sign}{group_digits(f'{percent:,.1f}')}{_THIN}%"
-    size = -figure.difference if figure.difference < 0 else figure.difference
-    return f"{_sign(figure.difference)}{write(size)}"
-
-
-def _sign(difference: int | Decimal) -> str:
-    return _MINUS if difference < 0 else "+" if difference > 0 else ""
-
-
-def group_digits(text: str) -> str:
-    """Set thousands apart by thin spaces, and write a minus as wide as a digit."""
-    return text.replace(",", _THIN).replace("-", _MINUS)
-
-
-@dataclass(frozen=True, slots=True)
-class MetricUnit:
-    """How a metric's numbers are written: divided by `divisor`, as amounts of `unit`."""
-
-    metric: Metric
-    divisor: int = 1
-    unit: str = ""
-
-    @property
-    def heading(self) -> str:
-        """The heading of a column: the name, with the unit that its numbers are divided for."""
-        name = name_amount(self.metric)
-        return f"{name} ({self.unit})" if self.is_named_apart else name
-
-    @property
-    def is_named_apart(self) -> bool:
-        """Whether the unit must be told beside the name."""
-        return bool(self.unit) and self.unit not in name_amount(self.metric).lower() and bool(_find_ending(self.metric))
-
-    def write(self, value: Drawn) -> str:
-        """Write a number in this unit."""
-        if self.divisor == 1 or value is None:
-            return write_number(self.metric, value)
-        scaled = Decimal(value) / self.divisor
-        is_small = scaled and abs(scaled) < _LEAST_SCALED
-        return f"< {_LEAST_SCALED}" if is_small else group_digits(f"{scaled:,.1f}")
-
-    def write_amount(self, value: Drawn) -> str:
-        """Write a number with its unit, where no heading tells that."""
-        return f"{self.write(value)} {self.unit}" if self.is_named_apart and value is not None else self.write(value)
-
-    def write_change(self, figure: Figure) -> str:
-        """Write how much a number changed."""
-        return write_change(figure, self.write)
-
-
 def choose_units(view: View, numbers: Numbers) -> dict[Metric, MetricUnit]:
     """Choose the unit of each metric of a view: that of its chart, by its largest number."""
     units = {}
@@ -548,18 +463,6 @@ def choose_units(view: View, numbers: Numbers) -> dict[Metric, MetricUnit]:
         divisor, unit = choose_unit(metric.unit, max((abs(float(value)) for value in values), default=0.0))
         units[metric] = MetricUnit(metric, int(divisor), unit)
     return units
-
-
-def name_amount(metric: Metric) -> str:
-    """Name a metric at the beginning of a heading, without a unit that is told beside it."""
-    label, ending = label_metric(metric), _find_ending(metric)
-    return capitalize(label.removesuffix(ending))
-
-
-def _find_ending(metric: Metric) -> str:
-    """Find the end of the metric's name that tells its unit; empty where it has none."""
-    ending = _ENDING.get(metric.unit.value, "")
-    return ending if ending and label_metric(metric).endswith(ending) else ""
 
 
 def _list_values(view: View, numbers: Numbers, place: int) -> Iterable[Number]:

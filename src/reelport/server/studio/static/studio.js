@@ -180,8 +180,9 @@ document.addEventListener("copy", (event) => {
   const selection = getSelection();
   const part = selection.rangeCount ? selection.getRangeAt(0).cloneContents() : null;
   if (!part?.querySelector("td.number")) return;
-  const plain = (number) => number.replace(/[\u202f€$]/g, "").replace("\u2212", "-");
-  const cells = /(?<=^|\t)[+\u2212]?[€$]?\d[\d\u202f.]*%?(?=\t|$)/gm;
+  const grouped = (1.5).toLocaleString(document.documentElement.lang)[1] === "." ? "," : ".";
+  const plain = (number) => number.replace(/[\u00a0\u202f€$]/g, "").replaceAll(grouped, "").replace("\u2212", "-");
+  const cells = /(?<=^|\t)[+\u2212]?[€$]?\d[\d\u202f.,]*(\u00a0[€$]|[\u00a0\u202f]?%)?(?=\t|$)/gm;
   event.clipboardData.setData("text/plain", selection.toString().replace(cells, plain));
   event.preventDefault();
 });
