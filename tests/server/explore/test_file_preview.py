@@ -148,7 +148,7 @@ def test_columns_are_totalled_where_their_rows_add_up(tmp_path: Path, engine: Qu
 @pytest.mark.parametrize(
     ("metrics", "dimensions", "reason"),
     [
-        ("VIEWS", "CONTENT_TAG", "One fact may stand in several rows, one for each content tag."),
+        ("VIEWS", "CONTENT_TAG", "One fact may stand in several rows, one for each tag."),
         ("STORAGE_USED_BYTES", "DAY", "What there is on a day doesn't add up over days."),
         ("VIEW_THROUGH_RATE", "DAY", "A rate doesn't add up, and the report lacks the numbers that it is made of."),
     ],
