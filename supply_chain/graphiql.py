@@ -73,15 +73,16 @@ def write_copies(folder: Path) -> None:
     """Fetch the packages, and write their files compressed, and their licences."""
     licences: dict[str, str] = {}
     for copy in COPIES:
-        content = _read(copy.package, copy.file)
+        content = read_package(copy.package, copy.file)
         kept = _FONTS.sub(b"", content) if copy.name.endswith(".css") else content
         (folder / f"{copy.name}.gz").write_bytes(gzip.compress(kept, 9, mtime=0))
-        licences[copy.package] = _read(copy.package, "LICENSE").decode()
+        licences[copy.package] = read_package(copy.package, "LICENSE").decode()
     texts = (f"{package}\n\n{text}" for package, text in licences.items())
     (folder / LICENCES).write_text("\n\n".join(texts), "utf-8")
 
 
-def _read(package: str, file: str) -> bytes:
+def read_package(package: str, file: str) -> bytes:
+    """Read a file of a package of npm."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["npm", "pack", package, "--silent", "--pack-destination", folder]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)

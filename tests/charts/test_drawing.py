@@ -17,9 +17,11 @@ from reelport.charts import (
     Bar,
     BarChart,
     Chart,
+    Country,
     LineChart,
     Series,
     SmallMultiples,
+    WorldMap,
     draw_file,
     draw_sparkline,
     embed_chart,
@@ -75,10 +77,12 @@ def values_of(times: tuple[str, ...]) -> st.SearchStrategy[tuple[int | Decimal |
 
 
 BARS = st.lists(st.builds(Bar, WORDS, NUMBERS, NUMBERS), max_size=9).map(tuple)
+COUNTRY = st.builds(Country, st.sampled_from(["FR", "RE", "SG", "RU", "", "ZZ"]), WORDS, NUMBERS)
+MAPS = st.builds(WorldMap, WORDS, st.lists(COUNTRY, max_size=6, unique_by=lambda each: each.code).map(tuple), UNITS)
 CHARTS = line_charts() | small_multiples() | st.builds(BarChart, WORDS, BARS, UNITS, st.none() | WORDS)
 
 
-@given(CHARTS)
+@given(CHARTS | MAPS)
 def test_every_chart_is_well_formed_and_the_same_each_time(chart: Chart) -> None:
     """An XML parser reads each form; no number of it is infinite or none; the bytes repeat."""
     for form in (draw_file, embed_chart):

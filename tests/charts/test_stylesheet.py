@@ -9,9 +9,11 @@ import pytest
 from reelport.charts import (
     Bar,
     BarChart,
+    Country,
     LineChart,
     Series,
     SmallMultiples,
+    WorldMap,
     draw_file,
     draw_inline_bar,
     draw_sparkline,
@@ -26,6 +28,9 @@ CHARTS = (
     LineChart("Views", TIMES, SERIES, settled=7, comparison=Series("before", tuple(range(9))), notes=("a note",)),
     SmallMultiples("Views", TIMES, SERIES, settled=7),
     BarChart("Views", (Bar("a", 5, 4),), comparison="before"),
+    WorldMap(
+        "Views", tuple(Country(code, code, 3**place) for place, code in enumerate(["FR", "DE", "SG", "US", "BR"]))
+    ),
 )
 
 

@@ -1,7 +1,17 @@
 """Charts: values in, SVG text out, for files and for pages; no input or output of its own."""
 
 from reelport.charts.bar_chart import draw_inline_bar
-from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Number, Series, SmallMultiples
+from reelport.charts.chart_types import (
+    Bar,
+    BarChart,
+    Chart,
+    Country,
+    LineChart,
+    Number,
+    Series,
+    SmallMultiples,
+    WorldMap,
+)
 from reelport.charts.drawing import draw_file, embed_chart
 from reelport.charts.line_chart import draw_sparkline
 from reelport.charts.report_chart import ChartPlan, Group, Groups, NoChart, plan_report_chart, read_groups
@@ -13,6 +23,7 @@ __all__ = [
     "BarChart",
     "Chart",
     "ChartPlan",
+    "Country",
     "Group",
     "Groups",
     "LineChart",
@@ -20,6 +31,7 @@ __all__ = [
     "Number",
     "Series",
     "SmallMultiples",
+    "WorldMap",
     "count_settled",
     "draw_file",
     "draw_inline_bar",

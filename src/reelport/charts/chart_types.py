@@ -94,7 +94,29 @@ class BarChart:
     notes: tuple[str, ...] = ()
 
 
-Chart = LineChart | BarChart | SmallMultiples
+@dataclass(frozen=True, slots=True)
+class Country:
+    """A country of a map: its code (ISO 3166, alpha-2), its name, its number or None."""
+
+    code: str
+    name: str
+    value: Number | None
+
+    def __post_init__(self) -> None:
+        _refuse_endless([self.value])
+
+
+@dataclass(frozen=True, slots=True)
+class WorldMap:
+    """Countries of the world, coloured by their numbers. Codes that no map has are named below it."""
+
+    heading: str
+    countries: tuple[Country, ...]
+    unit: Unit | None = None
+    notes: tuple[str, ...] = ()
+
+
+Chart = LineChart | BarChart | SmallMultiples | WorldMap
 
 
 _LOOKS = 6  # how many looks of lines there are, each a colour and a dash of its own

@@ -8,12 +8,13 @@ from importlib.util import find_spec
 
 from reelport.charts import svg
 from reelport.charts.bar_chart import draw_bar_chart
-from reelport.charts.chart_types import BarChart, Chart, LineChart, SmallMultiples
+from reelport.charts.chart_types import BarChart, Chart, ChartOverTime, LineChart, SmallMultiples, WorldMap
 from reelport.charts.crosshair import Write, write_readings
 from reelport.charts.line_chart import draw_line_chart, draw_small_multiples
 from reelport.charts.sentences import describe_moving
 from reelport.charts.stylesheet import FONTS, write_file_stylesheet
 from reelport.charts.svg import Picture, embed_picture, write_file
+from reelport.charts.world_map import draw_world_map, embed_world_map, list_unplaced
 from reelport.wording import advise_extra
 
 # The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has.
@@ -39,20 +40,27 @@ def draw(chart: Chart, width: float, tooltips: int = 0) -> Picture:
             return draw_bar_chart(chart, width, tooltips=bool(tooltips))
         case SmallMultiples():
             return draw_small_multiples(chart, width, tooltips=bool(tooltips))
+        case WorldMap():
+            return draw_world_map(chart, width)
 
 
 def embed_chart(chart: Chart, write: Write | None = None) -> str:
     """Write a chart as a figure of HTML, with its notes as caption.
 
     It holds the chart in four widths, of which the stylesheet (`write_page_stylesheet`) shows one. The narrow one, for
-    screens that are touched, has no tooltips. A chart over time carries what the page's script shows of each time, its
-    numbers written by `write`, as the page's tables have them; without it in full, with their unit.
+    screens that are touched, has no tooltips. A map has one picture for all widths.
+
+    A chart over time carries what the page's script shows of each time. Numbers are written by `write`, as the page's
+    tables have them; without it in full, with their unit.
     """
-    pictures = [embed_picture(draw(chart, width, _TOOLTIPS[width]), kind) for width, kind in _KINDS.items()]
+    if isinstance(chart, WorldMap):
+        pictures = [embed_world_map(chart, write)]
+    else:
+        pictures = [embed_picture(draw(chart, width, _TOOLTIPS[width]), kind) for width, kind in _KINDS.items()]
     notes = "".join(svg.element("p", svg.escape_words(note)) for note in _list_notes(chart))
     caption = svg.element("figcaption", notes) if notes else ""
     drawn = svg.element("div", *pictures, class_="chart-pictures")
-    readings = None if isinstance(chart, BarChart) else write_readings(chart, write)
+    readings = write_readings(chart, write) if isinstance(chart, ChartOverTime) else None
     return svg.element("figure", drawn, caption, class_="chart", data_readings=readings)
 
 
@@ -62,7 +70,13 @@ def draw_file(chart: Chart) -> str:
 
 
 def _list_notes(chart: Chart) -> Sequence[str]:
-    return chart.notes if isinstance(chart, BarChart) else [*chart.notes, *describe_moving(chart)]
+    match chart:
+        case BarChart():
+            return chart.notes
+        case WorldMap():
+            return [*chart.notes, *list_unplaced(chart)]
+        case LineChart() | SmallMultiples():
+            return [*chart.notes, *describe_moving(chart)]
 
 
 @cache

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reelport.catalog import Grain
+from reelport.catalog import Grain, Unit
 from reelport.charts.amounts import format_full, list_numbers
-from reelport.charts.chart_types import BarChart, ChartOverTime, LineChart, Series
+from reelport.charts.chart_types import BarChart, ChartOverTime, LineChart, Number, Series, WorldMap
 from reelport.charts.time_axis import GRAIN_WORDS, describe_time
 from reelport.wording import format_count
 
@@ -41,11 +41,24 @@ def describe_moving(chart: ChartOverTime) -> list[str]:
 
 def describe_bars(chart: BarChart) -> str:
     """Describe bars: how many, and the first of them with their numbers."""
-    if not chart.bars:
+    return _describe_values(
+        format_count(len(chart.bars), "bar"), [(bar.label, bar.value) for bar in chart.bars], chart.unit
+    )
+
+
+def describe_countries(chart: WorldMap) -> str:
+    """Describe a map: how many countries, and those with the largest numbers."""
+    values = [(country.name, country.value) for country in chart.countries]
+    largest = sorted(values, key=lambda each: -float(each[1] or 0))
+    return _describe_values(format_count(len(values), "country", "countries"), largest, chart.unit)
+
+
+def _describe_values(count: str, values: Sequence[tuple[str, Number | None]], unit: Unit | None) -> str:
+    if not values:
         return NO_ROWS
-    named = [f"{bar.label}: {format_full(bar.value, chart.unit)}" for bar in chart.bars[:_MOST_DESCRIBED]]
-    left = len(chart.bars) - len(named)
-    return f"{format_count(len(chart.bars), 'bar')}. {'; '.join(named)}{f'; {left} more' if left else ''}."
+    named = [f"{label}: {format_full(value, unit)}" for label, value in values[:_MOST_DESCRIBED]]
+    left = len(values) - len(named)
+    return f"{count}. {'; '.join(named)}{f'; {left} more' if left else ''}."
 
 
 def describe_moment(chart: LineChart, place: int) -> str:

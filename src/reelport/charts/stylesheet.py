@@ -20,6 +20,13 @@ _COLOURS = {
     "grid": _Colour("line", "#e5e7eb", "#333b47"),
     "base": _Colour(None, "#8b93a1", "#6b7482"),
     "earlier": _Colour(None, "#6b7280", "#9aa3b1"),
+    "paper": _Colour("ground", "#ffffff", "#12161d"),
+    "land": _Colour(None, "#e4e7ec", "#2a313c"),
+    "m0": _Colour(None, "#b9d0f5", "#24406f"),
+    "m1": _Colour(None, "#8fb1ec", "#32599b"),
+    "m2": _Colour(None, "#6089de", "#4a76c4"),
+    "m3": _Colour(None, "#3763c9", "#6f9bea"),
+    "m4": _Colour(None, "#1d3f94", "#b3cdff"),
     "s0": _Colour("accent", "#0072b2", "#56b4e9"),
     "s1": _Colour(None, "#d55e00", "#f08a3c"),
     "s2": _Colour(None, "#00845f", "#2fbf96"),
@@ -50,6 +57,8 @@ circle.chart-moving{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dashar
 .chart-mark{fill:none;stroke:{ink};stroke-width:2}
 .chart-area{fill:{s0};fill-opacity:0.1}
 .chart-plot{fill:none}
+.chart-land{fill:{land};stroke:{paper};stroke-width:0.5}
+.chart-m0{fill:{m0}}.chart-m1{fill:{m1}}.chart-m2{fill:{m2}}.chart-m3{fill:{m3}}.chart-m4{fill:{m4}}
 .chart-hits{fill:transparent}
 .chart-hits rect{height:100%}
 """
@@ -63,23 +72,28 @@ _PAGE_RULES = """\
 @container (min-width:570px){.chart-medium{display:none}.chart-wide{display:block}}
 @container (min-width:830px){.chart-wide{display:none}.chart-widest{display:block}}
 .chart-hits rect:hover{fill:var(--chart-soft);fill-opacity:0.12}
+.chart-map{max-width:60rem;margin-inline:auto}
+.chart-map .chart-land{vector-effect:non-scaling-stroke}
+.chart-map .chart-land[data-says]:hover{stroke:var(--chart-ink);stroke-width:1.5}
+.chart-legend{display:block;max-width:100%;font-size:12px;margin-top:.5rem;font-variant-numeric:tabular-nums}
 .chart-spark{display:block;width:100%;height:2.25rem}
 .chart-spark path{vector-effect:non-scaling-stroke;stroke-linecap:round}
 .chart-spark .chart-spark-end{stroke-width:6}
 .chart-pictures{position:relative}
 .chart-layer{position:absolute;inset:0;touch-action:pan-y;user-select:none;-webkit-user-select:none}
 .chart-layer.chart-ranging{cursor:ew-resize}
-.chart-layer>*{position:absolute;pointer-events:none}
+.chart-layer>*,.chart-tip{position:absolute;pointer-events:none}
 .chart-hair{width:1px;background:var(--chart-soft)}
 .chart-band{background:var(--chart-s0);opacity:.16}
 .chart-dot{width:9px;height:9px;margin:-4.5px 0 0 -4px;border-radius:50%;background:currentColor}
-.chart-dot{box-shadow:0 0 0 2px var(--ground,Canvas)}
+.chart-dot{box-shadow:0 0 0 2px var(--chart-paper)}
 .chart-tip{z-index:1;max-width:100%;padding:.4rem .6rem;border:1px solid var(--chart-base);border-radius:6px}
-.chart-tip{background:var(--ground,Canvas);color:var(--chart-ink);font-size:.8125rem;line-height:1.35}
+.chart-tip{background:var(--chart-paper);color:var(--chart-ink);font-size:.8125rem;line-height:1.35}
 .chart-tip p{margin:0;color:var(--chart-soft);white-space:nowrap}
 .chart-tip div{display:flex;gap:.5rem;align-items:center}
 .chart-tip{font-variant-numeric:tabular-nums}
-.chart-tip b{margin-inline-start:auto;padding-inline-start:.5rem;font-weight:600;white-space:nowrap}
+.chart-tip div b{margin-inline-start:auto;padding-inline-start:.5rem;white-space:nowrap}
+.chart-tip b{font-weight:600}
 .chart-tip bdi{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .chart-swatch{flex:none;width:.9rem;border-top:2px solid currentColor}
 .chart-swatch.chart-earlier{border-top-style:dashed}

@@ -1,10 +1,16 @@
 // Charts over time answer: a crosshair over all charts of the page tells a day and its numbers, by mouse, touch and keys.
 // Texts come with the chart, as its table has them. A chart within data-range selects days: it leads to that address.
+// Countries of a map tell their names and numbers.
 
 const readings = new WeakMap(); // What a figure carries: its times, days and lines.
 let range = null; // The places between which days are being selected, and the figure that it began in.
 
 function enhance() {
+  // Browsers show a title late, and not at all where it is touched.
+  for (const title of document.querySelectorAll(".chart-map .chart-land > title")) {
+    title.parentElement.dataset.says = title.textContent;
+    title.remove();
+  }
   for (const figure of document.querySelectorAll("figure[data-readings]")) {
     if (readings.has(figure)) continue;
     const { times } = readings.set(figure, JSON.parse(figure.dataset.readings)).get(figure);
@@ -44,6 +50,21 @@ const figureOf = (layer) => layer.closest("figure");
 function clear() {
   range = null;
   for (const layer of layers()) layer.replaceChildren();
+  for (const tip of document.querySelectorAll(".chart-tip")) tip.remove();
+}
+
+function nameLand({ target, clientX, clientY }) {
+  const says = target.dataset?.says;
+  if (!says) return;
+  clear();
+  const pictures = target.closest(".chart-pictures");
+  const { left, top, width } = pictures.getBoundingClientRect();
+  const tip = make("div", "chart-tip", pictures);
+  make("b", "", tip, says);
+  const across = Math.min(Math.max(clientX - left - tip.offsetWidth / 2, 0), width - tip.offsetWidth);
+  const above = clientY - top - tip.offsetHeight - 14;
+  tip.style.left = `${across}px`;
+  tip.style.top = `${above < 0 ? clientY - top + 18 : above}px`;
 }
 
 // The areas of a figure's plots, as they lie in its layer.
@@ -191,6 +212,11 @@ function draw(layer, place, from) {
 
 new MutationObserver(enhance).observe(document.body, { childList: true });
 addEventListener("resize", clear);
-document.addEventListener("pointerdown", (event) => event.target.closest(".chart-layer") ?? clear());
+document.addEventListener("pointermove", nameLand);
+document.addEventListener("pointerout", ({ target, pointerType }) => target.dataset?.says && pointerType === "mouse" && clear());
+document.addEventListener("pointerdown", (event) => {
+  if (!event.target.closest(".chart-layer")) clear();
+  nameLand(event);
+});
 document.addEventListener("keydown", (event) => event.key === "Escape" && clear());
 enhance();
