@@ -108,7 +108,10 @@ class Country:
 
 @dataclass(frozen=True, slots=True)
 class WorldMap:
-    """Countries of the world, coloured by their numbers. Codes that no map has are named below it."""
+    """Countries of the world, coloured by their numbers.
+
+    Codes that no map has are named below it.
+    """
 
     heading: str
     countries: tuple[Country, ...]

@@ -1,4 +1,4 @@
-"""Draws countries on a map of the world, the darker the larger their numbers, with a legend."""
+"""Draws a map of the world: the larger a country's number, the stronger its colour."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMED = 5  # countries beside the map that are named
 
 
 class _World(TypedDict):
-    """Outlines as commands of paths, and places of small countries, by code; in units of the map."""
+    """Outlines (commands of paths) and places of small countries, by code, in units of the map."""
 
     width: float
     height: float
@@ -39,7 +39,7 @@ def _load_world() -> _World:
 
 
 def draw_world_map(chart: WorldMap, width: float) -> Picture:
-    """Draw a map in a width, its legend below it; where nothing has a number, a sentence says so."""
+    """Draw a map with its legend; where nothing has a number, a sentence says so."""
     if not _has_numbers(chart):
         return draw_sentence(chart.heading, NO_NUMBER if chart.countries else NO_ROWS, width)
     world = _load_world()
@@ -51,7 +51,7 @@ def draw_world_map(chart: WorldMap, width: float) -> Picture:
 
 
 def embed_world_map(chart: WorldMap, write: Write | None = None) -> str:
-    """Write a map for a page: one picture for all widths, and its legend, whose letters keep their size."""
+    """Write a map for a page: a picture for all widths, and its legend in letters of one size."""
     if not _has_numbers(chart):
         return svg.embed_picture(draw_world_map(chart, 340))
     world, legend = _load_world(), tuple(_draw_legend(chart))
@@ -78,9 +78,9 @@ def _has_numbers(chart: WorldMap) -> bool:
 
 
 def choose_limits(chart: WorldMap, scale: Scale) -> list[float]:
-    """Choose the numbers from which on a country has the next colour, each about thrice the one before.
+    """Choose the numbers from which on a country has the next colour.
 
-    Most views come from few countries: by equal steps all others would look alike.
+    Each is about thrice the one before. Most views come from few countries: by equal steps all others would look alike.
     """
     numbers = [float(country.value) / scale.divisor for country in chart.countries if country.value]
     positive = [number for number in numbers if number > 0]
