@@ -157,6 +157,25 @@ def test_a_touch_shows_a_day_and_selects_none(studio: Studio) -> None:
     expect(page.locator(".chart-tip")).to_have_count(0)
 
 
+def test_a_map_says_what_its_table_says(studio: Studio) -> None:
+    """Every country tells its name and number where it is pointed at or touched."""
+    page = studio.open("/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&longer=VISITOR_COUNTRY&from=2026-07-01", MEMBER)
+    lands = page.locator(".chart-map [data-says]")
+    said = [each.get_attribute("data-says") or "" for each in lands.all()]
+    numbers = page.locator("section.board tbody td:nth-child(2)").all_text_contents()
+    assert len(said) > 5
+    assert sorted(text.partition(": ")[2] for text in said) == sorted(numbers)
+    france = page.locator(".chart-map [data-says^='France: ']")
+    france.hover()
+    expect(page.locator(".chart-tip")).to_have_text(france.get_attribute("data-says") or "")
+    page.mouse.move(1, 1)
+    expect(page.locator(".chart-tip")).to_have_count(0)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        assert not find_barriers(page)
+    assert not studio.complaints
+
+
 def test_nobody_meets_a_barrier_at_a_crosshair(studio: Studio) -> None:
     """In light and dark, while a chart is read by keys."""
     page = studio.open(VIEW, MEMBER)

@@ -12,8 +12,18 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from reelport.catalog import Dimension, Filter, Metric
-from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
-from reelport.charts import Chart, LineChart, Series, count_settled, draw_file, draw_inline_bar, embed_chart
+from reelport.catalog.labels import COUNTRIES, capitalize, label_dimension, label_filter, label_metric
+from reelport.charts import (
+    Chart,
+    Country,
+    LineChart,
+    Series,
+    WorldMap,
+    count_settled,
+    draw_file,
+    draw_inline_bar,
+    embed_chart,
+)
 from reelport.charts.amounts import choose_unit
 from reelport.charts.drawing import explain_absence, render_png
 from reelport.charts.time_axis import GRAIN_WORDS, format_time, list_partial
@@ -30,6 +40,7 @@ from reelport.server.studio.formats import (
     MetricUnit,
     format_moment,
     format_whole,
+    name_cell,
     name_dimension,
     name_metric,
     write_share,
@@ -312,7 +323,7 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A leaderboard as a table, or why it isn't there. `notes` are sentences below it."""
+    """A leaderboard as a table, or why it isn't there. `notes` are sentences below it, `picture` a map above it."""
 
     dimension: Dimension
     label: str
@@ -322,6 +333,7 @@ class Board:
     longer: View | None
     shorter: View | None
     over_budget: OverBudget | None = None
+    picture: Markup | None = None
 
 
 def make_board(
@@ -345,7 +357,24 @@ def make_board(
     notes = tuple(_write_notes(view, board, units[view.ranked_by]))
     headings = tuple(_make_headings(view, units))
     fewer = replace(view, longer=None) if is_longer else None
-    return Board(dimension, label, headings, rows, notes, more, fewer)
+    # A map of a few of all countries would show the others as if nobody had watched there.
+    picture = None if more else draw_map(board, view.metrics.index(view.ranked_by), units[view.ranked_by])
+    return Board(dimension, label, headings, rows, notes, more, fewer, picture=picture)
+
+
+def draw_map(board: Leaderboard, place: int, metric_unit: MetricUnit) -> Markup | None:
+    """Draw a leaderboard of countries as a map, by the metric at a place; None for other dimensions."""
+    shown = [entry for entry in board.entries if entry.is_shown]
+    if board.dimension not in COUNTRIES or not shown:
+        return None
+    countries = tuple(
+        Country(entry.cell or "", name_cell(entry.cell, board.dimension) if entry.cell else EMPTY, figure.value)
+        for entry in shown
+        for figure in (entry.figures[place],)
+    )
+    heading = f"{name_metric(metric_unit.metric)} by {label_dimension(board.dimension)}"
+    chart = WorldMap(heading, countries, metric_unit.metric.unit)
+    return Markup(embed_chart(chart, metric_unit.write_amount))  # noqa: S704 - its texts are escaped
 
 
 def find_filter(dimension: Dimension, options: Options) -> Filter | None:
