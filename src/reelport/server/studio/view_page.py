@@ -323,7 +323,10 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A leaderboard as a table, or why it isn't there. `notes` are sentences below it, `picture` a map above it."""
+    """A leaderboard as a table, or why it isn't there.
+
+    `notes` are sentences below it, `picture` is a map above it.
+    """
 
     dimension: Dimension
     label: str
@@ -363,7 +366,7 @@ def make_board(
 
 
 def draw_map(board: Leaderboard, place: int, metric_unit: MetricUnit) -> Markup | None:
-    """Draw a leaderboard of countries as a map, by the metric at a place; None for other dimensions."""
+    """Draw a leaderboard of countries as a map, by one metric; None for other dimensions."""
     shown = [entry for entry in board.entries if entry.is_shown]
     if board.dimension not in COUNTRIES or not shown:
         return None
