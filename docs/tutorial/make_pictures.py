@@ -63,12 +63,13 @@ def sign_in(browser: Browser, service: Service, email: str) -> Page:
     page.get_by_label("E-mail address").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/studio/explore**")
+    page.wait_for_url("**/studio/overview")
     return page
 
 
 def picture_numbers(page: Page, service: Service) -> None:
     """What a member sees: the explorer, a report on its way, its preview."""
+    page.goto(f"{service.url}/studio/explore")
     keep(page, "explore", 1000)
     page.goto(f"{service.url}/studio/explore?{FILTERED}")
     page.locator("#keep > summary").click()

@@ -26,7 +26,7 @@ def test_a_view_becomes_a_file_with_the_same_bytes_as_a_programs(studio: Studio,
     """The file that a browser saves is the one that the client fetches by a key made on the way."""
     page = studio.open("/studio", script=script)
     studio.sign_in(page, OWNER)
-    page.wait_for_url("**/studio/explore**")
+    page.wait_for_url("**/studio/overview")
     key_id, secret = make_key(page, f"Tour {script}")
     ask_for_a_view(page)
     wait_until_it_is_finished(page, script=script)

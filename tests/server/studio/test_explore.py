@@ -72,9 +72,9 @@ def links(page: str, words: str) -> list[str]:
     return [unescape(address) for address, inside in found if words in text_of(inside)]
 
 
-def test_the_first_page_after_signing_in_is_the_explorer_with_days_in_its_address(visitor: Visitor) -> None:
+def test_the_explorer_has_days_in_its_address(visitor: Visitor) -> None:
     """The last 28 complete days, written out: the link shows the same to a colleague, whenever it is opened."""
-    page = visitor.get("/studio")
+    page = visitor.get("/studio/explore")
     assert urlsplit(str(page.url)).path == "/studio/explore"
     assert "from=2026-07-04&to=2026-07-31" in str(page.url)
     shown = "Views and watch time by day, channel, video and country, 4 to 31 July 2026"

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from reelport.errors import ReelportError
@@ -28,6 +28,7 @@ from reelport.facts.tables import TABLES
 
 _LAST_HOUR = 23
 _DAY = timedelta(days=1)
+_MOST_RECENT = 100  # commits that are searched for days that were restated lately
 _EXPECTED_AFTER = 14
 """Days told in a row after which each day is expected. A table that rests each week has no such row, even if it once
 worked through."""
@@ -156,6 +157,30 @@ def _find_last_moment(file: DataFile, today: date) -> datetime | date:
     return datetime.combine(day, time(), UTC) if isinstance(file.last, datetime) else day
 
 
+def find_restated_days(snapshot: Snapshot, table: str, since: datetime) -> tuple[Span, ...]:
+    """Find the days that a replacement restated since then, a day or more after they were over.
+
+    Whoever looked at these days before may remember other numbers. The 100 newest commits are read at most. Raises
+    what `find_last_load` does.
+    """
+    day = since.replace(hour=0, minute=0, second=0, microsecond=0)  # as often as the log changes, or once a day
+    return _find_restated_days(snapshot.root / table, snapshot.versions[table], snapshot.listing[table], day)
+
+
+# Once for these files, whose names no other table has.
+@lru_cache(maxsize=2 * len(TABLES))
+def _find_restated_days(folder: Path, version: int, _files: tuple[DataFile, ...], since: datetime) -> tuple[Span, ...]:
+    newest = range(version, max(version - _MOST_RECENT, -1), -1)
+    entries = filter(None, read_each(folder, newest, partial(_read_entry, folder)))
+    recent = takewhile(lambda entry: entry.at is not None and entry.at >= since, entries)
+    restated: list[Span] = []
+    for entry in _list_standing(recent):
+        if entry.span and entry.at:
+            first, last = map(date.fromisoformat, entry.span)
+            restated += intersect((first, last), [(date.min, entry.at.date() - 2 * _DAY)])
+    return merge_spans(restated)
+
+
 def find_last_load(folder: Path, version: int) -> LogEntry | None:
     """Find the newest load that stands at this version, without its days and files.
 
@@ -189,7 +214,9 @@ def _read_entry(folder: Path, version: int) -> LogEntry | None:
         if "reelport" in (info := action.get("commitInfo", {})):
             entry = parse_entry({**info, "version": version})
             if entry.kind in {"load", "replace", "undo"}:
-                return LogEntry(entry.kind, entry.batch, undoes=entry.undoes, version=version, at=entry.at)
+                return LogEntry(
+                    entry.kind, entry.batch, span=entry.span, undoes=entry.undoes, version=version, at=entry.at
+                )
     return None
 
 

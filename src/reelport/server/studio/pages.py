@@ -61,6 +61,7 @@ class NavigationEntry:
 
 # The menu, in its order; the first that a role may open is its first page after signing in.
 NAVIGATION: tuple[NavigationEntry, ...] = (
+    NavigationEntry(f"{ROOT}/overview", N_("Overview"), Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/explore", N_("Explore"), Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/reports", N_("Reports"), Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/saved", N_("Saved"), Right.READ_NUMBERS),

@@ -1,0 +1,390 @@
+"""The overview, `/studio/overview`: what a channel manager asks first, without a form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import lru_cache, partial
+from typing import Any
+from urllib.parse import urlencode
+
+import anyio
+import anyio.to_thread
+from markupsafe import Markup
+from starlette.responses import Response
+
+from reelport.catalog import Dimension, Metric
+from reelport.catalog.first_look import OVERVIEW_BOARDS, OVERVIEW_CHANNEL, OVERVIEW_METRICS
+from reelport.catalog.labels import capitalize, label_metric
+from reelport.charts import draw_inline_bar, draw_sparkline, embed_chart
+from reelport.charts.amounts import add_sign, choose_unit, currency_sign, format_short
+from reelport.engine.tenant import Tenant
+from reelport.errors import ReelportError
+from reelport.facts.log.freshness import find_restated_days
+from reelport.facts.log.log_entry import DataFile, Span
+from reelport.facts.log.snapshot import pin
+from reelport.facts.tables import CHANNELS
+from reelport.language import N_, _
+from reelport.query import describe_query, parse_day
+from reelport.server.access import channel_registry, keys
+from reelport.server.access.callers import find_readable_channels
+from reelport.server.access.channel_registry import Channel
+from reelport.server.access.keys import Key, expires_soon
+from reelport.server.explore.numbers import Entry, Figure, Lines, Number, Numbers, OverBudget, Totals
+from reelport.server.explore.view import Comparison, View, default_grain
+from reelport.server.explore.view_parameters import EARLIEST, Defaults, list_options
+from reelport.server.http.service import run_while_connected
+from reelport.server.reports import report_list
+from reelport.server.reports.report_list import ListedReport, StateFilter
+from reelport.server.settings import Settings
+from reelport.server.state.database import reading
+from reelport.server.studio import explore, pages
+from reelport.server.studio.formats import MetricUnit, name_cell, name_dimension, name_metric, write_share
+from reelport.server.studio.pages import write_page
+from reelport.server.studio.rights import Right
+from reelport.server.studio.view_page import (
+    EMPTY,
+    Cell,
+    choose_units,
+    find_filter,
+    keep_value,
+    make_line_chart,
+)
+from reelport.server.studio.visit import Visit
+from reelport.wording import format_days, format_list
+
+PATH = f"{pages.ROOT}/overview"
+_LIFETIME = "lifetime"
+_RANGES: Mapping[str, tuple[str, int]] = {
+    "7": (N_("7 days"), 7),
+    "28": (N_("28 days"), 28),
+    "90": (N_("90 days"), 90),
+    "365": (N_("365 days"), 365),
+    _LIFETIME: (N_("Lifetime"), 0),
+}
+_DEFAULT_RANGE = "28"
+_NEWS = timedelta(days=7)  # how long something is news
+_MOST_REPORTS = 3
+_LEAST_SHORT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the address asks for. `days` are typed ones, in place of a range."""
+
+    range: str = _DEFAULT_RANGE
+    days: Span | None = None
+    channel: str = ""
+    metric: Metric | None = None
+
+    @property
+    def address(self) -> str:
+        """The address of the overview of this choice, without what is so by default."""
+        typed = {"from": self.days[0], "to": self.days[1]} if self.days else {}
+        named = {"range": "" if typed or self.range == _DEFAULT_RANGE else self.range, "channel": self.channel}
+        metric = {"metric": self.metric.name if self.metric else ""}
+        query = urlencode({name: value for name, value in {**typed, **named, **metric}.items() if value})
+        return f"{PATH}?{query}" if query else PATH
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    choice: Choice
+    defaults: Defaults
+    tenant: Tenant
+    channels: tuple[Channel, ...]
+    views: tuple[View, ...]
+
+
+async def show_overview(visit: Visit) -> Response:
+    """Show the overview. What is wrong in the address counts for nothing."""
+    asked = await anyio.to_thread.run_sync(_read, visit)
+    numbers = await run_while_connected(visit.request, partial(_compute, visit, asked))
+    news = await anyio.to_thread.run_sync(_read_news, visit, asked.defaults)
+    return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers, news))
+
+
+def _read(visit: Visit) -> _Asked:
+    defaults, settings = explore.read_defaults(visit), visit.service.settings
+    with reading(visit.service.db) as connection:
+        readable = find_readable_channels(connection, visit.organization_id)
+    files = pin(settings.facts_root, [CHANNELS.name]).listing[CHANNELS.name]
+    channels = tuple(each for each in _list_channels(settings, files) if each.id in readable)
+    choice = _read_choice(visit, channels)
+    views = tuple(_make_views(choice, defaults))
+    return _Asked(choice, defaults, Tenant(readable), channels, views)
+
+
+# Once for these files, whose names no other table has.
+@lru_cache(maxsize=1)
+def _list_channels(settings: Settings, _files: tuple[DataFile, ...]) -> tuple[Channel, ...]:
+    return channel_registry.list_channels(settings)
+
+
+def _read_choice(visit: Visit, channels: Sequence[Channel]) -> Choice:
+    given = visit.request.query_params
+    try:
+        first, last = sorted(max(parse_day(given.get(name, "")), EARLIEST) for name in ("from", "to"))
+    except ValueError:
+        days = None
+    else:
+        days = (first, last)
+    slug, name = given.get("channel", ""), given.get("range", "")
+    metric = Metric.__members__.get(given.get("metric", ""))
+    return Choice(
+        name if name in _RANGES else _DEFAULT_RANGE,
+        days,
+        slug if any(each.slug == slug for each in channels) else "",
+        metric if any(metric in group for group in OVERVIEW_METRICS) else None,
+    )
+
+
+def _make_views(choice: Choice, defaults: Defaults) -> Iterator[View]:
+    """Make a view for each group of metrics, up to the last complete day of their tables."""
+    filters = ((OVERVIEW_CHANNEL, choice.channel),) if choice.channel else ()
+    for place, metrics in enumerate(OVERVIEW_METRICS):
+        complete = defaults.complete_days(metrics)
+        if complete is None:
+            continue
+        first, last = complete
+        start, end = choice.days or (first, last)
+        if choice.days is None and choice.range != _LIFETIME:
+            start = last - timedelta(_RANGES[choice.range][1] - 1)
+        end = min(end, last)
+        start = min(start, end)
+        boards = () if place else OVERVIEW_BOARDS
+        is_whole = choice.days is None and choice.range == _LIFETIME
+        comparison = Comparison.NONE if is_whole else Comparison.PREVIOUS
+        grain = default_grain((end - start).days + 1)
+        yield View(metrics, boards, start, end, metrics[0], grain, filters, comparison=comparison)
+
+
+async def _compute(visit: Visit, asked: _Asked) -> list[Numbers]:
+    """Compute the views at the same time."""
+    found: dict[View, Numbers] = {}
+    failures: list[ReelportError] = []
+
+    async def compute(view: View) -> None:
+        try:
+            found[view] = await visit.service.explorer.compute(view, asked.tenant, visit.organization_id)
+        except ReelportError as error:  # kept, since the task group would raise it within a group
+            failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for view in asked.views:
+            tasks.start_soon(compute, view)
+    if failures:
+        raise failures[0]
+    return [found[view] for view in asked.views]
+
+
+@dataclass(frozen=True, slots=True)
+class TableNews:
+    """To which day a table's metrics are complete, and which days were restated lately."""
+
+    metrics: str
+    complete: date
+    restated: str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is new: fresh tables, reports that got ready, keys that expire soon."""
+
+    tables: tuple[TableNews, ...]
+    reports: tuple[ListedReport, ...]
+    keys: tuple[Key, ...]
+
+
+def _read_news(visit: Visit, defaults: Defaults) -> News:
+    service, now = visit.service, visit.now
+    tables = []
+    for metrics in OVERVIEW_METRICS:
+        for each in defaults.find_freshness(metrics):
+            if each.complete is not None:
+                snapshot = pin(service.settings.facts_root, [each.table])
+                spans = find_restated_days(snapshot, each.table, now - _NEWS)
+                named = capitalize(format_list([label_metric(metric) for metric in metrics]))
+                tables.append(TableNews(named, each.complete, format_list([format_days(*span) for span in spans])))
+    page = report_list.list_reports(service.db, visit.organization_id, now, shown=StateFilter.FINISHED)
+    ready = [each for each in page.reports if each.ended_at is not None and each.ended_at >= now - _NEWS]
+    held = keys.list_keys(service.db, visit.organization) if visit.may(Right.MANAGE_KEYS) else ()
+    ending = tuple(each for each in held if expires_soon(each, now))
+    return News(tuple(tables), tuple(ready[:_MOST_REPORTS]), ending)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A number of the overview, how it moved, and the address where the chart shows it.
+
+    `days` are said where they end on another day than those of the page.
+    """
+
+    metric: Metric
+    label: str
+    unit: str
+    number: Cell
+    change: Change | None
+    spark: Markup
+    address: str
+    is_chosen: bool = False
+    days: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a number changed against the days before, in words; `direction` is 1, 0 or -1."""
+
+    text: str
+    direction: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a list: its cell, title and numbers, and the explorer's address of it alone.
+
+    `more` are those of the other metrics.
+    """
+
+    cell: str
+    title: str | None
+    address: str | None
+    number: Cell
+    share: str
+    bar: Markup
+    change: Change | None
+    more: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The first values of a dimension; `address` leads to more of them in the explorer."""
+
+    heading: str
+    headings: tuple[str, ...]
+    rows: tuple[Row, ...]
+    address: str
+
+
+def _show(visit: Visit, asked: _Asked, numbers: Sequence[Numbers], news: News) -> Response:
+    """Write the page: in a thread, as the event loop should not wait so long."""
+    choice = asked.choice
+    ranges = [
+        (_(label), replace(choice, range=name, days=None).address, choice.days is None and choice.range == name)
+        for name, (label, _length) in _RANGES.items()
+    ]
+    return pages.render(
+        visit,
+        "overview.html",
+        choice=choice,
+        channels=asked.channels,
+        ranges=ranges,
+        news=news,
+        describe=describe_query,
+        **(_describe_numbers(asked, numbers) if asked.views else {"view": None}),
+    )
+
+
+def _describe_numbers(asked: _Asked, numbers: Sequence[Numbers]) -> dict[str, Any]:
+    choice, defaults, main = asked.choice, asked.defaults, asked.views[0]
+    charted, found = next(
+        ((view, each) for view, each in zip(asked.views, numbers, strict=True) if choice.metric in view.metrics),
+        (main, numbers[0]),
+    )
+    metric = choice.metric if choice.metric in charted.metrics else charted.metrics[0]
+    cards = [
+        replace(card, is_chosen=metric is card.metric, days=(view.start, view.end) if view.end != main.end else None)
+        for view, each in zip(asked.views, numbers, strict=True)
+        for card in _make_cards(choice, view, each, defaults)
+    ]
+    return {
+        "view": main,
+        "days": format_days(main.start, main.end),
+        "compared": format_days(*main.compared_days) if main.compared_days and _can_change(main, defaults) else None,
+        "explore": explore.address_of(charted),
+        "cards": cards,
+        "chart": _draw_chart(charted, charted.metrics.index(metric), found, defaults),
+        "lists": [_make_listing(main, by, numbers[0], defaults) for by in main.dimensions],
+        "over_budget": next((each.over_budget for each in numbers if each.over_budget), None),
+    }
+
+
+def _can_change(view: View, defaults: Defaults) -> bool:
+    """Whether the view's days and the compared ones are all complete: else no change is told."""
+    complete, compared = defaults.complete_days(view.metrics), view.compared_days
+    return complete is not None and compared is not None and complete[0] <= compared[0] and view.end <= complete[1]
+
+
+def _make_cards(choice: Choice, view: View, numbers: Numbers, defaults: Defaults) -> Iterator[Card]:
+    if not isinstance(numbers.totals, Totals):
+        return
+    points = numbers.lines.points if isinstance(numbers.lines, Lines) else ()
+    for place, (metric, figure) in enumerate(zip(view.metrics, numbers.totals.figures, strict=True)):
+        divisor, unit = choose_unit(metric.unit, abs(float(figure.value or 0)))
+        written = MetricUnit(metric, int(divisor), unit)
+        spark = Markup(draw_sparkline([point.figures[place].value for point in points]))  # noqa: S704 - drawn from numbers
+        yield Card(
+            metric,
+            name_metric(metric),
+            unit if written.is_named_apart and figure.value is not None else "",
+            Cell(_shorten(written, figure.value), "" if figure.value is None else str(figure.value)),
+            _make_change(figure, written) if _can_change(view, defaults) else None,
+            spark,
+            replace(choice, metric=metric).address,
+        )
+
+
+def _shorten(written: MetricUnit, value: Number) -> str:
+    """Write a number of a card shortly where it is large: 12.3 M."""
+    amount = float(value or 0) / written.divisor
+    if abs(amount) < _LEAST_SHORT:
+        return written.write(value)
+    return add_sign(currency_sign(written.metric.unit), format_short(amount))
+
+
+def _make_change(figure: Figure, written: MetricUnit) -> Change | None:
+    difference = figure.difference
+    if difference is None:
+        return None
+    return Change(written.write_change(figure), (difference > 0) - (difference < 0))
+
+
+def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) -> Markup | None:
+    if not isinstance(numbers.lines, Lines):
+        return None
+    shown = view if _can_change(view, defaults) else replace(view, comparison=Comparison.NONE)
+    chart = make_line_chart(shown, numbers.lines, place, defaults.complete_days(view.metrics))
+    return Markup(embed_chart(chart, choose_units(view, numbers)[view.metrics[place]].write_amount))  # noqa: S704 - SVG whose texts are escaped by whoever draws it
+
+
+def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Defaults) -> Listing:
+    units, board = choose_units(view, numbers), numbers.leaderboards[by]
+    alone, heading = replace(view, dimensions=(by,), longer=by), name_dimension(by)
+    if isinstance(board, OverBudget):
+        return Listing(heading, (), (), explore.address_of(alone))
+    filter_ = find_filter(by, list_options(view, defaults.rules))
+    can_change = _can_change(view, defaults)
+    largest = max((float(entry.figures[0].value or 0) for entry in board.entries), default=0.0)
+
+    def make_row(entry: Entry) -> Row:
+        cells = [
+            Cell(units[metric].write(figure.value), "" if figure.value is None else str(figure.value))
+            for metric, figure in zip(view.metrics, entry.figures, strict=True)
+        ]
+        narrowed = keep_value(view, by, filter_, entry.cell)
+        bar = draw_inline_bar(float(entry.figures[0].value or 0), largest)
+        return Row(
+            EMPTY if entry.cell is None else name_cell(entry.cell, by),
+            entry.title,
+            explore.address_of(narrowed) if narrowed else None,
+            cells[0],
+            write_share(entry.shares[0]),
+            Markup(bar),  # noqa: S704 - drawn from two numbers
+            _make_change(entry.figures[0], units[view.metrics[0]]) if can_change else None,
+            tuple(cells[1:]),
+        )
+
+    shown = [entry for entry in board.entries if entry.is_shown]
+    headings = tuple(units[metric].heading for metric in view.metrics)
+    return Listing(heading, headings, tuple(make_row(entry) for entry in shown), explore.address_of(alone))

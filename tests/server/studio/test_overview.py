@@ -1,0 +1,290 @@
+"""The overview: numbers first, equal to the report's, up to the last complete day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from html import unescape
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from starlette.testclient import TestClient
+from tests import quick_users
+from tests.sandboxes import START, begin_sandbox, sample_channels
+from tests.server.api import Api
+from tests.server.studio.conftest import Visitors
+from tests.server.studio.test_explore import links, text_of
+from tests.server.studio.visitor import PASSWORD, Visitor, add_user
+
+from reelport.catalog import Dimension, Metric
+from reelport.engine.compile import compile_query, tables_of
+from reelport.engine.duckdb.engine import QueryEngine
+from reelport.engine.tenant import Tenant
+from reelport.facts.loading.load import load_arrow
+from reelport.facts.log.snapshot import pin
+from reelport.query import ReportQuery
+from reelport.server.access import keys, organizations
+from reelport.server.access.keys import KeyDetails
+from reelport.server.app import create_app
+from reelport.server.http.service import Service
+from reelport.server.settings import Settings, read_settings
+from reelport.server.state.database import connected
+from reelport.server.studio.formats import name_cell
+
+OWNER, MEMBER = "ann@demo.example", "mia@demo.example"
+LAST = date(2026, 7, 31)
+AUDIENCE = (Metric.VIEWS, Metric.TIME_WATCHED_SECONDS, Metric.AVERAGE_WATCH_TIME_SEC)
+EARNED = Metric.ESTIMATED_EARNINGS_EUR
+RANGES = {
+    "?range=7": (LAST - timedelta(6), LAST),
+    "": (LAST - timedelta(27), LAST),
+    "?range=90": (LAST - timedelta(89), LAST),
+    "?range=365": (LAST - timedelta(364), LAST),
+    "?range=lifetime": (START, LAST),
+    "?from=2026-07-20&to=2026-07-06": (date(2026, 7, 6), date(2026, 7, 20)),
+    "?from=2026-07-20&to=2026-12-24": (date(2026, 7, 20), LAST),
+    "?range=7&channel=demo-news": (LAST - timedelta(6), LAST),
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = read_settings(data=tmp_path_factory.mktemp("seen") / "data", workers=0)
+    begin_sandbox(settings, tmp_path_factory)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def app(settings: Settings) -> Iterator[TestClient]:
+    """Studio over sample facts of June and July."""
+    app = create_app(settings)
+    with TestClient(app) as client:
+        add_user(app.state.service, OWNER)
+        add_user(app.state.service, MEMBER, "member")
+        yield client
+
+
+@pytest.fixture
+def visit(app: TestClient) -> Iterator[Callable[[str], str]]:
+    """The overview at these parameters, as a member sees it."""
+    visitor = Visitor(app)
+    visitor.sign_in(MEMBER, follow=False)
+    yield lambda query: visitor.get(f"/studio/overview{query}").text
+    visitor.client.close()
+
+
+def begin_copy(folder: Path, temporary: pytest.TempPathFactory) -> Settings:
+    """Sample facts that a test may change, and a member."""
+    settings = read_settings(data=folder / "data", workers=0)
+    begin_sandbox(settings, temporary)
+    with connected(settings) as db:
+        quick_users.add_user(db, "demo", MEMBER, "member", PASSWORD, datetime.now(UTC))
+    return settings
+
+
+def open_page(settings: Settings, email: str = MEMBER) -> str:
+    """The page of an app of its own over these settings."""
+    app = create_app(settings)
+    with TestClient(app) as client:
+        visitor = Visitor(client)
+        visitor.sign_in(email, follow=False)
+        page = visitor.get("/studio/overview")
+        visitor.client.close()
+        assert page.status_code == 200
+        return page.text
+
+
+def ask(
+    settings: Settings, metrics: tuple[Metric, ...], days: tuple[date, date], by: tuple[Dimension, ...], channel: str
+) -> list[tuple[Any, ...]]:
+    """The rows of the report of these metrics, for the organization `demo`."""
+    filters = {"videoOwnerChannelSlug": channel} if channel else {}
+    query = ReportQuery.of([each.name for each in metrics], [each.name for each in by], *days, filters)
+    plan = compile_query(
+        query, Tenant(frozenset(sample_channels()["demo"])), pin(settings.facts_root, tables_of(query))
+    )
+    with QueryEngine("1GiB", 2, None, within=(settings.facts_root,)) as engine:
+        session = engine.session()
+        try:
+            return list(session.fetch(plan, "this test"))
+        finally:
+            session.close()
+
+
+def find_cards(page: str) -> dict[str, str]:
+    """The exact number of each card, by its metric."""
+    found = re.findall(r'id="card-(\w+)".*?class="amount" title="([^"]*)"', page, re.DOTALL)
+    return dict(found)
+
+
+def find_lists(page: str) -> dict[str, dict[str, str]]:
+    """The exact first number of each row of each list, by what the row names."""
+    found = {}
+    for section in re.findall(r"<section.*?</section>", page, re.DOTALL)[1:]:
+        heading = text_of(re.findall(r"<h2.*?</h2>", section)[0]).strip()
+        pattern = r"<bdi>(.*?)</bdi>(?:</a>)?(?: <small>(.*?)</small>)?.*?title=\"([^\"]*)\""
+        found[heading] = {
+            unescape(cell or name): number for name, cell, number in re.findall(pattern, section, re.DOTALL)
+        }
+    return found
+
+
+def test_the_first_page_after_signing_in_is_the_overview(app: TestClient) -> None:
+    """It shows the last 28 complete days, never today, and no form comes before a number."""
+    visitor = Visitor(app)
+    page = visitor.sign_in(MEMBER)
+    visitor.client.close()
+    assert page.url.path == "/studio/overview"
+    said = text_of(page.text)
+    assert "4 to 31 July 2026, compared with 6 June to 3 July 2026" in said
+    assert "Complete to 31 July 2026" in said
+
+
+@pytest.mark.parametrize("query", RANGES)
+def test_numbers_are_those_of_the_report(visit: Callable[[str], str], settings: Settings, query: str) -> None:
+    """Of the same days and channel: the cards are its totals, the lists its first rows by views."""
+    days, channel = RANGES[query], "demo-news" if "channel" in query else ""
+    page = visit(query)
+    totals = (*ask(settings, AUDIENCE, days, (), channel)[0], *ask(settings, (EARNED,), days, (), channel)[0])
+    assert find_cards(page) == {
+        metric.name: str(cell) for metric, cell in zip((*AUDIENCE, EARNED), totals, strict=True)
+    }
+    lists = find_lists(page)
+    for heading, by in (("Top videos", Dimension.VIDEO_ID), ("Country", Dimension.VISITOR_COUNTRY)):
+        rows = {
+            name_cell(cell, by) if cell else "(empty)": str(views)
+            for cell, views in ask(settings, AUDIENCE[:1], days, (by,), channel)
+        }
+        assert lists[heading].items() <= rows.items()
+        least = min(int(number) for number in lists[heading].values())
+        assert len(lists[heading]) == min(10, len(rows))
+        assert sum(int(number) > least for number in rows.values()) < 10
+
+
+def test_a_change_is_told_only_between_complete_days(visit: Callable[[str], str], settings: Settings) -> None:
+    """It is that of the report's totals. Where facts began later than the days before, none is told."""
+    days = RANGES[""]
+    before = (days[0] - timedelta(28), days[0] - timedelta(1))
+    (now,), (then,) = (ask(settings, AUDIENCE[:1], span, (), "")[0] for span in (days, before))
+    change = f"{abs(now - then) / then * 100:,.1f}"
+    assert change in text_of(re.findall(r'id="card-VIEWS".*?</a>', visit(""), re.DOTALL)[0])
+    for query in ("?range=90", "?range=365", "?range=lifetime"):
+        page = visit(query)
+        assert "compared with" not in text_of(page)
+        assert 'class="change' not in page
+
+
+def test_a_card_chooses_what_the_chart_shows(visit: Callable[[str], str]) -> None:
+    """By a link that keeps days and channel; the chart is compared with the days before."""
+    page = visit("?range=7&channel=demo-news")
+    (address,) = [each for each in links(page, "earnings") if "ESTIMATED" in each]
+    assert set(address.partition("?")[2].split("&")) == {"range=7", "channel=demo-news", f"metric={EARNED.name}"}
+    chosen = visit(f"?{address.partition('?')[2]}")
+    assert re.findall(r'id="card-(\w+)"[^>]*aria-current', chosen) == [EARNED.name]
+    assert "<title>Estimated earnings (EUR) by day</title>" in chosen
+    assert "Days before" in chosen
+
+
+def test_what_an_address_asks_for_in_vain_counts_for_nothing(visit: Callable[[str], str]) -> None:
+    """Neither unknown words nor the channel of another organization: the page is the one without them."""
+    plain = find_cards(visit(""))
+    for query in (
+        "?range=9",
+        "?channel=rival-sport",
+        "?metric=NO_ADS",
+        "?from=2026-07-01",
+        "?from=x&to=y",
+        "?metric=x",
+    ):
+        page = visit(query)
+        assert find_cards(page) == plain
+        assert re.findall(r'id="card-(\w+)"[^>]*aria-current', page) == ["VIEWS"]
+
+
+def test_what_is_new_stands_beside_the_numbers(people: Api, visitors: Visitors) -> None:
+    """Finished reports for everybody, keys that expire soon for those who may change them."""
+    details = KeyDetails("Ending", "3")
+    keys.create_key(
+        people.service.db, people.service.service_secret, "demo", ["read_reports"], datetime.now(UTC), details=details
+    )
+    people.finished()
+    owner, member = (text_of(visitors(each).get("/studio/overview").text) for each in (OWNER, MEMBER))
+    assert "A report is ready Views by day" in owner
+    assert "The key Ending expires" in owner
+    assert "A report is ready" in member
+    assert "expires" not in member
+
+
+def test_days_that_were_restated_lately_are_told(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Those that were over for longer: a day that is loaded for the first time is no news."""
+    rows = pa.Table.from_pylist(
+        [
+            {
+                "started_at": datetime(2026, 7, 25, 12, tzinfo=UTC),
+                "video_id": "xrestated",
+                "owner_channel_id": sample_channels()["demo"][0],
+                "media_type": "video",
+                "views": 7,
+                "time_watched_seconds": 70,
+            }
+        ]
+    )
+    copy = begin_copy(tmp_path, tmp_path_factory)
+    assert "Restated" not in text_of(open_page(copy))
+    load_arrow(copy.facts_root, "plays", rows, "restated", replace=(date(2026, 7, 25), date(2026, 7, 25)))
+    assert "Restated in the last 7 days: 25 July 2026" in text_of(open_page(copy))
+
+
+def test_an_organization_without_channels_is_told_so(settings: Settings, app: TestClient) -> None:
+    """Its cards are empty, and nothing is anybody else's."""
+    service: Service = app.app.state.service  # type: ignore[attr-defined]
+    organizations.add_organization(service.db, "empty", datetime.now(UTC))
+    add_user(service, "eve@empty.example", "member", "empty")
+    said = text_of(open_page(settings, "eve@empty.example"))
+    assert "empty may read no channel yet" in said
+    assert "Top videos" not in said
+
+
+def test_a_service_without_facts_says_that_no_day_is_complete(tmp_path: Path) -> None:
+    """Nothing is drawn, and no range is offered."""
+    settings = read_settings(data=tmp_path / "data", workers=0)
+    app = create_app(settings)
+    with TestClient(app):
+        organizations.add_organization(app.state.service.db, "demo", datetime.now(UTC))
+        add_user(app.state.service, MEMBER, "member")
+    page = open_page(settings)
+    assert "demo may read no channel yet" in text_of(page)
+    assert "Nothing yet." in text_of(page)
+    assert "28 days" not in page
+    assert "<svg" not in page
+
+
+def test_without_facts_of_earnings_there_is_no_card_of_them(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The other cards stand alone."""
+    copy = begin_copy(tmp_path, tmp_path_factory)
+    rmtree(copy.facts_root / "earnings")
+    (copy.facts_root / "_tables" / "earnings").unlink()
+    assert set(find_cards(open_page(copy))) == {metric.name for metric in AUDIENCE}
+
+
+def test_what_costs_too_much_is_left_out_and_said(settings: Settings) -> None:
+    """No part of a number is shown as the whole."""
+    page = open_page(read_settings(data=settings.data, workers=0, explore_rows=5))
+    assert "Part of this page costs more than a page may." in text_of(page)
+    assert not find_cards(page)
+
+
+def test_the_page_is_small(app: TestClient) -> None:
+    """Under 100 KB with all that a browser fetches with it, as it comes over the line."""
+    visitor = Visitor(app)
+    page = visitor.sign_in(MEMBER)
+    assets = [visitor.get(unescape(each)) for each in re.findall(r'"(/studio/static/[^"]*)"', page.text)]
+    visitor.client.close()
+    assert len(assets) >= 4
+    assert len(page.content) + sum(int(each.headers["content-length"]) for each in assets) < 100_000
