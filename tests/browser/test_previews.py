@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -72,6 +73,24 @@ def test_a_preview_is_open_to_everybody(studio: Studio) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="Chart as SVG").click()
     assert download.value.path().read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_shares_are_read_beside_their_numbers(studio: Studio, service: Service, tmp_path: Path) -> None:
+    """A report by day and device has both: each chart tells the same numbers of a day, and one tells their shares."""
+    key = service.key("demo")
+    query = ReportQuery.of(["VIEWS"], ["DAY", "VISITOR_DEVICE_TYPE"], date(2026, 7, 1), date(2026, 7, 31))
+    with Client(service.url, key.id, key.secret, ledger=tmp_path / "ledger.db") as client:
+        client.reports.submit(query).wait(deadline=PATIENCE)
+    page = studio.open("/studio/reports", MEMBER)
+    studio.follow(page.get_by_role("link", name="Views by day and device").first)
+    studio.follow(page.get_by_role("link", name="Preview"))
+    page.get_by_role("slider", name="Views by day and device, shares").press("Home")
+    shares = page.get_by_role("slider").last.get_attribute("aria-valuetext") or ""
+    assert "%" in shares
+    page.get_by_role("slider", name="Views by day and device", exact=True).press("Home")
+    multiples = page.get_by_role("slider").first.get_attribute("aria-valuetext") or ""
+    assert re.sub(r" \([\d.]+%\)", "", shares) == multiples
+    assert not look(studio, page)
 
 
 @pytest.mark.long

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -21,12 +23,14 @@ from reelport.charts import (
     LineChart,
     Series,
     SmallMultiples,
+    StackedShares,
     WorldMap,
     draw_file,
     draw_sparkline,
     embed_chart,
 )
 from reelport.charts.chart_labels import measure_text
+from reelport.charts.crosshair import write_readings
 from reelport.charts.drawing import MEDIUM, NARROW, WIDE, WIDEST, draw
 from reelport.charts.svg import format_place
 
@@ -60,6 +64,17 @@ def small_multiples(draw_from: st.DrawFn) -> SmallMultiples:
     return SmallMultiples(draw_from(WORDS), times, draw_series(draw_from, times), draw_from(UNITS))
 
 
+@st.composite
+def stacked_shares(draw_from: st.DrawFn) -> StackedShares:
+    """Shares of one to three series over up to 40 days."""
+    times = draw_days(draw_from)
+    positive = st.lists(st.none() | st.integers(0, 10**18), min_size=len(times), max_size=len(times)).map(tuple)
+    series = draw_from(st.lists(st.builds(Series, WORDS, positive), min_size=1, max_size=3).map(tuple))
+    return StackedShares(
+        draw_from(WORDS), times, series, draw_from(UNITS), settled=draw_from(st.none() | st.integers(0, 40))
+    )
+
+
 def draw_days(draw_from: st.DrawFn) -> tuple[str, ...]:
     """Up to 40 days in a row."""
     first = draw_from(st.dates(date(2020, 1, 1), date(2030, 1, 1)))
@@ -79,7 +94,9 @@ def values_of(times: tuple[str, ...]) -> st.SearchStrategy[tuple[int | Decimal |
 BARS = st.lists(st.builds(Bar, WORDS, NUMBERS, NUMBERS), max_size=9).map(tuple)
 COUNTRY = st.builds(Country, st.sampled_from(["FR", "RE", "SG", "RU", "", "ZZ"]), WORDS, NUMBERS)
 MAPS = st.builds(WorldMap, WORDS, st.lists(COUNTRY, max_size=6, unique_by=lambda each: each.code).map(tuple), UNITS)
-CHARTS = line_charts() | small_multiples() | st.builds(BarChart, WORDS, BARS, UNITS, st.none() | WORDS)
+CHARTS = (
+    line_charts() | small_multiples() | stacked_shares() | st.builds(BarChart, WORDS, BARS, UNITS, st.none() | WORDS)
+)
 
 
 @given(CHARTS | MAPS)
@@ -110,6 +127,30 @@ def test_no_two_texts_lie_over_each_other(chart: Chart, width: float) -> None:
     boxes = [box for each, box in texts_of(root, 0, 0) if each.text]
     for place, one in enumerate(boxes):
         assert not [two for two in boxes[:place] if overlap(one, two)]
+
+
+@given(stacked_shares())
+def test_shares_come_to_a_hundred_percent(chart: StackedShares) -> None:
+    """Each time's bars fill the plot from below without a gap, as high as their part; and so say the texts."""
+    root = parse(f"<svg>{''.join(draw(chart, WIDE).elements)}</svg>")
+    boxes = [re.findall(r"[\d.]+,[\d.]+", bar) for each in bars_of(root) for bar in each.split("Z") if bar]
+    heights: dict[str, list[tuple[float, float]]] = {}
+    for (x, low), (_, high), *_ in ([tuple(point.split(",")) for point in box] for box in boxes):
+        heights.setdefault(x, []).append((float(low), float(high)))
+    assert len(heights) == sum(whole > 0 for whole in chart.wholes)
+    for parts in heights.values():
+        ordered = sorted(parts, reverse=True)
+        assert ordered[0][0] - ordered[-1][1] == pytest.approx(240, abs=0.2)
+        assert all(one[1] == pytest.approx(two[0], abs=0.11) for one, two in pairwise(ordered))
+    lines = json.loads(write_readings(chart))["lines"]
+    for place, whole in enumerate(chart.wholes):
+        said = [float(found[1]) for line in lines if (found := re.search(r"\(([\d.]+)%\)$", line["texts"][place]))]
+        assert not whole or sum(said) == pytest.approx(100, abs=0.2)
+
+
+def bars_of(root: ET.Element) -> list[str]:
+    """The commands of each series' bars."""
+    return [each.get("d", "") for each in root.iterfind("path") if (each.get("class") or "").startswith("chart-share ")]
 
 
 @given(st.lists(NUMBERS, max_size=40), st.none() | st.integers(0, 40))

@@ -13,6 +13,7 @@ from reelport.charts import (
     LineChart,
     Series,
     SmallMultiples,
+    StackedShares,
     WorldMap,
     draw_file,
     draw_inline_bar,
@@ -27,6 +28,7 @@ SERIES = tuple(Series(f"line {n}", tuple(range(n, n + 9))) for n in range(6))
 CHARTS = (
     LineChart("Views", TIMES, SERIES, settled=7, comparison=Series("before", tuple(range(9))), notes=("a note",)),
     SmallMultiples("Views", TIMES, SERIES, settled=7),
+    StackedShares("Views", TIMES, SERIES, settled=7),
     BarChart("Views", (Bar("a", 5, 4),), comparison="before"),
     WorldMap(
         "Views", tuple(Country(code, code, 3**place) for place, code in enumerate(["FR", "DE", "SG", "US", "BR"]))

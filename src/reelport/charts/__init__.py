@@ -10,7 +10,9 @@ from reelport.charts.chart_types import (
     Number,
     Series,
     SmallMultiples,
+    StackedShares,
     WorldMap,
+    stack_shares,
 )
 from reelport.charts.drawing import draw_file, embed_chart
 from reelport.charts.line_chart import draw_sparkline
@@ -31,6 +33,7 @@ __all__ = [
     "Number",
     "Series",
     "SmallMultiples",
+    "StackedShares",
     "WorldMap",
     "count_settled",
     "draw_file",
@@ -39,5 +42,6 @@ __all__ = [
     "embed_chart",
     "plan_report_chart",
     "read_groups",
+    "stack_shares",
     "write_page_stylesheet",
 ]

@@ -11,6 +11,9 @@ from reelport.catalog import Grain, Unit
 
 Number = int | float | Decimal
 
+_LOOKS = 6  # how many looks of lines there are, each a colour and a dash of its own
+MOST_STACKED = 100  # times of stacked shares: bars of more are too thin to point at
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -68,7 +71,34 @@ class LineChart(ChartOverTime):
 
 @dataclass(frozen=True, slots=True)
 class SmallMultiples(ChartOverTime):
-    """One small line chart for each series, all on the same scale: by time and category."""
+    """One small line chart for each series, all on the same scale: by time and category.
+
+    `adds_up` says that the series are all there are, and that their numbers come to a whole.
+    """
+
+    adds_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StackedShares(ChartOverTime):
+    """What part each series has of all, by time: bars of 100 %. No number is below 0."""
+
+    @property
+    def wholes(self) -> list[Number]:
+        """What all series come to at each time."""
+        return [
+            sum(value or 0 for value in values) for values in zip(*(each.values for each in self.series), strict=True)
+        ]
+
+
+def stack_shares(chart: SmallMultiples) -> StackedShares | None:
+    """Stack the series of small multiples; None where they are no whole, or too many."""
+    values = [value or 0 for each in chart.series for value in each.values]
+    is_told_apart = 1 < len(chart.series) <= _LOOKS and len(chart.times) <= MOST_STACKED
+    if not chart.adds_up or not is_told_apart or not any(values) or min(values) < 0:
+        return None
+    heading = f"{chart.heading}, shares"
+    return StackedShares(heading, chart.times, chart.series, chart.unit, chart.grain, chart.settled, chart.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +149,7 @@ class WorldMap:
     notes: tuple[str, ...] = ()
 
 
-Chart = LineChart | BarChart | SmallMultiples | WorldMap
-
-
-_LOOKS = 6  # how many looks of lines there are, each a colour and a dash of its own
+Chart = LineChart | BarChart | SmallMultiples | StackedShares | WorldMap
 
 
 def name_look(place: int) -> str:

@@ -7,10 +7,19 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from reelport.charts.amounts import format_full
-from reelport.charts.chart_types import ChartOverTime, LineChart, Number, Series, name_look
+from reelport.charts.chart_types import (
+    ChartOverTime,
+    LineChart,
+    Number,
+    Series,
+    SmallMultiples,
+    StackedShares,
+    name_look,
+)
 from reelport.charts.sentences import MAY_CHANGE
 from reelport.charts.svg import clean_words
 from reelport.charts.time_axis import describe_time, find_days
+from reelport.language import localize
 
 Write = Callable[[Number | None], str]  # writes a number as the tables beside a chart do
 
@@ -34,10 +43,17 @@ def write_readings(chart: ChartOverTime, write: Write | None = None) -> str:
 
 def _list_lines(chart: ChartOverTime, write: Write) -> Iterator[dict[str, object]]:
     for place, series in enumerate(chart.series):
-        yield _read_line(series, name_look(place if isinstance(chart, LineChart) else 0), write)
+        read = _read_line(series, name_look(0 if isinstance(chart, SmallMultiples) else place), write)
+        yield {**read, "texts": list(_write_shares(chart, series, write))} if isinstance(chart, StackedShares) else read
     if isinstance(chart, LineChart) and chart.comparison is not None:
         earlier = _read_line(chart.comparison, "chart-earlier", write)
         yield {**earlier, "times": _describe_times(chart.comparison_times)}
+
+
+def _write_shares(chart: StackedShares, series: Series, write: Write) -> Iterator[str]:
+    for value, whole in zip(series.values, chart.wholes, strict=True):
+        share = f" ({localize(f'{float(value) / float(whole):.1%}')})" if value is not None and whole else ""
+        yield f"{write(value)}{share}"
 
 
 def _describe_times(labels: Iterable[str]) -> list[str]:

@@ -8,9 +8,17 @@ from importlib.util import find_spec
 
 from reelport.charts import svg
 from reelport.charts.bar_chart import draw_bar_chart
-from reelport.charts.chart_types import BarChart, Chart, ChartOverTime, LineChart, SmallMultiples, WorldMap
+from reelport.charts.chart_types import (
+    BarChart,
+    Chart,
+    ChartOverTime,
+    LineChart,
+    SmallMultiples,
+    StackedShares,
+    WorldMap,
+)
 from reelport.charts.crosshair import Write, write_readings
-from reelport.charts.line_chart import draw_line_chart, draw_small_multiples
+from reelport.charts.line_chart import draw_line_chart, draw_small_multiples, draw_stacked_shares
 from reelport.charts.sentences import describe_moving
 from reelport.charts.stylesheet import FONTS, write_file_stylesheet
 from reelport.charts.svg import Picture, embed_picture, write_file
@@ -40,6 +48,8 @@ def draw(chart: Chart, width: float, tooltips: int = 0) -> Picture:
             return draw_bar_chart(chart, width, tooltips=bool(tooltips))
         case SmallMultiples():
             return draw_small_multiples(chart, width, tooltips=bool(tooltips))
+        case StackedShares():
+            return draw_stacked_shares(chart, width, tooltips)
         case WorldMap():
             return draw_world_map(chart, width)
 
@@ -75,7 +85,7 @@ def _list_notes(chart: Chart) -> Sequence[str]:
             return chart.notes
         case WorldMap():
             return [*chart.notes, *list_unplaced(chart)]
-        case LineChart() | SmallMultiples():
+        case LineChart() | SmallMultiples() | StackedShares():
             return [*chart.notes, *describe_moving(chart)]
 
 

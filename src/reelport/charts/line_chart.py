@@ -9,7 +9,7 @@ from itertools import pairwise
 from reelport.charts import svg
 from reelport.charts.amounts import Scale, choose_scale, fit_scale, format_full, list_numbers
 from reelport.charts.chart_labels import cut_to_room, measure_text
-from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples, name_look
+from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples, StackedShares, name_look
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, describe_moment
 from reelport.charts.svg import GAP, Picture, draw_sentence
 from reelport.charts.time_axis import MOST_TICKS, describe_time, make_ticks
@@ -29,6 +29,7 @@ _PANEL_HEIGHT = 84
 # Room above a panel's plot for its name, below it for its times, and between panels.
 _PANEL_HEAD, _PANEL_AXIS, _BETWEEN = 26, 28, 20
 _HATCH = 7  # units between two strokes of a hatched area
+_PERCENT = Scale(0, 1, (0, 0.25, 0.5, 0.75, 1), 0.01, "%")
 _DOT = 3  # the radius of a point
 _MANY = 150  # with more times than this lines are fine
 
@@ -51,9 +52,8 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
     values = [value for each in (*chart.series, *compared) for value in each.values]
     if all(value is None for value in values):
         return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
-    wide = width >= _NARROW
-    scale = choose_scale(values, chart.unit, _TICKS[wide])
-    plot, elements = _lay_out(chart, scale, width, _HEIGHTS[wide])
+    scale = choose_scale(values, chart.unit, _TICKS[width >= _NARROW])
+    plot, elements = _lay_out(_list_names(chart), scale, scale.unit_beside(chart.heading), width, len(chart.times))
     elements += _draw_moving(plot, chart.first_moving)
     elements += _draw_amounts(plot)
     if len(chart.series) == 1:
@@ -66,6 +66,56 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
     if len(chart.times) <= tooltips:
         elements += _draw_tooltips(plot, [describe_moment(chart, place) for place in range(len(chart.times))])
     return Picture(width, plot.bottom + _AXIS, tuple(elements), chart.heading, describe_lines(chart))
+
+
+def draw_stacked_shares(chart: StackedShares, width: float, tooltips: int = 0) -> Picture:
+    """Draw bars of 100 % in a width; where nothing has a number, a sentence says so."""
+    if not any(chart.wholes):
+        return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
+    runs = _stack(chart)
+    kinds = [f"chart-key {name_look(place)}" for place in range(len(chart.series))]
+    names = [
+        _Name(each.name, kind, next(((place, (low + high) / 2) for place, low, high in reversed(run)), None))
+        for each, kind, run in zip(chart.series, kinds, runs, strict=True)
+    ]
+    plot, elements = _lay_out(names, _PERCENT, "%", width, len(chart.times), bands=True)
+    elements += _draw_amounts(plot)
+    elements += _draw_times(plot, _choose_ticks(plot, chart.times, chart.grain), width)
+    room = plot.width / plot.times
+    between = min(2.0, room / 5)
+    for place, run in enumerate(runs):
+        boxes = "".join(
+            svg.path(
+                [
+                    (x, plot.y(low)),
+                    (x, plot.y(high)),
+                    (x + room - between, plot.y(high)),
+                    (x + room - between, plot.y(low)),
+                ]
+            )
+            + "Z"
+            for at, low, high in run
+            for x in (plot.x(at) - (room - between) / 2,)
+        )
+        elements.append(svg.element("path", class_=f"chart-share {name_look(place)}", d=boxes))
+    elements += _draw_moving(plot, chart.first_moving)
+    if len(chart.times) <= tooltips:
+        elements += _draw_tooltips(plot, [describe_moment(chart, place) for place in range(len(chart.times))])
+    return Picture(width, plot.bottom + _AXIS, tuple(elements), chart.heading, describe_lines(chart))
+
+
+def _stack(chart: StackedShares) -> list[list[tuple[int, float, float]]]:
+    """Stack each time's shares: of each series its places, and where its part begins and ends."""
+    ends = [0.0] * len(chart.times)
+    runs = []
+    for series in chart.series:
+        run = []
+        for place, (value, whole) in enumerate(zip(series.values, chart.wholes, strict=True)):
+            if value and whole:
+                start, ends[place] = ends[place], min(ends[place] + float(value) / float(whole), 1.0)
+                run.append((place, start, ends[place]))
+        runs.append(run)
+    return runs
 
 
 def draw_sparkline(
@@ -91,18 +141,19 @@ def draw_sparkline(
     return svg.element("svg", *elements, class_="chart-spark", aria_hidden="true", focusable="false", **box)
 
 
-def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tuple[_Plot, list[str]]:
-    names = _list_names(chart)
+def _lay_out(
+    names: Sequence[_Name], scale: Scale, unit: str, width: float, times: int, *, bands: bool = False
+) -> tuple[_Plot, list[str]]:
+    height = _HEIGHTS[width >= _NARROW]
     # Names go at the ends of lines if the chart is wide, and high enough for all.
     beside = bool(names) and width >= _NARROW and len(names) * _NAME_HEIGHT <= height
     above = _arrange_above(names, width) if names and not beside else []
-    unit = scale.unit_beside(chart.heading)
     top = (above[-1][1] + _NAME_HEIGHT + GAP if above else 0) + _HEAD
     left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
     right = 8.0
     if beside:
         right = min(max(measure_text(name.words) for name in names), width * _SHARE) + _SAMPLE + 2 * GAP
-    plot = _Plot(left, top, width - left - right, height, len(chart.times), scale)
+    plot = _Plot(left, top, width - left - right, height, times, scale, bands)
     elements = []
     for x, y, name in above:
         elements.append(_draw_sample(name.kind, x, y + _NAME_HEIGHT / 2))
@@ -226,6 +277,7 @@ class _Plot:
     height: float
     times: int
     scale: Scale
+    bands: bool = False  # each time has a band of its own, and lies in its middle
 
     @property
     def right(self) -> float:
@@ -237,7 +289,9 @@ class _Plot:
 
     def x(self, place: float) -> float:
         """Return where a time lies across; a single one lies in the middle."""
-        return self.left + self.width * (place / (self.times - 1) if self.times > 1 else 0.5)
+        if self.bands or self.times == 1:
+            return self.left + self.width * (place + 0.5) / self.times
+        return self.left + self.width * place / (self.times - 1)
 
     def y(self, value: Number) -> float:
         return self.bottom - self.height * self.scale.place(value)
@@ -247,7 +301,7 @@ def _draw_amounts(plot: _Plot) -> Iterator[str]:
     """Draw lines and numbers of amounts, and the area by which a script finds places."""
     ends = {"data_low": f"{plot.scale.low:.12g}", "data_high": f"{plot.scale.high:.12g}"}
     area = {"x": plot.left, "y": plot.top, "width": plot.width, "height": plot.height}
-    yield svg.element("rect", class_="chart-plot", **area, **ends)
+    yield svg.element("rect", class_="chart-plot", **area, **ends, data_bands="" if plot.bands else None)
     for tick in plot.scale.ticks:
         y = plot.y(tick)
         kind = "chart-base" if tick == 0 else "chart-grid"

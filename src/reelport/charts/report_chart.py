@@ -216,7 +216,10 @@ class ChartPlan:
         by = f"{GRAIN_WORDS[times.grain]} and {name_in_sentence(self.category or '')}"
         largest = f", the largest {len(chosen)} of {many:,}" if many > len(chosen) else ""
         heading = f"{name_as_heading(self.metric)} by {by}{largest}{times.tell_left_out()}"
-        return SmallMultiples(heading, times.labels, series, self.unit, times.grain, settled, notes)
+        row = Dimension.__members__.get(self.category or "")
+        is_apart = row is not None and not row.many_valued
+        is_whole = is_apart and isinstance(self.formula, Added) and many == len(chosen)
+        return SmallMultiples(heading, times.labels, series, self.unit, times.grain, settled, notes, adds_up=is_whole)
 
 
 @dataclass(frozen=True, slots=True)

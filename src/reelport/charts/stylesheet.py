@@ -57,6 +57,8 @@ circle.chart-moving{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dashar
 .chart-mark{fill:none;stroke:{ink};stroke-width:2}
 .chart-area{fill:{s0};fill-opacity:0.1}
 .chart-plot{fill:none}
+.chart-share{fill:currentColor}
+.chart-key{fill:none;stroke:currentColor;stroke-width:9;stroke-dasharray:none}
 .chart-land{fill:{land};stroke:{paper};stroke-width:0.5}
 .chart-m0{fill:{m0}}.chart-m1{fill:{m1}}.chart-m2{fill:{m2}}.chart-m3{fill:{m3}}.chart-m4{fill:{m4}}
 .chart-hits{fill:transparent}

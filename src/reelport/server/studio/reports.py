@@ -16,7 +16,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from reelport.catalog import Metric
-from reelport.charts import Chart, NoChart, embed_chart
+from reelport.charts import Chart, NoChart, SmallMultiples, embed_chart, stack_shares
 from reelport.engine.plan import Plan
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
 from reelport.errors import StorageError
@@ -197,12 +197,15 @@ async def show_preview(visit: Visit) -> Response:
         with _present(file):
             chart = await _draw_chart(visit, report, file)
             columns = await run_while_connected(visit.request, total)
+    shares = stack_shares(chart) if isinstance(chart, SmallMultiples) else None
     return pages.render(
         visit,
         "report_preview.html",
         report=report,
         heading=describe_query(report.query),
         chart=None if isinstance(chart, NoChart) else Markup(embed_chart(chart)),  # noqa: S704 - its texts are escaped
+        shares=shares and Markup(embed_chart(shares)),  # noqa: S704 - its texts are escaped
+        shares_heading=shares and shares.heading,
         chart_heading=None if isinstance(chart, NoChart) else chart.heading,
         reason=chart.reason if isinstance(chart, NoChart) else None,
         kinds=view_page.list_kinds(),

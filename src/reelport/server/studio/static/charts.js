@@ -71,10 +71,11 @@ function nameLand({ target, clientX, clientY }) {
 function findPlots(layer) {
   const origin = layer.getBoundingClientRect();
   return [...layer.parentElement.querySelectorAll(".chart-plot")]
-    .map((plot) => ({ box: plot.getBoundingClientRect(), low: Number(plot.dataset.low), high: Number(plot.dataset.high) }))
-    .filter(({ box }) => box.width)
-    .map(({ box, low, high }) => ({
-      left: box.left - origin.left, top: box.top - origin.top, width: box.width, height: box.height, low, high,
+    .map((plot) => [plot.getBoundingClientRect(), plot.dataset])
+    .filter(([{ width }]) => width)
+    .map(([{ left, top, width, height }, { low, high, bands }]) => ({
+      left: left - origin.left, top: top - origin.top, width, height,
+      low: Number(low), high: Number(high), bands: bands === "",
     }));
 }
 
@@ -86,7 +87,8 @@ function findPlace({ currentTarget: layer, clientX, clientY }) {
   const far = (plot) => away(plot.left, plot.width, x) + away(plot.top, plot.height, y);
   const plot = findPlots(layer).reduce((one, two) => (far(two) < far(one) ? two : one));
   const share = (x - plot.left) / plot.width;
-  return Math.min(Math.max(Math.round(share * (times.length - 1)), 0), times.length - 1);
+  const place = plot.bands ? Math.floor(share * times.length) : Math.round(share * (times.length - 1));
+  return Math.min(Math.max(place, 0), times.length - 1);
 }
 
 function press(event) {
@@ -175,7 +177,8 @@ function draw(layer, place, from) {
     return element;
   };
   plots.forEach((plot, number) => {
-    const across = (at) => plot.left + plot.width * (times.length > 1 ? at / (times.length - 1) : 0.5);
+    const isApart = plot.bands || times.length === 1;
+    const across = (at) => plot.left + plot.width * (isApart ? (at + 0.5) / times.length : at / (times.length - 1));
     const { top, height } = plot;
     const x = across(place);
     if (from >= 0 && from !== place) {
@@ -185,7 +188,7 @@ function draw(layer, place, from) {
     put(make("div", "chart-hair", layer), { left: x, top, height });
     const own = plots.length > 1 ? [lines[number]] : lines;
     for (const { look, values } of own) {
-      if (values[place] === null) continue;
+      if (values[place] === null || plot.bands) continue;
       const y = top + height * (1 - (values[place] - plot.low) / (plot.high - plot.low));
       put(make("div", `chart-dot ${look}`, layer), { left: x, top: y });
     }
