@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 - a script beside the page that it serves, no package
 """Make the pictures of `a-tour-of-studio.md` anew: a service with sample facts, and a real Chromium (`make pictures`).
 
-They are small on purpose: at most 1000 pixels wide, and of 64 colours.
+They are small on purpose: at most 1000 pixels wide, and of 128 colours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reelport.testing import Service
 FOLDER = Path(__file__).with_name("pictures")
 FIRST_DAY, LAST_DAY, ROWS = date(2026, 9, 1), date(2026, 10, 31), 60_000
 OWNER, MEMBER, PASSWORD = "ann@demo.example", "mia@demo.example", "a long enough password"
-WIDTH, COLOURS = 1000, 64
+WIDTH, COLOURS = 1000, 128
 FILTERED = (
     "metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&by=VIDEO_OWNER_CHANNEL_SLUG&by=VISITOR_COUNTRY"
     "&from=2026-10-04&to=2026-10-31&videoOwnerChannelSlug=demo-news&compare=previous"
@@ -68,13 +68,16 @@ def sign_in(browser: Browser, service: Service, email: str) -> Page:
 
 
 def picture_numbers(page: Page, service: Service) -> None:
-    """What a member sees: the explorer, a report on its way, its preview."""
+    """What a member sees: the overview, the explorer, a report on its way, its preview."""
+    keep(page, "overview", 900)
+    keep_narrow(page)
     page.goto(f"{service.url}/studio/explore")
-    keep(page, "explore", 1000)
+    page.set_viewport_size({"width": WIDTH, "height": 1000})
+    page.locator(".chart-layer").first.hover()
+    save(page.screenshot(), "explore")
     page.goto(f"{service.url}/studio/explore?{FILTERED}")
     page.locator("#keep > summary").click()
     keep(page, "filtered", 1010)
-    keep_narrow(page)
     page.get_by_role("link", name="As a report", exact=True).click()
     page.get_by_role("heading", name="New report").wait_for()
     page.mouse.move(0, 0)
@@ -107,11 +110,9 @@ def picture_access(page: Page, service: Service) -> None:
 
 
 def keep_narrow(page: Page) -> None:
-    """The same view on a telephone, in the dark."""
+    """The same page on a telephone, in the dark."""
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 360, "height": 800})
-    page.locator(".totals").scroll_into_view_if_needed()
-    page.evaluate("document.querySelector('.totals').scrollIntoView()")
     save(page.screenshot(), "narrow")
     page.emulate_media(color_scheme="light")
 
