@@ -1,6 +1,8 @@
-"""What somebody sees who has asked for nothing yet."""
+"""What somebody sees who has asked for nothing yet, and the things that have a page of their own."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from reelport.catalog.dimensions import Dimension
 from reelport.catalog.filters import Filter
@@ -17,3 +19,25 @@ OVERVIEW_METRICS = (
 """What the overview tells first. Metrics of one group have the same last complete day."""
 OVERVIEW_BOARDS = (Dimension.VIDEO_ID, Dimension.VISITOR_COUNTRY, Dimension.VISITOR_DEVICE_TYPE)
 OVERVIEW_CHANNEL = Filter.videoOwnerChannelSlug
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A kind of thing that has a page of its own: the word in its address, its dimension, its leaderboards.
+
+    One that `is_uploaded` is compared with others in its first days.
+    """
+
+    path: str
+    dimension: Dimension
+    leaderboards: tuple[Dimension, ...]
+    is_uploaded: bool = False
+
+
+_VISITORS = (Dimension.VISITOR_COUNTRY, Dimension.VISITOR_DEVICE_TYPE)
+_PAGES = Dimension.VISITOR_SUBDOMAIN
+_CHANNEL, _VIDEO = Dimension.VIDEO_OWNER_CHANNEL_SLUG, Dimension.VIDEO_ID
+SUBJECTS = (
+    Subject("videos", _VIDEO, (*_VISITORS, _PAGES), is_uploaded=True),
+    Subject("channels", _CHANNEL, (_VIDEO, *_VISITORS, _PAGES)),
+    Subject("countries", Dimension.VISITOR_COUNTRY, (_VIDEO, _CHANNEL, Dimension.VISITOR_DEVICE_TYPE, _PAGES)),
+)

@@ -227,7 +227,7 @@ def test_hostile_names_are_text(visitor: Visitor) -> None:
     """The sample's titles hold script and right-to-left marks: they are escaped, and isolated from what is beside."""
     page = visitor.get("/studio/explore?metric=VIEWS&by=VIDEO_ID&longer=VIDEO_ID&from=2026-06-01&to=2026-07-31").text
     assert "<script>alert" not in page
-    titles = re.findall(r'<bdi class="title">([^<]*)</bdi>', page)
+    titles = re.findall(r'href="/studio/videos/[^"]*"><bdi>([^<]*)</bdi>', page)
     assert len(titles) > 50
     assert any("&lt;" in title for title in titles)
 

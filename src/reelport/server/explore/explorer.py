@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
 
+from reelport.catalog import Dimension, Metric
 from reelport.engine.tenant import Tenant
 from reelport.errors import OutOfMemory, ReelportError, UsageError
-from reelport.server.explore.numbers import Numbers, OverBudget
+from reelport.server.explore.numbers import FirstDays, Numbers, OverBudget
 from reelport.server.explore.view import View
 from reelport.server.limits.concurrency import Concurrency
 from reelport.server.settings import Settings
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _STATEMENTS = 2  # statements of one view that run at the same time, on average
 
+Value = TypeVar("Value")
 _TOO_LARGE = OverBudget("It needs more memory than a page may use.")
 
 
@@ -71,6 +74,33 @@ class Explorer:
         with self._supersede(page), holding():
             return await self._compute(engine, view, tenant, partner)
         raise Superseded("The page asked for another view.")
+
+    async def compute_first_days(
+        self,
+        video: str,
+        dimension: Dimension,
+        metrics: tuple[Metric, ...],
+        tenant: Tenant,
+        partner: Hashable,
+        complete: tuple[date, date],
+    ) -> FirstDays | OverBudget | None:
+        """Compute a video's first hours and days, within the time and memory of a view.
+
+        None for a video of which the tenant knows no upload.
+        """
+        engine = await anyio.to_thread.run_sync(self._open_engine)
+        work = partial(
+            engine.compute_first_days,
+            video=video,
+            dimension=dimension,
+            metrics=metrics,
+            tenant=tenant,
+            complete=complete,
+        )
+        with holding(), anyio.move_on_after(self._settings.explore_seconds):
+            async with self._partners.turn(partner), self._slots:
+                return await self._run_in_session(engine, work)
+        return self._late
 
     async def fetch(self, plan: Plan, partner: Hashable) -> Rows | OverBudget:
         """Fetch the few rows of a plan over report files, within the time and memory of a view."""
@@ -130,7 +160,7 @@ class Explorer:
     def _late(self) -> OverBudget:
         return OverBudget(f"It took longer than {format_duration(self._settings.explore_seconds)}.")
 
-    async def _run_in_session(self, engine: ViewEngine, work: Callable[[Session], Outcome]) -> Outcome:
+    async def _run_in_session(self, engine: ViewEngine, work: Callable[[Session], Value]) -> Value | OverBudget:
         """Work with a session in a thread. A cancellation interrupts it and waits for its end."""
         session = engine.open_session()
         try:

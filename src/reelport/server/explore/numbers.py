@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from reelport.catalog import Dimension, Distinct, Metric, Ratio
@@ -89,6 +89,28 @@ class Leaderboard:
     compared: int
     rest: tuple[Number, ...]
     reasons: Mapping[Metric, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The first hours of a video: its numbers, one per metric, and what is usual in its channel.
+
+    `own` is None for a video that is not as old yet, or was there before the first complete day. `usual` are the
+    medians of `peers` other videos, None where there are none.
+    """
+
+    hours: int
+    own: tuple[Number, ...] | None
+    usual: tuple[Number, ...] | None
+    peers: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstDays:
+    """When a video was uploaded (in UTC, without a zone), and its windows, or why they are missing."""
+
+    born: datetime
+    windows: tuple[Window, ...] | OverBudget
 
 
 @dataclass(frozen=True, slots=True)

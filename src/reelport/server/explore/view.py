@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.catalog.labels import label_dimension
+from reelport.language import N_
 from reelport.query import ReportQuery, describe_query
 from reelport.wording import clean_line, format_list
 
@@ -33,13 +34,13 @@ class Preset(Enum):
     Its value is the word in a URL; `label` names it on the page. `days` is its length, None where that varies.
     """
 
-    LAST_7_DAYS = "last-7-days", "Last 7 days", 7
-    LAST_28_DAYS = "last-28-days", "Last 28 days", 28
-    LAST_90_DAYS = "last-90-days", "Last 90 days", 90
-    LAST_365_DAYS = "last-365-days", "Last 365 days", 365
-    THIS_MONTH = "this-month", "This month", None
-    LAST_MONTH = "last-month", "Last month", None
-    LIFETIME = "lifetime", "Lifetime", None
+    LAST_7_DAYS = "last-7-days", N_("Last 7 days"), 7
+    LAST_28_DAYS = "last-28-days", N_("Last 28 days"), 28
+    LAST_90_DAYS = "last-90-days", N_("Last 90 days"), 90
+    LAST_365_DAYS = "last-365-days", N_("Last 365 days"), 365
+    THIS_MONTH = "this-month", N_("This month"), None
+    LAST_MONTH = "last-month", N_("Last month"), None
+    LIFETIME = "lifetime", N_("Lifetime"), None
 
     def __init__(self, word: str, label: str, days: int | None) -> None:
         self.word = word

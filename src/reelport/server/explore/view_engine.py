@@ -25,6 +25,7 @@ from reelport.charts.time_axis import parse_time
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.engine import QueryEngine, Session
+from reelport.engine.first_days import WINDOWS, compile_births, compile_first_days, plan_first_days
 from reelport.engine.grouping import DUCKDB
 from reelport.engine.leaderboard import Ranking, compile_leaderboard
 from reelport.engine.mapping import title_tables
@@ -38,10 +39,12 @@ from reelport.errors import InternalError, OutOfMemory, StorageError, StoreUnava
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.log.table_marks import identify_tables
+from reelport.facts.tables import VIDEOS
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import (
     Entry,
     Figure,
+    FirstDays,
     Leaderboard,
     Lines,
     Number,
@@ -49,6 +52,7 @@ from reelport.server.explore.numbers import (
     OverBudget,
     Point,
     Totals,
+    Window,
     explain_missing_share,
 )
 from reelport.server.explore.view import Sort, View
@@ -65,6 +69,8 @@ Value = TypeVar("Value")
 ENTRIES, MORE_ENTRIES = 10, 100  # entries of a leaderboard, and of the one that is longer
 TOTALS, LINES = "totals", "lines"
 Part = str | Dimension  # a part of a view: TOTALS, LINES or the dimension of a leaderboard
+Compile = Callable[[Snapshot, Aggregator], "Statement"]
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, as the hours of a report are parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +106,81 @@ class ViewEngine:
 
         The read budget is spent in order: on totals, lines, and leaderboards. What is known costs nothing.
         """
-        root = self._settings.facts_root
         titles = (table for dimension in view.dimensions for table in title_tables(dimension))
-        snapshot = pin(root, tables_of(view.report_query()) | frozenset(titles))
+        snapshot = self._pin(tables_of(view.report_query()) | frozenset(titles))
+        rollups, budget = self._list_rollups(), _ReadBudget(self._settings.explore_rows)
+        return {
+            part: self._plan_part(partial(_compile_part, part, view, tenant), tenant, snapshot, rollups, budget)
+            for part in _list_parts(view)
+        }
+
+    def compute_first_days(
+        self,
+        session: Session,
+        video: str,
+        dimension: Dimension,
+        metrics: tuple[Metric, ...],
+        tenant: Tenant,
+        complete: tuple[date, date],
+    ) -> FirstDays | None:
+        """Compute a video's first hours and days beside those of its channel's last ones.
+
+        None for a video of which the tenant knows no upload. `metrics` add up, `complete` are the first and last
+        complete day. Raises what `Session.fetch` does.
+        """
+        snapshot = self._pin({VIDEOS.name, *tables_of(ReportQuery.of(metrics, (dimension,), *complete))})
+        found = self.fetch(session, compile_births(video, tenant, snapshot, *complete))
+        births = {name: _EPOCH + timedelta(microseconds=born) for _, name, _, born in found}
+        if video not in births:
+            return None
+        hours = {name: born.replace(minute=0, second=0, microsecond=0) for name, born in births.items()}
+        peers = {window: [name for each, name, *_ in found if each == window] for window in WINDOWS}
+        is_told = births[video].date() >= complete[0]
+        asked = hours if is_told else {name: hour for name, hour in hours.items() if name != video}
+        end = datetime.combine(complete[1] + timedelta(1), datetime.min.time())
+        sums: Outcome = []
+        if asked:
+            query, refinement = plan_first_days(asked, metrics, dimension, complete[1])
+            compiled = partial(_compile_first_days, asked, query, refinement, tenant)
+            budget = _ReadBudget(self._settings.explore_rows)
+            planned = self._plan_part(compiled, tenant, snapshot, self._list_rollups(), budget)
+            sums = planned.outcome if planned.outcome is not None else self.run(session, planned)
+        if isinstance(sums, OverBudget):
+            return FirstDays(births[video], sums)
+        width = len(metrics)
+        values = {
+            (name, window): tuple(value or 0 for value in row[place * width : (place + 1) * width])
+            for name, *row in sums
+            for place, window in enumerate(WINDOWS)
+        }
+        windows = (
+            Window(
+                window,
+                values[video, window] if is_told and births[video] + timedelta(hours=window) <= end else None,
+                tuple(map(_find_median, zip(*(values[name, window] for name in peers[window]), strict=True))) or None,
+                len(peers[window]),
+            )
+            for window in WINDOWS
+        )
+        return FirstDays(births[video], tuple(windows))
+
+    def _pin(self, tables: Iterable[str]) -> Snapshot:
+        root = self._settings.facts_root
+        snapshot = pin(root, tables)
         if ABSENT in snapshot.versions.values():
             identify_tables(self._settings.data, root)
-        rollups = RollupList() if self._settings.rollups == "off" else RollupList.read(root)
-        budget = _ReadBudget(self._settings.explore_rows)
-        planned = dict[Part, PlannedPart]()
-        for part in _list_parts(view):
-            plan = _plan_part(part, view, tenant, snapshot, rollups)
-            known = self._cache.find(plan.statement.plan)
-            rows = 0 if known is not None else self._count_rows(plan, budget.left)
-            planned[part] = PlannedPart(plan, budget, rows, known if known is not None else budget.spend(rows))
-        return planned
+        return snapshot
+
+    def _list_rollups(self) -> RollupList:
+        return RollupList() if self._settings.rollups == "off" else RollupList.read(self._settings.facts_root)
+
+    def _plan_part(
+        self, compile_part: Compile, tenant: Tenant, snapshot: Snapshot, rollups: RollupList, budget: _ReadBudget
+    ) -> PlannedPart:
+        plan = _plan_part(compile_part, tenant, snapshot, rollups)
+        known = self._cache.find(plan.statement.plan)
+        rows = 0 if known is not None else self._count_rows(plan, budget.left)
+        return PlannedPart(plan, budget, rows, known if known is not None else budget.spend(rows))
 
     def run(self, session: Session, planned: PlannedPart) -> Outcome:
         """Run the statement of a part, and keep its rows.
@@ -208,14 +275,28 @@ class PartPlan:
     plan_from_facts: Callable[[], PartPlan]
 
 
-def _plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:
-    """Plan a part of a view by the rollups that a report of the same numbers would read."""
-    aggregator = RollupAggregator(rollups)
-    used = aggregator if rollups else DUCKDB
+def _compile_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator) -> Statement:
     if isinstance(part, Dimension):
-        statement = compile_board(view, part, tenant, snapshot, used)
-    else:
-        statement = (compile_totals if part == TOTALS else compile_lines)(view, tenant, snapshot, used)
+        return compile_board(view, part, tenant, snapshot, aggregator)
+    return (compile_totals if part == TOTALS else compile_lines)(view, tenant, snapshot, aggregator)
+
+
+def _compile_first_days(
+    births: Mapping[str, datetime],
+    query: ReportQuery,
+    refinement: Refinement,
+    tenant: Tenant,
+    snapshot: Snapshot,
+    aggregator: Aggregator,
+) -> Statement:
+    plan = compile_first_days(births, query, refinement, tenant, snapshot, aggregator)
+    return Statement(plan, (query,))
+
+
+def _plan_part(compile_part: Compile, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:
+    """Plan a statement by the rollups that a report of the same numbers would read."""
+    aggregator = RollupAggregator(rollups)
+    statement = compile_part(snapshot, aggregator if rollups else DUCKDB)
     scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
     # Choices and scans both go by query, then by source.
     readings = [choice.reading for choice in aggregator.choices] if rollups else [None] * len(scans)
@@ -224,8 +305,14 @@ def _plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollu
         tuple(scan for scan, reading in zip(scans, readings, strict=True) if reading is None),
         sum(reading.rows for reading in readings if reading is not None),
         aggregator if aggregator.was_used else None,
-        partial(_plan_part, part, view, tenant, snapshot.without_copies(), RollupList()),
+        partial(_plan_part, compile_part, tenant, snapshot.without_copies(), RollupList()),
     )
+
+
+def _find_median(values: tuple[Number, ...]) -> Number:
+    ranked = sorted(value or 0 for value in values)
+    low, high = ranked[(len(ranked) - 1) // 2], ranked[len(ranked) // 2]
+    return low if low == high else Decimal(low + high) / 2
 
 
 class _ReadBudget:

@@ -18,10 +18,11 @@ from reelport.catalog.labels import capitalize, label_dimension, label_filter, l
 from reelport.charts.report_chart import list_query_notes
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.freshness import read_freshness
+from reelport.language import _
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget
-from reelport.server.explore.view import SEVERAL, Comparison, Preset, Sort, View
+from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset, Sort, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, list_grains, list_options, parse_view
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import make_rules
@@ -33,6 +34,13 @@ from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import format_days
 
 PATH = f"{pages.ROOT}/explore"
+# What the page's form sends without showing it.
+_HIDDEN = frozenset(
+    {
+        *(Parameter.PRESET, Parameter.RANKED_BY, Parameter.SORT, Parameter.REVERSE),
+        *(Parameter.LONGER, Parameter.SEARCH, Parameter.KEPT),
+    }
+)
 _MOST_SUGGESTED = 3  # values that are named where none is like the text
 
 
@@ -109,7 +117,8 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Sugg
         suggestions=suggestions,
         several=" ".join(SEVERAL),
         grains=list_grains(view, asked.defaults.rules),
-        presets=[_offer_preset(preset, view, asked.defaults) for preset in Preset],
+        presets=list_presets(view, asked.defaults, PATH),
+        hidden=[pair for pair in view.params() if pair[0] in _HIDDEN],
         values=dict(view.filters),
         products=Product,
         words={
@@ -121,17 +130,26 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Sugg
 
 
 @dataclass(frozen=True, slots=True)
-class _PresetLink:
+class PresetLink:
+    """A range by name, with its days and the address of the view that has them."""
+
     label: str
     days: str
     address: str
     is_current: bool
 
 
-def _offer_preset(preset: Preset, view: View, defaults: Defaults) -> _PresetLink:
-    days = defaults.resolve(preset, view.metrics)
-    address = f"{PATH}?{replace(view, preset=preset).rolling_query()}"
-    return _PresetLink(preset.label, format_days(*days), address, preset is view.preset)
+def list_presets(view: View, defaults: Defaults, path: str) -> list[PresetLink]:
+    """List the ranges by name, as links to a page with this path."""
+    return [
+        PresetLink(
+            _(preset.label),
+            format_days(*defaults.resolve(preset, view.metrics)),
+            f"{path}?{replace(view, preset=preset).rolling_query()}",
+            preset is view.preset,
+        )
+        for preset in Preset
+    ]
 
 
 def address_of(view: View) -> str:
@@ -196,7 +214,7 @@ _TAB = "studio-tab"  # the header by which the page's script names its tab: a ne
 
 async def compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
     """Compute a view, for as long as the browser waits for it."""
-    tenant = Tenant(await visit.service.reads.run(_find_channels, organization_id))
+    tenant = await find_tenant(visit, organization_id)
     tab = visit.request.headers.get(_TAB)
     page = (visit.session.id, tab) if visit.session and tab else None
     compute = partial(visit.service.explorer.compute, view, tenant, organization_id, page)
@@ -204,6 +222,11 @@ async def compute_view(visit: Visit, view: View, organization_id: int) -> Number
         return await run_while_connected(visit.request, compute)
     except Superseded:
         raise Refused(409, "Another view was asked for", "This page shows a newer view by now.") from None
+
+
+async def find_tenant(visit: Visit, organization_id: int) -> Tenant:
+    """Find the channels whose numbers an organization may read."""
+    return Tenant(await visit.service.reads.run(_find_channels, organization_id))
 
 
 def _find_channels(db: Engine, organization_id: int) -> frozenset[str]:

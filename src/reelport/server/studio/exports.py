@@ -126,7 +126,7 @@ async def answer_table(table: Table, form: str) -> Response:
 
 def _name_query(view: View, shown: Dimension) -> ReportQuery:
     filters = {filter_.name: value for filter_, value in view.filters}
-    filters |= {dimension.name: cell for dimension, cell in view.kept}
+    filters |= {dimension.name: "-".join(cells) for dimension, cells in view.kept_by_dimension().items()}
     return ReportQuery.of(view.metrics, (shown,), view.start, view.end, filters, view.product)
 
 
@@ -143,13 +143,12 @@ def _list_line_columns(view: View) -> Iterator[Column]:
 
 
 def _write_times(view: View, lines: Lines) -> Iterator[_Row]:
-    compared = view.compared_days if view.compares_lines else None
     for point in lines.points:
         row = [format_time(point.day, view.grain)]
-        if compared:
-            row.append(format_time(point.day - (view.start - compared[0]), view.grain))
+        if view.compares_lines:
+            row.append(format_time(view.compared_time(point.day), view.grain))
         for figure in point.figures:
-            row += [_write(figure.value), *([_write(figure.before)] if compared else [])]
+            row += [_write(figure.value), *([_write(figure.before)] if view.compares_lines else [])]
         yield tuple(row)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reelport.catalog.first_look import SUBJECTS
 from reelport.server.http.service import ExactRoute
 from reelport.server.studio import (
     account,
@@ -17,6 +18,7 @@ from reelport.server.studio import (
     people,
     report_form,
     reports,
+    subjects,
 )
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
@@ -43,6 +45,10 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio/overview", overview.show_overview, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/explore", explore.show_explore, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/explore/export", explore.export_part, Right.READ_NUMBERS),
+    *(
+        StudioRoute("GET", f"/studio/{each.path}/{{value}}", subjects.make_endpoint(each), Right.READ_NUMBERS)
+        for each in SUBJECTS
+    ),
     StudioRoute("GET", "/studio/reports", reports.show_reports, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/reports", report_form.ask, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/new", report_form.show_form, Right.ASK_FOR_REPORTS),

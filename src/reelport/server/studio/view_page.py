@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
+from urllib.parse import quote, urlencode
 
 import anyio.to_thread
 from markupsafe import Markup
 from starlette.responses import Response
 
 from reelport.catalog import Dimension, Filter, Metric
+from reelport.catalog.first_look import SUBJECTS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_dimension, label_filter, label_metric
 from reelport.charts import (
     Chart,
@@ -30,7 +32,7 @@ from reelport.charts.time_axis import GRAIN_WORDS, format_time, list_partial
 from reelport.facts.log.freshness import Freshness
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
-from reelport.server.explore.view import Comparison, Sort, View
+from reelport.server.explore.view import Comparison, Parameter, Sort, View
 from reelport.server.explore.view_parameters import LONGEST, Defaults, Options
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
@@ -311,7 +313,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class BoardRow:
-    """A row of a leaderboard, and the view that it filters to, unless that is the view already."""
+    """A row of a leaderboard, and the view that it filters to, unless that is the view already.
+
+    `page` is the address of the page of what it names; None where that has none.
+    """
 
     cell: str
     title: str | None
@@ -319,6 +324,7 @@ class BoardRow:
     bar: Markup
     cells: tuple[Cell, ...]
     is_gone: bool
+    page: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +421,19 @@ def _make_row(
         Markup(draw_inline_bar(float(entry.figures[place].value or 0), largest)),  # noqa: S704 - drawn from two numbers
         cells,
         not entry.is_shown,
+        write_page_address(view, board.dimension, entry.cell or ""),
     )
+
+
+def write_page_address(view: View, dimension: Dimension, cell: str) -> str | None:
+    """Write the address of the page of what a cell names, with the view's days; None where it has none."""
+    subject = next((each for each in SUBJECTS if each.dimension is dimension), None)
+    # Such names would be parts of the path, however they are written.
+    if subject is None or cell in {"", ".", ".."} or "/" in cell:
+        return None
+    kept = {Parameter.START, Parameter.END, Parameter.COMPARISON}
+    query = urlencode([pair for pair in view.params() if pair[0] in kept])
+    return f"{pages.ROOT}/{subject.path}/{quote(cell, safe='')}?{query}"
 
 
 def _make_cells(view: View, units: Mapping[Metric, MetricUnit], entry: Entry, *, can_change: bool) -> Iterator[Cell]:
