@@ -20,6 +20,7 @@ OVERVIEW_METRICS = (
 OVERVIEW_BOARDS = (Dimension.VIDEO_ID, Dimension.VISITOR_COUNTRY, Dimension.VISITOR_DEVICE_TYPE)
 OVERVIEW_CHANNEL = Filter.videoOwnerChannelSlug
 
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A kind of thing that has a page of its own: the word in its address, its dimension, its leaderboards.
