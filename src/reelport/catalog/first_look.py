@@ -1,4 +1,4 @@
-"""What somebody sees who has asked for nothing yet, and the things that have a page of their own."""
+"""What Studio shows before anything is asked for, and which things have their own page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OVERVIEW_CHANNEL = Filter.videoOwnerChannelSlug
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A kind of thing that has a page of its own: the word in its address, its dimension, its leaderboards.
+    """A kind of thing that has its own page; `path` is the word in its address.
 
     One that `is_uploaded` is compared with others in its first days.
     """

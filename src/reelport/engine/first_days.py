@@ -1,4 +1,4 @@
-"""Compiles what videos came to in their first hours and days, and which others of a channel are as old.
+"""Compiles the numbers of videos in their first hours and days, and finds their peers.
 
 A window of a video begins with the hour that it was uploaded in: its numbers are sums of cells of a report by hour.
 """
@@ -75,7 +75,7 @@ def compile_first_days(
     snapshot: Snapshot,
     aggregator: Aggregator = DUCKDB,
 ) -> Plan:
-    """Compile the sums of each video: its id, then those of each window, in the order of the metrics.
+    """Compile the sums of each video: its id, then the metrics of each window.
 
     `births` are hours in UTC without a zone; metrics add up.
     """

@@ -93,9 +93,9 @@ class Leaderboard:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The first hours of a video: its numbers, one per metric, and what is usual in its channel.
+    """The first hours of a video: its numbers, and what is usual in its channel.
 
-    `own` is None for a video that is not as old yet, or was there before the first complete day. `usual` are the
+    Numbers are one per metric. `own` is None for a video that is not as old yet, or was there before the first complete day. `usual` are the
     medians of `peers` other videos, None where there are none.
     """
 
@@ -107,7 +107,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class FirstDays:
-    """When a video was uploaded (in UTC, without a zone), and its windows, or why they are missing."""
+    """When a video was uploaded (UTC, no zone), and its windows, or why there are none."""
 
     born: datetime
     windows: tuple[Window, ...] | OverBudget

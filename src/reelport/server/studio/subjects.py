@@ -1,4 +1,4 @@
-"""The pages of single things, `/studio/videos/ID`: a view that is narrowed to one value, at its own address."""
+"""The pages of single things, as `/studio/videos/ID`: views that are narrowed to one value."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FIELDS = frozenset({Parameter.START, Parameter.END, Parameter.COMPARISON, Param
 
 @dataclass(frozen=True, slots=True)
 class WindowRow:
-    """The first days of a video in words: per metric its number, the usual one, and how they differ."""
+    """A window in words: per metric the number, the usual one, and how they differ."""
 
     label: str
     cells: tuple[tuple[Cell, str, str], ...]

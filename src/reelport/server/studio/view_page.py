@@ -426,7 +426,7 @@ def _make_row(
 
 
 def write_page_address(view: View, dimension: Dimension, cell: str) -> str | None:
-    """Write the address of the page of what a cell names, with the view's days; None where it has none."""
+    """Write the address of a cell's own page, with the view's days; None where it has none."""
     subject = next((each for each in SUBJECTS if each.dimension is dimension), None)
     # Such names would be parts of the path, however they are written.
     if subject is None or cell in {"", ".", ".."} or "/" in cell:
