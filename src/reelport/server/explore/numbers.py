@@ -95,8 +95,8 @@ class Leaderboard:
 class Window:
     """The first hours of a video: its numbers, and what is usual in its channel.
 
-    Numbers are one per metric. `own` is None for a video that is not as old yet, or was there before the first complete day. `usual` are the
-    medians of `peers` other videos, None where there are none.
+    Numbers are one per metric. `own` is None for a video that is not as old yet, or was there before the first
+    complete day. `usual` are the medians of `peers` other videos, None where there are none.
     """
 
     hours: int
