@@ -176,6 +176,18 @@ def test_a_map_says_what_its_table_says(studio: Studio) -> None:
     assert not studio.complaints
 
 
+def test_the_overview_maps_all_countries_and_lists_the_first(studio: Studio) -> None:
+    """The map says of each listed country what the list says, and has more of them."""
+    page = studio.open("/studio/overview", MEMBER)
+    said = [each.get_attribute("data-says") or "" for each in page.locator(".chart-map [data-says]").all()]
+    panel = page.locator("section.panel", has=page.locator(".chart-map"))
+    listed = [row.locator("bdi, span.number").all_text_contents() for row in panel.locator(".ranking li").all()]
+    assert len(listed) == 10
+    assert {": ".join(row) for row in listed} < set(said)
+    assert not find_barriers(page)
+    assert not studio.complaints
+
+
 def test_nobody_meets_a_barrier_at_a_crosshair(studio: Studio) -> None:
     """In light and dark, while a chart is read by keys."""
     page = studio.open(VIEW, MEMBER)

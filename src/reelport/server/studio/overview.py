@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.first_look import OVERVIEW_BOARDS, OVERVIEW_CHANNEL, OVERVIEW_METRICS
-from reelport.catalog.labels import capitalize, label_metric
+from reelport.catalog.labels import COUNTRIES, capitalize, label_metric
 from reelport.charts import draw_inline_bar, draw_sparkline, embed_chart
 from reelport.charts.amounts import add_sign, choose_unit, currency_sign, format_short
 from reelport.engine.tenant import Tenant
@@ -47,6 +47,7 @@ from reelport.server.studio.view_page import (
     EMPTY,
     Cell,
     choose_units,
+    draw_map,
     find_filter,
     keep_value,
     make_line_chart,
@@ -56,6 +57,7 @@ from reelport.wording import format_days, format_list
 
 PATH = f"{pages.ROOT}/overview"
 _LIFETIME = "lifetime"
+_LISTED = 10  # values of a list
 _RANGES: Mapping[str, tuple[str, int]] = {
     "7": (N_("7 days"), 7),
     "28": (N_("28 days"), 28),
@@ -157,7 +159,9 @@ def _make_views(choice: Choice, defaults: Defaults) -> Iterator[View]:
         is_whole = choice.days is None and choice.range == _LIFETIME
         comparison = Comparison.NONE if is_whole else Comparison.PREVIOUS
         grain = default_grain((end - start).days + 1)
-        yield View(metrics, boards, start, end, metrics[0], grain, filters, comparison=comparison)
+        # The map needs all countries, of which the list shows the first.
+        longer = next((by for by in boards if by in COUNTRIES), None)
+        yield View(metrics, boards, start, end, metrics[0], grain, filters, comparison=comparison, longer=longer)
 
 
 async def _compute(visit: Visit, asked: _Asked) -> list[Numbers]:
@@ -259,12 +263,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The first values of a dimension; `address` leads to more of them in the explorer."""
+    """The first values of a dimension; `address` leads to more of them in the explorer.
+
+    `picture` is a map of all, of a dimension of countries.
+    """
 
     heading: str
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
     address: str
+    picture: Markup | None = None
 
 
 def _show(visit: Visit, asked: _Asked, numbers: Sequence[Numbers], news: News) -> Response:
@@ -287,15 +295,17 @@ def _show(visit: Visit, asked: _Asked, numbers: Sequence[Numbers], news: News) -
 
 
 def _describe_numbers(asked: _Asked, numbers: Sequence[Numbers]) -> dict[str, Any]:
-    choice, defaults, main = asked.choice, asked.defaults, asked.views[0]
+    choice, defaults = asked.choice, asked.defaults
+    views = [replace(view, longer=None) for view in asked.views]
+    main = views[0]
     charted, found = next(
-        ((view, each) for view, each in zip(asked.views, numbers, strict=True) if choice.metric in view.metrics),
+        ((view, each) for view, each in zip(views, numbers, strict=True) if choice.metric in view.metrics),
         (main, numbers[0]),
     )
     metric = choice.metric if choice.metric in charted.metrics else charted.metrics[0]
     cards = [
         replace(card, is_chosen=metric is card.metric, days=(view.start, view.end) if view.end != main.end else None)
-        for view, each in zip(asked.views, numbers, strict=True)
+        for view, each in zip(views, numbers, strict=True)
         for card in _make_cards(choice, view, each, defaults)
     ]
     return {
@@ -387,4 +397,6 @@ def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Default
 
     shown = [entry for entry in board.entries if entry.is_shown]
     headings = tuple(units[metric].heading for metric in view.metrics)
-    return Listing(heading, headings, tuple(make_row(entry) for entry in shown), explore.address_of(alone))
+    rows = tuple(make_row(entry) for entry in shown[:_LISTED])
+    picture = draw_map(board, 0, units[view.metrics[0]])
+    return Listing(heading, headings, rows, explore.address_of(alone), picture)
