@@ -20,13 +20,16 @@ _PROCESSES = 16
 """More than run tests at once on one machine."""
 
 
-def until(true: Callable[[], object], seconds: float = PATIENCE) -> bool:
-    """Wait for a condition; whether it came true before the patience was over."""
+def until(true: Callable[[], object], seconds: float = PATIENCE, *, pause: float = 0.02) -> bool:
+    """Wait for a condition; whether it came true before the patience was over.
+
+    A look that starts programs takes a longer pause before the next, or it keeps a core busy for as long as it waits.
+    """
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
             return False
-        time.sleep(0.02)
+        time.sleep(pause)
     return True
 
 
