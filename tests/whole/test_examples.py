@@ -24,6 +24,8 @@ from .partner import Partner
 from .shell import Done
 
 EXAMPLE = re.compile(r"^Example: (.*?) *$", re.MULTILINE)
+RUN_ELSEWHERE = "reelport sandbox"
+"""`test_sandbox.py` runs this line, and what it prints: to make a sample takes seconds."""
 
 
 def commands(app: App = APP, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -51,6 +53,8 @@ def test_every_example_in_the_help_works(desk: Desk) -> None:
             lacking.append(" ".join(words))
         for line in examples:
             assert shlex.split(line.rpartition(" | ")[2])[1 : 1 + len(words)] == list(words), line
+            if line == RUN_ELSEWHERE:
+                continue
             with _prepared(desk, words):
                 done = desk.run(line)
             if not _is_well(words, done):
