@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests import forked
 from tests.mcp_bridge import serve_processes
 from tests.npm_programs import run_program
 from tests.warm_service import Service
@@ -33,6 +33,8 @@ WORDS = [sys.executable, "-m", "reelport", "mcp"]
 SCENARIOS = ["server-initialize", "ping", "tools-list", "tools-call-error", "resources-list", "prompts-list"]
 """Those of the conformance suite that any server can meet: the others call tools that only a test's server has."""
 UNKNOWN = "nobody's"
+ASSISTING = "reelport.cli.main reelport.cli.assistant.server"
+"""What `reelport mcp` imports, for `forked`."""
 DAYS = {"start": "2026-01-01", "end": "2026-01-07"}
 
 
@@ -247,7 +249,9 @@ def test_the_server_ends_with_its_input_and_leaves_nothing(tmp_path: Path) -> No
     hello = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n'
     stops = [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 128 + signal.SIGINT)] * 3
     for number, status in ((None, 0), *stops):
-        with subprocess.Popen(WORDS, env=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with forked.Popen(
+            WORDS[1:], env=user, stdin=forked.PIPE, stdout=forked.PIPE, text=False, loads=ASSISTING
+        ) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(hello)
