@@ -102,20 +102,18 @@ def install(root: EmptyRoot, line: str, arguments: Mapping[str, str] = MappingPr
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_image_is_installed_as_its_file_says(build: Stage, root: EmptyRoot) -> None:
-    """By the first stage's steps, over what it copies and nothing else."""
+def test_versions_are_installed_beside_each_other(build: Stage, root: EmptyRoot) -> None:
+    """By the steps of the image's first stage, and as the page on upgrades says: both stay, and run by themselves.
+
+    The page on installing has the same line with another directory.
+    """
     (run,) = (text for name, text in build.steps if name == "RUN")
     install(root, run, build.arguments)
-    tried = root.run(f"/opt/reelport/bin/reelport doctor --data {TEMPORARY}/data", HOME)
-    assert "DuckDB makes a report" in tried.stdout, tried.stderr
-
-
-def test_each_version_is_installed_as_the_pages_say(root: EmptyRoot) -> None:
-    """The first one and the next one, each into a directory of its own: both stay, and run by themselves."""
-    lines = [*commands("install"), *commands("upgrade")]
-    for line in lines:
-        install(root, line)
-    for place in (line.split()[-1] for line in lines):
+    (first,), (upgrade,) = commands("install"), commands("upgrade")
+    (line, _, _), (same, _, newer) = first.rpartition(" "), upgrade.rpartition(" ")
+    assert line == same
+    install(root, upgrade)
+    for place in ("/opt/reelport", newer):
         tried = root.run(f"{place}/bin/reelport doctor --data {TEMPORARY}/data", HOME)
         assert "DuckDB makes a report" in tried.stdout, tried.stderr
         (libraries,) = (root.folder / place[1:]).glob("lib/python*/site-packages")
