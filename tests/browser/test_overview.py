@@ -54,6 +54,17 @@ def test_numbers_come_before_anything_else_on_a_telephone(studio: Studio) -> Non
     assert find_barriers(page) == []
 
 
+def test_the_explorers_numbers_come_before_its_form_on_a_telephone(studio: Studio) -> None:
+    """The form is folded there, without a script too; a wide window shows it."""
+    page = studio.open("/studio/explore", MEMBER, script=False)
+    expect(page.get_by_label("First day")).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 740})
+    expect(page.get_by_label("First day")).to_be_hidden()
+    expect(page.locator(".totals dd").first).to_be_in_viewport()
+    page.get_by_text("Days, metrics and filters").click()
+    expect(page.get_by_label("First day")).to_be_visible()
+
+
 def test_a_card_and_a_range_change_the_page_in_place(studio: Studio) -> None:
     """Their addresses hold what was chosen, and the way back works."""
     page = studio.open("/studio/overview", MEMBER)

@@ -40,7 +40,7 @@ from reelport.server.reports.report_list import ListedReport, StateFilter
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.server.studio import explore, pages
-from reelport.server.studio.formats import MetricUnit, name_cell, name_dimension, name_metric, write_share
+from reelport.server.studio.formats import MetricUnit, name_cell, name_dimension, write_share
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
 from reelport.server.studio.view_page import (
@@ -227,7 +227,6 @@ class Card:
 
     metric: Metric
     label: str
-    unit: str
     number: Cell
     change: Change | None
     spark: Markup
@@ -336,8 +335,7 @@ def _make_cards(choice: Choice, view: View, numbers: Numbers, defaults: Defaults
         spark = Markup(draw_sparkline([point.figures[place].value for point in points]))  # noqa: S704 - drawn from numbers
         yield Card(
             metric,
-            name_metric(metric),
-            unit if written.is_named_apart and figure.value is not None else "",
+            written.heading,
             Cell(_shorten(written, figure.value), "" if figure.value is None else str(figure.value)),
             _make_change(figure, written) if _can_change(view, defaults) else None,
             spark,
