@@ -81,7 +81,7 @@ def test_many_changes_in_a_row_all_count(studio: Studio) -> None:
     answers.held[-1].continue_()
     page.wait_for_url("**sort=share**")
     asked = parse_qs(urlsplit(page.url).query)
-    assert set(asked["metric"]) == {"VIEWS", "TIME_WATCHED_SECONDS", "IMPRESSIONS"}
+    assert set(asked["metric"]) == {"VIEWS", "TIME_WATCHED_SECONDS", "NB_IMPRESSION"}
     assert set(asked["by"]) - {"none"} == {"VISITOR_COUNTRY"}
     assert (asked["from"], asked["to"], asked.get("compare", ["none"])) == (["2026-07-08"], ["2026-07-28"], ["none"])
     assert not studio.complaints
@@ -126,7 +126,7 @@ def test_what_is_being_typed_survives_an_answer(studio: Studio) -> None:
     answers = Answers(page)
     page.get_by_label("Compare with").select_option("previous")
     answers.wait_for(1)
-    field = page.get_by_label("Channel").and_(page.locator("input[type=text], input:not([type])"))
+    field = page.get_by_role("textbox", name="Channel", exact=True)
     field.press_sequentially("demo-ne")
     answers.held[0].continue_()
     page.wait_for_url("**compare=previous**")
