@@ -90,7 +90,7 @@ def people(service: Service, number: int) -> tuple[list[str], list[Key]]:
 
         emails = [f"person-{each}@example.com" for each in range(number)]
         for email in emails:
-            users.add_user(db, organization(), email, "member", _PASSWORD, datetime.now(UTC))
+            users.add_user(db, organization(), email, "analyst", _PASSWORD, datetime.now(UTC))
         return emails, [service.key(organization()), service.key(organization())]
     finally:
         db.dispose()

@@ -24,7 +24,7 @@ import httpx2
 from rich.console import Console
 
 from reelport.cli.service_commands.sandbox import EMAIL, make_world
-from reelport.server.access.users import Role
+from reelport.server.access.roles import Role
 from reelport.server.studio.pages import NAVIGATION
 from reelport.server.studio.rights import RIGHTS
 from reelport.testing import Service

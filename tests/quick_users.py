@@ -15,7 +15,8 @@ from sqlalchemy import Engine
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action
 from reelport.server.access.organizations import lock_organization
-from reelport.server.access.users import Role, User, insert_user
+from reelport.server.access.roles import Role
+from reelport.server.access.users import User, insert_user
 from reelport.server.state.database import writing
 
 

@@ -48,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Service(Path(folder) / "data", workers=1) as service:
         service.sample(FIRST_DAY, LAST_DAY, rows=ROWS)
         service.user("demo", OWNER, PASSWORD)
-        service.user("demo", MEMBER, PASSWORD, role="member")
+        service.user("demo", MEMBER, PASSWORD, role="analyst")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
             picture_numbers(sign_in(browser, service, MEMBER), service)

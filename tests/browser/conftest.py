@@ -39,7 +39,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         with connected(running.settings) as db:
             for organization, email, role in (
                 ("demo", OWNER, "owner"),
-                ("demo", MEMBER, "member"),
+                ("demo", MEMBER, "analyst"),
                 (None, OPERATOR, "operator"),
             ):
                 quick_users.add_user(db, organization, email, role, PASSWORD, datetime.now(UTC))

@@ -8,11 +8,11 @@ from tests.browser.studio import MEMBER, OPERATOR, OWNER, PASSWORD, Studio, find
 from tests.cases import thin_out
 from tests.patience import until
 
-from reelport.server.access.users import Role
+from reelport.server.access.roles import Role
 from reelport.server.studio.rights import RIGHTS
 from reelport.server.studio.routes import ROUTES
 
-PEOPLE = {None: None, Role.MEMBER: MEMBER, Role.OWNER: OWNER, Role.OPERATOR: OPERATOR}
+PEOPLE = {None: None, Role.ANALYST: MEMBER, Role.OWNER: OWNER, Role.OPERATOR: OPERATOR}
 NO_PAGES = {"/studio", "/studio/explore/export"}  # one leads elsewhere, the other answers with a file
 PAGES = [route for route in ROUTES if route.method == "GET" and "{" not in route.path and route.path not in NO_PAGES]
 

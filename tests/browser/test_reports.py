@@ -34,7 +34,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         with connected(running.settings) as db:
             now = datetime.now(UTC)
             organizations.allow_channels(db, organizations.add_organization(db, "demo", now).id, ["c1"])
-            quick_users.add_user(db, "demo", MEMBER, "member", PASSWORD, now)
+            quick_users.add_user(db, "demo", MEMBER, "analyst", PASSWORD, now)
         yield running
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product, Role, Rule, measures
 from reelport.engine.mapping import MEASURES, Source, can_split
 from reelport.engine.tenant import Tenant
-from reelport.errors import InternalError
+from reelport.errors import AccessError, InternalError
 from reelport.query import ReportQuery
 
 
@@ -99,7 +100,9 @@ def make_source_query(resolved: ResolvedQuery, source: Source) -> SourceQuery | 
 
 
 def resolve_query(query: ReportQuery, tenant: Tenant, refinement: Refinement = PLAIN) -> ResolvedQuery:
-    """Resolve the query's names to rows of the catalog."""
+    """Resolve the query's names to rows of the catalog; AccessError beyond the tenant's scopes."""
+    if tenant.scopes is not None and (lacking := check.scopes_of(query) - tenant.scopes):
+        raise AccessError(f"These numbers need the scope {min(lacking)}, which this role lacks.")
     return ResolvedQuery(
         tuple(Metric[name] for name in query.metrics),
         tuple(Dimension[name] for name in query.dimensions),

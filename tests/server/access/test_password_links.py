@@ -14,8 +14,9 @@ from reelport.errors import UsageError
 from reelport.server.access import audit_log, organizations, people, sessions, users
 from reelport.server.access.grants import Password
 from reelport.server.access.people import LIFE, NewPasswordLink
+from reelport.server.access.roles import Role
 from reelport.server.access.sessions import Browser, Session
-from reelport.server.access.users import NO_PASSWORD, Role, User
+from reelport.server.access.users import NO_PASSWORD, User
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import PASSWORD_LINKS
@@ -28,7 +29,7 @@ def add_user(state: State) -> User:
     state.organization("demo")
     with writing(state.db) as connection:
         holder = organizations.lock_organization(connection, "demo")
-        return users.insert_user(connection, holder, EMAIL, Role.MEMBER, NO_PASSWORD, state.now)
+        return users.insert_user(connection, holder, EMAIL, Role.ANALYST, NO_PASSWORD, state.now)
 
 
 def make_link(state: State, user: User) -> NewPasswordLink:

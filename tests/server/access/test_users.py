@@ -12,7 +12,7 @@ from tests.server.conftest import State
 
 from reelport.errors import UsageError
 from reelport.server.access import users
-from reelport.server.access.users import Role
+from reelport.server.access.roles import Role
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import USERS
 
@@ -27,7 +27,7 @@ def test_an_address_is_one_users_in_any_case(state: State) -> None:
     assert users.list_users(state.db) == (added,)
     assert (added.email, added.role, added.organization) == ("ann@demo.example", Role.OWNER, "demo")
     with pytest.raises(UsageError, match=r"There is a user 'ann@demo\.example' already"):
-        users.add_user(state.db, "rival", "ANN@demo.example", "member", PASSWORD, state.now)
+        users.add_user(state.db, "rival", "ANN@demo.example", "analyst", PASSWORD, state.now)
     assert users.list_users(state.db, "rival") == ()
 
 
@@ -60,7 +60,7 @@ def test_a_password_is_stored_as_an_argon2id_hash_of_its_own(state: State) -> No
     """Two users with the same password have other hashes, and neither holds it."""
     state.organization("demo")
     for name in ("ann", "ben"):
-        users.add_user(state.db, "demo", f"{name}@demo.example", "member", PASSWORD, state.now)
+        users.add_user(state.db, "demo", f"{name}@demo.example", "analyst", PASSWORD, state.now)
     with reading(state.db) as connection:
         hashes = connection.execute(select(USERS.c.password_hash)).scalars().all()
     assert len(set(hashes)) == 2
@@ -82,7 +82,7 @@ def test_no_epoch_comes_again_after_a_restored_backup(state: State) -> None:
     """Each is drawn at random: what was granted in a state that is gone stays worthless in one that was restored."""
     state.organization("demo")
     epochs = {
-        users.add_user(state.db, "demo", f"u{number}@demo.example", "member", PASSWORD, state.now).epoch
+        users.add_user(state.db, "demo", f"u{number}@demo.example", "analyst", PASSWORD, state.now).epoch
         for number in range(3)
     }
     for _ in range(3):

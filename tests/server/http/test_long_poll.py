@@ -16,6 +16,7 @@ from tests.server.conftest import State
 from tests.server.syncs import no_sync
 
 from reelport.errors import StorageError
+from reelport.server.access.roles import Reach
 from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.long_poll import DurableReports, LongPolls, PollOutcome
@@ -154,12 +155,12 @@ def test_pages_of_reports_tell_what_is_on_the_disk(state: State) -> None:
     """A person's look at them is rare: each syncs."""
     organization = state.organization("demo", "c1")
     report = state.ask(state.caller(state.key("demo")))
-    given = (state.db, organization)
+    given = (state.db, Reach(organization))
     with no_sync(state.settings):
         for read in (
             lambda: report_list.list_reports(*given, state.now),
             lambda: report_list.find_listed_report(*given, report.id, state.now),
-            lambda: report_list.count_by_filter(state.db, organization, state.now),
+            lambda: report_list.count_by_filter(state.db, Reach(organization), state.now),
             lambda: backlog.list_entries(state.db),
             lambda: backlog.get_entry(state.db, report.id),
         ):

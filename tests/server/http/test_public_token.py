@@ -146,7 +146,7 @@ def test_a_browser_at_the_root_is_told_what_is_where(api: Api) -> None:
 def test_guessing_is_slowed_down_and_locks_out_nobody_elsewhere(api: Api, client_pair: dict[str, str]) -> None:
     """After ten wrong passwords an address waits, even with the right one; that user elsewhere does not."""
     victim = client_pair | LOGIN | {"username": "mia@demo.example"}
-    quick_users.add_user(api.service.db, "demo", "mia@demo.example", "member", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(api.service.db, "demo", "mia@demo.example", "analyst", PASSWORD, datetime.now(UTC))
     replies: list[httpx2.Response] = []
 
     def guess() -> int:
@@ -211,7 +211,7 @@ def test_pages_of_other_sites_use_up_nothing_of_their_visitors_address(api: Api,
 def test_a_users_tokens_end_at_the_next_request(api: Api, client_pair: dict[str, str], end: str) -> None:
     """With another password, or without the user: the access token is 401, the refresh token invalid_grant."""
     name = f"{end}@demo.example"
-    quick_users.add_user(api.service.db, "demo", name, "member", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(api.service.db, "demo", name, "analyst", PASSWORD, datetime.now(UTC))
     said = post(api, client_pair | LOGIN | {"username": name}).json()
     assert ask_at_root(api, said["access_token"]).status_code == 200
     if end == "password":

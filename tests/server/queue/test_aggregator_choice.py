@@ -22,6 +22,7 @@ from reelport.engine.spark.aggregator import SparkAggregator
 from reelport.engine.tenant import Tenant
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
+from reelport.server.access.roles import Reach
 from reelport.server.events.bus import Kind, subscribe
 from reelport.server.queue import backlog
 from reelport.server.queue.attempt import choose_aggregator
@@ -84,7 +85,7 @@ def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_pa
 
 def read_as_partner(state: State, report_id: str) -> str:
     """What a report's own people read of its failure."""
-    found = report_list.find_listed_report(state.db, 1, report_id, state.now)
+    found = report_list.find_listed_report(state.db, Reach(1), report_id, state.now)
     assert found is not None
     return str(found.reason)
 

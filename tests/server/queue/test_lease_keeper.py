@@ -15,6 +15,7 @@ from tests.server.conftest import State
 
 from reelport.engine.duckdb.engine import Cancelled, QueryEngine
 from reelport.engine.plan import Pieces, Plan, single_piece
+from reelport.server.access.roles import Reach
 from reelport.server.queue import backlog, jobs
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt, StopReason
 from reelport.server.reports import report_access, report_list
@@ -69,7 +70,7 @@ def test_a_heartbeat_tells_what_is_written_so_far(state: State, tmp_path: Path) 
 
     def read() -> tuple[int | None, int | None]:
         found = report_access.find_report(state.db, caller, asked.token, state.now)
-        listed = report_list.find_listed_report(state.db, organization, asked.id, state.now)
+        listed = report_list.find_listed_report(state.db, Reach(organization), asked.id, state.now)
         assert found is not None
         assert listed is not None
         assert (found.details.rows, found.details.bytes) == (listed.rows, listed.bytes)

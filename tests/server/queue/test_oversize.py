@@ -21,6 +21,7 @@ from reelport.facts.loading.load import load_arrow
 from reelport.query import ReportQuery
 from reelport.report_details import Failure, FailureReason
 from reelport.server.access.callers import Caller
+from reelport.server.access.roles import Reach
 from reelport.server.events.bus import Kind, subscribe
 from reelport.server.queue import backlog, deaths, jobs, oversize
 from reelport.server.queue.jobs import Claim
@@ -80,7 +81,7 @@ def failure(state: State, caller: Caller, asked: AskedReport) -> Failure:
     found = report_access.find_report(state.db, caller, asked.token, state.now)
     assert found is not None
     assert found.details.failure is not None
-    listed = report_list.find_listed_report(state.db, caller.organization_id, asked.id, state.now)
+    listed = report_list.find_listed_report(state.db, Reach(caller.organization_id), asked.id, state.now)
     assert listed is not None
     assert listed.reason == f"{found.details.failure.message} {found.details.failure.advice}"
     return found.details.failure

@@ -16,6 +16,7 @@ from reelport.report_details import Failure, FailureReason
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import Caller
 from reelport.server.access.keys import identify_studio
+from reelport.server.access.roles import Reach
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, deaths, jobs
 from reelport.server.queue.jobs import Claim
@@ -38,7 +39,7 @@ def caller(state: State) -> Caller:
 
 def shown(state: State, caller: Caller, by: StateFilter = StateFilter.ALL, after: Cursor | None = None) -> ReportPage:
     """A page of the list."""
-    return report_list.list_reports(state.db, caller.organization_id, state.now, shown=by, after=after)
+    return report_list.list_reports(state.db, Reach(caller.organization_id), state.now, shown=by, after=after)
 
 
 def test_each_report_says_what_it_is_in(state: State, caller: Caller) -> None:
@@ -60,7 +61,7 @@ def test_each_report_says_what_it_is_in(state: State, caller: Caller) -> None:
     assert by[StateFilter.ALL] == set(asked)
     assert by[StateFilter.UNFINISHED] == {asked[1], asked[3], asked[4]}
     assert (by[StateFilter.FINISHED], by[StateFilter.FAILED]) == ({asked[0]}, {asked[2]})
-    counts = report_list.count_by_filter(state.db, caller.organization_id, state.now)
+    counts = report_list.count_by_filter(state.db, Reach(caller.organization_id), state.now)
     assert counts == {each: len(reports) for each, reports in by.items()}
 
 
@@ -111,14 +112,14 @@ def test_reports_of_other_organizations_are_in_no_list(state: State, caller: Cal
     foreign = state.ask(rival)
     own = state.ask(caller)
     assert [(report.id, report.place) for report in shown(state, caller).reports] == [(own.id, 1)]
-    found = report_list.find_listed_report(state.db, caller.organization_id, foreign.id, state.now)
+    found = report_list.find_listed_report(state.db, Reach(caller.organization_id), foreign.id, state.now)
     assert found is None
 
 
 def test_a_report_of_studio_says_who_asked(state: State, caller: Caller) -> None:
     """Who asked in Studio is in the list; asked again, the same report is found, whoever asks."""
-    studio = identify_studio(state.db, caller.organization_id, state.now)
-    assert identify_studio(state.db, caller.organization_id, state.now) == studio
+    studio = identify_studio(state.db, Reach(caller.organization_id), state.now)
+    assert identify_studio(state.db, Reach(caller.organization_id), state.now) == studio
     assert studio.channels == caller.channels
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 2))
     asked = [
@@ -150,7 +151,7 @@ def claim(state: State, report: AskedReport) -> Claim:
 
 def read(state: State, report: AskedReport) -> str:
     """What its people read of it."""
-    found = report_list.find_listed_report(state.db, 1, report.id, state.now)
+    found = report_list.find_listed_report(state.db, Reach(1), report.id, state.now)
     assert found is not None
     return str(found.reason)
 

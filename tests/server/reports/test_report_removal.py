@@ -10,6 +10,7 @@ from reelport.report_details import FailureReason
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import COMMAND_LINE, Actor
 from reelport.server.access.callers import Caller
+from reelport.server.access.roles import Reach
 from reelport.server.files import report_files
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
@@ -45,7 +46,7 @@ def finish(state: State, claim: Claim) -> bool:
 
 def listed(state: State, caller: Caller, report_id: str) -> ListedReport | None:
     """The report as its people see it."""
-    return report_list.find_listed_report(state.db, caller.organization_id, report_id, state.now)
+    return report_list.find_listed_report(state.db, Reach(caller.organization_id), report_id, state.now)
 
 
 def actions(state: State) -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""Studio in this process, over a state of its own, with an owner, a member and an operator."""
+"""Studio in this process, over a state of its own, with somebody of each role."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.server.studio.visitor import Visitor, add_user
 from reelport.server.access import organizations
 
 OWNER, MEMBER, OPERATOR = "ann@demo.example", "mia@demo.example", "olga@platform.example"
+VIEWER, BLIND_VIEWER = "vic@demo.example", "bob@demo.example"
 
 Visitors = Callable[[str | None], Visitor]
 
@@ -20,7 +21,9 @@ Visitors = Callable[[str | None], Visitor]
 def people(api: Api) -> Api:
     """The API with its people."""
     add_user(api.service, OWNER, "owner")
-    add_user(api.service, MEMBER, "member")
+    add_user(api.service, MEMBER, "analyst")
+    add_user(api.service, VIEWER, "viewer")
+    add_user(api.service, BLIND_VIEWER, "viewer-without-revenue")
     add_user(api.service, OPERATOR, "operator", None)
     return api
 

@@ -31,7 +31,7 @@ def change(visitor: Visitor, current: str, new: str, again: str | None = None) -
 
 def test_a_changed_password_ends_every_other_session(visitors: Visitors, people: Api) -> None:
     """This browser goes on, and says that it is done."""
-    add_user(people.service, "pat@demo.example", "member")
+    add_user(people.service, "pat@demo.example", "analyst")
     visitor, other = visitors("pat@demo.example"), visitors("pat@demo.example")
     status, text = change(visitor, PASSWORD, "pats second password")
     assert (status, "The password is changed" in text) == (200, True)
@@ -58,7 +58,7 @@ def test_a_password_that_is_refused_changes_nothing(
 ) -> None:
     """The page says why, and shows no password again."""
     email = f"sam{len(users.list_users(people.service.db))}@demo.example"
-    add_user(people.service, email, "member")
+    add_user(people.service, email, "analyst")
     visitor, other = visitors(email), visitors(email)
     status, text = change(visitor, current, new, again)
     assert (status, said in text) == (400, True)
@@ -68,7 +68,7 @@ def test_a_password_that_is_refused_changes_nothing(
 
 def test_guesses_of_the_current_password_are_slowed_down(visitors: Visitors, people: Api) -> None:
     """As those at the sign-in: an open browser is no way around it."""
-    add_user(people.service, "max@demo.example", "member")
+    add_user(people.service, "max@demo.example", "analyst")
     visitor = visitors("max@demo.example")
     answers = guess_until_refused(lambda: change(visitor, "a wrong password", "a second password")[0])
     assert answers[:10] == [400] * 10
@@ -77,7 +77,7 @@ def test_guesses_of_the_current_password_are_slowed_down(visitors: Visitors, peo
 
 def test_one_session_is_ended_by_another(visitors: Visitors, people: Api) -> None:
     """The list shows every browser; the one that asks has no button, but signs out."""
-    add_user(people.service, "two@demo.example", "member")
+    add_user(people.service, "two@demo.example", "analyst")
     visitor, other = visitors("two@demo.example"), visitors("two@demo.example")
     page = visitor.get(ACCOUNT)
     ends = {form.action for form in find_forms(page.text) if ENDS.fullmatch(form.action)}
@@ -101,7 +101,7 @@ def test_sessions_of_others_are_not_found(visitors: Visitors) -> None:
 
 def test_signing_out_everywhere_ends_all_sessions(visitors: Visitors, people: Api) -> None:
     """This one too: the browser forgets its cookie and shows the sign-in."""
-    add_user(people.service, "all@demo.example", "member")
+    add_user(people.service, "all@demo.example", "analyst")
     visitor, other = visitors("all@demo.example"), visitors("all@demo.example")
     left = visitor.send(visitor.get(ACCOUNT), f"{ACCOUNT}/sign-out-everywhere")
     assert left.url.path == "/studio/sign-in"
@@ -122,7 +122,7 @@ def test_forms_of_other_pages_change_nothing(visitors: Visitors, path: str) -> N
 
 def test_what_a_browser_calls_itself_is_text(visitors: Visitors, people: Api) -> None:
     """A script or a change of writing direction in it reaches nobody's page as such."""
-    add_user(people.service, "odd@demo.example", "member")
+    add_user(people.service, "odd@demo.example", "analyst")
     odd, visitor = visitors(None), visitors("odd@demo.example")
     odd.client.headers["user-agent"] = "<script>alert(1)</script>"
     odd.sign_in("odd@demo.example")

@@ -63,7 +63,7 @@ def test_operators_read_what_concerns_the_platform_alone(visitors: Visitors) -> 
 
 def test_rows_are_filtered_by_person_and_action(visitors: Visitors, people: Api) -> None:
     """However the address is spelled; what no row is like is said."""
-    add_user(people.service, "fay@demo.example", "member")
+    add_user(people.service, "fay@demo.example", "analyst")
     visitors("fay@demo.example")
     owner = visitors(OWNER)
     found = WHAT.findall(owner.get(f"{AUDIT}?person=%20Fay@demo.example&action=signed+in").text)

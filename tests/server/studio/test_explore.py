@@ -42,8 +42,8 @@ def app(settings: Settings) -> Iterator[TestClient]:
     app = create_app(settings)
     with TestClient(app) as client:
         service: Service = app.state.service
-        add_user(service, USER, "member")
-        add_user(service, RIVAL, "member", "rival")
+        add_user(service, USER, "analyst")
+        add_user(service, RIVAL, "analyst", "rival")
         add_user(service, OPERATOR, "operator", None)
         yield client
 
@@ -335,7 +335,7 @@ def test_a_service_without_facts_has_a_page_that_says_so(tmp_path: Path) -> None
     with TestClient(app) as client:
         service: Service = app.state.service
         organizations.add_organization(service.db, "demo", datetime.now(UTC))
-        add_user(service, USER, "member")
+        add_user(service, USER, "analyst")
         for visitor in _visit(client, USER):
             page = visitor.get("/studio/explore")
     assert page.status_code == 200

@@ -58,7 +58,7 @@ def test_a_browser_that_goes_away_frees_its_slot(endless_data: Path) -> None:
         db = app.state.service.db
         demo = organizations.add_organization(db, "demo", datetime.now(UTC))
         organizations.allow_channels(db, demo.id, ["c1"])
-        add_user(app.state.service, "mia@demo.example", "member")
+        add_user(app.state.service, "mia@demo.example", "analyst")
         visitor = Visitor(client)
         visitor.sign_in("mia@demo.example", follow=False)
         cookie = "; ".join(f"{name}={value}" for name, value in visitor.client.cookies.items())

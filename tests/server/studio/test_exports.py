@@ -38,8 +38,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     begin_sandbox(settings, tmp_path_factory)
     app = create_app(settings)
     with TestClient(app) as running:
-        add_user(app.state.service, MEMBER, "member")
-        add_user(app.state.service, STRANGER, "member", "rival")
+        add_user(app.state.service, MEMBER, "analyst")
+        add_user(app.state.service, STRANGER, "analyst", "rival")
         yield running
 
 

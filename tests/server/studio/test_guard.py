@@ -11,18 +11,25 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy import text as sql
 from tests.server.api import Api
-from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
+from tests.server.studio.conftest import BLIND_VIEWER, MEMBER, OPERATOR, OWNER, VIEWER, Visitors
 from tests.server.studio.visitor import add_user
 
 import reelport.server.studio
 from reelport.server.access import organizations
-from reelport.server.access.users import Role
+from reelport.server.access.roles import Role
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SESSIONS, USERS
 from reelport.server.studio.rights import RIGHTS, Right
 from reelport.server.studio.routes import ROUTES, StudioRoute
 
-PEOPLE = {None: None, Role.MEMBER: MEMBER, Role.OWNER: OWNER, Role.OPERATOR: OPERATOR}
+PEOPLE = {
+    None: None,
+    Role.VIEWER: VIEWER,
+    Role.VIEWER_WITHOUT_REVENUE: BLIND_VIEWER,
+    Role.ANALYST: MEMBER,
+    Role.OWNER: OWNER,
+    Role.OPERATOR: OPERATOR,
+}
 _STUDIO = Path(reelport.server.studio.__file__).parent
 
 
@@ -147,7 +154,7 @@ def test_rights_are_those_at_the_end_of_a_form(people: Api, visitors: Visitors) 
     def send_slowly() -> Iterator[bytes]:
         yield f"csrf={csrf[1]}".encode()
         with writing(people.service.db) as connection:
-            connection.execute(USERS.update().where(USERS.c.email == "eve@demo.example").values(role="member"))
+            connection.execute(USERS.update().where(USERS.c.email == "eve@demo.example").values(role="analyst"))
         yield b"&days=7"
 
     form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -208,12 +215,19 @@ def test_whatever_a_form_holds_is_answered(visitors: Visitors) -> None:
 
 def test_a_menu_shows_what_the_role_may_open(visitors: Visitors) -> None:
     """Nobody is offered a page that is refused; each that is offered opens."""
-    for email in (OWNER, MEMBER, OPERATOR):
+    for email in (OWNER, MEMBER, VIEWER, BLIND_VIEWER, OPERATOR):
         visitor = visitors(email)
         page = visitor.get("/studio")
         menu = page.text.partition("<nav")[2].partition("</nav>")[0]
         for path in [part.partition('"')[0] for part in menu.split('href="')[1:]]:
             assert visitor.get(path).status_code == 200, path
+
+
+def test_pages_take_numbers_for_a_person_alone() -> None:
+    """Only by a reach is there a tenant: no page makes one for a whole organization. A shared link has its own."""
+    made = re.compile(r"\bTenant\(|\bfind_readable_channels\b|\blist_readable_channels\b|\bReach\(")
+    found = {file.name for file in _STUDIO.rglob("*.py") if made.search(file.read_text())}
+    assert found <= {"kept_views.py", "keys.py"}
 
 
 def test_each_right_is_somebodys() -> None:

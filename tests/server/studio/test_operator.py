@@ -10,7 +10,7 @@ from tests.server.api import Api
 from tests.server.conftest import NOW, State
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 
-from reelport.server.access.users import Role
+from reelport.server.access.roles import Role
 from reelport.server.queue import jobs
 from reelport.server.state.database import writing
 from reelport.server.state.tables import ORGANIZATIONS

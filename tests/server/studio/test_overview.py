@@ -64,7 +64,7 @@ def app(settings: Settings) -> Iterator[TestClient]:
     app = create_app(settings)
     with TestClient(app) as client:
         add_user(app.state.service, OWNER)
-        add_user(app.state.service, MEMBER, "member")
+        add_user(app.state.service, MEMBER, "analyst")
         yield client
 
 
@@ -82,7 +82,7 @@ def begin_copy(folder: Path, temporary: pytest.TempPathFactory) -> Settings:
     settings = read_settings(data=folder / "data", workers=0)
     begin_sandbox(settings, temporary)
     with connected(settings) as db:
-        quick_users.add_user(db, "demo", MEMBER, "member", PASSWORD, datetime.now(UTC))
+        quick_users.add_user(db, "demo", MEMBER, "analyst", PASSWORD, datetime.now(UTC))
     return settings
 
 
@@ -243,7 +243,7 @@ def test_an_organization_without_channels_is_told_so(settings: Settings, app: Te
     """Its cards are empty, and nothing is anybody else's."""
     service: Service = app.app.state.service  # type: ignore[attr-defined]
     organizations.add_organization(service.db, "empty", datetime.now(UTC))
-    add_user(service, "eve@empty.example", "member", "empty")
+    add_user(service, "eve@empty.example", "analyst", "empty")
     said = text_of(open_page(settings, "eve@empty.example"))
     assert "empty may read no channel yet" in said
     assert "Top videos" not in said
@@ -255,7 +255,7 @@ def test_a_service_without_facts_says_that_no_day_is_complete(tmp_path: Path) ->
     app = create_app(settings)
     with TestClient(app):
         organizations.add_organization(app.state.service.db, "demo", datetime.now(UTC))
-        add_user(app.state.service, MEMBER, "member")
+        add_user(app.state.service, MEMBER, "analyst")
     page = open_page(settings)
     assert "demo may read no channel yet" in text_of(page)
     assert "Nothing yet." in text_of(page)

@@ -31,7 +31,7 @@ def find_link(page: httpx2.Response) -> str:
 def test_a_new_person_sets_a_password_by_the_link_and_signs_in(visitors: Visitors) -> None:
     """The owner hands on a link that the page shows once; no cookie of the owner's is needed for it."""
     owner, new = visitors(OWNER), visitors(None)
-    shown = owner.send(owner.get(PEOPLE), PEOPLE, email="new@demo.example", role="member")
+    shown = owner.send(owner.get(PEOPLE), PEOPLE, email="new@demo.example", role="analyst")
     path = find_link(shown)
     assert path not in owner.get(PEOPLE).text
     for _ in range(3):  # as programs that check mail do
@@ -47,7 +47,7 @@ def test_a_new_person_sets_a_password_by_the_link_and_signs_in(visitors: Visitor
 def test_the_page_of_a_link_tells_nobody_its_address(visitors: Visitors) -> None:
     """Not by a Referer, nor by a cache, nor by the page that says it isn't valid."""
     owner = visitors(OWNER)
-    path = find_link(owner.send(owner.get(PEOPLE), PEOPLE, email="quiet@demo.example", role="member"))
+    path = find_link(owner.send(owner.get(PEOPLE), PEOPLE, email="quiet@demo.example", role="analyst"))
     visitor = visitors(None)
     page = visitor.get(path)
     refused = visitor.send(page, path, new="short", again="short")
@@ -62,7 +62,7 @@ def test_the_page_of_a_link_tells_nobody_its_address(visitors: Visitors) -> None
 
 def test_a_link_sets_the_password_whoever_is_signed_in_there(visitors: Visitors, people: Api) -> None:
     """An owner who opens it in the own browser stays who it is."""
-    add_user(people.service, "kim@demo.example", "member")
+    add_user(people.service, "kim@demo.example", "analyst")
     owner = visitors(OWNER)
     made = owner.send(owner.get(PEOPLE), f"{PEOPLE}/{find_id(people, 'kim@demo.example')}/password")
     path = find_link(made)
@@ -77,7 +77,7 @@ def test_a_link_sets_the_password_whoever_is_signed_in_there(visitors: Visitors,
 def test_wrong_links_are_limited_by_address_and_valid_ones_open(visitors: Visitors, people: Api) -> None:
     """Guessing is slowed down where it comes from, and nowhere else; a valid link works there all the same."""
     owner, visitor = visitors(OWNER), visitors(None)
-    path = find_link(owner.send(owner.get(PEOPLE), PEOPLE, email="late@demo.example", role="member"))
+    path = find_link(owner.send(owner.get(PEOPLE), PEOPLE, email="late@demo.example", role="analyst"))
     answers = guess_until_refused(lambda: visitor.get("/studio/password/rpl_guess").status_code)
     assert answers[0] == 404
     assert answers[-1] == 429

@@ -31,7 +31,7 @@ def find_id(people: Api, email: str) -> str:
 def test_what_is_no_address_is_refused_with_a_sentence(visitors: Visitors, email: str) -> None:
     """The page comes again with what was typed, as text."""
     owner = visitors(OWNER)
-    page = owner.send(owner.get(PEOPLE), PEOPLE, email=email, role="member")
+    page = owner.send(owner.get(PEOPLE), PEOPLE, email=email, role="analyst")
     assert page.status_code == 400
     assert "is no e-mail address" in page.text
     assert "<script>@" not in page.text
@@ -44,7 +44,7 @@ def test_a_role_that_is_no_owners_to_give_is_refused(visitors: Visitors, people:
     assert page.status_code == 400
     path = f"{PEOPLE}/{find_id(people, MEMBER)}/role"
     assert owner.send(owner.get(PEOPLE), path, role="operator").status_code == 400
-    assert {each.email: each.role for each in users.list_users(people.service.db)}[MEMBER] == "member"
+    assert {each.email: each.role for each in users.list_users(people.service.db)}[MEMBER] == "analyst"
 
 
 def test_addresses_of_others_are_refused_alike_and_few_times(visitors: Visitors, people: Api) -> None:
@@ -55,7 +55,7 @@ def test_addresses_of_others_are_refused_alike_and_few_times(visitors: Visitors,
     answers: list[httpx2.Response] = []
 
     def invite(email: str = "eve@rival.example") -> int:
-        answers.append(owner.send(owner.get(PEOPLE), PEOPLE, email=email, role="member"))
+        answers.append(owner.send(owner.get(PEOPLE), PEOPLE, email=email, role="analyst"))
         return answers[-1].status_code
 
     assert [invite(), invite(OPERATOR)] == [400, 400]
@@ -68,21 +68,21 @@ def test_addresses_of_others_are_refused_alike_and_few_times(visitors: Visitors,
 
 def test_a_changed_role_counts_at_once_in_every_session(visitors: Visitors, people: Api) -> None:
     """A member who becomes an owner manages people, and no longer after that, without signing in again."""
-    add_user(people.service, "lee@demo.example", "member")
+    add_user(people.service, "lee@demo.example", "analyst")
     owner, lee = visitors(OWNER), visitors("lee@demo.example")
     path = f"{PEOPLE}/{find_id(people, 'lee@demo.example')}/role"
     assert lee.get(PEOPLE).status_code == 403
     assert "The role is changed" in owner.send(owner.get(PEOPLE), path, role="owner").text
     page = lee.get(PEOPLE)
     assert page.status_code == 200
-    owner.send(owner.get(PEOPLE), path, role="member")
+    owner.send(owner.get(PEOPLE), path, role="analyst")
     assert lee.get(PEOPLE).status_code == 403
     assert lee.send(page, PEOPLE, email="friend@demo.example", role="owner").status_code == 403
 
 
 def test_removing_asks_first_and_ends_every_session(visitors: Visitors, people: Api) -> None:
     """The page that asks changes nothing."""
-    add_user(people.service, "gone@demo.example", "member")
+    add_user(people.service, "gone@demo.example", "analyst")
     owner, gone = visitors(OWNER), visitors("gone@demo.example")
     path = f"{PEOPLE}/{find_id(people, 'gone@demo.example')}/remove"
     asks = owner.get(path)
@@ -99,7 +99,7 @@ def test_the_last_owner_stays(visitors: Visitors, people: Api) -> None:
     owner = visitors(OWNER)
     own = f"{PEOPLE}/{find_id(people, OWNER)}"
     for page in (
-        owner.send(owner.get(PEOPLE), f"{own}/role", role="member"),
+        owner.send(owner.get(PEOPLE), f"{own}/role", role="analyst"),
         owner.send(owner.get(f"{own}/remove"), f"{own}/remove"),
     ):
         assert page.status_code in {400, 409}
@@ -111,7 +111,7 @@ def test_the_last_owner_stays(visitors: Visitors, people: Api) -> None:
 def test_ids_of_other_organizations_are_not_found(visitors: Visitors, people: Api, action: str) -> None:
     """Nor is the operator's."""
     owner = visitors(OWNER)
-    csrf = {"csrf": re.findall(r'name="csrf" value="(\w+)"', owner.get(PEOPLE).text)[0], "role": "member"}
+    csrf = {"csrf": re.findall(r'name="csrf" value="(\w+)"', owner.get(PEOPLE).text)[0], "role": "analyst"}
     for id_ in (find_id(people, OPERATOR), "rpu_nobody", "%00", "%ff"):
         assert owner.client.post(f"{PEOPLE}/{id_}/{action}", data=csrf).status_code == 404
         assert action != "remove" or owner.get(f"{PEOPLE}/{id_}/{action}").status_code == 404
@@ -132,7 +132,7 @@ def test_an_owner_who_steps_down_or_leaves_is_told_so(visitors: Visitors, people
         add_user(people.service, email, "owner")
     steps, leaves = map(visitors, emails)
     role = f"{PEOPLE}/{find_id(people, emails[0])}/role"
-    assert "Your role is changed" in steps.send(steps.get(PEOPLE), role, role="member").text
+    assert "Your role is changed" in steps.send(steps.get(PEOPLE), role, role="analyst").text
     remove = f"{PEOPLE}/{find_id(people, emails[1])}/remove"
     left = leaves.send(leaves.get(remove), remove)
     assert str(left.url).endswith("/studio/sign-in")

@@ -17,6 +17,7 @@ from tests.server.studio.conftest import MEMBER, OWNER, Visitors
 
 from reelport.query import ReportQuery
 from reelport.server.access import audit_log
+from reelport.server.access.roles import Reach
 from reelport.server.reports import report_list
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
@@ -99,11 +100,11 @@ def test_every_problem_of_a_view_is_told_and_nothing_is_asked(people: Api, visit
     told = unescape(page.text)
     for sentence in ("VIEWZ", "VIDEO_IDD", "nonsense"):
         assert sentence in told
-    before = report_list.count_by_filter(people.service.db, 1, people.service_now())
+    before = report_list.count_by_filter(people.service.db, Reach(1), people.service_now())
     sent = visitor.send(page, FORM, metric="VIEWZ", follow=False)
     assert sent.status_code == 422
     assert "VIEWZ" in sent.text
-    assert report_list.count_by_filter(people.service.db, 1, people.service_now()) == before
+    assert report_list.count_by_filter(people.service.db, Reach(1), people.service_now()) == before
 
 
 def test_a_report_is_asked_for_again_with_other_days(people: Api, visitors: Visitors) -> None:

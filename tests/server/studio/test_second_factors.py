@@ -29,7 +29,7 @@ class Guarded:
 
     def __init__(self, people: Api, visitors: Visitors) -> None:
         self.people, self.email = people, f"guarded-{next(_NUMBERS)}@demo.example"
-        add_user(people.service, self.email, "member")
+        add_user(people.service, self.email, "analyst")
         self.visitor = visitors(self.email)
         self.before = self.visitor.client.cookies["reelport-session"]
         page = self.visitor.get(AUTHENTICATOR)
@@ -185,7 +185,7 @@ def test_an_owner_resets_what_somebody_lost(guarded: Guarded, visitors: Visitors
 
 def test_the_picture_keeps_to_the_policy(people: Api, visitors: Visitors) -> None:
     """The code is drawn within the page: no style, no script, nothing to load. Its secret is nowhere in the address."""
-    add_user(people.service, "scan@demo.example", "member")
+    add_user(people.service, "scan@demo.example", "analyst")
     page = visitors("scan@demo.example").get(AUTHENTICATOR)
     assert "<svg" in page.text
     assert " style=" not in page.text

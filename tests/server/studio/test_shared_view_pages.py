@@ -19,6 +19,7 @@ from tests.server.studio.visitor import Visitor, add_user, guess_until_refused
 from reelport.server import credentials
 from reelport.server.access import audit_log, organizations
 from reelport.server.access.callers import find_readable_channels
+from reelport.server.access.roles import Reach
 from reelport.server.app import create_app
 from reelport.server.http.service import Service
 from reelport.server.reports import withdrawal
@@ -45,7 +46,7 @@ def running(settings: Settings) -> Iterator[TestClient]:
     with TestClient(app) as running:
         for email, role, organization in (
             (OWNER, "owner", "demo"),
-            (MEMBER, "member", "demo"),
+            (MEMBER, "analyst", "demo"),
             (STRANGER, "owner", "rival"),
         ):
             add_user(app.state.service, email, role, organization)
@@ -81,7 +82,7 @@ def share(visitor: Visitor, name: str = "For the board", days: str = "7") -> str
 
 def id_of(service: Service, name: str) -> str:
     """The id of a link that was made last under this name."""
-    links = kept_views.list_shared_views(service.db, 1, datetime.now(UTC))
+    links = kept_views.list_shared_views(service.db, Reach(1), datetime.now(UTC))
     return next(each.id for each in links if each.name == name)
 
 

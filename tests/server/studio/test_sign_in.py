@@ -134,7 +134,7 @@ def test_cookies_are_for_our_host_and_for_no_script(people: Api) -> None:
 def test_another_password_ends_every_session(visitors: Visitors, people: Api) -> None:
     """Whoever knew the old password is out in all browsers."""
     email = "eve@demo.example"
-    quick_users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(people.service.db, "demo", email, "analyst", PASSWORD, datetime.now(UTC))
     visitor = visitors(email)
     users.change_password(people.service.db, email, "another long password")
     assert visitor.get("/studio/account").url.path == "/studio/sign-in"
@@ -157,7 +157,7 @@ def test_a_session_ends_when_it_is_not_used(people: Api) -> None:
 def test_a_page_moves_the_end_of_its_session_on(visitors: Visitors, people: Api) -> None:
     """Where the session was last seen some minutes ago: its cookie comes again, and lives as long as a new one."""
     email, db, now = "busy@demo.example", people.service.db, datetime.now(UTC)
-    user = quick_users.add_user(db, "demo", email, "member", PASSWORD, now)
+    user = quick_users.add_user(db, "demo", email, "analyst", PASSWORD, now)
     visitor = visitors(email)
     assert "set-cookie" not in visitor.get("/studio/account").headers
     with writing(db) as connection:
@@ -181,7 +181,7 @@ def test_a_session_of_another_secret_is_none(people: Api) -> None:
 def test_guesses_are_slowed_down_at_their_own_address_alone(visitors: Visitors, people: Api) -> None:
     """Beyond a burst of wrong passwords an address waits; the user's other addresses don't."""
     email = "guessed@demo.example"
-    quick_users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(people.service.db, "demo", email, "analyst", PASSWORD, datetime.now(UTC))
     visitor = visitors(None)
     assert guess_until_refused(lambda: visitor.sign_in(email, "a wrong password").status_code)[-1] == 429
     assert until(lambda: int(visitor.sign_in(email, "a wrong password").headers.get("retry-after", "0")) > 0)
@@ -191,7 +191,7 @@ def test_guesses_are_slowed_down_at_their_own_address_alone(visitors: Visitors, 
 def test_the_log_tells_of_sign_ins_and_of_wrong_passwords_once_a_minute(visitors: Visitors, people: Api) -> None:
     """Guesses don't fill the log; a sign-in is in it with the user's address."""
     email = "logged@demo.example"
-    quick_users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(people.service.db, "demo", email, "analyst", PASSWORD, datetime.now(UTC))
     for _ in range(3):
         visitors(None).sign_in(email, "a wrong password")
     visitors(email)
@@ -202,7 +202,7 @@ def test_the_log_tells_of_sign_ins_and_of_wrong_passwords_once_a_minute(visitors
 def test_a_long_log_makes_no_guess_dear(people: Api) -> None:
     """Of failures before, the newest thousand rows are looked through: beyond them one more row is written."""
     email, db, now = "long@demo.example", people.service.db, datetime.now(UTC)
-    user = quick_users.add_user(db, "demo", email, "member", PASSWORD, now)
+    user = quick_users.add_user(db, "demo", email, "analyst", PASSWORD, now)
     for rows in (0, 900, 1000):
         with writing(db) as connection:
             for _ in range(rows):

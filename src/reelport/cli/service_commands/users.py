@@ -45,11 +45,12 @@ def add_user(
     org: Annotated[str | None, Parameter(help="The organization of the user; not for an operator.")] = None,
     email: Email,
     role: Annotated[
-        Literal["owner", "member", "operator"],
+        Literal["owner", "analyst", "viewer", "viewer-without-revenue", "operator"],
         Parameter(
-            help="member, owner (sees keys and people too), or operator (of the platform: no partner's numbers)."
+            help="viewer (sees numbers and reports), analyst (asks and shares too), owner (sees keys and people too), "
+            "or operator (of the platform: no partner's numbers)."
         ),
-    ] = "member",
+    ] = "analyst",
     password_stdin: FromStdin = False,
     json: PrintJson = False,
     data: Data = None,
@@ -87,6 +88,7 @@ def list_users(
             "user": each.email,
             "organization": each.organization,
             "role": each.role,
+            "channels": None if each.channels is None else len(each.channels),
             "id": each.id,
             "created": each.created_at,
         }

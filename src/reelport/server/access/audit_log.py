@@ -37,6 +37,7 @@ class Action(StrEnum):
     USER_NOT_ADDED = "failed to add a user"
     USER_REMOVED = "removed a user"
     ROLE_CHANGED = "changed a role"
+    CHANNELS_LIMITED = "limited a user's channels"
     KEY_CREATED = "created a key"
     KEY_RENAMED = "renamed a key"
     KEY_ROTATED = "began a key's rotation"

@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, select
 
 from reelport.catalog import Scope
+from reelport.engine.tenant import Tenant
 from reelport.server import credentials
 from reelport.server.access.key_expiry import KeyKind, KeyTerms, is_expired
+from reelport.server.access.roles import Reach, Role
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading
 from reelport.server.state.statements import Statements
@@ -48,9 +50,11 @@ def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: 
         return None
     with reading(db) as connection:
         holder = find_holder(connection, content.key_id, now)
-        if holder is None or not is_login_valid(connection, content.login, holder.organization_id):
-            return None
-    return replace(holder, scopes=combine_scopes(content.scopes, holder.scopes), login=content.login)
+        reach = None if holder is None else find_reach(connection, content.login, holder.organization_id)
+    if holder is None or reach is None:
+        return None
+    scopes = combine_scopes(content.scopes, holder.scopes)
+    return narrow(replace(holder, scopes=scopes, login=content.login), reach)
 
 
 def find_holder(connection: Connection, key_id: str, now: datetime) -> Caller | None:
@@ -72,19 +76,24 @@ def read_terms(row: Row[*tuple[Any, ...]]) -> KeyTerms:
 def is_still_allowed(connection: Connection, caller: Caller, now: datetime) -> bool:
     """Whether key and login are valid, and the key still reads all of `caller.channels`."""
     holder = find_holder(connection, caller.key_id, now)
-    return (
-        holder is not None
-        and caller.channels <= holder.channels
-        and is_login_valid(connection, caller.login, holder.organization_id)
-    )
+    if holder is None:
+        return False
+    reach = find_reach(connection, caller.login, holder.organization_id)
+    return reach is not None and caller.channels <= narrow(holder, reach).channels
 
 
-def is_login_valid(connection: Connection, login: Login | None, organization_id: int) -> bool:
-    """Whether a login is still valid; True without a login."""
+def find_reach(connection: Connection, login: Login | None, organization_id: int) -> Reach | None:
+    """Find what a login reaches, all without one; None when it isn't valid any more."""
     if login is None:
-        return True
+        return Reach(organization_id)
     named = {"user_id": login.user_id, "epoch": login.epoch, "organization_id": organization_id}
-    return SQL.run(connection, "login", named).first() is not None
+    found = SQL.run(connection, "login", named).first()
+    return None if found is None else Reach.of(organization_id, Role(found.role), found.channels)
+
+
+def narrow(caller: Caller, reach: Reach) -> Caller:
+    """Return the caller with what is within a person's reach alone."""
+    return replace(caller, scopes=caller.scopes & reach.scopes, channels=reach.limit(caller.channels))
 
 
 def combine_scopes(granted: frozenset[str], held: frozenset[str]) -> frozenset[str]:
@@ -96,6 +105,11 @@ def find_readable_channels(connection: Connection, organization_id: int) -> froz
     """Find the ids of the channels that an organization may read."""
     channels = select(READABLE.c.channel_id).where(READABLE.c.organization_id == organization_id)
     return frozenset(connection.execute(channels).scalars())
+
+
+def find_tenant(connection: Connection, reach: Reach) -> Tenant:
+    """Find the tenant of a person: whose numbers the engine may read, and which."""
+    return Tenant(reach.limit(find_readable_channels(connection, reach.organization_id)), reach.scopes)
 
 
 def clean_text(given: str) -> str:

@@ -19,8 +19,8 @@ FROM keys AS k
 JOIN organizations AS o ON o.id = k.organization_id
 WHERE k.id = :key_id AND k.revoked_at IS NULL
 
--- login: a row while a user's logins of this epoch are valid in an organization
-SELECT id
+-- login: a user whose logins of this epoch are valid in an organization
+SELECT role, channels
 FROM users
 WHERE id = :user_id AND epoch = :epoch AND organization_id = :organization_id
 

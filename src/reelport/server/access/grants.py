@@ -22,7 +22,7 @@ from reelport.server.access.callers import (
     TokenContent,
     clean_text,
     combine_scopes,
-    is_login_valid,
+    find_reach,
     make_token,
     read_terms,
 )
@@ -234,9 +234,11 @@ def grant_by_password(
 
     def begin_family(connection: Connection) -> Grant | Refusal:
         _lock_user(connection, USERS.c.id == login.user_id)
-        if not is_login_valid(connection, login, key.organization_id):
+        reach = find_reach(connection, login, key.organization_id)
+        if reach is None:
             return Refusal.INVALID_GRANT
-        granted = _choose_scopes(key.scopes, key.scopes | {Scope.MANAGE_REPORTS}, scopes)
+        held = key.scopes & reach.scopes
+        granted = _choose_scopes(held, held | ({Scope.MANAGE_REPORTS} & reach.scopes), scopes)
         if not granted:
             return Refusal.INVALID_SCOPE
         family = _Family(credentials.short_id(), login, frozenset(granted))
@@ -269,9 +271,11 @@ def grant_by_refresh_token(
         if row is None:
             return Refusal.INVALID_GRANT
         family = _Family(row.family, Login(row.user_id, row.epoch), frozenset(row.scopes.split()))
-        if not is_login_valid(connection, family.login, key.organization_id):
+        reach = find_reach(connection, family.login, key.organization_id)
+        if reach is None:
             return Refusal.INVALID_GRANT
-        granted = _choose_scopes(family.scopes, combine_scopes(family.scopes, key.scopes), scopes)
+        held, may_have = family.scopes, combine_scopes(family.scopes, key.scopes)
+        granted = _choose_scopes(held & reach.scopes, may_have & reach.scopes, scopes)
         if not granted:
             return Refusal.INVALID_SCOPE
         if row.replaced_at is None:

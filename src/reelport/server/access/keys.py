@@ -23,9 +23,10 @@ from reelport.errors import AccessError, UsageError
 from reelport.server import credentials
 from reelport.server.access import audit_log, key_expiry
 from reelport.server.access.audit_log import COMMAND_LINE, Action, Actor
-from reelport.server.access.callers import REPORT_SCOPES, SQL, Caller, find_holder, find_readable_channels
+from reelport.server.access.callers import REPORT_SCOPES, SQL, Caller, find_holder, find_readable_channels, narrow
 from reelport.server.access.key_expiry import NOTICE, KeyKind, KeyTerms
 from reelport.server.access.organizations import Organization, find_organization, lock_organization, suggest
+from reelport.server.access.roles import Reach
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, Moment, to_milliseconds
@@ -477,20 +478,20 @@ ON CONFLICT DO NOTHING
 """).bindparams(bindparam("created_at", type_=Moment()))
 
 
-def identify_studio(db: Engine, organization_id: int, now: datetime) -> Caller:
-    """Find the caller by which Studio acts for an organization; the first call makes its key.
+def identify_studio(db: Engine, reach: Reach, now: datetime) -> Caller:
+    """Find the caller by which Studio acts for a person; the first call makes its key.
 
     AccessError when the organization was removed meanwhile.
     """
     with reading(db) as connection:
-        key = find_studio_key(connection, organization_id)
+        key = find_studio_key(connection, reach.organization_id)
         holder = None if key is None else find_holder(connection, key, now)
     if holder is None:
         with writing(db) as connection:
-            holder = find_holder(connection, find_or_create_studio_key(connection, organization_id, now), now)
+            holder = find_holder(connection, find_or_create_studio_key(connection, reach.organization_id, now), now)
     if holder is None:
         raise AccessError("Studio's key of this organization is revoked.")
-    return holder
+    return narrow(holder, reach)
 
 
 def find_or_create_studio_key(connection: Connection, organization_id: int, now: datetime) -> str:

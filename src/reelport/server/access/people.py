@@ -8,6 +8,7 @@ signed random token, and the state its hash. Opening it changes nothing: program
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NoReturn
@@ -19,13 +20,13 @@ from reelport.errors import UsageError
 from reelport.server import credentials
 from reelport.server.access import audit_log, users
 from reelport.server.access.audit_log import Action, Actor
-from reelport.server.access.callers import clean_text
+from reelport.server.access.callers import clean_text, find_tenant
 from reelport.server.access.organizations import Organization
+from reelport.server.access.roles import OF_ORGANIZATION, Reach, Role, parse_channels, write_channels
 from reelport.server.access.sessions import Session
-from reelport.server.access.shared_links import end_links_of
+from reelport.server.access.shared_links import end_links_of, keep_channels
 from reelport.server.access.users import (
     NO_PASSWORD,
-    Role,
     describe_links,
     end_logins,
     find_email_problems,
@@ -37,8 +38,6 @@ from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
 from reelport.server.state.tables import AUDIT_LOG, AUTHENTICATORS, ORGANIZATIONS, PASSWORD_LINKS, SESSIONS, USERS
 
-ROLES = (Role.MEMBER, Role.OWNER)
-"""The roles that an owner may give."""
 LAST_OWNER = "There would be no owner left who can sign in: make somebody else an owner first."
 
 
@@ -55,7 +54,7 @@ class Person:
     """A user of an organization. `sessions` counts the browsers in which the user is signed in.
 
     `link_until` is when a link to set a password expires; None without one. With `has_factor` the password alone signs
-    nobody in.
+    nobody in. `channels` are the ids of those that the user may see; None for all.
     """
 
     id: str
@@ -67,6 +66,7 @@ class Person:
     sessions: int
     link_until: datetime | None
     has_factor: bool
+    channels: frozenset[str] | None
 
 
 def list_people(db: Engine, organization_id: int, now: datetime) -> tuple[Person, ...]:
@@ -142,7 +142,8 @@ def make_password_link(
 def change_role(db: Engine, owner: Session, user_id: str, role: str, actor: Actor, now: datetime) -> bool:
     """Give a user of the owner's organization another role; False when there is no such user.
 
-    UsageError when no owner would be left. The user's sessions go on, with the new role's rights.
+    UsageError when no owner would be left. The user's sessions go on, with the new role's rights. Links to views end
+    with a role that may not share. An owner sees every channel.
     """
     if wrong := _find_role_problem(role):
         raise UsageError("\n".join(wrong))
@@ -154,10 +155,46 @@ def change_role(db: Engine, owner: Session, user_id: str, role: str, actor: Acto
         if user.role == role:
             return True
         _check_owner_stays(connection, holder, user)
-        connection.execute(USERS.update().where(USERS.c.id == user.id).values(role=role))
-        details = {"was": user.role, "is": role}
+        is_limited = role != Role.OWNER
+        values = {"role": role, "channels": user.channels if is_limited else None}
+        connection.execute(USERS.update().where(USERS.c.id == user.id).values(**values))
+        is_sharing = Role(role) in (Role.OWNER, Role.ANALYST)
+        ended = 0 if is_sharing else end_links_of(connection, holder.id, user.email, now)
+        details = {"was": user.role, "is": role, **describe_links(ended)}
         audit_log.record_action(connection, holder.id, actor, Action.ROLE_CHANGED, user.email, now, details)
         return True
+
+
+def limit_channels(
+    db: Engine, owner: Session, user_id: str, channels: Collection[str] | None, actor: Actor, now: datetime
+) -> bool:
+    """Let a user of the owner's organization see these channels (ids) alone, or with None all.
+
+    False when there is no such user. UsageError for an owner, for no channel, and for one that the organization can't
+    read. The user's links to views lose the other channels, too, and end if they have none left.
+    """
+    wanted = None if channels is None else frozenset(channels)
+    with writing(db) as connection:
+        holder = lock_organization_of(connection, owner)
+        user = find_own_person(connection, holder, user_id)
+        if user is None:
+            return False
+        if wanted is not None:
+            _check_channels(connection, holder, user.role, wanted)
+        connection.execute(USERS.update().where(USERS.c.id == user.id).values(channels=write_channels(wanted)))
+        links = 0 if wanted is None else keep_channels(connection, holder.id, user.email, wanted, now)
+        details = {"channels": None if wanted is None else sorted(wanted), **describe_links(links)}
+        audit_log.record_action(connection, holder.id, actor, Action.CHANNELS_LIMITED, user.email, now, details)
+        return True
+
+
+def _check_channels(connection: Connection, holder: Organization, role: str, channels: frozenset[str]) -> None:
+    if role == Role.OWNER:
+        raise UsageError("An owner sees every channel: give the person another role first.")
+    if not channels:
+        raise UsageError("Choose a channel, or all of them.")
+    if foreign := sorted(channels - find_tenant(connection, Reach(holder.id)).channels):
+        raise UsageError(f"{holder.name} can't read the channel {foreign[0]}: choose others.")
 
 
 def remove_person(db: Engine, owner: Session, user_id: str, actor: Actor, now: datetime) -> bool:
@@ -190,9 +227,11 @@ def lock_organization_of(connection: Connection, owner: Session) -> Organization
 
 
 def find_own_person(connection: Connection, holder: Organization, user_id: str) -> Row[*tuple[str, ...]] | None:
-    """Find a user of an organization: id, email and role; None for any other."""
+    """Find a user of an organization: id, email, role, channels; None for any other."""
     of_organization = USERS.c.id == clean_text(user_id), USERS.c.organization_id == holder.id
-    return connection.execute(select(USERS.c.id, USERS.c.email, USERS.c.role).where(*of_organization)).first()
+    return connection.execute(
+        select(USERS.c.id, USERS.c.email, USERS.c.role, USERS.c.channels).where(*of_organization)
+    ).first()
 
 
 def _check_owner_stays(connection: Connection, holder: Organization, user: Row[*tuple[str, ...]]) -> None:
@@ -217,13 +256,15 @@ def _refuse_address(db: Engine, owner: Session, address: str, actor: Actor, now:
 
 
 def _find_role_problem(role: str) -> list[str]:
-    return [] if role in ROLES else [f"There is no role {role!r} to give: it is member or owner."]
+    return (
+        [] if role in OF_ORGANIZATION else [f"There is no role {role!r} to give: it is {', '.join(OF_ORGANIZATION)}."]
+    )
 
 
 def _make_person(row: Row[*tuple[object, ...]]) -> Person:
     has_password = row.password_hash != NO_PASSWORD
     known = row.id, row.email, Role(row.role), has_password, row.created_at, row.at, row.sessions, row.link_until
-    return Person(*known, bool(row.has_factor))
+    return Person(*known, bool(row.has_factor), parse_channels(row.channels))
 
 
 LIFE = timedelta(hours=72)

@@ -19,7 +19,8 @@ from reelport.server.access import audit_log, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import SQL, clean_text
 from reelport.server.access.grants import Password
-from reelport.server.access.users import Role, end_logins, find_password_problems, is_password
+from reelport.server.access.roles import Reach, Role
+from reelport.server.access.users import end_logins, find_password_problems, is_password
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
 from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, SESSIONS, USERS
@@ -58,6 +59,8 @@ class Session:
     agent: str
     language: str | None = None
     """The code of the language that the user chose; None for the browser's."""
+    reach: Reach | None = None
+    """What the user may see; None for an operator."""
     token: str = field(repr=False, default="")
     """The cookie's; empty in lists."""
 
@@ -223,7 +226,15 @@ def list_sessions(db: Engine, user_id: str, now: datetime) -> tuple[Session, ...
 
 
 _SELECT = (
-    select(SESSIONS, USERS.c.email, USERS.c.role, USERS.c.language, USERS.c.organization_id, ORGANIZATIONS.c.name)
+    select(
+        SESSIONS,
+        USERS.c.email,
+        USERS.c.role,
+        USERS.c.channels,
+        USERS.c.language,
+        USERS.c.organization_id,
+        ORGANIZATIONS.c.name,
+    )
     .join(USERS, (USERS.c.id == SESSIONS.c.user_id) & (USERS.c.epoch == SESSIONS.c.epoch))
     .outerjoin(ORGANIZATIONS, ORGANIZATIONS.c.id == USERS.c.organization_id)
 )
@@ -235,12 +246,13 @@ def _find(connection: Connection, token_hash: str, token: str, now: datetime) ->
 
 
 def _make_session(row: Row[*tuple[object, ...]], token: str = "") -> Session:
+    role, organization_id = Role(row.role), row.organization_id
     return Session(
         row.id,
         row.user_id,
         row.email,
-        Role(row.role),
-        row.organization_id,
+        role,
+        organization_id,
         row.name,
         row.created_at,
         row.seen_at,
@@ -248,6 +260,7 @@ def _make_session(row: Row[*tuple[object, ...]], token: str = "") -> Session:
         row.address,
         row.agent,
         row.language,
+        None if organization_id is None else Reach.of(organization_id, role, row.channels),
         token,
     )
 

@@ -6,7 +6,6 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cache
 
 from argon2 import PasswordHasher
@@ -21,6 +20,7 @@ from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action
 from reelport.server.access.organizations import Organization, find_organization, lock_organization
+from reelport.server.access.roles import Role, parse_channels, write_channels
 from reelport.server.access.shared_links import end_links_of
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, PASSWORD_LINKS, REFRESH_TOKENS, SESSIONS, USERS
@@ -31,17 +31,12 @@ _EPOCH_BITS = 63
 """Bits of a positive number that both databases store."""
 
 
-class Role(StrEnum):
-    """What a user may see and do in Studio. An operator is of no organization."""
-
-    OWNER = "owner"
-    MEMBER = "member"
-    OPERATOR = "operator"
-
-
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user, without the password. Logins of another `epoch` are invalid."""
+    """A user, without the password. Logins of another `epoch` are invalid.
+
+    `channels` are the ids of those that the user may see; None for all of the organization, later ones too.
+    """
 
     id: str
     organization_id: int | None
@@ -50,6 +45,7 @@ class User:
     role: Role
     epoch: int
     created_at: datetime
+    channels: frozenset[str] | None = None
 
 
 def normalize_email(given: str) -> str:
@@ -80,12 +76,19 @@ def add_user(db: Engine, organization: str | None, email: str, role: str, passwo
 
 
 def insert_user(
-    connection: Connection, holder: Organization | None, address: str, role: Role, password_hash: str, now: datetime
+    connection: Connection,
+    holder: Organization | None,
+    address: str,
+    role: Role,
+    password_hash: str,
+    now: datetime,
+    channels: frozenset[str] | None = None,
 ) -> User:
     """Insert a user whose values are checked. IntegrityError when the address is taken."""
     id_, name = (None, None) if holder is None else (holder.id, holder.name)
-    new = User(f"rpu_{credentials.short_id()}", id_, name, address, role, _draw_epoch(), now)
+    new = User(f"rpu_{credentials.short_id()}", id_, name, address, role, _draw_epoch(), now, channels)
     row = {"id": new.id, "organization_id": id_, "email": address, "role": role.value, "epoch": new.epoch}
+    row["channels"] = write_channels(channels)
     connection.execute(USERS.insert().values(**row, password_hash=password_hash, created_at=now))
     return new
 
@@ -97,7 +100,16 @@ def list_users(db: Engine, organization: str | None = None) -> tuple[User, ...]:
         if organization is not None:
             found = found.where(USERS.c.organization_id == find_organization(connection, organization).id)
         return tuple(
-            User(row.id, row.organization_id, row.name, row.email, Role(row.role), row.epoch, row.created_at)
+            User(
+                row.id,
+                row.organization_id,
+                row.name,
+                row.email,
+                Role(row.role),
+                row.epoch,
+                row.created_at,
+                parse_channels(row.channels),
+            )
             for row in connection.execute(found)
         )
 

@@ -67,6 +67,10 @@ class Defaults:
         """The rules of views: those of reports, for any days. The budget alone limits what is read."""
         return replace(self.rules, days=date.max.toordinal())
 
+    def may_show(self, metric: Metric) -> bool:
+        """Whether the scopes are enough for a metric."""
+        return self.scopes is None or metric.family.scopes <= self.scopes
+
     def last_day(self, metrics: Iterable[Metric]) -> date:
         """The last day that is complete in the tables of these metrics; yesterday where none is."""
         days = [each.complete for each in self.find_freshness(metrics) if each.complete is not None]
@@ -368,11 +372,17 @@ class Options:
     filters: tuple[Option[Filter], ...]
 
 
-def list_options(view: View, rules: Rules) -> Options:
-    """List what the view has and could have; what not, with why a report would be refused."""
+def list_options(view: View, rules: Rules, scopes: frozenset[str] | None = None) -> Options:
+    """List what the view has and could have; what not, with why a report would be refused.
+
+    Metrics that need other `scopes` are left out; None: none are.
+    """
     # Reasons depend on names alone: days and values of filters would only spoil the cache.
     filters = tuple(sorted(_pair(filter_) for filter_, _ in view.filters))
-    return _list_options(replace(view.report_query(), filters=filters, start=_DAY, end=_DAY), view.dimensions, rules)
+    query = replace(view.report_query(), filters=filters, start=_DAY, end=_DAY)
+    found = _list_options(query, view.dimensions, rules)
+    within = (each for each in found.metrics if scopes is None or each.row.family.scopes <= scopes)
+    return replace(found, metrics=tuple(within))
 
 
 @lru_cache(maxsize=256)

@@ -14,12 +14,13 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, false, func, or_, select
 
 from reelport.engine.tenant import Tenant
 from reelport.query import ReportQuery
 from reelport.report_details import State
 from reelport.server.access.callers import clean_text
+from reelport.server.access.roles import Reach
 from reelport.server.queue import report_state
 from reelport.server.state.database import reading, sync_commits
 from reelport.server.state.tables import JOBS, KEYS, REPORTS, to_moment
@@ -126,14 +127,14 @@ _REPORTS = (
 
 def list_reports(
     db: Engine,
-    organization_id: int,
+    reach: Reach,
     now: datetime,
     *,
     shown: StateFilter = StateFilter.ALL,
     after: Cursor | None = None,
 ) -> ReportPage:
-    """List a page of an organization's reports, newest first, those of its keys too."""
-    wanted = _REPORTS.where(REPORTS.c.organization_id == organization_id, *_list_conditions(shown, now))
+    """List a page of the reports within a reach, newest first, those of keys too."""
+    wanted = _REPORTS.where(*_list_conditions(shown, now))
     if after is not None:
         # The first condition alone lets the index begin at the cursor.
         wanted = wanted.where(
@@ -142,38 +143,50 @@ def list_reports(
         )
     wanted = wanted.order_by(REPORTS.c.created_at.desc(), REPORTS.c.id.desc()).limit(PAGE + 1)
     with reading(db) as connection:
-        rows = connection.execute(wanted).all()
-        places = _find_places(connection, organization_id)
+        rows = connection.execute(wanted.where(*_is_within(connection, reach))).all()
+        places = _find_places(connection, reach.organization_id)
     sync_commits(db)  # a report that ended just now may not be on the disk yet
     found = tuple(_make_report(row, places, now) for row in rows[:PAGE])
     last = Cursor(found[-1].created_at, found[-1].id) if len(rows) > PAGE else None
     return ReportPage(found, last)
 
 
-def find_listed_report(db: Engine, organization_id: int, report_id: str, now: datetime) -> ListedReport | None:
-    """Find a report by its public id; None for an unknown one and for another organization's."""
-    wanted = _REPORTS.where(REPORTS.c.organization_id == organization_id, REPORTS.c.id == clean_text(report_id))
+def find_listed_report(db: Engine, reach: Reach, report_id: str, now: datetime) -> ListedReport | None:
+    """Find a report by its public id; None for an unknown one and for one out of reach."""
+    wanted = _REPORTS.where(REPORTS.c.id == clean_text(report_id))
     with reading(db) as connection:
-        row = connection.execute(wanted).first()
-        places = _find_places(connection, organization_id) if row is not None and row.number is not None else {}
+        row = connection.execute(wanted.where(*_is_within(connection, reach))).first()
+        places = _find_places(connection, reach.organization_id) if row is not None and row.number is not None else {}
     sync_commits(db)
     return None if row is None else _make_report(row, places, now)
 
 
-def count_by_filter(db: Engine, organization_id: int, now: datetime) -> dict[StateFilter, int]:
-    """Count an organization's reports for each filter."""
+def count_by_filter(db: Engine, reach: Reach, now: datetime) -> dict[StateFilter, int]:
+    """Count the reports within a reach for each filter."""
     counts = [
         func.count().filter(and_(*_list_conditions(shown, now))).label(shown.value)
         for shown in StateFilter
         if shown is not StateFilter.ALL
     ]
-    wanted = select(func.count().label(StateFilter.ALL.value), *counts).where(
-        REPORTS.c.organization_id == organization_id
-    )
+    wanted = select(func.count().label(StateFilter.ALL.value), *counts)
     with reading(db) as connection:
-        row = connection.execute(wanted).one()
+        row = connection.execute(wanted.where(*_is_within(connection, reach))).one()
     sync_commits(db)
     return {shown: getattr(row, shown.value) for shown in StateFilter}
+
+
+def _is_within(connection: Connection, reach: Reach) -> Iterable[ColumnElement[bool]]:
+    """Make the conditions of reports within a reach: of no other channel or scope.
+
+    An organization's reports have few different lists of channels: each is looked at here, once.
+    """
+    of_organization = REPORTS.c.organization_id == reach.organization_id
+    if reach.is_whole:
+        return (of_organization,)
+    found = connection.execute(select(REPORTS.c.channels, REPORTS.c.scopes).where(of_organization).distinct()).all()
+    within = [row for row in found if reach.covers(json.loads(row.channels), row.scopes.split())]
+    kinds = [and_(REPORTS.c.channels == row.channels, REPORTS.c.scopes == row.scopes) for row in within]
+    return of_organization, or_(false(), *kinds)
 
 
 def _list_conditions(shown: StateFilter, now: datetime) -> Iterable[ColumnElement[bool]]:

@@ -137,7 +137,10 @@ USERS: Final = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("language", Text),
     Column("created_at", Moment, nullable=False),
-    CheckConstraint("role IN ('owner', 'member', 'operator')", name="role"),
+    # The ids of the channels that the user may see, as a list in JSON; NULL: all of the organization, later ones too.
+    Column("channels", Text),
+    CheckConstraint("role IN ('owner', 'analyst', 'viewer', 'viewer-without-revenue', 'operator')", name="role"),
+    CheckConstraint("channels IS NULL OR role NOT IN ('owner', 'operator')", name="channels"),
     CheckConstraint("(role = 'operator') = (organization_id IS NULL)", name="of"),
 )
 

@@ -19,7 +19,8 @@ from reelport.charts.report_chart import list_query_notes
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.freshness import read_freshness
 from reelport.language import _
-from reelport.server.access.callers import find_readable_channels
+from reelport.server.access.callers import find_tenant
+from reelport.server.access.roles import Reach
 from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget
 from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset, Sort, View
@@ -98,13 +99,13 @@ async def _answer_line(visit: Visit, view: View, kind: str, defaults: Defaults) 
 def _read_url(visit: Visit) -> _Asked:
     defaults = read_defaults(visit)
     parsed = parse_view(visit.request.query_params.multi_items(), defaults)
-    return _Asked(parsed, defaults, bool(_find_channels(visit.service.db, visit.organization_id)))
+    return _Asked(parsed, defaults, bool(read_tenant(visit.service.db, visit.reach).channels))
 
 
 def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Suggestion]) -> Response:
     """Write the page: in a thread, as the event loop should not wait so long."""
     view = asked.parsed.view
-    options = list_options(view, asked.defaults.rules)
+    options = list_options(view, asked.defaults.rules, asked.defaults.scopes)
     return pages.render(
         visit,
         "explore.html",
@@ -214,7 +215,7 @@ _TAB = "studio-tab"  # the header by which the page's script names its tab: a ne
 
 async def compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
     """Compute a view, for as long as the browser waits for it."""
-    tenant = await find_tenant(visit, organization_id)
+    tenant = await find_visitor_tenant(visit)
     tab = visit.request.headers.get(_TAB)
     page = (visit.session.id, tab) if visit.session and tab else None
     compute = partial(visit.service.explorer.compute, view, tenant, organization_id, page)
@@ -224,18 +225,20 @@ async def compute_view(visit: Visit, view: View, organization_id: int) -> Number
         raise Refused(409, "Another view was asked for", "This page shows a newer view by now.") from None
 
 
-async def find_tenant(visit: Visit, organization_id: int) -> Tenant:
-    """Find the channels whose numbers an organization may read."""
-    return Tenant(await visit.service.reads.run(_find_channels, organization_id))
+async def find_visitor_tenant(visit: Visit) -> Tenant:
+    """Find the channels and metrics whose numbers the visitor may see now."""
+    return await visit.service.reads.run(read_tenant, visit.reach)
 
 
-def _find_channels(db: Engine, organization_id: int) -> frozenset[str]:
+def read_tenant(db: Engine, reach: Reach) -> Tenant:
+    """Read which channels and metrics the engine may read for a person now."""
     with reading(db) as connection:
-        return find_readable_channels(connection, organization_id)
+        return find_tenant(connection, reach)
 
 
-def read_defaults(visit: Visit) -> Defaults:
-    """Read the defaults of a view now. Studio holds every scope: every metric may be shown."""
+def read_defaults(visit: Visit, *, scoped: bool = True) -> Defaults:
+    """Read the defaults of a view now, with the scopes of the visitor; of a shared link all."""
     settings, today = visit.service.settings, visit.now.date()
     fresh = read_freshness(settings.facts_root, today)
-    return Defaults(FIRST_METRICS, FIRST_DIMENSIONS, fresh, today, make_rules(settings))
+    scopes = visit.reach.scopes if scoped else None
+    return Defaults(FIRST_METRICS, FIRST_DIMENSIONS, fresh, today, make_rules(settings), scopes)

@@ -20,8 +20,8 @@ from starlette.routing import Match
 from reelport.errors import StorageError
 from reelport.language import write_in
 from reelport.server.access import sessions
+from reelport.server.access.roles import Role
 from reelport.server.access.sessions import Session
-from reelport.server.access.users import Role
 from reelport.server.http.service import Service
 from reelport.server.settings import Settings
 from reelport.server.studio import pages

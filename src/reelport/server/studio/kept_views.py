@@ -23,7 +23,8 @@ from reelport.errors import UsageError
 from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
-from reelport.server.access.callers import clean_text, find_readable_channels
+from reelport.server.access.callers import clean_text, find_readable_channels, find_tenant
+from reelport.server.access.roles import Reach
 from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.view import Pairs, Parameter, View
@@ -36,6 +37,7 @@ from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Refused, Visit, count_wrong_link, not_found
+from reelport.wire import Code
 from reelport.wording import clean_line
 
 _SAVED_PATH, _SHARED_PATH = f"{pages.ROOT}/saved", f"{pages.ROOT}/shared"
@@ -93,7 +95,7 @@ async def show_saved(visit: Visit, problems: Sequence[str] = ()) -> Response:
     def write() -> Response:
         defaults = read_defaults(visit)
         found = list_saved_views(visit.service.db, visit.organization_id)
-        views = [_list_view(visit, saved, defaults) for saved in found]
+        views = [view for saved in found if _is_within(visit, view := _list_view(visit, saved, defaults))]
         return pages.render(visit, "saved.html", 422 if problems else 200, views=views, problems=problems)
 
     return await write_page(visit, visit.organization_id, write)
@@ -119,9 +121,9 @@ async def delete_view(visit: Visit) -> Response:
     return pages.redirect(_SAVED_PATH)
 
 
-async def _find_own(visit: Visit, find: Callable[[Engine, int, str], Kept | None], sentence: str) -> Kept:
+async def _find_own(visit: Visit, find: Callable[[Engine, Reach, str], Kept | None], sentence: str) -> Kept:
     """Find what the path names. Refused where it is missing, or somebody else made it."""
-    found = await anyio.to_thread.run_sync(find, visit.service.db, visit.organization_id, visit.named("view_id"))
+    found = await anyio.to_thread.run_sync(find, visit.service.db, visit.reach, visit.named("view_id"))
     if found is None:
         raise not_found()
     if not visit.may_change(found.created_by):
@@ -149,6 +151,19 @@ def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView
         start, end = report_form.shift_days(parsed.view.days, defaults.last_day(parsed.view.metrics))
         newest = report_form.write_link([*kept, (Parameter.START, f"{start}"), (Parameter.END, f"{end}")])
     return ListedView(saved, parsed, newest, visit.may_change(saved.created_by))
+
+
+def _is_within(visit: Visit, listed: ListedView) -> bool:
+    """Whether a visitor sees a saved view in the list.
+
+    Not one of earnings without that scope. Somebody with some channels alone sees none of others that names a value:
+    it may be a channel or a video of theirs.
+    """
+    view = listed.parsed.view
+    is_free = view.kept or any(not row.choices for row, _ in view.filters)
+    if visit.reach.channels is not None and is_free and listed.saved.created_by != visit.user.email:
+        return False
+    return not any(problem.code is Code.SCOPE_MISSING for problem in listed.parsed.problems)
 
 
 def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: View, now: datetime) -> str:
@@ -184,9 +199,9 @@ def list_saved_views(db: Engine, organization_id: int) -> tuple[SavedView, ...]:
     return tuple(map(_make_saved, _read(db, wanted)))
 
 
-def find_saved_view(db: Engine, organization_id: int, view_id: str) -> SavedView | None:
+def find_saved_view(db: Engine, reach: Reach, view_id: str) -> SavedView | None:
     """Find a saved view; None for an unknown one and for another organization's."""
-    own = SAVED_VIEWS.c.organization_id == organization_id, SAVED_VIEWS.c.id == clean_text(view_id)
+    own = SAVED_VIEWS.c.organization_id == reach.organization_id, SAVED_VIEWS.c.id == clean_text(view_id)
     return next(map(_make_saved, _read(db, select(SAVED_VIEWS).where(*own))), None)
 
 
@@ -268,7 +283,7 @@ async def show_links(visit: Visit, problems: Sequence[str] = (), link: str | Non
 
     def write() -> Response:
         defaults = read_defaults(visit)
-        found = list_shared_views(visit.service.db, visit.organization_id, visit.now)
+        found = list_shared_views(visit.service.db, visit.reach, visit.now)
         links = [
             ListedLink(
                 each,
@@ -287,7 +302,7 @@ async def share(visit: Visit) -> Response:
     """Make a link to the view of a form, and show it this once."""
     view = await _read_view(visit)
     service, lives = visit.service, {str(days): days for days in LIVES}.get(visit.form.text("days"), 0)
-    work = partial(share_view, service.db, service.service_secret, visit.organization_id, visit.actor)
+    work = partial(share_view, service.db, service.service_secret, visit.reach, visit.actor)
     try:
         token = await anyio.to_thread.run_sync(work, visit.form.text("name"), view, lives, visit.now)
     except UsageError as error:
@@ -318,7 +333,7 @@ async def open_link(visit: Visit) -> Response:
 
 
 async def _show_view(visit: Visit, opened: OpenedView) -> Response:
-    defaults = await anyio.to_thread.run_sync(read_defaults, visit)
+    defaults = await anyio.to_thread.run_sync(partial(read_defaults, visit, scoped=False))
     parsed = parse_view(opened.shared.parameters, defaults)
     if parsed.problems:
         # Such as a metric that this version of the service doesn't know: other numbers must not be taken for it.
@@ -338,7 +353,7 @@ async def _show_view(visit: Visit, opened: OpenedView) -> Response:
 def share_view(
     db: Engine,
     service_secret: ServiceSecret,
-    organization_id: int,
+    reach: Reach,
     actor: Actor,
     name: str,
     view: View,
@@ -353,7 +368,7 @@ def share_view(
     cleaned = _clean_name(name)
     if days not in LIVES:
         raise UsageError(f"A link lives {', '.join(map(str, LIVES))} days.")
-    token = credentials.mint(_PREFIX)
+    token, organization_id = credentials.mint(_PREFIX), reach.organization_id
 
     def share(connection: Connection) -> None:
         # Locked, organization and user: a removal meanwhile would not see the new link.
@@ -371,7 +386,7 @@ def share_view(
             "organization_id": organization_id,
             "name": cleaned,
             "parameters": view.at_its_days().url_query(),
-            "channels": json.dumps(sorted(find_readable_channels(connection, organization_id))),
+            "channels": json.dumps(sorted(find_tenant(connection, reach).channels)),
             "created_by": actor.name,
             "created_at": now,
             "expires_at": now + timedelta(days=days),
@@ -417,17 +432,21 @@ def open_shared_view(
     return write(db, count)
 
 
-def list_shared_views(db: Engine, organization_id: int, now: datetime) -> tuple[SharedView, ...]:
-    """List an organization's links, the newest first; ended ones for thirty more days."""
-    of_organization = SHARED_VIEWS.c.organization_id == organization_id, SHARED_VIEWS.c.expires_at > now - _KEPT
+def list_shared_views(db: Engine, reach: Reach, now: datetime) -> tuple[SharedView, ...]:
+    """List the links within a reach, the newest first; ended ones for thirty more days."""
+    of_organization = SHARED_VIEWS.c.organization_id == reach.organization_id, SHARED_VIEWS.c.expires_at > now - _KEPT
     wanted = _SHARED.where(*of_organization).order_by(SHARED_VIEWS.c.created_at.desc(), SHARED_VIEWS.c.id)
-    return tuple(map(_make_shared, _read(db, wanted)))
+    return tuple(_make_shared(row) for row in _read(db, wanted) if _reaches(reach, row))
 
 
-def find_shared_view(db: Engine, organization_id: int, view_id: str) -> SharedView | None:
-    """Find a link by its id; None for an unknown one and for another organization's."""
-    own = SHARED_VIEWS.c.organization_id == organization_id, SHARED_VIEWS.c.id == clean_text(view_id)
-    return next(map(_make_shared, _read(db, _SHARED.where(*own))), None)
+def find_shared_view(db: Engine, reach: Reach, view_id: str) -> SharedView | None:
+    """Find a link by its id; None for an unknown one and for one out of reach."""
+    own = SHARED_VIEWS.c.organization_id == reach.organization_id, SHARED_VIEWS.c.id == clean_text(view_id)
+    return next((_make_shared(row) for row in _read(db, _SHARED.where(*own)) if _reaches(reach, row)), None)
+
+
+def _reaches(reach: Reach, row: Row[*tuple[Any, ...]]) -> bool:
+    return reach.covers(json.loads(row.channels))
 
 
 def revoke_shared_view(db: Engine, view: SharedView, actor: Actor, now: datetime) -> bool:

@@ -96,7 +96,7 @@ async def show_key(visit: Visit, problems: Sequence[str] = ()) -> Response:
 async def show_new_key(visit: Visit, problems: Sequence[str] = ()) -> Response:
     """Show the form for a new key."""
     settings, db, form = visit.service.settings, visit.service.db, visit.form
-    holder, channels = await anyio.to_thread.run_sync(_read_choices, settings, db, visit.organization)
+    holder, channels = await anyio.to_thread.run_sync(read_choices, settings, db, visit.organization)
     days = min(_DEFAULT_DAYS, holder.max_key_days or _DEFAULT_DAYS)
     return pages.render(
         visit,
@@ -130,7 +130,8 @@ async def _find_key(visit: Visit) -> Key:
     return found
 
 
-def _read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Organization, tuple[Channel, ...]]:
+def read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Organization, tuple[Channel, ...]]:
+    """Read an organization, and its channels by slug."""
     holder = organizations.get_organization(db, organization)
     readable = organizations.list_readable_channels(db, holder.id)
     known = {each.id: each for each in channel_registry.list_channels(settings)}

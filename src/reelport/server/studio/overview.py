@@ -28,7 +28,6 @@ from reelport.facts.tables import CHANNELS
 from reelport.language import N_, _
 from reelport.query import describe_query, parse_day
 from reelport.server.access import channel_registry, keys
-from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import Key, expires_soon
 from reelport.server.explore.numbers import Entry, Figure, Lines, Number, Numbers, OverBudget, Totals
@@ -38,7 +37,6 @@ from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list
 from reelport.server.reports.report_list import ListedReport, StateFilter
 from reelport.server.settings import Settings
-from reelport.server.state.database import reading
 from reelport.server.studio import explore, pages
 from reelport.server.studio.formats import MetricUnit, name_cell, name_dimension, write_share
 from reelport.server.studio.pages import write_page
@@ -109,13 +107,18 @@ async def show_overview(visit: Visit) -> Response:
 
 def _read(visit: Visit) -> _Asked:
     defaults, settings = explore.read_defaults(visit), visit.service.settings
-    with reading(visit.service.db) as connection:
-        readable = find_readable_channels(connection, visit.organization_id)
+    tenant, groups = explore.read_tenant(visit.service.db, visit.reach), _list_metrics(defaults)
     files = pin(settings.facts_root, [CHANNELS.name]).listing[CHANNELS.name]
-    channels = tuple(each for each in _list_channels(settings, files) if each.id in readable)
-    choice = _read_choice(visit, channels)
-    views = tuple(_make_views(choice, defaults))
-    return _Asked(choice, defaults, Tenant(readable), channels, views)
+    channels = tuple(each for each in _list_channels(settings, files) if each.id in tenant.channels)
+    choice = _read_choice(visit, channels, groups)
+    views = tuple(_make_views(choice, defaults, groups))
+    return _Asked(choice, defaults, tenant, channels, views)
+
+
+def _list_metrics(defaults: Defaults) -> tuple[tuple[Metric, ...], ...]:
+    """List the groups of the page's metrics, without those that the visitor's role may not see."""
+    groups = (tuple(each for each in group if defaults.may_show(each)) for group in OVERVIEW_METRICS)
+    return tuple(group for group in groups if group)
 
 
 # Once for these files, whose names no other table has.
@@ -124,7 +127,7 @@ def _list_channels(settings: Settings, _files: tuple[DataFile, ...]) -> tuple[Ch
     return channel_registry.list_channels(settings)
 
 
-def _read_choice(visit: Visit, channels: Sequence[Channel]) -> Choice:
+def _read_choice(visit: Visit, channels: Sequence[Channel], groups: Sequence[tuple[Metric, ...]]) -> Choice:
     given = visit.request.query_params
     try:
         first, last = sorted(max(parse_day(given.get(name, "")), EARLIEST) for name in ("from", "to"))
@@ -138,14 +141,14 @@ def _read_choice(visit: Visit, channels: Sequence[Channel]) -> Choice:
         name if name in _RANGES else _DEFAULT_RANGE,
         days,
         slug if any(each.slug == slug for each in channels) else "",
-        metric if any(metric in group for group in OVERVIEW_METRICS) else None,
+        metric if any(metric in group for group in groups) else None,
     )
 
 
-def _make_views(choice: Choice, defaults: Defaults) -> Iterator[View]:
+def _make_views(choice: Choice, defaults: Defaults, groups: Sequence[tuple[Metric, ...]]) -> Iterator[View]:
     """Make a view for each group of metrics, up to the last complete day of their tables."""
     filters = ((OVERVIEW_CHANNEL, choice.channel),) if choice.channel else ()
-    for place, metrics in enumerate(OVERVIEW_METRICS):
+    for place, metrics in enumerate(groups):
         complete = defaults.complete_days(metrics)
         if complete is None:
             continue
@@ -204,14 +207,14 @@ class News:
 def _read_news(visit: Visit, defaults: Defaults) -> News:
     service, now = visit.service, visit.now
     tables = []
-    for metrics in OVERVIEW_METRICS:
+    for metrics in _list_metrics(defaults):
         for each in defaults.find_freshness(metrics):
             if each.complete is not None:
                 snapshot = pin(service.settings.facts_root, [each.table])
                 spans = find_restated_days(snapshot, each.table, now - _NEWS)
                 named = capitalize(format_list([label_metric(metric) for metric in metrics]))
                 tables.append(TableNews(named, each.complete, format_list([format_days(*span) for span in spans])))
-    page = report_list.list_reports(service.db, visit.organization_id, now, shown=StateFilter.FINISHED)
+    page = report_list.list_reports(service.db, visit.reach, now, shown=StateFilter.FINISHED)
     ready = [each for each in page.reports if each.ended_at is not None and each.ended_at >= now - _NEWS]
     held = keys.list_keys(service.db, visit.organization) if visit.may(Right.MANAGE_KEYS) else ()
     ending = tuple(each for each in held if expires_soon(each, now))

@@ -12,7 +12,8 @@ from starlette.responses import Response
 from reelport.errors import UsageError
 from reelport.server.access import people, second_factors
 from reelport.server.access.people import AddressTaken, NewPasswordLink, NoOwner, Person
-from reelport.server.studio import account, pages
+from reelport.server.access.roles import OF_ORGANIZATION, Role
+from reelport.server.studio import account, keys, pages
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.visit import Refused, Visit, begin_attempt, not_found
 
@@ -22,16 +23,19 @@ T = TypeVar("T")
 _DONE = {
     "role": "The role is changed, in every browser in which that person is signed in.",
     "factors": "That person signs in by the password alone, until another second factor is added.",
+    "channels": "That person sees those channels from now on, in every browser.",
     "removed": "That person is removed, and signed out everywhere.",
 }
 
 
-async def show_people(visit: Visit, problems: Sequence[str] = (), email: str = "", role: str = "member") -> Response:
+async def show_people(
+    visit: Visit, problems: Sequence[str] = (), email: str = "", role: str = Role.ANALYST
+) -> Response:
     """List the people, with a form to add one."""
     done = "" if problems else _DONE.get(visit.request.query_params.get("done", ""), "")
     given = {"problems": problems, "done": done, "email": email, "role": role}
     found = await _list(visit)
-    write = partial(pages.render, visit, "people.html", 400 if problems else 200, people=found, roles=people.ROLES)
+    write = partial(pages.render, visit, "people.html", 400 if problems else 200, people=found, roles=OF_ORGANIZATION)
     return await write_page(visit, visit.organization_id, partial(write, **given))
 
 
@@ -75,6 +79,28 @@ async def change_role(visit: Visit) -> Response:
         raise not_found()
     # Whoever is no owner any more can't see the people.
     return pages.redirect(f"{account.PATH}?done=role" if _is_self(visit) else f"{PATH}?done=role")
+
+
+async def show_channels(visit: Visit, problems: Sequence[str] = ()) -> Response:
+    """Show which channels a person may see, with a form to change that."""
+    person = await _find_person(visit)
+    given = visit.service.settings, visit.service.db, visit.organization
+    _, channels = await anyio.to_thread.run_sync(keys.read_choices, *given)
+    status = 400 if problems else 200
+    return pages.render(visit, "person_channels.html", status, person=person, channels=channels, problems=problems)
+
+
+async def limit_channels(visit: Visit) -> Response:
+    """Let a person see all channels, or the chosen ones alone."""
+    channels = None if visit.form.text("which") == "all" else visit.form.texts("channel")
+    try:
+        work = partial(people.limit_channels, visit.service.db, visit.user, visit.named("user"), channels)
+        is_known = await _change(visit, work)
+    except UsageError as error:
+        return await show_channels(visit, str(error).splitlines())
+    if not is_known:
+        raise not_found()
+    return pages.redirect(f"{PATH}?done=channels")
 
 
 async def reset_factors(visit: Visit) -> Response:

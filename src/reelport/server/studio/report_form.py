@@ -94,7 +94,7 @@ async def ask(visit: Visit) -> Response:
     service, query = visit.service, question.query
 
     def ask_as_studio() -> AskedReport:
-        caller = identify_studio(service.db, visit.organization_id, visit.now)
+        caller = identify_studio(service.db, visit.reach, visit.now)
         return ask_report(service.db, service.settings, caller, query, visit.now, visit.actor)
 
     try:

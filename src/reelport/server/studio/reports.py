@@ -62,8 +62,8 @@ async def show_reports(visit: Visit) -> Response:
     cursor = Cursor.parse(visit.request.query_params.get("after", ""))
     service, now = visit.service, visit.now
     work = partial(report_list.list_reports, shown=shown, after=cursor)
-    page = await anyio.to_thread.run_sync(work, service.db, visit.organization_id, now)
-    counts = await anyio.to_thread.run_sync(report_list.count_by_filter, service.db, visit.organization_id, now)
+    page = await anyio.to_thread.run_sync(work, service.db, visit.reach, now)
+    counts = await anyio.to_thread.run_sync(report_list.count_by_filter, service.db, visit.reach, now)
     return pages.render(
         visit,
         "reports.html",
@@ -127,7 +127,7 @@ async def download_report(visit: Visit) -> Response:
 async def find_report(visit: Visit, report_id: str) -> ListedReport:
     """Find a report of the visitor's organization; any other is refused as not found."""
     db = visit.service.db
-    work = partial(report_list.find_listed_report, db, visit.organization_id, report_id, visit.now)
+    work = partial(report_list.find_listed_report, db, visit.reach, report_id, visit.now)
     found = await anyio.to_thread.run_sync(work)
     if found is None:
         raise not_found()
@@ -164,7 +164,7 @@ def _remover(visit: Visit) -> Remover:
 def _make_link(visit: Visit, report: ListedReport, form: FileType) -> str:
     """Make a link of Studio's key, and record the download."""
     service = visit.service
-    key_id = identify_studio(service.db, visit.organization_id, visit.now).key_id
+    key_id = identify_studio(service.db, visit.reach, visit.now).key_id
     write(
         service.db,
         lambda connection: audit_log.record_action(

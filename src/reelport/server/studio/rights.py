@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from reelport.server.access.users import Role
+from reelport.server.access.roles import Role
 
 
 class Right(Enum):
@@ -23,11 +23,14 @@ class Right(Enum):
     OPERATE = auto()  # see the platform's own state: queue, workers, loads, disk; never a partner's numbers
 
 
-_MEMBER = frozenset({Right.ENTER, Right.STAY, Right.READ_NUMBERS, Right.ASK_FOR_REPORTS, Right.SHARE_VIEWS})
+_VIEWER = frozenset({Right.ENTER, Right.STAY, Right.READ_NUMBERS})
+_ANALYST = _VIEWER | {Right.ASK_FOR_REPORTS, Right.SHARE_VIEWS}
 # The rights of each role; of None, those of whoever is not signed in.
 RIGHTS: dict[Role | None, frozenset[Right]] = {
     None: frozenset({Right.ENTER}),
-    Role.MEMBER: _MEMBER,
-    Role.OWNER: _MEMBER | {Right.CHANGE_ANYBODYS, Right.MANAGE_KEYS, Right.MANAGE_PEOPLE, Right.READ_AUDIT_LOG},
+    Role.VIEWER: _VIEWER,
+    Role.VIEWER_WITHOUT_REVENUE: _VIEWER,
+    Role.ANALYST: _ANALYST,
+    Role.OWNER: _ANALYST | {Right.CHANGE_ANYBODYS, Right.MANAGE_KEYS, Right.MANAGE_PEOPLE, Right.READ_AUDIT_LOG},
     Role.OPERATOR: frozenset({Right.ENTER, Right.STAY, Right.READ_AUDIT_LOG, Right.OPERATE}),
 }

@@ -90,6 +90,8 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/people", people.add_person, Right.MANAGE_PEOPLE),
     StudioRoute("POST", "/studio/people/{user}/password", people.make_password_link, Right.MANAGE_PEOPLE),
     StudioRoute("POST", "/studio/people/{user}/role", people.change_role, Right.MANAGE_PEOPLE),
+    StudioRoute("GET", "/studio/people/{user}/channels", people.show_channels, Right.MANAGE_PEOPLE),
+    StudioRoute("POST", "/studio/people/{user}/channels", people.limit_channels, Right.MANAGE_PEOPLE),
     StudioRoute("POST", "/studio/people/{user}/factors", people.reset_factors, Right.MANAGE_PEOPLE),
     StudioRoute("GET", "/studio/people/{user}/remove", people.confirm_removal, Right.MANAGE_PEOPLE),
     StudioRoute("POST", "/studio/people/{user}/remove", people.remove_person, Right.MANAGE_PEOPLE),

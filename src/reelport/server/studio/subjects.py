@@ -55,7 +55,7 @@ class _Page:
 
     def narrow(self, view: View, defaults: Defaults) -> View:
         """Narrow a view to the thing: by the filter of its report where there is one."""
-        filter_ = find_filter(self.subject.dimension, list_options(view, defaults.rules))
+        filter_ = find_filter(self.subject.dimension, list_options(view, defaults.rules, defaults.scopes))
         return keep_value(view, self.subject.dimension, filter_, self.value) or view
 
     def widen(self, view: View) -> View:
@@ -96,7 +96,7 @@ async def _compute_first_days(visit: Visit, page: _Page, defaults: Defaults) -> 
     if not page.subject.is_uploaded or complete is None:
         return None
     partner = visit.organization_id
-    tenant, compute = await explore.find_tenant(visit, partner), visit.service.explorer.compute_first_days
+    tenant, compute = await explore.find_visitor_tenant(visit), visit.service.explorer.compute_first_days
     work = partial(compute, page.value, page.subject.dimension, FIRST_METRICS, tenant, partner, complete)
     return await run_while_connected(visit.request, work)
 
@@ -113,7 +113,7 @@ def _write(
     own = numbers.leaderboards[dimension]
     title = next((each.title for each in own.entries if each.title), None) if isinstance(own, Leaderboard) else None
     shown = page.widen(view)
-    made = make_page(view, numbers, defaults, list_options(view, defaults.rules))
+    made = make_page(view, numbers, defaults, list_options(view, defaults.rules, defaults.scopes))
     windows = tuple(_describe_windows(first_days)) if isinstance(first_days, FirstDays) else ()
     return pages.render(
         visit,

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from reelport.server.access.audit_log import Actor
+from reelport.server.access.roles import Reach
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.http.service import Service
 from reelport.server.studio.rights import RIGHTS, Right
@@ -93,6 +94,13 @@ class Visit:
         if self.user.organization_id is None:
             raise RuntimeError("an operator is of no organization: the route's right must not be an operator's")
         return self.user.organization_id
+
+    @property
+    def reach(self) -> Reach:
+        """What the user may see of the organization; as `organization_id`."""
+        if self.user.reach is None:
+            raise RuntimeError("an operator sees no organization: the route's right must not be an operator's")
+        return self.user.reach
 
     @property
     def organization(self) -> str:

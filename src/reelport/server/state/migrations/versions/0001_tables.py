@@ -115,7 +115,11 @@ def _create_access() -> None:
         sa.Column("language", sa.Text()),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("(role = 'operator') = (organization_id IS NULL)", name=op.f("ck_users_of")),
-        sa.CheckConstraint("role IN ('owner', 'member', 'operator')", name=op.f("ck_users_role")),
+        sa.Column("channels", sa.Text()),
+        sa.CheckConstraint(
+            "role IN ('owner', 'analyst', 'viewer', 'viewer-without-revenue', 'operator')", name=op.f("ck_users_role")
+        ),
+        sa.CheckConstraint("channels IS NULL OR role NOT IN ('owner', 'operator')", name=op.f("ck_users_channels")),
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="fk_users_organization_id"),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("email", name="uq_users_email"),
