@@ -57,7 +57,7 @@ def finished(service: Service) -> str:
     return link
 
 
-@pytest.mark.parametrize("step", thin_out(STEPS, 2))
+@pytest.mark.parametrize("step", thin_out(STEPS, 3))
 def test_a_maker_killed_at_a_step_leaves_one_whole_form(rehearsal: Rehearsal, step: str) -> None:
     """Killed once, the form is made again by itself while the request waits; nothing of the dead attempt stays."""
     link = finished(rehearsal.service)
@@ -71,6 +71,7 @@ def test_a_maker_killed_at_a_step_leaves_one_whole_form(rehearsal: Rehearsal, st
     assert not [name for name in rehearsal.files() if name.endswith(".part")]
 
 
+@pytest.mark.long
 def test_a_form_whose_maker_always_dies_is_refused() -> None:
     """After the second death the request is told; the CSV is as it was, and nothing else is left."""
     with Service(environment={killpoints.VARIABLE: "form-write"}, sweep_seconds=0.2, look_seconds=300) as service:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from tests.cases import thin_out
 from tests.patience import until
 from tests.whole.test_client_demo import ENVIRONMENT, processes_of, sign_in
 
@@ -118,7 +119,7 @@ def test_a_kept_sandbox_continues_with_the_same_keys(tmp_path: Path) -> None:
         assert "give --port with another number" in refuse_sandbox(tmp_path, "kept")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", thin_out([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], 3))
 def test_a_sandbox_that_is_stopped_while_it_is_made_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C, a plain kill and the end of the terminal end it as soon as it has begun to load."""
     (tmp_path / "tmp").mkdir()

@@ -299,7 +299,9 @@ else:
 
 @pytest.mark.parametrize(
     ("change", "step"),
-    [("compact", "load-write"), ("compact", "load-upload"), ("replace", "load-write"), ("merge", "load-write")],
+    thin_out(
+        [("compact", "load-write"), ("compact", "load-upload"), ("replace", "load-write"), ("merge", "load-write")], 4
+    ),
 )
 def test_what_a_killed_change_wrote_anew_goes_with_the_next_load(
     object_server: str, root: Path, tmp_path: Path, plays: Write, change: str, step: str

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.facts.log.small_log import load_days
 from tests.rotten_files import rotten
 
@@ -83,7 +84,7 @@ def long_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", thin_out(range(3), 3))
 def test_the_newest_commits_tell_what_the_whole_log_tells(long_log: Path, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - the same steps each time
     root = shutil.copytree(long_log, tmp_path / "facts")

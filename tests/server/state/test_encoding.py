@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
+from tests.cases import thin_out
 from tests.postgresql import PostgresServer, find_program
 
 from reelport.cli.main import main
@@ -102,7 +103,7 @@ def test_a_session_is_of_utf8_whatever_its_database_sets(
         assert add_organization(db, "日本テレビ", datetime.now(UTC)).name == "日本テレビ"
 
 
-@pytest.mark.parametrize("case", WORDS)
+@pytest.mark.parametrize("case", thin_out(WORDS, 3))
 def test_every_command_refuses_an_unfit_encoding(
     case: str,
     new_database: Callable[..., str],
