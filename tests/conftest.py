@@ -19,6 +19,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 if TYPE_CHECKING:
+    from deploy.fleet.spark_cluster import SparkCluster
     from tests.storage.object_server import FaultyProxy
 
 # Machines that run the tests are slow and noisy: no deadline for one example, and the same examples everywhere.
@@ -52,6 +53,7 @@ TOGETHER = {
     "tests/whole/test_care.py": "sampled",
     "tests/whole/test_client.py": "sampled",
     "tests/whole/test_client_docs.py": "sampled",
+    "tests/whole/test_extras_docs.py": "spark",
     "tests/whole/test_public_keys.py": "sampled",
     "tests/whole/test_ranges.py": "sampled",
     "tests/whole/test_report_command.py": "sampled",
@@ -160,6 +162,15 @@ def object_endpoint() -> Iterator[str]:
 
     with serve_objects() as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    """One Spark for all tests of this process."""
+    from tests.spark_cluster import running_cluster  # noqa: PLC0415 - few tests need it
+
+    with running_cluster(tmp_path_factory.mktemp("spark")) as cluster:
+        yield cluster
 
 
 @pytest.fixture

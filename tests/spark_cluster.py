@@ -12,18 +12,15 @@ from deploy.fleet.spark_cluster import SparkCluster, find_spark
 
 
 @contextmanager
-def running_cluster(folder: Path, *, quick: bool = True, alone: bool = False) -> Iterator[SparkCluster]:
-    """A cluster for the block, or its Connect server alone; without Java or Spark what needs it is skipped."""
+def running_cluster(folder: Path, *, quick: bool = True) -> Iterator[SparkCluster]:
+    """A cluster for the block; without Java or Spark what needs it is skipped."""
     if (home := find_spark()) is None:
         pytest.skip(
             "Spark is not here: make spark" if shutil.which("java") else "Java is not installed: Spark runs in it"
         )
     cluster = SparkCluster(home, folder, quick)
     try:
-        if alone:
-            cluster.start_alone()
-        else:
-            cluster.start()
+        cluster.start()
         yield cluster
     finally:
         cluster.stop()

@@ -94,14 +94,13 @@ class SparkCluster:
             name, 128, _WORKER, "--host", "127.0.0.1", "--webui-port", "0", *size, f"spark://127.0.0.1:{self.master}"
         )
 
-    def start_alone(self) -> None:
-        """Start a Connect server that computes by itself: one Java instead of six."""
-        self._run_connect("local[1]")
-        self._wait("connect", lambda: is_open(self.connect))
-
     def start_connect(self) -> None:
         """Start the Connect server, and wait until it has two executors."""
-        self._run_connect(f"spark://127.0.0.1:{self.master}")
+        conf = _CONF | {"spark.connect.grpc.binding.port": str(self.connect), "spark.ui.port": str(self.pages)}
+        conf["spark.executor.extraJavaOptions"] = " ".join(_QUICK_START if self.quick else ())
+        settings = [word for name, value in conf.items() for word in ("--conf", f"{name}={value}")]
+        words = ("--master", f"spark://127.0.0.1:{self.master}", "--class", _CONNECT, *settings, "spark-internal")
+        self._run("connect", 768, _SUBMIT, *words)
         self._wait("connect", lambda: is_open(self.connect) and self.executors() == _WORKERS)
 
     def kill(self, name: str) -> None:
@@ -144,12 +143,6 @@ class SparkCluster:
     def log(self, name: str) -> str:
         """The last lines that a process wrote."""
         return (self.folder / f"{name}.log").read_text()[-3000:]
-
-    def _run_connect(self, master: str) -> None:
-        conf = _CONF | {"spark.connect.grpc.binding.port": str(self.connect), "spark.ui.port": str(self.pages)}
-        conf["spark.executor.extraJavaOptions"] = " ".join(_QUICK_START if self.quick else ())
-        settings = [word for name, value in conf.items() for word in ("--conf", f"{name}={value}")]
-        self._run("connect", 768, _SUBMIT, "--master", master, "--class", _CONNECT, *settings, "spark-internal")
 
     def _wait(self, name: str, is_ready: Callable[[], bool]) -> None:
         end = time.monotonic() + READY_SECONDS

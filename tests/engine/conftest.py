@@ -9,8 +9,6 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from deploy.fleet.spark_cluster import SparkCluster
-from tests.spark_cluster import running_cluster
 
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.query import ReportQuery
@@ -18,13 +16,6 @@ from reelport.query import ReportQuery
 from .few import ME, Ask
 from .sample_world import open_sample
 from .world import USUAL, Rows, Tables, World, laid
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
-    """One Spark for all tests of a process."""
-    with running_cluster(tmp_path_factory.mktemp("spark")) as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="session", autouse=True)

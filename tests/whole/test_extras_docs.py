@@ -16,10 +16,10 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import pytest
+from deploy.fleet.spark_cluster import SparkCluster
 from tests.operate_pages import read_marked
 from tests.patience import PATIENCE, free_port, until
 from tests.server.traces.collector import collecting
-from tests.spark_cluster import running_cluster
 from tests.test_distribution import DIST, MOMENT, find_requirements, top_level_names
 
 pytestmark = pytest.mark.long
@@ -101,11 +101,10 @@ def test_traces_are_sent_as_the_page_sets_them(folder: Path, environment: dict[s
 
 
 @pytest.mark.parametrize("environment", ["spark"], indirect=True)
-def test_a_spark_is_set_as_the_page_sets_it(folder: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_spark_is_set_as_the_page_sets_it(folder: Path, environment: dict[str, str], cluster: SparkCluster) -> None:
     """The doctor has a file of the facts read there."""
     install, export, look = read_commands("spark")
     run(folder, environment, install, "reelport sample --start 2026-09-01 --end 2026-09-01 --rows 100")
-    with running_cluster(tmp_path, alone=True) as cluster:
-        export = export.replace("sc://spark.internal:15002", cluster.address)
-        said = run(folder, environment, export, f"until {look}; do sleep 1; done")
+    export = export.replace("sc://spark.internal:15002", cluster.address)
+    said = run(folder, environment, export, f"until {look}; do sleep 1; done")
     assert re.search(r"^yes\s+spark\s", said, re.MULTILINE)
