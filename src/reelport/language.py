@@ -5,6 +5,7 @@ Every text is English in the code. Studio sets the language of each visit; every
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from gettext import NullTranslations
@@ -20,6 +21,7 @@ class Language:
     """A language: its code (BCP 47), texts, months and signs of numbers.
 
     `large` are the signs for 10¹², 10⁹, 10⁶ and 10³, as in 12.3 k.
+    `countries` are names by ISO 3166 code: none in the English of programs.
     """
 
     code: str
@@ -29,6 +31,7 @@ class Language:
     group: str = ","
     point: str = "."
     large: tuple[str, str, str, str] = ("T", "B", "M", "k")
+    countries: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 ENGLISH = Language("en")

@@ -83,6 +83,11 @@ def format_list(names: Sequence[str]) -> str:
     return _("%(most)s and %(last)s", most=", ".join(names[:-1]), last=names[-1]) if len(names) > 1 else "".join(names)
 
 
+def format_choice(names: Sequence[str]) -> str:
+    """Format names of which each may be: `a`, `a or b`, `a, b or c`."""
+    return _("%(most)s or %(last)s", most=", ".join(names[:-1]), last=names[-1]) if len(names) > 1 else "".join(names)
+
+
 def format_days(start: date, end: date) -> str:
     """Format a range of days: `4 July 2026`, `1 to 4 July 2026`, `28 June to 4 July 2026`."""
     if start == end:

@@ -169,8 +169,7 @@ VALUE_LABELS: Mapping[Dimension, Mapping[str, str]] = {
     D.OUTCOME: {"ad_errors": N_("Ad error"), "no_fills": N_("No ad"), "timeout": N_("Timeout")},
 }
 # fmt: on
-COUNTRIES = frozenset({Dimension.VISITOR_COUNTRY})
-"""Dimensions whose cells are ISO 3166 codes of countries."""
+COUNTRIES = frozenset({Dimension.VISITOR_COUNTRY})  # their cells are ISO 3166 codes
 
 
 def label_metric(metric: Metric) -> str:
@@ -190,6 +189,8 @@ def label_filter(filter_: Filter) -> str:
 
 def label_value(dimension: Dimension, cell: str) -> str:
     """Name what a code stands for, such as Phone for `mobile`; any other cell as it is."""
+    if dimension in COUNTRIES:
+        return current_language().countries.get(cell.upper(), cell)
     label = VALUE_LABELS.get(dimension, {}).get(cell.lower())
     return _(label) if label else cell
 

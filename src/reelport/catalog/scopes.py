@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Self
 
 from reelport.catalog.row_types import Standing
+from reelport.language import N_
 
 _DOCUMENTED, _, _INFERRED, _CHOSEN = Standing
 
@@ -17,24 +18,24 @@ class Scope(StrEnum):
     standing: Standing
     meaning: Standing
 
-    CREATE_REPORTS = "create_reports", "Ask for reports, query their status and fetch them.", _DOCUMENTED, _INFERRED
+    CREATE_REPORTS = "create_reports", N_("Ask for reports, query their status and fetch them."), _DOCUMENTED, _INFERRED
     READ_REPORTS = (
         "read_reports",
-        "Query the status of earlier reports, and fetch them.",
+        N_("Query the status of earlier reports, and fetch them."),
         _DOCUMENTED,
         _DOCUMENTED,
     )
     DELETE_REPORTS = (
         "delete_reports",
-        "Delete earlier reports. No known operation needs it.",
+        N_("Delete earlier reports. No known operation needs it."),
         _DOCUMENTED,
         _DOCUMENTED,
     )
-    ACCESS_ADS = "access_ads", "Ask for ad metrics.", _DOCUMENTED, _DOCUMENTED
-    ACCESS_REVENUE = "access_revenue", "Ask for earnings.", _DOCUMENTED, _DOCUMENTED
+    ACCESS_ADS = "access_ads", N_("Ask for ad metrics."), _DOCUMENTED, _DOCUMENTED
+    ACCESS_REVENUE = "access_revenue", N_("Ask for earnings."), _DOCUMENTED, _DOCUMENTED
     MANAGE_REPORTS = (
         "manage_reports",
-        "Every report scope of the key, even if the key lacks this scope. A client in production requests it.",
+        N_("Every report scope of the key, even if the key lacks this scope. A client in production requests it."),
         _INFERRED,
         _CHOSEN,
     )

@@ -69,8 +69,7 @@ def read_table(page: str, part: str) -> list[list[str]]:
     table = re.search(rf'<table id="table-{part}">(.*?)</table>', page, re.DOTALL)
     assert table
     rows = re.findall(r"<tr[^>]*><th scope=\"row\">(.*?)</tr>", table[1], re.DOTALL)
-    heads = [re.sub(r'(?s)<a href="/studio/videos/.*?</a>', "", row.partition("</th>")[0]) for row in rows]  # no titles
-    first = [unescape(re.sub(r"<[^>]*>", " ", head)).split()[0] for head in heads]
+    first = [unescape(re.findall(r'<(?:data value|time datetime)="([^"]*)"', row)[0]) for row in rows]
     return [[cell, *re.findall(r'title="(-?[\d.]+)"', row)] for cell, row in zip(first, rows, strict=True)]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 
@@ -14,11 +17,17 @@ import pytest
 from babel.messages import Catalog
 from babel.messages.pofile import read_po
 from jinja2 import nodes
-from tests.server.studio.conftest import Visitors
+from tests.server.studio.conftest import MEMBER, Visitors
 
 import reelport
+from reelport.catalog import Dimension, Metric
+from reelport.catalog.labels import label_value
+from reelport.charts.amounts import format_short
+from reelport.language import localize, write_in
 from reelport.server.studio import pages
+from reelport.server.studio.formats import write_number, write_share
 from reelport.server.studio.languages import choose_language, load_languages
+from reelport.wording import format_day
 
 PACKAGE = Path(reelport.__file__).parent
 SETTINGS = Path(__file__).parents[3] / "pyproject.toml"
@@ -113,3 +122,50 @@ def test_a_page_is_in_the_language_that_the_browser_asks_for(visitors: Visitors)
     assert '<html lang="fr">' in french
     assert "Aller au contenu" in french
     assert '<html lang="en">' in visitor.get("/studio/sign-in").text
+
+
+def test_the_choice_on_the_account_page_comes_before_the_browsers_language(visitors: Visitors) -> None:
+    """In every browser of that user, until the browser's language is chosen again."""
+    visitor, accepted = visitors(MEMBER), {"Accept-Language": "en"}
+    account = visitor.get("/studio/account", headers=accepted)
+    french = visitor.send(account, "/studio/account/language", language="fr")
+    assert "La langue est changée." in french.text
+    assert '<html lang="fr">' in visitors(MEMBER).get("/studio/account", headers=accepted).text
+    assert '<html lang="en">' in visitor.send(french, "/studio/account/language", language="").text
+
+
+@pytest.mark.parametrize(
+    ("code", "written"),
+    [
+        ("en", ["1,234.57", "€1,234.57", "12.3\N{NO-BREAK SPACE}k", "12.3%", "4 July 2026", "France", "Phone"]),
+        (
+            "fr",
+            [
+                "1\N{NARROW NO-BREAK SPACE}234,57",
+                "1\N{NARROW NO-BREAK SPACE}234,57\N{NO-BREAK SPACE}€",
+                "12,3\N{NO-BREAK SPACE}k",
+                "12,3\N{NARROW NO-BREAK SPACE}%",
+                "4 juillet 2026",
+                "France",
+                "Téléphone",
+            ],
+        ),
+    ],
+)
+def test_numbers_days_and_codes_are_written_as_the_language_does(code: str, written: list[str]) -> None:
+    """With its signs, its months and its names; money has the sign of its currency."""
+    context = contextvars.copy_context()
+    context.run(write_in, load_languages()[code])
+    assert context.run(_write_examples) == written
+
+
+def _write_examples() -> list[str]:
+    return [
+        localize("1,234.57"),
+        write_number(Metric.ESTIMATED_EARNINGS_EUR, Decimal("1234.567")),
+        format_short(12_345),
+        write_share(Decimal("0.1234")),
+        format_day(date(2026, 7, 4)),
+        label_value(Dimension.VISITOR_COUNTRY, "fr"),
+        label_value(Dimension.VISITOR_DEVICE_TYPE, "mobile"),
+    ]

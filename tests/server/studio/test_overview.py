@@ -30,10 +30,10 @@ from reelport.query import ReportQuery
 from reelport.server.access import keys, organizations
 from reelport.server.access.keys import KeyDetails
 from reelport.server.app import create_app
+from reelport.server.explore.view import name_cell
 from reelport.server.http.service import Service
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected
-from reelport.server.studio.formats import name_cell
 
 OWNER, MEMBER = "ann@demo.example", "mia@demo.example"
 LAST = date(2026, 7, 31)
@@ -155,10 +155,7 @@ def test_numbers_are_those_of_the_report(visit: Callable[[str], str], settings: 
     }
     lists = find_lists(page)
     for heading, by in (("Top videos", Dimension.VIDEO_ID), ("Country", Dimension.VISITOR_COUNTRY)):
-        rows = {
-            name_cell(cell, by) if cell else "(empty)": str(views)
-            for cell, views in ask(settings, AUDIENCE[:1], days, (by,), channel)
-        }
+        rows = {name_cell(by, cell): str(views) for cell, views in ask(settings, AUDIENCE[:1], days, (by,), channel)}
         assert lists[heading].items() <= rows.items()
         least = min(int(number) for number in lists[heading].values())
         assert len(lists[heading]) == min(10, len(rows))

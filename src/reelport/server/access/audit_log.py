@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
+from reelport.language import N_, _
 from reelport.server.access.callers import clean_text
 from reelport.server.state.database import reading
 from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS
@@ -24,39 +25,39 @@ _LONGEST = 500
 class Action(StrEnum):
     """The actions that the log records."""
 
-    SIGNED_IN = "signed in"
-    SIGN_IN_FAILED = "failed to sign in"
-    SIGNED_OUT = "signed out"
-    SIGNED_OUT_EVERYWHERE = "signed out everywhere"
-    PASSWORD_CHANGED = "changed a password"  # noqa: S105 - a sentence
-    PASSWORD_LINK_MADE = "made a link to set a password"  # noqa: S105 - the same
-    AUTHENTICATOR_ADDED = "added an authenticator"
-    AUTHENTICATOR_REMOVED = "removed an authenticator"
-    RECOVERY_CODES_MADE = "made recovery codes"
-    USER_ADDED = "added a user"
-    USER_NOT_ADDED = "failed to add a user"
-    USER_REMOVED = "removed a user"
-    ROLE_CHANGED = "changed a role"
-    CHANNELS_LIMITED = "limited a user's channels"
-    KEY_CREATED = "created a key"
-    KEY_RENAMED = "renamed a key"
-    KEY_ROTATED = "began a key's rotation"
-    KEY_ROTATION_CANCELLED = "cancelled a key's rotation"
-    KEY_REVOKED = "revoked a key"
-    MAX_KEY_AGE_CHANGED = "changed the maximum age of keys"
-    ORGANIZATION_ADDED = "added an organization"
-    ORGANIZATION_REMOVED = "removed an organization"
-    CHANNELS_ADDED = "added channels"
-    CHANNELS_REMOVED = "removed channels"
-    REPORT_ASKED = "asked for a report"
-    REPORT_CANCELLED = "cancelled a report"
-    REPORT_DELETED = "deleted a report"
-    REPORT_DOWNLOADED = "downloaded a report"
-    VIEW_SAVED = "saved a view"
-    VIEW_DELETED = "deleted a view"
-    VIEW_SHARED = "shared a view"
-    SHARED_VIEW_OPENED = "opened a shared view"
-    SHARED_VIEW_REVOKED = "revoked a shared view"
+    SIGNED_IN = N_("signed in")
+    SIGN_IN_FAILED = N_("failed to sign in")
+    SIGNED_OUT = N_("signed out")
+    SIGNED_OUT_EVERYWHERE = N_("signed out everywhere")
+    PASSWORD_CHANGED = N_("changed a password")
+    PASSWORD_LINK_MADE = N_("made a link to set a password")
+    AUTHENTICATOR_ADDED = N_("added an authenticator")
+    AUTHENTICATOR_REMOVED = N_("removed an authenticator")
+    RECOVERY_CODES_MADE = N_("made recovery codes")
+    USER_ADDED = N_("added a user")
+    USER_NOT_ADDED = N_("failed to add a user")
+    USER_REMOVED = N_("removed a user")
+    ROLE_CHANGED = N_("changed a role")
+    CHANNELS_LIMITED = N_("limited a user's channels")
+    KEY_CREATED = N_("created a key")
+    KEY_RENAMED = N_("renamed a key")
+    KEY_ROTATED = N_("began a key's rotation")
+    KEY_ROTATION_CANCELLED = N_("cancelled a key's rotation")
+    KEY_REVOKED = N_("revoked a key")
+    MAX_KEY_AGE_CHANGED = N_("changed the maximum age of keys")
+    ORGANIZATION_ADDED = N_("added an organization")
+    ORGANIZATION_REMOVED = N_("removed an organization")
+    CHANNELS_ADDED = N_("added channels")
+    CHANNELS_REMOVED = N_("removed channels")
+    REPORT_ASKED = N_("asked for a report")
+    REPORT_CANCELLED = N_("cancelled a report")
+    REPORT_DELETED = N_("deleted a report")
+    REPORT_DOWNLOADED = N_("downloaded a report")
+    VIEW_SAVED = N_("saved a view")
+    VIEW_DELETED = N_("deleted a view")
+    VIEW_SHARED = N_("shared a view")
+    SHARED_VIEW_OPENED = N_("opened a shared view")
+    SHARED_VIEW_REVOKED = N_("revoked a shared view")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ def describe_action(entry: AuditEntry) -> str:
     known = {name: value for name, value in entry.details.items() if value not in (None, "")}
     texts = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in known.items()}
     details = ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in texts.items())
-    return f"{entry.action}{subject}{f' ({details})' if details else ''}"
+    return f"{_(entry.action)}{subject}{f' ({details})' if details else ''}"
 
 
 def _shorten(text: str) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from reelport.errors import UsageError
+from reelport.language import N_
 
 MOST_DAYS = 3650
 """Days that a key may be made to live, and an organization's keys may be allowed to: ten years."""
@@ -20,9 +21,9 @@ _DAYS = re.compile(r"[0-9]{1,9}")
 class KeyKind(StrEnum):
     """How a key gets tokens: private by its secret, public with a password, studio never."""
 
-    PRIVATE = "private"
-    PUBLIC = "public"
-    STUDIO = "studio"
+    PRIVATE = N_("private")
+    PUBLIC = N_("public")
+    STUDIO = N_("studio")
 
 
 @dataclass(frozen=True, slots=True)

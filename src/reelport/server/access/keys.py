@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, Select, bindparam, func, select, text
 
 from reelport.errors import AccessError, UsageError
+from reelport.language import _, ngettext
 from reelport.server import credentials
 from reelport.server.access import audit_log, key_expiry
 from reelport.server.access.audit_log import COMMAND_LINE, Action, Actor
@@ -30,7 +31,7 @@ from reelport.server.access.roles import Reach
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, Moment, to_milliseconds
-from reelport.wording import NAME_RULE, format_count, is_name
+from reelport.wording import NAME_RULE, is_name
 
 _KINDS = (KeyKind.PRIVATE, KeyKind.PUBLIC)
 """The kinds of keys that can be made."""
@@ -340,24 +341,28 @@ def expires_soon(key: Key, now: datetime) -> bool:
 
 def list_marks(key: Key, now: datetime) -> tuple[str, ...]:
     """List what an owner should know of a key at a glance, the most urgent first."""
-    return ("revoked",) if key.revoked_at is not None else tuple(_find_marks(key, now))
+    return (_("revoked"),) if key.revoked_at is not None else tuple(_find_marks(key, now))
 
 
 def _find_marks(key: Key, now: datetime) -> Iterator[str]:
     expires_at = key.expires_at
     if key.is_expired(now):
-        yield "expired"
+        yield _("expired")
     elif expires_at is not None and expires_soon(key, now):
         left = expires_at - now
-        yield f"expires in {format_count(left // _DAY, 'day') if left >= _DAY else format_count(left // _HOUR, 'hour')}"
+        if left >= _DAY:
+            yield ngettext("expires in %(n)s day", "expires in %(n)s days", left // _DAY)
+        else:
+            yield ngettext("expires in %(n)s hour", "expires in %(n)s hours", left // _HOUR)
     if key.has_next_secret:
-        yield "second secret unused"
+        yield _("second secret unused")
     if key.old_secret_until is not None and now < key.old_secret_until:
-        yield f"old secret until {key.old_secret_until:%Y-%m-%d %H:%M}"
+        until = f"{key.old_secret_until:%Y-%m-%d %H:%M}"
+        yield _("old secret until %(moment)s", moment=until)
     if key.last_used_at is None:
-        yield "never used"
+        yield _("never used")
     elif now - key.last_used_at >= IDLE:
-        yield f"idle {format_count((now - key.last_used_at) // _DAY, 'day')}"
+        yield ngettext("idle %(n)s day", "idle %(n)s days", (now - key.last_used_at) // _DAY)
 
 
 DEFAULT_GRACE_HOURS = 24

@@ -10,6 +10,7 @@ from typing import Self
 
 from reelport.catalog import Scope
 from reelport.catalog.families import Family
+from reelport.language import N_, _
 
 
 class Role(StrEnum):
@@ -24,7 +25,16 @@ class Role(StrEnum):
     @property
     def label(self) -> str:
         """The role in words."""
-        return self.value.replace("-", " ")
+        return _(_LABELS[self])
+
+
+_LABELS = {
+    Role.OWNER: N_("owner"),
+    Role.ANALYST: N_("analyst"),
+    Role.VIEWER: N_("viewer"),
+    Role.VIEWER_WITHOUT_REVENUE: N_("viewer without revenue"),
+    Role.OPERATOR: N_("operator"),
+}
 
 
 OF_ORGANIZATION = tuple(role for role in Role if role is not Role.OPERATOR)

@@ -298,6 +298,12 @@ def change_own_password(db: Engine, session: Session, current: str, new: str, ac
     return write(db, change)
 
 
+def choose_language(db: Engine, session: Session, code: str | None) -> None:
+    """Write the pages of a session's user in this language; None for that of the browser."""
+    changed = USERS.update().where(USERS.c.id == session.user_id).values(language=code)
+    write(db, lambda connection: connection.execute(changed))
+
+
 def sign_out_everywhere(db: Engine, session: Session, actor: Actor, now: datetime) -> None:
     """End every session of the session's user, this one too, and every token of public keys."""
     with writing(db) as connection:

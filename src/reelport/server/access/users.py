@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reelport.check import nearest
 from reelport.errors import UsageError
+from reelport.language import _, localize
 from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action
@@ -195,7 +196,7 @@ def find_email_problems(address: str) -> list[str]:
     """List why a text can't be the address of a user; empty when it can."""
     if address.isprintable() and _EMAIL.fullmatch(address):
         return []
-    return [f"{address!r} is no e-mail address: it looks like name@example.com."]
+    return [_("%(text)s is no e-mail address: it looks like name@example.com.", text=repr(address))]
 
 
 SHORTEST, LONGEST = 12, 1000
@@ -211,8 +212,15 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Ty
 def find_password_problems(password: str) -> list[str]:
     """List why a text can't be a password. No kind of character is asked for."""
     if not SHORTEST <= len(password) <= LONGEST:
-        return [f"A password has {SHORTEST} to {LONGEST:,} characters, and not {len(password):,}."]
-    return [] if password.isprintable() else ["A password has printable characters alone."]
+        given, most = (localize(f"{number:,}") for number in (len(password), LONGEST))
+        sentence = _(
+            "A password has %(least)s to %(most)s characters, and not %(given)s.",
+            least=SHORTEST,
+            most=most,
+            given=given,
+        )
+        return [sentence]
+    return [] if password.isprintable() else [_("A password has printable characters alone.")]
 
 
 def hash_password(password: str) -> str:

@@ -13,10 +13,10 @@ from enum import Enum, StrEnum, unique
 from urllib.parse import urlencode
 
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
-from reelport.catalog.labels import label_dimension
-from reelport.language import N_
+from reelport.catalog.labels import label_dimension, label_value
+from reelport.language import N_, _
 from reelport.query import ReportQuery, describe_query
-from reelport.wording import clean_line, format_list
+from reelport.wording import clean_line, format_choice, format_list
 
 LONGEST_BY_DAY = 186  # days of the longest range whose lines are by day unless the view says otherwise
 # Days of the longest range whose lines can be by a grain: with more points a chart shows no single one any more.
@@ -204,11 +204,11 @@ class View:
     def sentence(self) -> str:
         """Say which report the view stands for, and what it shows of it, without a full stop."""
         kept = [
-            f"{label_dimension(row)} {' or '.join(clean_line(cell) or '(empty)' for cell in cells)}"
+            f"{label_dimension(row)} {format_choice([name_cell(row, cell) for cell in cells])}"
             for row, cells in self.kept_by_dimension().items()
         ]
-        alone = f", of {format_list(kept)} alone" if kept else ""
-        return f"{describe_query(self.report_query())}{alone}"
+        said = describe_query(self.report_query())
+        return _("%(query)s, of %(cells)s alone", query=said, cells=format_list(kept)) if kept else said
 
     def kept_by_dimension(self) -> dict[Dimension, list[str]]:
         """The kept cells of each dimension that the view is narrowed by."""
@@ -267,6 +267,11 @@ class View:
 def _a_year_before(day: date) -> date:
     is_leap_day = (day.month, day.day) == (2, 29)
     return day.replace(year=day.year - 1, day=28 if is_leap_day else day.day)
+
+
+def name_cell(dimension: Dimension, cell: str | None) -> str:
+    """Name what a cell stands for, on one line: France for FR, a word for an empty one."""
+    return label_value(dimension, clean_line(cell)) if cell else _("(empty)")
 
 
 def default_grain(days: int) -> Grain:

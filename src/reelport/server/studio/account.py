@@ -19,16 +19,18 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from reelport.errors import UsageError
+from reelport.language import N_, _
 from reelport.server.access import people, second_factors, sessions
 from reelport.server.access.grants import Password
 from reelport.server.access.people import PasswordLink
 from reelport.server.access.sessions import Halfway, Session
 from reelport.server.studio import guard, pages
+from reelport.server.studio.languages import load_languages, name_language
 from reelport.server.studio.visit import Refused, Visit, begin_attempt, count_wrong_link, not_found
 from reelport.storage.s3_address import is_loopback
 
-_TOO_MANY = "Too many wrong passwords or codes came from this address: try again later."
-_TOO_MANY_CODES = "Too many wrong codes were tried for this user: try again later, and then change the password."
+_TOO_MANY = N_("Too many wrong passwords or codes came from this address: try again later.")
+_TOO_MANY_CODES = N_("Too many wrong codes were tried for this user: try again later, and then change the password.")
 _WRONG_CODE = "The code is wrong, was used before, or is too old: wait for the next one."
 T = TypeVar("T")
 _OUR_PATH = re.compile(r"/studio(/[A-Za-z0-9._~/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
@@ -167,7 +169,7 @@ async def set_password(visit: Visit) -> Response:
     """Set the password, which uses up the link and ends every login of the user."""
     link, service = await _find_link(visit), visit.service
     if visit.form.raw("new") != visit.form.raw("again"):
-        return _show_password(visit, link, ["The two passwords differ."])
+        return _show_password(visit, link, [_("The two passwords differ.")])
     given = visit.named("token"), visit.form.raw("new")
     work = partial(people.set_password, service.db, service.service_secret, *given, visit.address, visit.now)
     try:
@@ -189,11 +191,11 @@ async def _find_link(visit: Visit) -> PasswordLink:
 
 
 def _refuse_link() -> Refused:
-    sentence = (
+    sentence = N_(
         "It may have been used, replaced by a newer one, or be older than three days. Ask an owner of your "
         "organization for another one."
     )
-    return Refused(404, "This link is not valid", sentence)
+    return Refused(404, N_("This link is not valid"), sentence)
 
 
 def _show_password(visit: Visit, link: PasswordLink, problems: list[str]) -> Response:
@@ -211,10 +213,11 @@ def _hide_address(response: Response) -> Response:
 PATH = f"{pages.ROOT}/account"
 # What is said after a change, by the word in the page's address.
 _DONE = {
-    "password": "The password is changed. Other browsers and programs that used the old one are signed out.",
-    "role": "Your role is changed.",
-    "session": "That browser is signed out.",
-    "authenticator": "The second factor is removed. The password alone signs you in.",
+    "password": N_("The password is changed. Other browsers and programs that used the old one are signed out."),
+    "role": N_("Your role is changed."),
+    "session": N_("That browser is signed out."),
+    "language": N_("The language is changed."),
+    "authenticator": N_("The second factor is removed. The password alone signs you in."),
 }
 
 
@@ -223,16 +226,26 @@ async def show_account(visit: Visit, problems: Sequence[str] = ()) -> Response:
     db = visit.service.db
     found = await anyio.to_thread.run_sync(sessions.list_sessions, db, visit.user.user_id, visit.now)
     factors = await anyio.to_thread.run_sync(second_factors.read_factors, db, visit.user.user_id)
-    done = "" if problems else _DONE.get(visit.request.query_params.get("done", ""), "")
+    done = "" if problems else _(_DONE.get(visit.request.query_params.get("done", ""), ""))
     status = 400 if problems else 200
-    return pages.render(visit, "account.html", status, sessions=found, problems=problems, done=done, factors=factors)
+    languages = {code: name_language(code) for code in load_languages()}
+    known = {"sessions": found, "factors": factors, "languages": languages}
+    return pages.render(visit, "account.html", status, problems=problems, done=done, **known)
+
+
+async def choose_language(visit: Visit) -> Response:
+    """Write the user's pages in one language, or in that of each browser."""
+    language = visit.form.text("language")
+    chosen = language if language in load_languages() else None
+    await anyio.to_thread.run_sync(sessions.choose_language, visit.service.db, visit.user, chosen)
+    return pages.redirect(f"{PATH}?done=language")
 
 
 async def change_password(visit: Visit) -> Response:
     """Change the user's password; this session goes on, every other login ends."""
     service, form = visit.service, visit.form
     if form.raw("new") != form.raw("again"):
-        return await show_account(visit, ["The two new passwords differ."])
+        return await show_account(visit, [_("The two new passwords differ.")])
     begin_attempt(visit, visit.address, visit.user.email, _TOO_MANY)
     given = form.raw("current"), form.raw("new")
     work = partial(sessions.change_own_password, service.db, visit.user, *given, visit.actor, visit.now)
@@ -242,7 +255,7 @@ async def change_password(visit: Visit) -> Response:
         service.login_attempts.forgive(visit.address, visit.user.email)
         return await show_account(visit, str(error).splitlines())
     if not is_right:
-        response = await show_account(visit, ["The current password is wrong."])
+        response = await show_account(visit, [_("The current password is wrong.")])
         wrong = Password(visit.user.email, "")
         response.background = BackgroundTask(sessions.record_failure, service.db, wrong, visit.browser, visit.now)
         return response
@@ -267,8 +280,8 @@ async def add_authenticator(visit: Visit) -> Response:
     work = partial(add, life=guard.UNUSED_SESSION_LIFE)
     added = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     if added is None:
-        sentence = "The password or the code is wrong. If both are right, set the clock of the telephone."
-        return await _show_authenticator(visit, sentence, form.text("offer"))
+        sentence = N_("The password or the code is wrong. If both are right, set the clock of the telephone.")
+        return await _show_authenticator(visit, _(sentence), form.text("offer"))
     _forgive_code(visit, visit.user.user_id, visit.user.email)
     session, codes = added
     response = _show_recovery_codes(guard.make_visit(visit.request, service, session), codes)

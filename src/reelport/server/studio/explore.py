@@ -18,7 +18,7 @@ from reelport.catalog.labels import capitalize, label_dimension, label_filter, l
 from reelport.charts.report_chart import list_query_notes
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.freshness import read_freshness
-from reelport.language import _
+from reelport.language import N_, _
 from reelport.server.access.callers import find_tenant
 from reelport.server.access.roles import Reach
 from reelport.server.explore.explorer import Superseded
@@ -89,7 +89,7 @@ async def _answer_line(visit: Visit, view: View, kind: str, defaults: Defaults) 
         raise not_found()
     lines = (await compute_view(visit, view, visit.organization_id)).lines
     if isinstance(lines, OverBudget):
-        raise Refused(409, "There is no chart", lines.sentence)
+        raise Refused(409, N_("There is no chart"), lines.sentence)
     chart = make_line_chart(view, lines, 0, defaults.complete_days(view.metrics))
     query = view.query((view.time,))
     notes = (*list_query_notes(query, [(dimension.name, cell) for dimension, cell in view.kept]), *chart.notes)
@@ -222,7 +222,7 @@ async def compute_view(visit: Visit, view: View, organization_id: int) -> Number
     try:
         return await run_while_connected(visit.request, compute)
     except Superseded:
-        raise Refused(409, "Another view was asked for", "This page shows a newer view by now.") from None
+        raise Refused(409, N_("Another view was asked for"), N_("This page shows a newer view by now.")) from None
 
 
 async def find_visitor_tenant(visit: Visit) -> Tenant:

@@ -21,6 +21,7 @@ from reelport.cells import Column, look_up_columns
 from reelport.charts.time_axis import format_time
 from reelport.engine.mapping import find_title_dimension
 from reelport.engine.report_format import CSV, XLSX
+from reelport.language import N_
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Leaderboard, Lines, Number, Numbers, OverBudget
 from reelport.server.explore.view import NONE, Comparison, Pairs, View
@@ -104,7 +105,7 @@ def make_table(view: View, numbers: Numbers, *, can_change: bool) -> Table:
     part = numbers.leaderboards[view.dimensions[0]] if view.dimensions else numbers.lines
     match part:
         case OverBudget():
-            raise Refused(409, "There is no table", f"{part.sentence} Ask for it as a report.")
+            raise Refused(409, N_("There is no table"), f"{part.sentence} Ask for it as a report.")
         case Lines():
             columns, rows = tuple(_list_line_columns(view)), tuple(_write_times(view, part))
             return Table(columns, rows, _name_query(view, view.time))

@@ -7,31 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from markupsafe import Markup
-
 from reelport import charts
 from reelport.catalog import Dimension, Metric, Unit
 from reelport.catalog.labels import (
-    COUNTRIES,
     capitalize,
     label_dimension,
-    label_filter,
     label_metric,
     label_names,
-    label_value,
 )
-from reelport.charts.amounts import add_sign, choose_unit, currency_sign, format_full, format_short
-from reelport.charts.time_axis import describe_time
+from reelport.charts.amounts import add_sign, currency_sign, format_short
 from reelport.language import _, localize
 from reelport.server.explore.numbers import Figure, Number
-from reelport.server.studio.languages import find_locale
-from reelport.wording import format_day, format_days, format_duration, format_size
+from reelport.wording import format_day, format_size
 
 Drawn = charts.Number | None
 NO_NUMBER = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 _LEAST_SCALED = Decimal("0.1")
-_LEAST_SHORT = 10_000  # shorter numbers are as quickly read in full
+_LEAST_SHORT = 1_000_000  # smaller numbers are as quickly read in full
 _DIGITS, _FINE_DIGITS = 2, 4
 _LEAST_MONEY = Decimal("0.01")
 _LONGEST_BROWSER = 60
@@ -42,22 +35,6 @@ _TOLD_APART = frozenset({Unit.SECONDS, Unit.SECONDS_PER_VIEW, Unit.PERCENT, Unit
 def format_whole(value: float) -> str:
     """Write a whole number with its thousands set apart: 12,345."""
     return localize(f"{value:,.0f}")
-
-
-def format_large(value: Number, metric: Metric | None = None) -> str:
-    """Write a number shortly, as 12.3 k, with the exact one on hover."""
-    if value is None:
-        return NO_NUMBER
-    unit = metric.unit if metric else None
-    divisor, larger = choose_unit(unit, abs(float(value)))
-    sign, scaled = currency_sign(unit), float(value) / divisor
-    if abs(scaled) >= _LEAST_SHORT:
-        text = add_sign(sign, format_short(abs(scaled)))
-        text = f"{_MINUS if scaled < 0 else ''}{text}"
-    else:
-        text = write_number(metric, value) if metric and divisor == 1 else localize(f"{scaled:,.{int(divisor > 1)}f}")
-    shown = f"{text} {_(larger)}" if divisor > 1 else text
-    return Markup('<span title="{}">{}</span>').format(format_full(value, unit), shown)
 
 
 def write_number(metric: Metric, value: Drawn) -> str:
@@ -134,6 +111,13 @@ class MetricUnit:
         is_small = scaled and abs(scaled) < _LEAST_SCALED
         return f"<\N{NO-BREAK SPACE}{localize(str(_LEAST_SCALED))}" if is_small else _write_digits(f"{scaled:,.1f}")
 
+    def write_short(self, value: Drawn) -> str:
+        """Write a number that stands alone: a large one with three digits, as 12.3 M."""
+        scaled = 0.0 if value is None else float(value) / self.divisor
+        if abs(scaled) < _LEAST_SHORT:
+            return self.write(value)
+        return f"{_MINUS if scaled < 0 else ''}{add_sign(currency_sign(self.metric.unit), format_short(abs(scaled)))}"
+
     def write_amount(self, value: Drawn) -> str:
         """Write a number with its unit, where no heading tells that."""
         return f"{self.write(value)} {self.unit}" if self.is_named_apart and value is not None else self.write(value)
@@ -151,15 +135,6 @@ def name_metric(metric: Metric) -> str:
 def name_dimension(dimension: Dimension) -> str:
     """Name a dimension as a heading does: Country."""
     return capitalize(label_dimension(dimension))
-
-
-def name_cell(cell: str, dimension: Dimension) -> str:
-    """Name what a cell's code stands for: France for FR, Phone for mobile; others stay."""
-    if dimension in COUNTRIES:
-        return str(find_locale().territories.get(cell.upper(), cell))
-    if dimension.grain is not None:
-        return describe_time(cell)
-    return label_value(dimension, cell)
 
 
 def format_moment(moment: datetime) -> str:
@@ -204,23 +179,15 @@ def describe_browser(agent: str) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
-    # Numbers: a count in full; one that is short, with all its digits on hover; a metric's cell.
     "whole": format_whole,
-    "large": format_large,
-    "cell_of": lambda value, metric: write_number(metric, value),
-    "share": write_share,
     "bytes": format_size,
-    "duration": format_duration,
-    # Days and times.
     "day": format_day,
-    "days": lambda days: format_days(*days),
     "moment": format_moment,
     "second": format_second,
-    # Names of the catalog's rows, as headings; what a cell of a dimension stands for: `{{ "FR" | named(dimension) }}`.
-    "metric": name_metric,
-    "dimension": name_dimension,
-    "filter_name": lambda row: capitalize(label_filter(row)),
-    "named": name_cell,
     "labelled": label_names,
+    # Words of enums that are marked where they are: roles, kinds of keys, actions; and what a scope allows.
+    "role": lambda row: _(row.value),
+    "kind": lambda row: _(row.value),
+    "scope": lambda row: _(row.sentence),
     "browser": describe_browser,
 }

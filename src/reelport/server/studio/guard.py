@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from reelport.errors import StorageError
-from reelport.language import write_in
+from reelport.language import N_, _, write_in
 from reelport.server.access import sessions
 from reelport.server.access.roles import Role
 from reelport.server.access.sessions import Session
@@ -35,8 +35,10 @@ _LOG = structlog.get_logger(__name__)
 _NOT_FOUND = 404
 # Values of Sec-Fetch-Site for what a page of another origin made the browser ask for.
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
-_UNAVAILABLE = Refused(503, "Not now", "The service can't read or write its state now: try again.", retry_after=5)
-_FAILED = Refused(500, "That failed", "The service failed; it isn't your fault. Its log says why.")
+_UNAVAILABLE = Refused(
+    503, N_("Not now"), N_("The service can't read or write its state now: try again."), retry_after=5
+)
+_FAILED = Refused(500, N_("That failed"), N_("The service failed; it isn't your fault. Its log says why."))
 
 
 def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Response]]:
@@ -81,7 +83,9 @@ async def refuse_unrouted(request: Request, status: int) -> Response:
         visit = await _find_visitor(request, service)
     except StorageError:
         visit = make_visit(request, service, None)
-    wrong_method = Refused(status, "Not in this way", "This address isn't a page to open: begin at the first page.")
+    wrong_method = Refused(
+        status, N_("Not in this way"), N_("This address isn't a page to open: begin at the first page.")
+    )
     return _finish(visit, _show_refusal(visit, not_found() if status == _NOT_FOUND else wrong_method))
 
 
@@ -113,7 +117,7 @@ def _check_right(visit: Visit, right: Right) -> None:
         return
     if visit.session is None:
         raise SignInNeeded(_find_page(visit.request))
-    raise Refused(403, "Not yours to do", _describe_lack(visit.session, right))
+    raise Refused(403, N_("Not yours to do"), _describe_lack(visit.session, right))
 
 
 def _find_page(request: Request) -> str:
@@ -142,10 +146,10 @@ def _is_page(request: Request, path: str) -> bool:
 
 def _describe_lack(session: Session, right: Right) -> str:
     if right is Right.OPERATE:
-        return "This is for the operators of the platform alone."
+        return N_("This is for the operators of the platform alone.")
     if session.role is Role.OPERATOR:
-        return "This is for the people of an organization: operators see no partner's numbers."
-    return "Your role doesn't allow this: ask an owner of your organization."
+        return N_("This is for the people of an organization: operators see no partner's numbers.")
+    return N_("Your role doesn't allow this: ask an owner of your organization.")
 
 
 def _check_purpose(request: Request) -> None:
@@ -156,8 +160,8 @@ def _check_purpose(request: Request) -> None:
     """
     opens = request.headers.get("sec-fetch-mode") == "navigate" and request.headers.get("sec-fetch-dest") == "document"
     if _is_foreign(request) and request.method != "POST" and not opens:
-        sentence = "A page of another site can't show this within itself: open the address in a tab of its own."
-        raise Refused(403, "Not within another page", sentence)
+        sentence = N_("A page of another site can't show this within itself: open the address in a tab of its own.")
+        raise Refused(403, N_("Not within another page"), sentence)
 
 
 def _is_foreign(request: Request) -> bool:
@@ -168,11 +172,12 @@ def _check_form(visit: Visit) -> None:
     """Refuse a form that another site's page sent, or one of an earlier session."""
     given = visit.form.raw("csrf").encode("utf-8", "replace")
     if _is_foreign(visit.request) or not hmac.compare_digest(visit.csrf.encode(), given):
-        raise Refused(403, "This form is too old", "Go back, load the page anew, and send the form again.")
+        raise Refused(403, N_("This form is too old"), N_("Go back, load the page anew, and send the form again."))
 
 
 def _show_refusal(visit: Visit, refused: Refused) -> Response:
-    response = pages.render(visit, "refused.html", refused.status, refused=refused)
+    said = {"heading": _(refused.heading), "sentence": _(refused.sentence)}
+    response = pages.render(visit, "refused.html", refused.status, **said)
     if refused.retry_after is not None:
         response.headers["Retry-After"] = str(refused.retry_after)
     return response

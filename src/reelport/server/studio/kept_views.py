@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from reelport.engine.tenant import Tenant
 from reelport.errors import UsageError
+from reelport.language import N_
 from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
@@ -114,7 +115,7 @@ async def save(visit: Visit) -> Response:
 
 async def delete_view(visit: Visit) -> Response:
     """Delete a saved view."""
-    sentence = "You may delete the views that you saved. An owner of your organization may delete any."
+    sentence = N_("You may delete the views that you saved. An owner of your organization may delete any.")
     found = await _find_own(visit, find_saved_view, sentence)
     work = partial(delete_saved_view, visit.service.db, visit.organization_id, visit.actor, found, visit.now)
     await anyio.to_thread.run_sync(work)
@@ -127,7 +128,7 @@ async def _find_own(visit: Visit, find: Callable[[Engine, Reach, str], Kept | No
     if found is None:
         raise not_found()
     if not visit.may_change(found.created_by):
-        raise Refused(403, "Not yours to do", sentence)
+        raise Refused(403, N_("Not yours to do"), sentence)
     return found
 
 
@@ -139,7 +140,7 @@ async def _read_view(visit: Visit) -> View:
     parsed = parse_view(pairs, await anyio.to_thread.run_sync(read_defaults, visit))
     if parsed.problems:
         sentences = " ".join(problem.sentence for problem in parsed.problems)
-        raise Refused(422, "This view can't be kept", sentences)
+        raise Refused(422, N_("This view can't be kept"), sentences)
     return parsed.view
 
 
@@ -312,7 +313,7 @@ async def share(visit: Visit) -> Response:
 
 async def revoke_link(visit: Visit) -> Response:
     """End a link at once."""
-    sentence = "You may revoke the links that you made. An owner of your organization may revoke any."
+    sentence = N_("You may revoke the links that you made. An owner of your organization may revoke any.")
     found = await _find_own(visit, find_shared_view, sentence)
     await anyio.to_thread.run_sync(revoke_shared_view, visit.service.db, found, visit.actor, visit.now)
     return pages.redirect(_SHARED_PATH)
@@ -337,8 +338,8 @@ async def _show_view(visit: Visit, opened: OpenedView) -> Response:
     parsed = parse_view(opened.shared.parameters, defaults)
     if parsed.problems:
         # Such as a metric that this version of the service doesn't know: other numbers must not be taken for it.
-        sentence = "This service can't show this view any more. Ask whoever sent the link for another one."
-        raise Refused(410, "This view is gone", sentence)
+        sentence = N_("This service can't show this view any more. Ask whoever sent the link for another one.")
+        raise Refused(410, N_("This view is gone"), sentence)
     tenant, partner = Tenant(opened.channels), opened.shared.organization_id
     compute = partial(visit.service.explorer.compute, parsed.view, tenant, partner)
     numbers = await run_while_connected(visit.request, compute)

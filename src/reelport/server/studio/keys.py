@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from reelport.catalog import Scope
 from reelport.errors import UsageError
+from reelport.language import N_, _
 from reelport.server import credentials
 from reelport.server.access import channel_registry, keys, organizations
 from reelport.server.access.callers import clean_text
@@ -143,7 +144,7 @@ async def create_key(visit: Visit) -> Response:
     """Make a key, and show its secret in this answer alone."""
     service, form, key_id = visit.service, visit.form, _read_ticket(visit)
     if not form.text("name"):
-        return await show_new_key(visit, ["Give the key a name that says what it is for."])
+        return await show_new_key(visit, [_("Give the key a name that says what it is for.")])
     channels = [*form.texts("channel"), *(word for word in _SEPARATORS.split(form.text("channels")) if word)]
     work = partial(
         channel_registry.create_key,
@@ -178,7 +179,7 @@ async def rotate_key(visit: Visit) -> Response:
     """Make a second secret of a key, and show it in this answer alone."""
     key, given = await _find_key(visit), visit.form.text("grace")
     if not given.isdecimal() or len(given) >= 10:  # noqa: PLR2004 - no number of hours is longer
-        return await show_key(visit, ["The grace is a number of hours, such as 24."])
+        return await show_key(visit, [_("The grace is a number of hours, such as 24.")])
     hours = int(given)
 
     def rotate(connection: Connection) -> NewKey:
@@ -212,7 +213,7 @@ async def download_secret(visit: Visit) -> Response:
     """Give back the secret that a page shows as a file; it comes and goes in bodies alone."""
     key, secret = await _find_key(visit), visit.form.raw("secret")
     if not credentials.is_well_formed(credentials.KEY_SECRET, secret):
-        raise Refused(400, "No secret", "What was sent isn't the secret of a key.")
+        raise Refused(400, N_("No secret"), N_("What was sent isn't the secret of a key."))
     text = _write_environment_file(visit.origin, key, secret)
     attached = {"Content-Disposition": f'attachment; filename="{key.id}.env"'}
     return PlainTextResponse(text, headers={**pages.HEADERS, **attached})
@@ -260,13 +261,15 @@ def _read_ticket(visit: Visit) -> str:
     secret, organization = visit.service.service_secret, str(visit.organization_id)
     payload = credentials.read_signed(secret, _TICKET, visit.form.text("ticket"), organization)
     if payload is None:
-        raise Refused(403, "This form is too old", "Go back, load the page anew, and send the form again.")
+        raise Refused(403, N_("This form is too old"), N_("Go back, load the page anew, and send the form again."))
     return payload.decode()
 
 
 def _refuse_repeat() -> Refused:
-    sentence = "This form was sent before. A secret is shown once: if it is lost, make another one on the key's page."
-    return Refused(409, "This was done already", sentence)
+    sentence = N_(
+        "This form was sent before. A secret is shown once: if it is lost, make another one on the key's page."
+    )
+    return Refused(409, N_("This was done already"), sentence)
 
 
 def _write_environment_file(address: str, key: keys.Key, secret: str) -> str:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from reelport.errors import ReelportError
 from reelport.facts.log.freshness import TableReport, tables_report
 from reelport.facts.log.history import Load, list_loads
+from reelport.language import N_
 from reelport.report_details import State
 from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry
@@ -119,8 +120,8 @@ def _run_checks(settings: Settings) -> tuple[Finding, ...]:
     from reelport.server.doctor.checks import run_checks  # noqa: PLC0415 - it loads the engine
 
     if not _CHECKING.acquire(blocking=False):
-        sentence = "Somebody else began them: try again in a moment."
-        raise Refused(503, "The checks are running", sentence, retry_after=10)
+        sentence = N_("Somebody else began them: try again in a moment.")
+        raise Refused(503, N_("The checks are running"), sentence, retry_after=10)
     try:
         return run_checks(settings)
     finally:

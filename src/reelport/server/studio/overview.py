@@ -18,7 +18,7 @@ from reelport.catalog import Dimension, Metric
 from reelport.catalog.first_look import OVERVIEW_BOARDS, OVERVIEW_CHANNEL, OVERVIEW_METRICS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_metric
 from reelport.charts import draw_inline_bar, draw_sparkline, embed_chart
-from reelport.charts.amounts import add_sign, choose_unit, currency_sign, format_short
+from reelport.charts.amounts import choose_unit
 from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError
 from reelport.facts.log.freshness import find_restated_days
@@ -30,19 +30,18 @@ from reelport.query import describe_query, parse_day
 from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import Key, expires_soon
-from reelport.server.explore.numbers import Entry, Figure, Lines, Number, Numbers, OverBudget, Totals
-from reelport.server.explore.view import Comparison, View, default_grain
+from reelport.server.explore.numbers import Entry, Figure, Lines, Numbers, OverBudget, Totals
+from reelport.server.explore.view import Comparison, View, default_grain, name_cell
 from reelport.server.explore.view_parameters import EARLIEST, Defaults, list_options
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list
 from reelport.server.reports.report_list import ListedReport, StateFilter
 from reelport.server.settings import Settings
 from reelport.server.studio import explore, pages
-from reelport.server.studio.formats import MetricUnit, name_cell, name_dimension, write_share
+from reelport.server.studio.formats import MetricUnit, name_dimension, write_share
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
 from reelport.server.studio.view_page import (
-    EMPTY,
     Cell,
     choose_units,
     draw_map,
@@ -66,7 +65,6 @@ _RANGES: Mapping[str, tuple[str, int]] = {
 _DEFAULT_RANGE = "28"
 _NEWS = timedelta(days=7)  # how long something is news
 _MOST_REPORTS = 3
-_LEAST_SHORT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,19 +337,11 @@ def _make_cards(choice: Choice, view: View, numbers: Numbers, defaults: Defaults
         yield Card(
             metric,
             written.heading,
-            Cell(_shorten(written, figure.value), "" if figure.value is None else str(figure.value)),
+            Cell(written.write_short(figure.value), "" if figure.value is None else str(figure.value)),
             _make_change(figure, written) if _can_change(view, defaults) else None,
             spark,
             replace(choice, metric=metric).address,
         )
-
-
-def _shorten(written: MetricUnit, value: Number) -> str:
-    """Write a number of a card shortly where it is large: 12.3 M."""
-    amount = float(value or 0) / written.divisor
-    if abs(amount) < _LEAST_SHORT:
-        return written.write(value)
-    return add_sign(currency_sign(written.metric.unit), format_short(amount))
 
 
 def _make_change(figure: Figure, written: MetricUnit) -> Change | None:
@@ -386,7 +376,7 @@ def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Default
         narrowed = keep_value(view, by, filter_, entry.cell)
         bar = draw_inline_bar(float(entry.figures[0].value or 0), largest)
         return Row(
-            EMPTY if entry.cell is None else name_cell(entry.cell, by),
+            name_cell(by, entry.cell),
             entry.title,
             explore.address_of(narrowed) if narrowed else None,
             cells[0],

@@ -10,6 +10,7 @@ import anyio.to_thread
 from starlette.responses import Response
 
 from reelport.errors import UsageError
+from reelport.language import N_, _
 from reelport.server.access import people, second_factors
 from reelport.server.access.people import AddressTaken, NewPasswordLink, NoOwner, Person
 from reelport.server.access.roles import OF_ORGANIZATION, Role
@@ -21,10 +22,10 @@ PATH = f"{pages.ROOT}/people"
 T = TypeVar("T")
 # What is said after a change, by the word in the page's address.
 _DONE = {
-    "role": "The role is changed, in every browser in which that person is signed in.",
-    "factors": "That person signs in by the password alone, until another second factor is added.",
-    "channels": "That person sees those channels from now on, in every browser.",
-    "removed": "That person is removed, and signed out everywhere.",
+    "role": N_("The role is changed, in every browser in which that person is signed in."),
+    "factors": N_("That person signs in by the password alone, until another second factor is added."),
+    "channels": N_("That person sees those channels from now on, in every browser."),
+    "removed": N_("That person is removed, and signed out everywhere."),
 }
 
 
@@ -32,7 +33,7 @@ async def show_people(
     visit: Visit, problems: Sequence[str] = (), email: str = "", role: str = Role.ANALYST
 ) -> Response:
     """List the people, with a form to add one."""
-    done = "" if problems else _DONE.get(visit.request.query_params.get("done", ""), "")
+    done = "" if problems else _(_DONE.get(visit.request.query_params.get("done", ""), ""))
     given = {"problems": problems, "done": done, "email": email, "role": role}
     found = await _list(visit)
     write = partial(pages.render, visit, "people.html", 400 if problems else 200, people=found, roles=OF_ORGANIZATION)
@@ -44,7 +45,7 @@ async def add_person(visit: Visit) -> Response:
     email, role = visit.form.text("email"), visit.form.text("role")
     # Not an address of the network: whoever owns an organization may try few addresses, wherever from.
     guesser, attempts = f"organization {visit.organization_id}", visit.service.login_attempts
-    begin_attempt(visit, guesser, "", "Too many addresses that can't be added were tried: try again later.")
+    begin_attempt(visit, guesser, "", N_("Too many addresses that can't be added were tried: try again later."))
     service = visit.service
     work = partial(people.add_person, service.db, service.service_secret, visit.user, email, role)
     try:
@@ -134,7 +135,7 @@ async def _change(visit: Visit, work: Callable[..., T]) -> T:
     try:
         return await anyio.to_thread.run_sync(work, visit.actor, visit.now)
     except NoOwner as error:
-        raise Refused(403, "Not yours to do", str(error)) from None
+        raise Refused(403, N_("Not yours to do"), str(error)) from None
 
 
 def _is_self(visit: Visit) -> bool:

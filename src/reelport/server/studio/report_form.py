@@ -24,19 +24,20 @@ from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.check import Rules
 from reelport.engine.mapping import find_title_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
+from reelport.language import N_
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, name_file, parse_day
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import identify_studio
-from reelport.server.explore.view import NONE, Pairs, Parameter, View
+from reelport.server.explore.view import NONE, Pairs, Parameter, View, name_cell
 from reelport.server.explore.view_parameters import Defaults, known_metrics, parse_view
 from reelport.server.reports.ask import AskedReport, ask_report, find_problems
 from reelport.server.reports.report_list import ListedReport
 from reelport.server.studio import pages, reports
 from reelport.server.studio.explore import read_defaults
-from reelport.server.studio.view_page import EMPTY, describe_freshness
+from reelport.server.studio.view_page import describe_freshness
 from reelport.server.studio.visit import Refused, Visit
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH, Code
-from reelport.wording import format_list
+from reelport.wording import format_choice, format_list
 
 _REPORT, _COLUMN = "report", "column"
 _DAYS = frozenset({Parameter.START, Parameter.END, Parameter.PRESET})
@@ -100,11 +101,11 @@ async def ask(visit: Visit) -> Response:
     try:
         asked = await anyio.to_thread.run_sync(ask_as_studio)
     except QueueFull as full:
-        raise Refused(429, "Too many unfinished reports", str(full), retry_after=10) from None
+        raise Refused(429, N_("Too many unfinished reports"), str(full), retry_after=10) from None
     except AccessError as error:
-        raise Refused(403, "That has just changed", str(error)) from None
+        raise Refused(403, N_("That has just changed"), str(error)) from None
     except QueryRefused as refused:
-        raise Refused(422, "That can't be asked for", " ".join(map(str, refused.problems))) from None
+        raise Refused(422, N_("That can't be asked for"), " ".join(map(str, refused.problems))) from None
     if not asked.status.final:
         await service.long_polls.wait(visit.organization_id, frozenset({asked.id}), _WAIT_SECONDS)
     return pages.redirect(f"{reports.PATH}/{asked.id}")
@@ -121,7 +122,7 @@ def _describe_rows(view: View) -> str:
         return ""
     kept = view.kept_by_dimension().items()
     alone = format_list(
-        [f"{label_dimension(row)} {' or '.join(cell or EMPTY for cell in cells)}" for row, cells in kept]
+        [f"{label_dimension(row)} {format_choice([name_cell(row, cell) for cell in cells])}" for row, cells in kept]
     )
     every = format_list([f"every {label_dimension(row)}" for row, _ in kept])
     cells = format_list(

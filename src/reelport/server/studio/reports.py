@@ -20,6 +20,7 @@ from reelport.charts import Chart, NoChart, SmallMultiples, embed_chart, stack_s
 from reelport.engine.plan import Plan
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
 from reelport.errors import StorageError
+from reelport.language import N_
 from reelport.query import describe_query
 from reelport.report_details import State
 from reelport.server.access import audit_log
@@ -95,7 +96,7 @@ async def cancel_report(visit: Visit) -> Response:
     report = await _find_own_report(visit)
     work = partial(report_removal.cancel_report, visit.service.db, _remover(visit), report.id, visit.now)
     if not await anyio.to_thread.run_sync(work):
-        raise Refused(409, "It has ended already", "This report had ended before it could be cancelled.")
+        raise Refused(409, N_("It has ended already"), N_("This report had ended before it could be cancelled."))
     return pages.redirect(f"{PATH}/{report.id}")
 
 
@@ -104,7 +105,7 @@ async def delete_report(visit: Visit) -> Response:
     report, service = await _find_own_report(visit), visit.service
     work = partial(report_removal.delete_report, service.db, service.settings, _remover(visit), report.id, visit.now)
     if not await anyio.to_thread.run_sync(work):
-        raise Refused(409, "It has not ended", "Cancel the report first: then it can be deleted.")
+        raise Refused(409, N_("It has not ended"), N_("Cancel the report first: then it can be deleted."))
     return pages.redirect(PATH)
 
 
@@ -112,14 +113,14 @@ async def download_report(visit: Visit) -> Response:
     """Send the browser to a fresh link of the file in a form, or for spreadsheets."""
     report = await find_report(visit, visit.request.path_params["report_id"])
     if report.state is not State.FINISHED:
-        raise Refused(409, "There is no file", "This report has no file now: look at its page.")
+        raise Refused(409, N_("There is no file"), N_("This report has no file now: look at its page."))
     form = {"": CSV, **FORM_TYPES}.get(visit.form.text("form"))
     if form is None:
-        raise Refused(400, "There is no such form", "Choose a form on the report's page.")
+        raise Refused(400, N_("There is no such form"), N_("Choose a form on the report's page."))
     if form is not CSV:  # before the link is made: a browser shows what the link answers as it is
         made = await require_form(visit.request, form, report.id, visit.organization_id, report.rows or 0)
         if isinstance(made, Unmade):
-            raise Refused(made.status, "The file is not there", made, retry_after=5 if made.may_pass else None)
+            raise Refused(made.status, N_("The file is not there"), made, retry_after=5 if made.may_pass else None)
     link = await anyio.to_thread.run_sync(_make_link, visit, report, form)
     return pages.redirect(signed_urls.make_excel_safe(link) if visit.form.has(signed_urls.EXCEL_SAFE) else link)
 
@@ -152,8 +153,10 @@ def words(visit: Visit) -> Mapping[str, object]:
 async def _find_own_report(visit: Visit) -> ListedReport:
     report = await find_report(visit, visit.request.path_params["report_id"])
     if not visit.may_change(report.asked_by):
-        sentence = "You may cancel and delete the reports that you asked for. An owner of your organization may do it."
-        raise Refused(403, "Not yours to do", sentence)
+        sentence = N_(
+            "You may cancel and delete the reports that you asked for. An owner of your organization may do it."
+        )
+        raise Refused(403, N_("Not yours to do"), sentence)
     return report
 
 
@@ -225,14 +228,14 @@ async def download_chart(visit: Visit) -> Response:
         with _present(file):
             chart = await _draw_chart(visit, report, file)
     if isinstance(chart, NoChart):
-        raise Refused(409, "There is no chart", chart.reason)
+        raise Refused(409, N_("There is no chart"), chart.reason)
     return await view_page.answer_chart(chart, kind, report.query)
 
 
 async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
     report = await find_report(visit, visit.request.path_params["report_id"])
     if report.state is not State.FINISHED or report.file is None:
-        raise Refused(409, "There is no file", "This report has no file now: look at its page.")
+        raise Refused(409, N_("There is no file"), N_("This report has no file now: look at its page."))
     find_paths = partial(visit.service.settings.report_store.local_paths, [report.file])
     try:
         return report, (await anyio.to_thread.run_sync(find_paths))[0]
@@ -271,7 +274,7 @@ def _present(file: Path) -> Iterator[None]:
 
 
 def _missing() -> Refused:
-    return Refused(409, "There is no file", "The file of this report is missing: ask for it again.")
+    return Refused(409, N_("There is no file"), N_("The file of this report is missing: ask for it again."))
 
 
 def _write_cells(columns: Sequence[PreviewColumn], row: Sequence[str]) -> Iterator[Cell]:

@@ -77,6 +77,7 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio/keys/{key_id}/revoke", keys.show_revocation, Right.MANAGE_KEYS),
     StudioRoute("POST", "/studio/keys/{key_id}/revoke", keys.revoke_key, Right.MANAGE_KEYS),
     StudioRoute("GET", "/studio/account", account.show_account, Right.STAY),
+    StudioRoute("POST", "/studio/account/language", account.choose_language, Right.STAY),
     StudioRoute("POST", "/studio/account/password", account.change_password, Right.STAY),
     StudioRoute("GET", "/studio/account/authenticator", account.show_authenticator, Right.STAY),
     StudioRoute("POST", "/studio/account/authenticator", account.add_authenticator, Right.STAY),

@@ -14,7 +14,7 @@ from reelport.catalog.first_look import FIRST_METRICS, Subject
 from reelport.charts.amounts import choose_unit
 from reelport.language import _
 from reelport.server.explore.numbers import Figure, FirstDays, Leaderboard, Numbers, OverBudget, Window
-from reelport.server.explore.view import SEVERAL, Parameter, View
+from reelport.server.explore.view import SEVERAL, Parameter, View, name_cell
 from reelport.server.explore.view_parameters import (
     Defaults,
     ParsedView,
@@ -24,7 +24,7 @@ from reelport.server.explore.view_parameters import (
 )
 from reelport.server.http.service import run_while_connected
 from reelport.server.studio import explore, pages
-from reelport.server.studio.formats import MetricUnit, name_cell, name_dimension
+from reelport.server.studio.formats import MetricUnit, name_dimension
 from reelport.server.studio.guard import Endpoint
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.view_page import Cell, find_filter, keep_value, make_page
@@ -122,7 +122,7 @@ def _write(
         page=replace(made, filters=tuple(each for each in made.filters if each.view != shown)),
         subject=page.subject,
         kind=name_dimension(dimension),
-        name=name_cell(page.value, dimension),
+        name=name_cell(dimension, page.value),
         value=page.value,
         title=title,
         action=page.path,

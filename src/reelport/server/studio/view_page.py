@@ -28,11 +28,11 @@ from reelport.charts import (
 )
 from reelport.charts.amounts import choose_unit
 from reelport.charts.drawing import explain_absence, render_png
-from reelport.charts.time_axis import GRAIN_WORDS, format_time, list_partial
+from reelport.charts.time_axis import GRAIN_WORDS, describe_time, format_time, list_partial
 from reelport.facts.log.freshness import Freshness
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
-from reelport.server.explore.view import Comparison, Parameter, Sort, View
+from reelport.server.explore.view import Comparison, Parameter, Sort, View, name_cell
 from reelport.server.explore.view_parameters import LONGEST, Defaults, Options
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
@@ -42,7 +42,6 @@ from reelport.server.studio.formats import (
     MetricUnit,
     format_moment,
     format_whole,
-    name_cell,
     name_dimension,
     name_metric,
     write_share,
@@ -94,8 +93,9 @@ class Removable:
 
 @dataclass(frozen=True, slots=True)
 class TimeRow:
-    """A row of the table of the lines: a time, its numbers, whether they may still move."""
+    """A row of the table of the lines: its time as in a report and in words, its numbers, whether they may move."""
 
+    day: str
     time: str
     cells: tuple[Cell, ...]
     is_moving: bool
@@ -194,7 +194,8 @@ def _make_totals(
         said = "" if figure.value is None or unit.lower() in label.lower() else unit
         change = metric_unit.write_change(figure) if can_change else NO_NUMBER
         shown = None if view.comparison is Comparison.NONE else change
-        yield Total(label, said, metric.sentence, _make_cell(metric_unit, figure.value), shown)
+        number = replace(_make_cell(metric_unit, figure.value), text=metric_unit.write_short(figure.value))
+        yield Total(label, said, metric.sentence, number, shown)
 
 
 def _draw_charts(
@@ -226,7 +227,7 @@ def _make_times(
     settled = count_settled(times, view.grain, complete, view.end)
     for place, time in enumerate(times):
         cells = tuple(_make_cell(unit, line.values[place]) for unit, line in columns)
-        yield TimeRow(time, cells, place >= settled)
+        yield TimeRow(time, describe_time(time), cells, place >= settled)
 
 
 def _make_cell(metric_unit: MetricUnit, value: Drawn) -> Cell:
@@ -237,10 +238,11 @@ def _make_cell(metric_unit: MetricUnit, value: Drawn) -> Cell:
 def _list_filters(view: View) -> Iterator[Removable]:
     for filter_, value in view.filters:
         rest = tuple(pair for pair in view.filters if pair[0] is not filter_)
-        yield Removable(capitalize(label_filter(filter_)), value or EMPTY, replace(view, filters=rest))
+        label = capitalize(label_filter(filter_))
+        yield Removable(label, name_cell(filter_.dimension, value), replace(view, filters=rest))
     for dimension, cell in view.kept:
         others = tuple(pair for pair in view.kept if pair != (dimension, cell))
-        yield Removable(name_dimension(dimension), cell or EMPTY, replace(view, kept=others))
+        yield Removable(name_dimension(dimension), name_cell(dimension, cell), replace(view, kept=others))
 
 
 def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> LineChart:
@@ -287,7 +289,6 @@ def _day(time: date) -> date:
     return time.date() if isinstance(time, datetime) else time
 
 
-EMPTY = "(empty)"
 # Characters of a value that a view may be narrowed to.
 _LONGEST = LONGEST - max(len(f"{dimension.name}:") for dimension in Dimension)
 _UNSENT = frozenset("\0\r\n")
@@ -315,9 +316,11 @@ class Cell:
 class BoardRow:
     """A row of a leaderboard, and the view that it filters to, unless that is the view already.
 
+    `value` is its cell as in a report, `cell` the same in words.
     `page` is the address of the page of what it names; None where that has none.
     """
 
+    value: str
     cell: str
     title: str | None
     view: View | None
@@ -377,7 +380,7 @@ def draw_map(board: Leaderboard, place: int, metric_unit: MetricUnit) -> Markup 
     if board.dimension not in COUNTRIES or not shown:
         return None
     countries = tuple(
-        Country(entry.cell or "", name_cell(entry.cell, board.dimension) if entry.cell else EMPTY, figure.value)
+        Country(entry.cell or "", name_cell(board.dimension, entry.cell), figure.value)
         for entry in shown
         for figure in (entry.figures[place],)
     )
@@ -415,7 +418,8 @@ def _make_row(
     place = view.metrics.index(view.ranked_by)
     largest = max((float(each.figures[place].value or 0) for each in board.entries), default=0.0)
     return BoardRow(
-        EMPTY if entry.cell is None else entry.cell,
+        entry.cell or "",
+        name_cell(board.dimension, entry.cell),
         entry.title,
         keep_value(view, board.dimension, filter_, entry.cell),
         Markup(draw_inline_bar(float(entry.figures[place].value or 0), largest)),  # noqa: S704 - drawn from two numbers

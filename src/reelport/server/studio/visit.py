@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from reelport.language import N_, _, localize
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.roles import Reach
 from reelport.server.access.sessions import Browser, Session
@@ -50,16 +51,20 @@ async def read_form(request: Request) -> Form:
     with service.forms.hold(request.client.host if request.client else "") as pending:
         body = await pending.read(request, _LONGEST_FORM)
     if pending.dropped:
-        raise Refused(503, "Too much at once", "Too many requests are coming in at once: try again.", retry_after=5)
+        raise Refused(
+            503, N_("Too much at once"), N_("Too many requests are coming in at once: try again."), retry_after=5
+        )
     if body is None:
-        raise Refused(413, "Too long", f"What was sent is longer than {_LONGEST_FORM:,} bytes.")
+        raise Refused(
+            413, N_("Too long"), _("What was sent is longer than %(most)s bytes.", most=localize(f"{_LONGEST_FORM:,}"))
+        )
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded" and body:
-        raise Refused(415, "Not a form", "Send the page's own form.")
+        raise Refused(415, N_("Not a form"), N_("Send the page's own form."))
     try:
         fields = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError:
-        raise Refused(400, "Not a form", "What was sent can't be read as a form.") from None
+        raise Refused(400, N_("Not a form"), N_("What was sent can't be read as a form.")) from None
     return Form(tuple(fields))
 
 
@@ -144,7 +149,7 @@ class Visit:
 def begin_attempt(visit: Visit, guesser: str, name: str, sentence: str) -> None:
     """Count an attempt of a guesser at a name, until forgiven; Refused (429) after too many."""
     if pause := visit.service.login_attempts.begin(guesser, name):
-        raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
+        raise Refused(429, N_("Too many attempts"), sentence, math.ceil(pause))
 
 
 def count_wrong_link(visit: Visit) -> None:
@@ -152,7 +157,7 @@ def count_wrong_link(visit: Visit) -> None:
 
     A valid link always opens: nobody is locked out of it by whoever shares the address, or made its browser try links.
     """
-    sentence = "Too many links that aren't valid came from this address: try again later. A valid link still opens."
+    sentence = N_("Too many links that aren't valid came from this address: try again later. A valid link still opens.")
     begin_attempt(visit, visit.address, _GUESSED, sentence)
 
 
@@ -176,4 +181,4 @@ class SignInNeeded(Exception):
 
 def not_found() -> Refused:
     """Make the refusal (404) of an id that is unknown or another organization's alike."""
-    return Refused(404, "Nothing is here", "There is no such page, or it isn't yours to see.")
+    return Refused(404, N_("Nothing is here"), N_("There is no such page, or it isn't yours to see."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from gettext import GNUTranslations
 from importlib import resources
@@ -13,13 +14,11 @@ from babel import Locale, negotiate_locale
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from reelport.language import ENGLISH, Language, current_language
+from reelport.language import ENGLISH, Language
 
 _SUFFIX = ".po"
 _LARGE = ("1000000000000", "1000000000", "1000000", "1000")
 _LONGEST_HEADER = 1000
-# English dates as Studio writes them: 4 July 2026.
-_REGIONS = {ENGLISH.code: "en_GB"}
 
 
 @cache
@@ -29,7 +28,8 @@ def load_languages() -> Mapping[str, Language]:
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(_SUFFIX))
     found = {name.removesuffix(_SUFFIX): folder.joinpath(name).read_bytes() for name in names}
     others = {code: _make_language(code, content) for code, content in found.items()}
-    return MappingProxyType({ENGLISH.code: ENGLISH, **others})
+    english = replace(ENGLISH, countries=Locale.parse(ENGLISH.code).territories)
+    return MappingProxyType({ENGLISH.code: english, **others})
 
 
 def choose_language(chosen: str | None, accepted: str) -> Language:
@@ -38,13 +38,7 @@ def choose_language(chosen: str | None, accepted: str) -> Language:
     if chosen and chosen in languages:
         return languages[chosen]
     by_name = {code.lower(): language for code, language in languages.items()}
-    return by_name.get(negotiate_locale(_rank_accepted(accepted), list(by_name), sep="-") or "", ENGLISH)
-
-
-def find_locale() -> Locale:
-    """Return the locale of this visit's language: what the CLDR knows of it."""
-    code = current_language().code
-    return Locale.parse(_REGIONS.get(code, code), sep="_")
+    return by_name[negotiate_locale(_rank_accepted(accepted), list(by_name), sep="-") or ENGLISH.code]
 
 
 def name_language(code: str) -> str:
@@ -80,4 +74,5 @@ def _make_language(code: str, content: bytes) -> Language:
         symbols["group"],
         symbols["decimal"],
         tuple(patterns[size].pattern.strip("0\N{NO-BREAK SPACE} ") for size in _LARGE),
+        locale.territories,
     )
