@@ -93,7 +93,7 @@ class Removable:
 
 @dataclass(frozen=True, slots=True)
 class TimeRow:
-    """A row of the table of the lines: its time as in a report and in words, its numbers, whether they may move."""
+    """A row of the table of the lines: its time as in a report, and in words; its numbers."""
 
     day: str
     time: str
