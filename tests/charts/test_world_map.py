@@ -50,7 +50,7 @@ def test_what_no_map_has_is_named_below_it() -> None:
     """An empty or unknown code; a country without a number is neither there nor below."""
     countries = (Country("FR", "France", 5), Country("", "(empty)", 3), Country("DE", "Germany", None))
     for drawn in (embed_chart(WorldMap("Views", countries)), draw_file(WorldMap("Views", countries))):
-        assert "Not on the map: (empty)." in drawn
+        assert "Not on the map: (empty)<" in drawn
         assert "<title>Germany" not in drawn
 
 

@@ -19,7 +19,7 @@ from reelport.charts.chart_types import (
 from reelport.charts.sentences import MAY_CHANGE
 from reelport.charts.svg import clean_words
 from reelport.charts.time_axis import describe_time, find_days
-from reelport.language import localize
+from reelport.language import _, localize
 
 Write = Callable[[Number | None], str]  # writes a number as the tables beside a chart do
 
@@ -35,7 +35,7 @@ def write_readings(chart: ChartOverTime, write: Write | None = None) -> str:
         "times": _describe_times(chart.times),
         "days": [find_days(label, chart.grain) for label in chart.times],
         "settled": chart.first_moving,
-        "moving": MAY_CHANGE,
+        "moving": _(MAY_CHANGE),
         "lines": list(_list_lines(chart, write)),
     }
     return json.dumps(readings, ensure_ascii=False, separators=(",", ":"))

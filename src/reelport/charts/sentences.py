@@ -8,10 +8,11 @@ from reelport.catalog import Grain, Unit
 from reelport.charts.amounts import format_full, list_numbers
 from reelport.charts.chart_types import BarChart, ChartOverTime, LineChart, Number, Series, WorldMap
 from reelport.charts.time_axis import GRAIN_WORDS, describe_time
+from reelport.language import N_, _
 from reelport.wording import format_count
 
 NO_NUMBER = "No row has a number."
-MAY_CHANGE = "may still change"
+MAY_CHANGE = N_("may still change")
 NO_ROWS = "The report has no rows to draw."
 _MOST_DESCRIBED = 6  # series or bars that a description names
 
@@ -36,7 +37,7 @@ def describe_moving(chart: ChartOverTime) -> list[str]:
     place = chart.first_moving
     if place >= len(chart.times):
         return []
-    return [f"From {describe_time(chart.times[place])} on, numbers may still change."]
+    return [_("From %(time)s on, numbers may still change.", time=describe_time(chart.times[place]))]
 
 
 def describe_bars(chart: BarChart) -> str:

@@ -15,6 +15,7 @@ from reelport.charts.chart_types import WorldMap
 from reelport.charts.crosshair import Write
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_countries
 from reelport.charts.svg import GAP, Picture, draw_sentence
+from reelport.language import _
 
 _MOST_LIMITS = 4  # between colours
 _POINT = 4  # the radius of a country that is too small for an area
@@ -69,8 +70,8 @@ def list_unplaced(chart: WorldMap) -> list[str]:
     world = _load_world()
     places = world["areas"].keys() | world["points"].keys()
     beside = [each.name for each in chart.countries if each.value is not None and each.code not in places]
-    more = f" and {len(beside) - _NAMED} more" if len(beside) > _NAMED else ""
-    return [f"Not on the map: {', '.join(beside[:_NAMED])}{more}."] if beside else []
+    more = ["…"] if len(beside) > _NAMED else []
+    return [_("Not on the map: %(names)s", names=", ".join([*beside[:_NAMED], *more]))] if beside else []
 
 
 def _has_numbers(chart: WorldMap) -> bool:
