@@ -10,13 +10,16 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
+from playwright.sync_api import expect
 from tests.browser.studio import OWNER, PASSWORD, Studio
+from tests.patience import until
 
 from reelport.server.access import keys
 from reelport.server.credentials import load_service_secret
 from reelport.server.state.database import connected
 from reelport.wire import PUBLIC_TOKEN_PATH
 
+VIEW = "/studio/explore?metric=VIEWS&by=VIDEO_ID&by=VISITOR_COUNTRY&from=2026-07-01&to=2026-07-28"
 _PAGE = """<!DOCTYPE html><title>Kittens</title>
 <script>
 const service = "{service}";
@@ -26,9 +29,14 @@ function load(path) {{
   return new Promise(done => {{ const image = new Image(); image.onload = image.onerror = done;
                                image.src = service + path; }});
 }}
+function frame(path) {{
+  return new Promise(done => {{ const frame = document.createElement("iframe"); frame.onload = done;
+                               frame.src = service + path; document.documentElement.append(frame); }});
+}}
 const tries = [...Array(30).keys()].flatMap(number => [
   load(`/studio/shared/rpv_${{number}}`),
   load(`/studio/password/rpl_${{number}}`),
+  frame(`/studio/embed/rpv_${{number}}`),
   fetch(service + "{tokens}", {{ method: "POST", mode: "no-cors", body: login }}),
 ]);
 Promise.allSettled(tries).then(ended => document.title = `${{ended.length}} tried`);
@@ -68,7 +76,7 @@ def test_a_foreign_page_locks_nobody_out(studio: Studio) -> None:
     shown = studio.open("/studio/sign-in")
     with serve_page(_PAGE.format(service=url, tokens=PUBLIC_TOKEN_PATH, key=json.dumps(key))) as kittens:
         shown.goto(kittens)
-        shown.wait_for_function("document.title == '90 tried'")
+        shown.wait_for_function("document.title == '120 tried'")
     for path in ("/studio/shared/rpv_x", "/studio/password/rpl_x"):
         assert httpx2.get(url + path).status_code == 404
     login = {"grant_type": "password", "username": OWNER, "password": PASSWORD}
@@ -76,3 +84,37 @@ def test_a_foreign_page_locks_nobody_out(studio: Studio) -> None:
     shown.set_content(f'<a href="{url}/studio/sign-in">Sign in</a>')
     studio.follow(shown.get_by_role("link", name="Sign in"))
     assert shown.get_by_role("button", name="Sign in").is_visible()
+
+
+def test_a_page_of_a_named_host_holds_an_embed_and_no_other_does(studio: Studio) -> None:
+    """There it is as on Studio's page, light and dark, on a telephone too, with no barrier and no way out."""
+    maker = studio.open(VIEW, OWNER)
+    maker.locator("#keep > summary").click()
+    with serve_page("FRAME") as named, serve_page("FRAME") as other:
+        maker.get_by_label("Embed it, called").fill("Our views")
+        maker.get_by_label("in pages of").fill(named.removeprefix("http://"))
+        studio.follow(maker.get_by_role("button", name="Make the embed"))
+        frame = maker.locator("#link").inner_text()
+        shown = studio.open("/studio/sign-in")
+        shown.context.clear_cookies()
+        for address, is_named in ((named, True), (other, False)):
+            shown.goto(address)
+            shown.evaluate("frame => { document.body.innerHTML = frame; }", frame)
+            inside = shown.frame_locator("iframe")
+            if is_named:
+                expect(inside.get_by_role("heading", level=1)).to_have_text("Our views")
+                assert inside.locator(".boards tbody tr").count() > 3
+                assert inside.locator("a, button, form, script").count() == 0
+                for scheme, width in (("light", 1000), ("dark", 390)):
+                    shown.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                    shown.set_viewport_size({"width": width, "height": 800})
+                    body = inside.locator("body")
+                    assert body.evaluate("body => body.scrollWidth <= innerWidth")
+                    dark = body.evaluate("body => getComputedStyle(body).backgroundColor") != "rgb(255, 255, 255)"
+                    assert dark == (scheme == "dark")
+                    shown.screenshot(path=studio.folder / f"embed-{scheme}.png")
+                assert not studio.complaints
+                assert not [each for each in shown.context.cookies() if each["domain"] == "127.0.0.1"]
+            else:
+                until(lambda: any("frame-ancestors" in each for each in studio.complaints))
+                assert inside.get_by_role("heading", level=1).count() == 0

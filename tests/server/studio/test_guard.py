@@ -126,7 +126,7 @@ def test_a_page_of_another_site_can_hold_none_of_ours(visitors: Visitors, site: 
     for email in (None, OWNER):
         visitor = visitors(email)
         for route in ROUTES:
-            if route.method == "GET":
+            if route.method == "GET" and not route.is_embedded:
                 path = route.path.replace("{", "").replace("}", "")
                 held = visitor.client.get(path, headers=headers, follow_redirects=False)
                 assert (held.status_code, "in a tab of its own" in held.text) == (403, True), route.path

@@ -130,3 +130,45 @@ def test_a_foreign_view_is_not_found(people: Api, visitors: Visitors, rival: str
     path = f"{SAVED}/{id_of(people, 'Kept')}/delete"
     assert stranger.client.post(path, data={"csrf": token_of(stranger)}).status_code == 404
     assert id_of(people, "Kept")
+
+
+def test_a_view_is_kept_in_a_folder_and_pinned_to_the_overview(people: Api, visitors: Visitors) -> None:
+    """Everybody of the organization sees where it is; whoever saved it, or an owner, places it."""
+    member, owner = visitors(MEMBER), visitors(OWNER)
+    page = member.send(member.get(f"{FORM}?{VIEW}"), SAVED, name="Placed", folder=" Sales\nteam ")
+    assert re.search(r"<h2><bdi>Sales team</bdi></h2>(?s:.)*Placed", page.text)
+    path = f"{SAVED}/{id_of(people, 'Placed')}/place"
+    page = owner.send(owner.get(SAVED), path, folder="Owners", pinned="yes")
+    assert page.status_code == 200
+    assert "on the overview" in page.text
+    entry = audit_log.list_actions(people.service.db)[0]
+    assert (entry.actor.name, entry.subject) == (OWNER, "Placed")
+    assert entry.details == {"folder": "Owners", "pinned": True}
+    (found,) = (each for each in kept_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
+    assert (found.folder, found.is_pinned) == ("Owners", True)
+    owner.send(owner.get(SAVED), path, folder="", pinned=[])
+    (found,) = (each for each in kept_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
+    assert (found.folder, found.is_pinned) == ("", False)
+
+
+def test_nobody_places_a_view_of_others(people: Api, rival: str, visitors: Visitors) -> None:
+    """A member places no view of an owner; to another organization there is none."""
+    save(visitors(OWNER), "The owner's own")
+    path = f"{SAVED}/{id_of(people, 'The owner' + chr(39) + 's own')}/place"
+    for email, status in ((MEMBER, 403), (rival, 404)):
+        visitor = visitors(email)
+        assert path not in visitor.get(SAVED).text
+        answer = visitor.client.post(path, data={"csrf": token_of(visitor), "pinned": "yes"})
+        assert answer.status_code == status
+
+
+def test_so_many_views_are_pinned(people: Api, visitors: Visitors) -> None:
+    """One more is refused with what to do; one that is pinned already stays so in another folder."""
+    visitor = visitors(MEMBER)
+    for number in range(9):
+        save(visitor, f"Pin {number}")
+        page = visitor.send(visitor.get(SAVED), f"{SAVED}/{id_of(people, f'Pin {number}')}/place", pinned="yes")
+        assert page.status_code == (200 if number < 8 else 422)
+    assert "8 views are pinned already: take another one off" in page.text
+    again = visitor.send(visitor.get(SAVED), f"{SAVED}/{id_of(people, 'Pin 0')}/place", folder="x", pinned="yes")
+    assert again.status_code == 200

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import unescape
 
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 from tests.cases import thin_out
 from tests.sandboxes import begin_sandbox
 from tests.server.studio.conftest import Visitors, make_visitors
-from tests.server.studio.visitor import Visitor, add_user, guess_until_refused
+from tests.server.studio.visitor import FoundForm, Visitor, add_user, find_forms, guess_until_refused
 
 from reelport.server import credentials
 from reelport.server.access import audit_log, organizations
@@ -29,6 +30,7 @@ from reelport.server.studio import kept_views
 
 OWNER, MEMBER, STRANGER = "ann@demo.example", "mia@demo.example", "rob@rival.example"
 VIEW = "metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=VIDEO_ID&by=VIDEO_OWNER_CHANNEL_SLUG&from=2026-07-01&to=2026-07-10"
+ROLLING = VIEW.partition("&from")[0] + "&range=last-7-days"
 FORM, SHARED = "/studio/reports/new", "/studio/shared"
 
 
@@ -80,6 +82,13 @@ def share(visitor: Visitor, name: str = "For the board", days: str = "7") -> str
     return found[1]
 
 
+def elsewhere(running: TestClient, address: str) -> TestClient:
+    """A browser at another address: wrong links are counted there."""
+    browser = TestClient(running.app, base_url="http://127.0.0.1:8642", client=(address, 1))
+    browser.portal = running.portal
+    return browser
+
+
 def id_of(service: Service, name: str) -> str:
     """The id of a link that was made last under this name."""
     links = kept_views.list_shared_views(service.db, Reach(1), datetime.now(UTC))
@@ -111,7 +120,7 @@ def test_a_link_shows_the_numbers_of_its_view_and_nothing_else(visitors: Visitor
         assert numbers_of(page.text) == numbers_of(explored.text)
         body = page.text.partition("<body>")[2]
         assert set(re.findall(r'href="([^"]*)"', body)) == {"#main"}
-        assert "<form" not in body
+        assert re.findall(r"<form [^>]*>", body) == [f'<form id="export" method="get" action="{path}/export">']
         assert "<nav" not in body
         assert page.headers["referrer-policy"] == "no-referrer"
         assert page.headers["x-robots-tag"] == "noindex, nofollow"
@@ -230,6 +239,129 @@ def test_guesses_are_slowed_down_at_their_own_address(service: Service, visitors
     assert anybody.get(path).status_code == 200
     well_formed = f"{SHARED}/{credentials.mint('rpv')}"
     assert guess_until_refused(lambda: anybody.get(well_formed).status_code)[-1] == 429
+
+
+def test_a_link_gives_the_tables_that_it_shows_as_files(
+    running: TestClient, service: Service, visitors: Visitors
+) -> None:
+    """The rows and numbers of its page, to nobody after it has ended; never a part that it doesn't show."""
+    member, anybody = visitors(MEMBER), visitors(None)
+    path = share(member, "With files")
+    page = anybody.get(path).text
+    for part in ("lines", "VIDEO_ID", "VIDEO_OWNER_CHANNEL_SLUG", "TIME_WATCHED_SECONDS"):
+        assert f'<button form="export" name="as" value="{part}.csv">' in page
+        answer = anybody.get(f"{path}/export?as={part}.csv")
+        assert answer.content == member.get(f"/studio/explore/export?{VIEW}&as={part}.csv").content
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert anybody.get(f"{path}/export?as={part}.xlsx").content.startswith(b"PK")
+    assert "As a report" not in page
+    for other in ("VISITOR_COUNTRY.csv", "VIEWS.svg", "VIDEO_ID.report", ""):
+        assert anybody.get(f"{path}/export?as={other}").status_code == 404
+    member.send(member.get(SHARED), f"{SHARED}/{id_of(service, 'With files')}/revoke")
+    assert elsewhere(running, "192.0.2.20").get(f"{path}/export?as=lines.csv").status_code == 404
+
+
+def embed(visitor: Visitor, name: str, **given: str) -> httpx2.Response:
+    """Make an embed of the view by the second form of the page."""
+    page = visitor.get(f"{FORM}?{ROLLING}")
+    form = next(form for form in find_forms(page.text) if "hosts" in form.names)
+    return visitor.client.post(form.action, data={**multiple(form), "name": name, **given})
+
+
+def multiple(form: FoundForm) -> dict[str, list[str]]:
+    """The fields of a form, those of one name together."""
+    return {name: [value for each, value in form.fields if each == name] for name, _ in form.fields}
+
+
+def frame_of(page: str) -> str:
+    """The path of the embed that a page shows once."""
+    found = re.search(r'<iframe src="http://127\.0\.0\.1:8642(/studio/embed/[\w-]+)"', unescape(page))
+    assert found, page
+    return found[1]
+
+
+def test_an_embed_stands_in_pages_of_its_hosts_alone(visitors: Visitors) -> None:
+    """Its policy names exactly them; it knows nobody who is signed in, sets no cookie, and leads nowhere."""
+    member, anybody = visitors(MEMBER), visitors(None)
+    made = embed(member, "On our site", hosts="www.example.com, https://Intranet.example.com:8443/", days="90")
+    path = frame_of(made.text)
+    framed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+    for visitor in (member, anybody):
+        page = visitor.client.get(path, headers=framed)
+        assert page.status_code == 200
+        policy = page.headers["content-security-policy"].split("; ")
+        assert "frame-ancestors https://www.example.com https://intranet.example.com:8443" in policy
+        assert {"default-src 'none'", "form-action 'none'", "base-uri 'none'"} <= set(policy)
+        assert not [rule for rule in policy if rule.startswith("script-src")]
+        assert "x-frame-options" not in page.headers
+        assert "set-cookie" not in page.headers
+        assert (page.headers["referrer-policy"], page.headers["cache-control"]) == ("no-referrer", "no-store")
+        assert not re.search(r"<(a|form|script|button)\b", page.text)
+        assert MEMBER not in page.text
+    assert numbers_of(page.text) == numbers_of(member.get(f"/studio/explore?{ROLLING}").text)
+    assert "https://www.example.com, https://intranet.example.com:8443" in member.get(SHARED).text
+
+
+def test_an_embed_is_no_link_and_a_link_no_embed(running: TestClient, visitors: Visitors) -> None:
+    """The address of a frame can be read by everybody who sees its page: it opens neither Studio's page nor files."""
+    member, anybody = visitors(MEMBER), elsewhere(running, "192.0.2.21")
+    token = frame_of(embed(member, "Framed", hosts="www.example.com", days="30").text).rpartition("/")[2]
+    linked = share(member, "Linked").rpartition("/")[2]
+    assert anybody.get(f"/studio/embed/{token}").status_code == 200
+    for path in (f"{SHARED}/{token}", f"{SHARED}/{token}/export?as=lines.csv", f"/studio/embed/{linked}"):
+        refused = anybody.get(path)
+        assert refused.status_code == 404
+        assert "frame-ancestors 'none'" in refused.headers["content-security-policy"]
+    for kind in ("document", "image", "empty", "object"):
+        other = anybody.get(f"/studio/embed/{token}", headers={"Sec-Fetch-Dest": kind})
+        assert (other.status_code, "set-cookie" in other.headers) == (403, False)
+
+
+def test_an_embed_moves_on_with_the_days_and_ends_when_it_is_revoked(
+    running: TestClient, service: Service, visitors: Visitors
+) -> None:
+    """It keeps the range by its name; the log says for which hosts it was made."""
+    member, anybody = visitors(MEMBER), elsewhere(running, "192.0.2.22")
+    path = frame_of(embed(member, "Ends", hosts="www.example.com", days="365").text)
+    entry = audit_log.list_actions(service.db)[0]
+    assert entry.details == {"name": "Ends", "days": 365, "hosts": ["https://www.example.com"]}
+    (found,) = (
+        each for each in kept_views.list_shared_views(service.db, Reach(1), datetime.now(UTC)) if each.name == "Ends"
+    )
+    assert ("range", "last-7-days") in found.parameters
+    assert not {"from", "to"} & {name for name, _ in found.parameters}
+    member.send(member.get(SHARED), f"{SHARED}/{found.id}/revoke")
+    assert anybody.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("hosts", "wrong"),
+    [
+        ("", "Name the hosts"),
+        ("*", "No host: *"),
+        ("*.example.com", "No host: *.example.com"),
+        ("example.com; script-src *", "No host: example.com;, *"),
+        ("a.example\r\nSet-Cookie: x=1", "No host: set-cookie:, x=1"),
+        ("http://example.com 'self'", "No host: http://example.com, 'self'"),
+        ("example.com/path -a.example", "No host: example.com/path, -a.example"),
+        (" ".join(f"h{number}.example" for number in range(11)), "1 to 10"),
+    ],
+)
+def test_a_host_of_an_embed_is_a_host(visitors: Visitors, hosts: str, wrong: str) -> None:
+    """Whatever else it is, such as more of a policy or another header, is refused with every wrong one."""
+    page = embed(visitors(MEMBER), "Wrong", hosts=hosts, days="30")
+    assert page.status_code == 422
+    assert wrong in unescape(page.text)
+    assert "Wrong" not in page.text
+
+
+def test_the_name_of_a_frame_stays_within_its_quotes(visitors: Visitors) -> None:
+    """Pasted into a page it brings no tag of its own."""
+    page = embed(visitors(MEMBER), '"><script>alert(1)</script>', hosts="www.example.com", days="30").text
+    frame = re.search(r"<pre id=\"link\"[^>]*>(.*?)</pre>", page)
+    assert frame
+    assert 'title="&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"' in unescape(frame[1])
+    assert "<script>alert" not in page
 
 
 def test_the_log_of_a_failure_holds_no_token(app: Starlette, service: Service, visitors: Visitors) -> None:

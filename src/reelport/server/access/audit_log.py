@@ -55,6 +55,7 @@ class Action(StrEnum):
     REPORT_DOWNLOADED = N_("downloaded a report")
     VIEW_SAVED = N_("saved a view")
     VIEW_DELETED = N_("deleted a view")
+    VIEW_PLACED = N_("placed a view")
     VIEW_SHARED = N_("shared a view")
     SHARED_VIEW_OPENED = N_("opened a shared view")
     SHARED_VIEW_REVOKED = N_("revoked a shared view")

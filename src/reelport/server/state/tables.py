@@ -208,7 +208,8 @@ AUDIT_LOG: Final = Table(
     Index("ix_audit_log_organization_id_lower_actor_number", "organization_id", text("lower(actor)"), "number"),
 )
 
-# Views that a user of an organization gave a name, as parameters of their address.
+# Views that a user of an organization gave a name, as parameters of their address. Those that are pinned stand on the
+# overview; `folder` is empty for a view that is in none.
 SAVED_VIEWS: Final = Table(
     "saved_views",
     METADATA,
@@ -218,9 +219,12 @@ SAVED_VIEWS: Final = Table(
     Column("parameters", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("folder", Text, nullable=False, server_default=""),
+    Column("pinned_at", Moment),
 )
 
-# Views that anybody with the link may look at until they expire.
+# Views that anybody with the link may look at until they expire. Those with `hosts`, a JSON list of origins, are shown
+# within pages of these alone.
 SHARED_VIEWS: Final = Table(
     "shared_views",
     METADATA,
@@ -236,6 +240,7 @@ SHARED_VIEWS: Final = Table(
     Column("revoked_at", Moment),
     Column("opened", BigInteger, nullable=False, server_default="0"),
     Column("opened_at", Moment),
+    Column("hosts", Text),
 )
 
 # Refresh tokens of public keys. A login begins a `family`; each use of a token replaces it by a new one in its family.

@@ -132,7 +132,8 @@ def _name_query(view: View, shown: Dimension) -> ReportQuery:
 
 
 def _list_line_columns(view: View) -> Iterator[Column]:
-    (time,) = look_up_columns([view.time.header])
+    (column,) = look_up_columns([view.time.header])
+    time = replace(column, name=view.grain.name.lower())  # a week is its first day
     yield time
     if view.compares_lines:
         yield replace(time, name=f"{time.name}_before")

@@ -41,15 +41,20 @@ _UNAVAILABLE = Refused(
 _FAILED = Refused(500, N_("That failed"), N_("The service failed; it isn't your fault. Its log says why."))
 
 
-def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Response]]:
-    """Wrap an endpoint: only visitors with this right, and forms of our own pages, reach it."""
+def guard(endpoint: Endpoint, right: Right, *, is_embedded: bool = False) -> Callable[[Request], Awaitable[Response]]:
+    """Wrap an endpoint: only visitors with this right, and forms of our own pages, reach it.
+
+    What `is_embedded` stands within pages of other sites: whoever looks at it isn't signed in, and gets no cookie.
+    """
+    finish = _leave if is_embedded else _finish
 
     async def answer(request: Request) -> Response:
         service: Service = request.app.state.service
         visit = make_visit(request, service, None)
         try:
-            _check_purpose(request)
-            visit = await _find_visitor(request, service)
+            if not is_embedded:
+                _check_purpose(request)
+                visit = await _find_visitor(request, service)
             _check_right(visit, right)
             if request.method == "POST":
                 form = await read_form(request)
@@ -59,9 +64,9 @@ def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Res
                 _check_form(visit)
             response = await endpoint(visit)
         except SignInNeeded as needed:
-            return _finish(visit, pages.redirect(f"{pages.ROOT}/sign-in?next={quote(needed.path)}"))
+            return finish(visit, pages.redirect(f"{pages.ROOT}/sign-in?next={quote(needed.path)}"))
         except Refused as refused:
-            return _finish(visit, _show_refusal(visit, refused))
+            return finish(visit, _show_refusal(visit, refused))
         except StorageError as error:
             _LOG.error("the state can't be used", reason=str(error))
             return _show_refusal(visit, _UNAVAILABLE)
@@ -71,7 +76,7 @@ def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Res
             _LOG.exception("a page failed", path=_hide_parameters(request))
             return _show_refusal(visit, _FAILED)
         await _renew(visit, response)
-        return _finish(visit, response)
+        return finish(visit, response)
 
     return answer
 
@@ -195,6 +200,10 @@ async def _renew(visit: Visit, response: Response) -> None:
         _LOG.warning("a session could not be renewed", reason=str(error))
         return
     set_session_token(visit, response, session.token, UNUSED_SESSION_LIFE)
+
+
+def _leave(_: Visit, response: Response) -> Response:
+    return response
 
 
 def _finish(visit: Visit, response: Response) -> Response:

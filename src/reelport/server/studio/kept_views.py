@@ -1,21 +1,23 @@
-"""Views that are kept: saved by name for an organization, shared by a link with anybody.
+"""Views that are kept: saved by name, shared by a link, embedded in a page.
 
-`/studio/saved` lists the first, `/studio/shared` the links. A link's token is 256 random bits; the state holds a keyed
-hash of it.
+`/studio/saved` lists those that an organization saved, `/studio/shared` links and embeds. A link's token is 256 random
+bits; the state holds a keyed hash of it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from html import escape
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
-from sqlalchemy import Connection, Engine, Row, Select, func, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, and_, func, or_, select
 from starlette.responses import Response
 
 from reelport.engine.tenant import Tenant
@@ -28,12 +30,13 @@ from reelport.server.access.callers import clean_text, find_readable_channels, f
 from reelport.server.access.roles import Reach
 from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
+from reelport.server.explore.numbers import Numbers
 from reelport.server.explore.view import Pairs, Parameter, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
 from reelport.server.http.service import run_while_connected
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import ORGANIZATIONS, SAVED_VIEWS, SHARED_VIEWS, USERS
-from reelport.server.studio import pages, report_form
+from reelport.server.studio import exports, pages, report_form, view_page
 from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.view_page import make_page
@@ -42,10 +45,14 @@ from reelport.wire import Code
 from reelport.wording import clean_line
 
 _SAVED_PATH, _SHARED_PATH = f"{pages.ROOT}/saved", f"{pages.ROOT}/shared"
-_OWN_FIELDS = frozenset({"csrf", "name", "days"})
+_EMBED_PATH = f"{pages.ROOT}/embed"
+_OWN_FIELDS = frozenset({"csrf", "name", "days", "folder", "hosts"})
 _LONGEST_NAME = 100
 _MOST_SAVED = 500  # saved views of one organization
-LIVES = (1, 7, 30, 90)  # the days that a link may live
+_MOST_PINNED = 8  # pinned ones of one organization
+LIVES, EMBED_LIVES = (1, 7, 30, 90), (30, 90, 365)  # the days that a link or an embed may live
+_MOST_HOSTS = 10
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?::[0-9]{1,5})?")
 MOST_LINKS = 200  # links of one organization that are open at a time
 _PREFIX, _PURPOSE = "rpv", "shared view"
 # How long a link that has expired stays in the list; the next one that is made takes it away.
@@ -70,6 +77,8 @@ class SavedView:
     parameters: Pairs
     created_by: str
     created_at: datetime
+    folder: str = ""
+    is_pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,19 @@ class ListedView:
         return self.parsed.view.at_its_days().params()
 
 
+@dataclass(frozen=True, slots=True)
+class PinnedView:
+    """A saved view on the overview: its name, and the view with the days that it has now."""
+
+    name: str
+    view: View
+
+    @property
+    def address(self) -> str:
+        """The address of its page."""
+        return f"{pages.ROOT}/explore?{self.view.rolling_query()}"
+
+
 async def show_saved(visit: Visit, problems: Sequence[str] = ()) -> Response:
     """List the saved views by name."""
 
@@ -97,7 +119,8 @@ async def show_saved(visit: Visit, problems: Sequence[str] = ()) -> Response:
         defaults = read_defaults(visit)
         found = list_saved_views(visit.service.db, visit.organization_id)
         views = [view for saved in found if _is_within(visit, view := _list_view(visit, saved, defaults))]
-        return pages.render(visit, "saved.html", 422 if problems else 200, views=views, problems=problems)
+        folders = {name: [each for each in views if each.saved.folder == name] for name in _list_folders(views)}
+        return pages.render(visit, "saved.html", 422 if problems else 200, folders=folders, problems=problems)
 
     return await write_page(visit, visit.organization_id, write)
 
@@ -107,10 +130,34 @@ async def save(visit: Visit) -> Response:
     view = await _read_view(visit)
     work = partial(save_view, visit.service.db, visit.organization_id, visit.actor)
     try:
-        await anyio.to_thread.run_sync(work, visit.form.text("name"), view, visit.now)
+        await anyio.to_thread.run_sync(work, visit.form.text("name"), view, visit.now, visit.form.text("folder"))
     except UsageError as error:
         return await show_saved(visit, [str(error)])
     return pages.redirect(_SAVED_PATH)
+
+
+async def place_view(visit: Visit) -> Response:
+    """Put a saved view into a folder, and on the overview or off it."""
+    sentence = N_("You may place the views that you saved. An owner of your organization may place any.")
+    found = await _find_own(visit, find_saved_view, sentence)
+    work = partial(place_saved_view, visit.service.db, visit.organization_id, visit.actor, found)
+    try:
+        await anyio.to_thread.run_sync(work, visit.form.text("folder"), visit.form.has("pinned"), visit.now)
+    except UsageError as error:
+        return await show_saved(visit, [str(error)])
+    return pages.redirect(_SAVED_PATH)
+
+
+def pinned_views(visit: Visit) -> tuple[PinnedView, ...]:
+    """List the views that the visitor's organization pinned to its overview, in order of name.
+
+    Those that can't be shown as they were saved, or not to this visitor, are left out. Reads the state and the tables'
+    freshness: call it in a thread.
+    """
+    defaults, found = read_defaults(visit), list_saved_views(visit.service.db, visit.organization_id)
+    listed = [_list_view(visit, each, defaults) for each in found if each.is_pinned]
+    shown = [each for each in listed if not each.parsed.problems and _is_within(visit, each)]
+    return tuple(PinnedView(each.saved.name, each.parsed.view) for each in shown)
 
 
 async def delete_view(visit: Visit) -> Response:
@@ -167,12 +214,14 @@ def _is_within(visit: Visit, listed: ListedView) -> bool:
     return not any(problem.code is Code.SCOPE_MISSING for problem in listed.parsed.problems)
 
 
-def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: View, now: datetime) -> str:
+def save_view(
+    db: Engine, organization_id: int, actor: Actor, name: str, view: View, now: datetime, folder: str = ""
+) -> str:
     """Save a view under a name, and return its id; UsageError for a bad name, or too many.
 
     Its days move on where a range's name chose them.
     """
-    cleaned = _clean_name(name)
+    cleaned, place = _clean_name(name), _clean_folder(folder)
 
     def save(connection: Connection) -> str:
         saved = select(func.count()).select_from(SAVED_VIEWS).where(SAVED_VIEWS.c.organization_id == organization_id)
@@ -185,6 +234,7 @@ def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: V
             "parameters": view.rolling_query(),
             "created_by": actor.name,
             "created_at": now,
+            "folder": place,
         }
         connection.execute(SAVED_VIEWS.insert().values(**row))
         audit_log.record_action(connection, organization_id, actor, Action.VIEW_SAVED, cleaned, now)
@@ -218,6 +268,38 @@ def delete_saved_view(db: Engine, organization_id: int, actor: Actor, view: Save
     return write(db, delete)
 
 
+def place_saved_view(
+    db: Engine, organization_id: int, actor: Actor, view: SavedView, folder: str, pinned: bool, now: datetime
+) -> None:
+    """Put a saved view into a folder (empty: none), and pin it or not.
+
+    UsageError for a bad name, or too many pins.
+    """
+    place = _clean_folder(folder)
+
+    def change(connection: Connection) -> None:
+        of_organization = SAVED_VIEWS.c.organization_id == organization_id
+        others = of_organization, SAVED_VIEWS.c.pinned_at.is_not(None), SAVED_VIEWS.c.id != view.id
+        count = connection.execute(select(func.count()).select_from(SAVED_VIEWS).where(*others)).scalar_one()
+        if pinned and count >= _MOST_PINNED:
+            raise UsageError(f"{_MOST_PINNED} views are pinned already: take another one off the overview first.")
+        placed = SAVED_VIEWS.update().where(of_organization, SAVED_VIEWS.c.id == view.id)
+        connection.execute(placed.values(folder=place, pinned_at=now if pinned else None))
+        details = {"folder": place, "pinned": pinned}
+        audit_log.record_action(connection, organization_id, actor, Action.VIEW_PLACED, view.name, now, details)
+
+    write(db, change)
+
+
+def _list_folders(views: Sequence[ListedView]) -> list[str]:
+    """List the folders by name; views that are in none come first."""
+    return sorted({each.saved.folder for each in views})
+
+
+def _clean_folder(folder: str) -> str:
+    return _clean_name(folder) if folder.strip() else ""
+
+
 def _clean_name(name: str) -> str:
     cleaned = clean_line(clean_text(name)).strip()
     if not cleaned:
@@ -233,7 +315,8 @@ def _read(db: Engine, wanted: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[A
 
 
 def _make_saved(row: Row[*tuple[Any, ...]]) -> SavedView:
-    return SavedView(row.id, row.name, _parse_parameters(row), row.created_by, row.created_at)
+    parameters, is_pinned = _parse_parameters(row), row.pinned_at is not None
+    return SavedView(row.id, row.name, parameters, row.created_by, row.created_at, row.folder, is_pinned)
 
 
 def _parse_parameters(row: Row[*tuple[Any, ...]]) -> Pairs:
@@ -242,7 +325,10 @@ def _parse_parameters(row: Row[*tuple[Any, ...]]) -> Pairs:
 
 @dataclass(frozen=True, slots=True)
 class SharedView:
-    """A view that is shared by a link. `created_by` is a user's e-mail address."""
+    """A view that is shared by a link. `created_by` is a user's e-mail address.
+
+    One with `hosts`, as origins, is shown within pages of these alone.
+    """
 
     id: str
     organization_id: int
@@ -255,6 +341,7 @@ class SharedView:
     revoked_at: datetime | None
     opened: int
     opened_at: datetime | None
+    hosts: tuple[str, ...] = ()
 
     def is_open(self, now: datetime) -> bool:
         """Whether the link still works."""
@@ -279,8 +366,10 @@ class ListedLink:
     may_change: bool
 
 
-async def show_links(visit: Visit, problems: Sequence[str] = (), link: str | None = None) -> Response:
-    """List the organization's links, the newest first."""
+async def show_links(
+    visit: Visit, problems: Sequence[str] = (), link: str | None = None, frame: str | None = None
+) -> Response:
+    """List the organization's links, the newest first, and a new link or frame."""
 
     def write() -> Response:
         defaults = read_defaults(visit)
@@ -294,21 +383,47 @@ async def show_links(visit: Visit, problems: Sequence[str] = (), link: str | Non
             )
             for each in found
         ]
-        return pages.render(visit, "shared.html", 422 if problems else 200, links=links, problems=problems, link=link)
+        shown = {"links": links, "problems": problems, "link": link, "frame": frame}
+        return pages.render(visit, "shared.html", 422 if problems else 200, **shown)
 
     return await write_page(visit, visit.organization_id, write)
 
 
 async def share(visit: Visit) -> Response:
-    """Make a link to the view of a form, and show it this once."""
+    """Make a link to the view of a form, or an embed of it, and show it this once."""
     view = await _read_view(visit)
-    service, lives = visit.service, {str(days): days for days in LIVES}.get(visit.form.text("days"), 0)
+    service, is_embed = visit.service, visit.form.has("hosts")
+    lives = {str(days): days for days in (EMBED_LIVES if is_embed else LIVES)}.get(visit.form.text("days"), 0)
+    name = visit.form.text("name")
     work = partial(share_view, service.db, service.service_secret, visit.reach, visit.actor)
     try:
-        token = await anyio.to_thread.run_sync(work, visit.form.text("name"), view, lives, visit.now)
+        hosts = parse_hosts(visit.form.text("hosts")) if is_embed else ()
+        token = await anyio.to_thread.run_sync(partial(work, name, view, lives, visit.now, hosts=hosts))
     except UsageError as error:
         return await show_links(visit, [str(error)])
-    return await show_links(visit, link=f"{visit.origin}{_SHARED_PATH}/{token}")
+    if not is_embed:
+        return await show_links(visit, link=f"{visit.origin}{_SHARED_PATH}/{token}")
+    address, title = escape(f"{visit.origin}{_EMBED_PATH}/{token}"), escape(name)
+    size = 'width="100%" height="640" loading="lazy" referrerpolicy="no-referrer"'
+    return await show_links(visit, frame=f'<iframe src="{address}" title="{title}" {size}></iframe>')
+
+
+def parse_hosts(text: str) -> tuple[str, ...]:
+    """Parse the hosts whose pages may hold an embed, as origins.
+
+    They are reached by HTTPS, but for this machine's own names. UsageError with every one that is no host.
+    """
+    words = re.split(r"[\s,]+", text.strip().lower())
+    named = list(dict.fromkeys(word.removeprefix("https://").removesuffix("/") for word in words if word))
+    if wrong := [word for word in named if not _HOST.fullmatch(word)]:
+        raise UsageError(f"No host: {', '.join(word[:80] for word in wrong)}. Name hosts like www.example.com.")
+    if not named or len(named) > _MOST_HOSTS:
+        raise UsageError(f"Name the hosts whose pages may show it: 1 to {_MOST_HOSTS}, such as www.example.com.")
+    return tuple(f"{'http' if _is_own(word) else 'https'}://{word}" for word in named)
+
+
+def _is_own(host: str) -> bool:
+    return host.partition(":")[0] in {"localhost", "127.0.0.1"}
 
 
 async def revoke_link(visit: Visit) -> Response:
@@ -321,34 +436,81 @@ async def revoke_link(visit: Visit) -> Response:
 
 async def open_link(visit: Visit) -> Response:
     """Show the view of a link to whoever has it."""
+    opened = await _open(visit)
+    exported = exports.Exports(f"{_SHARED_PATH}/{visit.named('token')}/export")
+    return await _show_view(visit, opened, "shared_view.html", exported)
+
+
+async def export_part(visit: Visit) -> Response:
+    """Give a table of a link's view as a file to whoever has the link."""
+    part, form = exports.read_choice(visit)
+    if form not in exports.TABLE_FORMS:
+        raise not_found()
+    opened = await _open(visit)
+    parsed, defaults = await anyio.to_thread.run_sync(_parse_shared, visit, opened)
+    view = exports.narrow_view(parsed, part)
+    numbers = await _compute(visit, opened, view)
+    can_change = view_page.find_unknown_days(parsed, defaults) is None
+    return _hide(await exports.answer_table(exports.make_table(view, numbers, can_change=can_change), form))
+
+
+async def show_embed(visit: Visit) -> Response:
+    """Show the view of an embed; browsers show it within pages of its hosts alone."""
+    if visit.request.headers.get("sec-fetch-dest", "iframe") != "iframe":
+        sentence = N_("This view is shown within a page of the hosts that it was made for.")
+        raise Refused(403, N_("Within a page alone"), sentence)
+    opened = await _open(visit, embedded=True)
+    response = await _show_view(visit, opened, "embed.html", None)
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+        f"frame-ancestors {' '.join(opened.shared.hosts)}"
+    )
+    del response.headers["X-Frame-Options"]  # it knows no hosts
+    return response
+
+
+async def _open(visit: Visit, *, embedded: bool = False) -> OpenedView:
     service, token = visit.service, visit.named("token")
     find = partial(open_shared_view, service.db, service.service_secret, token, visit.address, visit.now)
-    opened = await anyio.to_thread.run_sync(find)
+    opened = await anyio.to_thread.run_sync(partial(find, embedded=embedded))
     if opened is None:
-        count_wrong_link(visit)
+        if not embedded:  # else any page could have its visitors try, and use up what their address may
+            count_wrong_link(visit)
         raise not_found()
-    response = await _show_view(visit, opened)
+    return opened
+
+
+def _hide(response: Response) -> Response:
+    """Tell no other site of the address, and no search engine of what it shows."""
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Robots-Tag"] = "noindex, nofollow"
     return response
 
 
-async def _show_view(visit: Visit, opened: OpenedView) -> Response:
-    defaults = await anyio.to_thread.run_sync(partial(read_defaults, visit, scoped=False))
+def _parse_shared(visit: Visit, opened: OpenedView) -> tuple[View, Defaults]:
+    defaults = read_defaults(visit, scoped=False)
     parsed = parse_view(opened.shared.parameters, defaults)
     if parsed.problems:
         # Such as a metric that this version of the service doesn't know: other numbers must not be taken for it.
         sentence = N_("This service can't show this view any more. Ask whoever sent the link for another one.")
         raise Refused(410, N_("This view is gone"), sentence)
+    return parsed.view, defaults
+
+
+async def _compute(visit: Visit, opened: OpenedView, view: View) -> Numbers:
     tenant, partner = Tenant(opened.channels), opened.shared.organization_id
-    compute = partial(visit.service.explorer.compute, parsed.view, tenant, partner)
-    numbers = await run_while_connected(visit.request, compute)
+    return await run_while_connected(visit.request, partial(visit.service.explorer.compute, view, tenant, partner))
+
+
+async def _show_view(visit: Visit, opened: OpenedView, template: str, exported: exports.Exports | None) -> Response:
+    view, defaults = await anyio.to_thread.run_sync(_parse_shared, visit, opened)
+    numbers = await _compute(visit, opened, view)
 
     def write() -> Response:
-        page = make_page(parsed.view, numbers, defaults, list_options(parsed.view, defaults.rules))
-        return pages.render(visit, "shared_view.html", page=page, shared=opened.shared)
+        page = make_page(view, numbers, defaults, list_options(view, defaults.rules))
+        return pages.render(visit, template, page=page, shared=opened.shared, exports=exported)
 
-    return await write_page(visit, partner, write)
+    return _hide(await write_page(visit, opened.shared.organization_id, write))
 
 
 def share_view(
@@ -360,15 +522,19 @@ def share_view(
     view: View,
     days: int,
     now: datetime,
+    *,
+    hosts: Sequence[str] = (),
 ) -> str:
     """Share a view for so many days, and return the token of its link.
 
-    It is known this once. UsageError for a bad name, another number of days, when too many links are open, and when
-    the sharer was removed a moment ago.
+    With `hosts` it is an embed: its days move on where a range's name chose them, those of a link never.
+    The token is known this once. UsageError for a bad name, another number of days, when too many links are open, and
+    when the sharer was removed a moment ago.
     """
     cleaned = _clean_name(name)
-    if days not in LIVES:
-        raise UsageError(f"A link lives {', '.join(map(str, LIVES))} days.")
+    kind, lives = ("An embed", EMBED_LIVES) if hosts else ("A link", LIVES)
+    if days not in lives:
+        raise UsageError(f"{kind} lives {', '.join(map(str, lives))} days.")
     token, organization_id = credentials.mint(_PREFIX), reach.organization_id
 
     def share(connection: Connection) -> None:
@@ -386,14 +552,15 @@ def share_view(
             "token_hash": service_secret.hash(_PURPOSE, token),
             "organization_id": organization_id,
             "name": cleaned,
-            "parameters": view.at_its_days().url_query(),
+            "parameters": view.rolling_query() if hosts else view.at_its_days().url_query(),
             "channels": json.dumps(sorted(find_tenant(connection, reach).channels)),
             "created_by": actor.name,
             "created_at": now,
             "expires_at": now + timedelta(days=days),
+            "hosts": json.dumps(hosts) if hosts else None,
         }
         connection.execute(SHARED_VIEWS.insert().values(**row))
-        details, id_ = {"name": cleaned, "days": days}, str(row["id"])
+        details, id_ = {"name": cleaned, "days": days, **({"hosts": hosts} if hosts else {})}, str(row["id"])
         audit_log.record_action(connection, organization_id, actor, Action.VIEW_SHARED, id_, now, details)
 
     write(db, share)
@@ -401,9 +568,9 @@ def share_view(
 
 
 def open_shared_view(
-    db: Engine, service_secret: ServiceSecret, token: str, address: str, now: datetime
+    db: Engine, service_secret: ServiceSecret, token: str, address: str, now: datetime, *, embedded: bool = False
 ) -> OpenedView | None:
-    """Find the view of a link, and count that it was opened.
+    """Find the view of a link, or that of an embed, and count that it was opened.
 
     None for a link that is unknown, revoked or expired. Every opening is counted; the audit log gets a row of the first
     one of each minute, with the count. The channels are those that the organization has read ever since it shared the
@@ -411,7 +578,10 @@ def open_shared_view(
     """
     if not credentials.is_well_formed(_PREFIX, token):
         return None
-    is_named = SHARED_VIEWS.c.token_hash == service_secret.hash(_PURPOSE, token)
+    is_named = and_(
+        SHARED_VIEWS.c.token_hash == service_secret.hash(_PURPOSE, token),
+        SHARED_VIEWS.c.hosts.is_not(None) if embedded else SHARED_VIEWS.c.hosts.is_(None),
+    )
     if not any(_make_shared(row).is_open(now) for row in _read(db, _SHARED.where(is_named))):
         return None
 
@@ -477,6 +647,7 @@ def _make_shared(row: Row[*tuple[Any, ...]]) -> SharedView:
         row.revoked_at,
         row.opened,
         row.opened_at,
+        tuple(json.loads(row.hosts or "[]")),
     )
 
 

@@ -32,6 +32,7 @@ class StudioRoute:
     path: str
     endpoint: Endpoint
     right: Right
+    is_embedded: bool = False  # stands within pages of other sites: it knows of no cookie, and sets none
 
 
 ROUTES: tuple[StudioRoute, ...] = (
@@ -64,6 +65,9 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/shared", kept_views.share, Right.SHARE_VIEWS),
     StudioRoute("POST", "/studio/shared/{view_id}/revoke", kept_views.revoke_link, Right.SHARE_VIEWS),
     StudioRoute("GET", "/studio/shared/{token}", kept_views.open_link, Right.ENTER),
+    StudioRoute("GET", "/studio/shared/{token}/export", kept_views.export_part, Right.ENTER),
+    StudioRoute("GET", "/studio/embed/{token}", kept_views.show_embed, Right.ENTER, is_embedded=True),
+    StudioRoute("POST", "/studio/saved/{view_id}/place", kept_views.place_view, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/saved/{view_id}/delete", kept_views.delete_view, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/keys", keys.show_keys, Right.MANAGE_KEYS),
     StudioRoute("POST", "/studio/keys", keys.create_key, Right.MANAGE_KEYS),
@@ -104,4 +108,11 @@ ROUTES: tuple[StudioRoute, ...] = (
 
 def make_routes() -> list[ExactRoute]:
     """Make the routes for the app, each behind its guard."""
-    return [ExactRoute(each.path, guard(each.endpoint, each.right), methods=[each.method]) for each in ROUTES]
+    return [
+        ExactRoute(
+            each.path,
+            guard(each.endpoint, each.right, is_embedded=each.is_embedded),
+            methods=[each.method],
+        )
+        for each in ROUTES
+    ]

@@ -307,6 +307,8 @@ def _create_views() -> None:
         sa.Column("parameters", sa.Text(), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("folder", sa.Text(), server_default="", nullable=False),
+        sa.Column("pinned_at", sa.BigInteger()),
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="fk_saved_views_organization_id"),
         sa.PrimaryKeyConstraint("id", name="pk_saved_views"),
     )
@@ -325,6 +327,7 @@ def _create_views() -> None:
         sa.Column("revoked_at", sa.BigInteger()),
         sa.Column("opened", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("opened_at", sa.BigInteger()),
+        sa.Column("hosts", sa.Text()),
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="fk_shared_views_organization_id"),
         sa.PrimaryKeyConstraint("id", name="pk_shared_views"),
         sa.UniqueConstraint("token_hash", name="uq_shared_views_token_hash"),
