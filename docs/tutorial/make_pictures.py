@@ -20,7 +20,7 @@ from reelport.testing import Service
 
 FOLDER = Path(__file__).with_name("pictures")
 FIRST_DAY, LAST_DAY, ROWS = date(2026, 9, 1), date(2026, 10, 31), 60_000
-OWNER, MEMBER, PASSWORD = "ann@demo.example", "mia@demo.example", "a long enough password"
+OWNER, ANALYST, PASSWORD = "ann@demo.example", "mia@demo.example", "a long enough password"
 WIDTH, COLOURS = 1000, 128
 FILTERED = (
     "metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&by=VIDEO_OWNER_CHANNEL_SLUG&by=VISITOR_COUNTRY"
@@ -48,10 +48,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Service(Path(folder) / "data", workers=1) as service:
         service.sample(FIRST_DAY, LAST_DAY, rows=ROWS)
         service.user("demo", OWNER, PASSWORD)
-        service.user("demo", MEMBER, PASSWORD, role="analyst")
+        service.user("demo", ANALYST, PASSWORD, role="analyst")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
-            picture_numbers(sign_in(browser, service, MEMBER), service)
+            picture_numbers(sign_in(browser, service, ANALYST), service)
             picture_access(sign_in(browser, service, OWNER), service)
             browser.close()
 
@@ -68,7 +68,7 @@ def sign_in(browser: Browser, service: Service, email: str) -> Page:
 
 
 def picture_numbers(page: Page, service: Service) -> None:
-    """What a member sees: the overview, the explorer, a report on its way, its preview."""
+    """What an analyst sees: the overview, the explorer, a report on its way, its preview."""
     keep(page, "overview", 900)
     keep_narrow(page)
     page.goto(f"{service.url}/studio/explore")
