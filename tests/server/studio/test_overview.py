@@ -175,6 +175,17 @@ def test_a_change_is_told_only_between_complete_days(visit: Callable[[str], str]
         assert 'class="change' not in page
 
 
+def test_videos_and_countries_lead_to_their_own_pages(app: TestClient) -> None:
+    """With the days of the overview."""
+    visitor = Visitor(app)
+    page = visitor.sign_in(MEMBER).text
+    for path in ("videos", "countries"):
+        address = unescape(re.findall(rf'href="(/studio/{path}/[^"]*)"', page)[0])
+        assert "from=2026-07-04&to=2026-07-31" in address
+        assert visitor.get(address).status_code == 200
+    visitor.client.close()
+
+
 def test_a_card_chooses_what_the_chart_shows(visit: Callable[[str], str]) -> None:
     """By a link that keeps days and channel; the chart is compared with the days before."""
     page = visit("?range=7&channel=demo-news")

@@ -48,6 +48,7 @@ from reelport.server.studio.view_page import (
     find_filter,
     keep_value,
     make_line_chart,
+    write_page_address,
 )
 from reelport.server.studio.visit import Visit
 from reelport.wording import format_days, format_list
@@ -246,7 +247,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a list: its cell, title and numbers, and the explorer's address of it alone.
+    """A row of a list: its cell, title and numbers, and the address of its own page.
 
     `more` are those of the other metrics.
     """
@@ -378,7 +379,7 @@ def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Default
         return Row(
             name_cell(by, entry.cell),
             entry.title,
-            explore.address_of(narrowed) if narrowed else None,
+            write_page_address(view, by, entry.cell or "") or (explore.address_of(narrowed) if narrowed else None),
             cells[0],
             write_share(entry.shares[0]),
             Markup(bar),  # noqa: S704 - drawn from two numbers
