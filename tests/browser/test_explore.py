@@ -64,6 +64,19 @@ def test_two_changes_in_a_row_both_count(studio: Studio) -> None:
     assert not studio.complaints
 
 
+def test_a_way_back_that_fails_once_shows_the_page_of_its_address(studio: Studio) -> None:
+    """And never the numbers of another."""
+    page = studio.open(VIEW, MEMBER)
+    page.get_by_label("Compare with").select_option("previous")
+    page.wait_for_url("**compare=previous**")
+    page.route("**/studio/explore?*", lambda route: route.abort(), times=1)
+    page.go_back()
+    expect(page.get_by_label("Compare with")).to_have_value("none")
+    assert page.url.endswith(VIEW)
+    page.go_forward()
+    expect(page.get_by_label("Compare with")).to_have_value("previous")
+
+
 def test_many_changes_in_a_row_all_count(studio: Studio) -> None:
     """Metrics and leaderboards are added and removed, a choice taken back: the last of each counts."""
     page = studio.open(VIEW, MEMBER)

@@ -32,7 +32,7 @@ from reelport.charts.time_axis import GRAIN_WORDS, describe_time, format_time, l
 from reelport.facts.log.freshness import Freshness
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
-from reelport.server.explore.view import Comparison, Parameter, Sort, View, name_cell
+from reelport.server.explore.view import Comparison, Pairs, Parameter, Sort, View, name_cell
 from reelport.server.explore.view_parameters import LONGEST, Defaults, Options
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
@@ -335,6 +335,8 @@ class Board:
     """A leaderboard as a table, or why it isn't there.
 
     `notes` are sentences below it, `picture` is a map above it.
+    The longer one is searched: `search` is the text, `all_fields` and `chosen_fields` are what forms send beside
+    another text, and beside the values to which the view is narrowed.
     """
 
     dimension: Dimension
@@ -346,6 +348,9 @@ class Board:
     shorter: View | None
     over_budget: OverBudget | None = None
     picture: Markup | None = None
+    search: str = ""
+    all_fields: Pairs = ()
+    chosen_fields: Pairs = ()
 
 
 def make_board(
@@ -368,10 +373,17 @@ def make_board(
     more = replace(view, longer=dimension) if not is_longer and board.rows > len(board.entries) else None
     notes = tuple(_write_notes(view, board, units[view.ranked_by]))
     headings = tuple(_make_headings(view, units))
-    fewer = replace(view, longer=None) if is_longer else None
+    fewer = replace(view, longer=None, search="") if is_longer else None
     # A map of a few of all countries would show the others as if nobody had watched there.
-    picture = None if more else draw_map(board, view.metrics.index(view.ranked_by), units[view.ranked_by])
-    return Board(dimension, label, headings, rows, notes, more, fewer, picture=picture)
+    picture = (
+        None if more or view.search else draw_map(board, view.metrics.index(view.ranked_by), units[view.ranked_by])
+    )
+    made = Board(dimension, label, headings, rows, notes, more, fewer, picture=picture)
+    if not is_longer:
+        return made
+    plain = replace(view, search="")
+    chosen = replace(plain, longer=None).keep(dimension, ())
+    return replace(made, search=view.search, all_fields=plain.params(), chosen_fields=chosen.params())
 
 
 def draw_map(board: Leaderboard, place: int, metric_unit: MetricUnit) -> Markup | None:

@@ -25,6 +25,8 @@ async function load(address, { keepAddress = false, quiet = false } = {}) {
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!keepAddress) location.assign(address);
+    // The way back has changed the address already: what is shown would be another page's numbers.
+    else if (!quiet) location.reload();
     else announce("That could not be loaded: try again.");
   } finally {
     if (running === mine) {
