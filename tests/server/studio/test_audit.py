@@ -35,7 +35,7 @@ def test_owners_read_what_was_done_in_their_organization(visitors: Visitors, peo
     organizations.add_organization(people.service.db, "rival", datetime.now(UTC))
     record(people, "rival", Action.VIEW_SAVED, actor="eve@rival.example")
     text = visitors(OWNER).get(AUDIT).text
-    assert f"added a user: {MEMBER} (role member)" in text
+    assert f"added a user: {MEMBER} (role analyst)" in text
     assert "command line" in text
     assert "eve@rival.example" not in text
     assert OPERATOR not in text
