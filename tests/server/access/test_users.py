@@ -38,7 +38,7 @@ def test_everything_that_is_wrong_with_a_new_user_is_said_at_once(state: State) 
         users.add_user(state.db, "demo", "nobody", "boss", "short", state.now)
     assert str(refused.value).splitlines() == [
         "'nobody' is no e-mail address: it looks like name@example.com.",
-        "There is no role 'boss': it is one of owner, member, operator.",
+        "There is no role 'boss': it is one of owner, analyst, viewer, viewer-without-revenue, operator.",
         "A password has 12 to 1,000 characters, and not 5.",
     ]
     with pytest.raises(UsageError, match=r"There is no organization 'demos'\. Did you mean demo\?"):
