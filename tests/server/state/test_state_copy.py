@@ -80,7 +80,7 @@ _MORE = (
     f"INSERT INTO authenticators VALUES ({_USER}, 'ab', 1, 59000000)",
     f"INSERT INTO recovery_codes VALUES ('h', {_USER}, 1)",
     "INSERT INTO saved_views VALUES ('s', 1, 'n', '', 'c', 1, 'f', 2)",
-    "INSERT INTO shared_views VALUES ('s', 'h', 1, 'n', '', '[]', 'c', 1, 2, NULL, 4611686018427387904, NULL)",
+    "INSERT INTO shared_views VALUES ('s', 'h', 1, 'n', '', '[]', 'c', 1, 2, NULL, 4611686018427387904, NULL, '')",
     f"INSERT INTO refresh_tokens VALUES ('h', 'f', (SELECT min(id) FROM keys), {_USER}, -1, '', 1, 2, NULL)",
     "INSERT INTO moments VALUES ('time', 1700000000001)",
     "INSERT INTO workers VALUES ('host-1-a', 1700000000001)",
