@@ -61,7 +61,7 @@ def _describe_times(labels: Iterable[str]) -> list[str]:
 
 
 def _read_line(series: Series, look: str, write: Write) -> dict[str, object]:
-    values = [None if value is None else float(value) for value in series.values]
+    values = [value if value is None or isinstance(value, int) else float(value) for value in series.values]
     return {
         "name": clean_words(series.name),
         "look": look,

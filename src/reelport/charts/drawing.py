@@ -29,9 +29,6 @@ from reelport.wording import advise_extra
 NARROW, MEDIUM, WIDE, WIDEST = 340, 480, 680, 1000
 
 _KINDS = {NARROW: "chart-narrow", MEDIUM: "chart-medium", WIDE: "chart-wide", WIDEST: "chart-widest"}
-# How many times have tooltips at most: those of more would be most of a page's bytes, and too thin to point at.
-_TOOLTIPS = {NARROW: 0, MEDIUM: 31, WIDE: 62, WIDEST: 200}
-
 _FILE_WIDTH, _FILE_TOOLTIPS = 760, 400
 _SCALE = 2
 _WORD = (
@@ -57,16 +54,21 @@ def draw(chart: Chart, width: float, tooltips: int = 0) -> Picture:
 def embed_chart(chart: Chart, write: Write | None = None) -> str:
     """Write a chart as a figure of HTML, with its notes as caption.
 
-    It holds the chart in four widths, of which the stylesheet (`write_page_stylesheet`) shows one. The narrow one, for
-    screens that are touched, has no tooltips. A map has one picture for all widths.
+    It holds the chart in four widths, of which the stylesheet (`write_page_stylesheet`) shows one. A map has one
+    picture for all widths.
 
-    A chart over time carries what the page's script shows of each time. Numbers are written by `write`, as the page's
-    tables have them; without it in full, with their unit.
+    A chart over time carries what the page's script shows of each time, once for all widths; tooltips in each would be
+    most of a page's bytes. Numbers are written by `write`, as the page's tables have them; without it in full, with
+    their unit.
     """
     if isinstance(chart, WorldMap):
         pictures = [embed_world_map(chart, write)]
     else:
-        pictures = [embed_picture(draw(chart, width, _TOOLTIPS[width]), kind) for width, kind in _KINDS.items()]
+        tooltips = 0 if isinstance(chart, LineChart | StackedShares) else 1
+        pictures = [
+            embed_picture(draw(chart, width, 0 if width == NARROW else tooltips), kind)
+            for width, kind in _KINDS.items()
+        ]
     notes = "".join(svg.element("p", svg.escape_words(note)) for note in _list_notes(chart))
     caption = svg.element("figcaption", notes) if notes else ""
     drawn = svg.element("div", *pictures, class_="chart-pictures")

@@ -115,7 +115,7 @@ def test_many_days_are_added_up_by_month_where_they_add_up(tmp_path: Path) -> No
         ("2026-04", "10"),
     ]
     rate = drawn(ask("VIEW_THROUGH_RATE", "DAY"), path)
-    assert rate[0] == "View through rate by day, the last 62 of 100"
+    assert rate[0] == "View-through rate by day, the last 62 of 100"
     assert len(rate) == 63
 
 
