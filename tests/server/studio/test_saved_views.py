@@ -146,7 +146,9 @@ def test_a_view_is_kept_in_a_folder_and_pinned_to_the_overview(people: Api, visi
     assert entry.details == {"folder": "Owners", "pinned": True}
     (found,) = (each for each in kept_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
     assert (found.folder, found.is_pinned) == ("Owners", True)
+    assert re.search(r'id="pinned">(?s:.)*>Placed<', member.get("/studio/overview").text)
     owner.send(owner.get(SAVED), path, folder="", pinned=[])
+    assert ">Placed<" not in member.get("/studio/overview").text
     (found,) = (each for each in kept_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
     assert (found.folder, found.is_pinned) == ("", False)
 

@@ -39,6 +39,7 @@ from reelport.server.reports.report_list import ListedReport, StateFilter
 from reelport.server.settings import Settings
 from reelport.server.studio import explore, pages
 from reelport.server.studio.formats import MetricUnit, name_dimension, write_share
+from reelport.server.studio.kept_views import PinnedView, pinned_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
 from reelport.server.studio.view_page import (
@@ -196,28 +197,33 @@ class TableNews:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is new: fresh tables, reports that got ready, keys that expire soon."""
+    """What is new: fresh tables, reports that got ready, keys that expire soon. Pinned views stand above it."""
 
     tables: tuple[TableNews, ...]
     reports: tuple[ListedReport, ...]
     keys: tuple[Key, ...]
+    pinned: tuple[PinnedView, ...]
 
 
 def _read_news(visit: Visit, defaults: Defaults) -> News:
     service, now = visit.service, visit.now
-    tables = []
+    alike: dict[tuple[date, str], list[Metric]] = {}
     for metrics in _list_metrics(defaults):
         for each in defaults.find_freshness(metrics):
             if each.complete is not None:
                 snapshot = pin(service.settings.facts_root, [each.table])
                 spans = find_restated_days(snapshot, each.table, now - _NEWS)
-                named = capitalize(format_list([label_metric(metric) for metric in metrics]))
-                tables.append(TableNews(named, each.complete, format_list([format_days(*span) for span in spans])))
+                restated = format_list([format_days(*span) for span in spans])
+                alike.setdefault((each.complete, restated), []).extend(metrics)
+    tables = (
+        TableNews(capitalize(format_list([label_metric(metric) for metric in metrics])), *said)
+        for said, metrics in alike.items()
+    )
     page = report_list.list_reports(service.db, visit.reach, now, shown=StateFilter.FINISHED)
     ready = [each for each in page.reports if each.ended_at is not None and each.ended_at >= now - _NEWS]
     held = keys.list_keys(service.db, visit.organization) if visit.may(Right.MANAGE_KEYS) else ()
     ending = tuple(each for each in held if expires_soon(each, now))
-    return News(tuple(tables), tuple(ready[:_MOST_REPORTS]), ending)
+    return News(tuple(tables), tuple(ready[:_MOST_REPORTS]), ending, pinned_views(visit))
 
 
 @dataclass(frozen=True, slots=True)
