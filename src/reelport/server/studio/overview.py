@@ -197,7 +197,7 @@ class TableNews:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is new: fresh tables, reports that got ready, keys that expire soon. Pinned views stand above it."""
+    """What is new, and the pinned views that stand above it."""
 
     tables: tuple[TableNews, ...]
     reports: tuple[ListedReport, ...]
