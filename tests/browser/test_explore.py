@@ -169,6 +169,23 @@ def test_the_focus_survives_a_change(studio: Studio) -> None:
     assert not studio.complaints
 
 
+def test_a_search_narrows_the_list_of_metrics_and_outlives_a_choice(studio: Studio) -> None:
+    """By label, sentence or heading; what has the text stays, also when the page has changed."""
+    page = studio.open(VIEW, MEMBER)
+    page.get_by_text("Metrics: views").click()
+    page.locator("#search-metric").fill("WATCH time")
+    expect(page.get_by_label("Average watch time", exact=True)).to_be_visible()
+    expect(page.get_by_label("Uploads", exact=True)).to_be_hidden()
+    expect(page.get_by_text("Uploads can't be split by country")).to_be_hidden()
+    page.get_by_label("Average watch time", exact=True).check()
+    page.wait_for_url("**metric=AVERAGE_WATCH_TIME_SEC**")
+    expect(page.locator("#search-metric")).to_have_value("WATCH time")
+    expect(page.get_by_label("Uploads", exact=True)).to_be_hidden()
+    page.locator("#search-metric").fill("storage")
+    expect(page.get_by_text("Stock can't be split by country")).to_be_visible()
+    assert not studio.complaints
+
+
 def test_a_metric_is_added_by_a_checkbox_and_its_list_stays_open(studio: Studio) -> None:
     """What doesn't fit can't be checked, and says why; nothing of it is a barrier."""
     page = studio.open(VIEW, MEMBER)

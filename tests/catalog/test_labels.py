@@ -5,13 +5,19 @@ from __future__ import annotations
 import pytest
 
 from reelport.catalog import Dimension, Metric
-from reelport.catalog.labels import capitalize, label_dimension, label_metric, label_names
+from reelport.catalog.labels import DIMENSION_GROUPS, capitalize, label_dimension, label_metric, label_names
 
 
 def test_no_two_rows_have_the_same_label() -> None:
     """A sentence tells two metrics, or two dimensions, apart."""
     assert len({label_metric(metric) for metric in Metric}) == len(Metric)
     assert len({label_dimension(dimension) for dimension in Dimension}) == len(Dimension)
+
+
+def test_each_dimension_but_those_of_time_is_in_one_group() -> None:
+    """A page that lists the groups lists each once."""
+    grouped = sorted(row.name for rows in DIMENSION_GROUPS.values() for row in rows)
+    assert grouped == sorted(row.name for row in Dimension if row.grain is None)
 
 
 @pytest.mark.parametrize(

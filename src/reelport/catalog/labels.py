@@ -8,6 +8,8 @@ from functools import cache
 
 from reelport.catalog.dimensions import Dimension
 from reelport.catalog.dimensions import Dimension as D  # noqa: N817 - a table wants short names
+from reelport.catalog.families import Family
+from reelport.catalog.families import Family as F  # noqa: N817 - a table wants short names
 from reelport.catalog.filters import Filter
 from reelport.catalog.metrics import Metric
 from reelport.catalog.metrics import Metric as M  # noqa: N817 - a table wants short names
@@ -143,6 +145,39 @@ DIMENSION_LABELS: Mapping[Dimension, str] = {
     D.RENDITION_FPS: N_("frames per second"),
     D.AI_FEATURE_NAME: N_("AI feature"),
 }
+FAMILY_LABELS: Mapping[Family, str] = {
+    F.AUDIENCE: N_("audience"),
+    F.UPLOADS: N_("uploads"),
+    F.LIVE: N_("live"),
+    F.REVENUE: N_("earnings"),
+    F.REVENUE_LEGACY: N_("earnings by the legacy count"),
+    F.REVENUE_ADS: N_("earnings per thousand"),
+    F.ADS: N_("ad opportunities"),
+    F.ADS_BLANK: N_("ad eligibility"),
+    F.ADS_MISSED: N_("ads missed"),
+    F.ADS_SOLD: N_("ads sold"),
+    F.BANDWIDTH: N_("delivery"),
+    F.TRANSCODING: N_("encoding"),
+    F.STORAGE: N_("stock"),
+    F.AI: N_("AI features"),
+}
+# Dimensions by what they tell of, but those of time.
+DIMENSION_GROUPS: Mapping[str, tuple[Dimension, ...]] = {
+    N_("video"): (D.VIDEO_ID, D.VIDEO_TITLE, D.CONTENT_TAG, D.CONTENT_TAG_LIST, D.MEDIA_TYPE, D.CONTENT_TYPE,
+                  D.VISIBILITY, D.RENDITION_FORMAT, D.RENDITION_RESOLUTION, D.RENDITION_FPS, D.AI_FEATURE_NAME),
+    N_("channel and account"): (D.VIDEO_OWNER_CHANNEL_SLUG, D.CHANNEL_SLUG, D.VIDEO_OWNER_ID, D.VIDEO_OWNER_USERNAME,
+                                D.OWNER_OR_PARENT_USERNAME, D.ACCOUNT_ID, D.ACCOUNT_USERNAME, D.PARENT_ACCOUNT_ID,
+                                D.PARENT_ACCOUNT_USERNAME, D.CLAIMER_CHANNEL, D.CLAIMER_OR_PARENT_USERNAME),
+    N_("viewers"): (D.VISITOR_COUNTRY, D.VISITOR_DEVICE_TYPE),
+    N_("where it was watched"): (D.VISITOR_SUBDOMAIN, D.VISITOR_PAGE_URL, D.VISITOR_DOMAIN_GROUP, D.PUBLISHER_CHANNEL,
+                                 D.PUBLISHER_ID, D.PUBLISHER_OR_PARENT_USERNAME),
+    N_("player and playlist"): (D.ACTION, D.PLAYER_ID, D.PLAYER_TITLE, D.PLAYER_TYPE, D.PLAYER_SIZE,
+                                D.PLAYER_SIZE_BUCKET, D.PLAYLIST_ID, D.PLAYLIST_TITLE, D.PLAYLIST_TYPE,
+                                D.VIDEO_POSITION),
+    N_("ads"): (D.INVENTORY_POSITION, D.INVENTORY_POSITION_INDEX, D.AD_FORMAT, D.OUTCOME, D.AD_ERROR_CODE,
+                D.AD_ERROR_READABLE, D.NOAD_REASON_READABLE, D.ADS_TXT_STATUS),
+    N_("money"): (D.MONETIZATION_TYPE, D.MONETIZATION_PRODUCT, D.BUYER, D.BUYERTYPE),
+}
 # The words for codes in cells, in any case of letters.
 VALUE_LABELS: Mapping[Dimension, Mapping[str, str]] = {
     D.VISITOR_DEVICE_TYPE: {
@@ -175,6 +210,11 @@ COUNTRIES = frozenset({Dimension.VISITOR_COUNTRY})  # their cells are ISO 3166 c
 def label_metric(metric: Metric) -> str:
     """Name a metric inside a sentence."""
     return _(METRIC_LABELS[metric])
+
+
+def label_family(family: Family) -> str:
+    """Name a family of metrics inside a sentence."""
+    return _(FAMILY_LABELS[family])
 
 
 def label_dimension(dimension: Dimension) -> str:

@@ -55,8 +55,8 @@ def draw_bar_chart(chart: BarChart, width: float, *, tooltips: bool = True) -> P
 def draw_inline_bar(value: float, largest: float) -> str:
     """Draw a bar for a cell of a table, as wide as its share of the largest; for eyes alone."""
     share = max(0.0, min(value / largest, 1.0)) if largest > 0 else 0.0
-    bar = svg.element("rect", class_="chart-bar", x=0, y=0, width=share * 100, height=8)
-    box = {"view_box": "0 0 100 8", "preserve_aspect_ratio": "none", "aria_hidden": "true", "focusable": "false"}
+    bar = svg.element("rect", class_="chart-bar", width=share * 100, height=8)
+    box = {"view_box": "0 0 100 8", "preserve_aspect_ratio": "none", "aria_hidden": "true"}
     return svg.element("svg", bar, class_="chart-inline-bar", **box)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from starlette.testclient import TestClient
@@ -173,17 +173,6 @@ def test_a_leaderboard_says_how_much_it_leaves_out_and_shows_more(visitor: Visit
     longer = visitor.get(links(page.text, "Show more")[0])
     assert re.search(r" \d+ values in all\.", text_of(longer.text))
     assert str(visitor.get(links(longer.text, "Show fewer")[0]).url) == str(page.url)
-
-
-def test_what_does_not_fit_is_greyed_with_its_reason(visitor: Visitor) -> None:
-    """By the sentence that would refuse its report, in the page's words; the field is disabled and described by it."""
-    page = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}").text
-    assert re.search(
-        r'<input type="checkbox" disabled aria-describedby="why-UPLOADS">.*?<small id="why-UPLOADS">'
-        r"Uploads can&#39;t be split by country\.",
-        page,
-    )
-    assert re.search(r'value="TIME_WATCHED_SECONDS">', page)
 
 
 def test_all_that_is_wrong_in_an_address_is_told_on_a_page_that_works(visitor: Visitor) -> None:
@@ -366,27 +355,3 @@ def test_a_metric_has_one_unit_on_the_whole_page(visitor: Visitor) -> None:
     divisor = {"hours": 3600, "minutes": 60}[unit]
     assert float(total[2].replace(",", "")) == pytest.approx(int(total[1]) / divisor, abs=0.05)
     assert f">{unit}</text>" in page
-
-
-def test_several_values_are_chosen_from_a_searched_list(visitor: Visitor) -> None:
-    """Without a script: a long leaderboard is searched, and the view is narrowed to any of the checked rows."""
-    listed = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&longer=VISITOR_COUNTRY&{DAYS}")
-    assert 'name="only" value="VISITOR_COUNTRY:FR"' in listed.text
-    found = visitor.get(f"{listed.url}&search=f").text
-    assert set(re.findall(r'value="VISITOR_COUNTRY:(\w+)"', found)) == {"FR"}
-    fields = re.search(r'<form[^>]*id="pick-VISITOR_COUNTRY".*?</form>', listed.text, re.DOTALL)
-    assert fields is not None
-    pairs = [(name, unescape(value)) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', fields[0])]
-    query = urlencode([*pairs, ("only", "VISITOR_COUNTRY:FR"), ("only", "VISITOR_COUNTRY:DE")])
-    both = visitor.get(f"/studio/explore?{query}").text
-    assert "of country France or Germany alone" in text_of(both)
-    totals = [_find_total(visitor.get(f"{listed.url}&only=VISITOR_COUNTRY:{code}").text) for code in ("FR", "DE")]
-    assert _find_total(both) == sum(totals)
-    report = visitor.get(links(both, "As a report")[0])
-    assert "a report can't be narrowed so" in text_of(report.text)
-
-
-def _find_total(page: str) -> int:
-    found = re.search(r'<dl class="totals">.*?<span title="(\d+)">', page, re.DOTALL)
-    assert found is not None
-    return int(found[1])

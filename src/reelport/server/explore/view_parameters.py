@@ -357,11 +357,6 @@ class Option(Generic[Row]):
     is_chosen: bool
     reason: str | None = None
 
-    @property
-    def is_greyed(self) -> bool:
-        """Whether it can't be added."""
-        return self.reason is not None
-
 
 @dataclass(frozen=True, slots=True)
 class Options:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import anyio.to_thread
 from sqlalchemy import Engine
 from starlette.responses import Response
 
 from reelport import check
-from reelport.catalog import Filter, Product
+from reelport.catalog import Dimension, Family, Filter, Metric, Product
 from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS
-from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
+from reelport.catalog.labels import (
+    DIMENSION_GROUPS,
+    capitalize,
+    label_dimension,
+    label_family,
+    label_filter,
+    label_metric,
+    label_names,
+)
 from reelport.charts.report_chart import list_query_notes
+from reelport.check import Rules
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.freshness import read_freshness
 from reelport.language import N_, _
@@ -24,7 +34,16 @@ from reelport.server.access.roles import Reach
 from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget
 from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset, Sort, View
-from reelport.server.explore.view_parameters import Defaults, ParsedView, list_grains, list_options, parse_view
+from reelport.server.explore.view_parameters import (
+    Defaults,
+    Option,
+    Options,
+    ParsedView,
+    Row,
+    list_grains,
+    list_options,
+    parse_view,
+)
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
@@ -32,7 +51,7 @@ from reelport.server.studio import exports, pages, view_page
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.view_page import make_line_chart, make_page
 from reelport.server.studio.visit import Refused, Visit, not_found
-from reelport.wording import format_days
+from reelport.wording import format_days, format_list
 
 PATH = f"{pages.ROOT}/explore"
 # What the page's form sends without showing it.
@@ -42,6 +61,7 @@ _HIDDEN = frozenset(
         *(Parameter.LONGER, Parameter.SEARCH, Parameter.KEPT),
     }
 )
+_MOST_FAMILIES = 4  # families of metrics that a sentence names
 _MOST_SUGGESTED = 3  # values that are named where none is like the text
 
 
@@ -111,7 +131,9 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Sugg
         "explore.html",
         page=make_page(view, numbers, asked.defaults, options),
         problems=[problem.sentence for problem in asked.parsed.problems],
-        options=options,
+        metrics=list(_group_metrics(view, options, asked.defaults.rules)),
+        dimensions=list(_group_dimensions(view, options, asked.defaults.rules)),
+        filters=list(_explain_filters(view, options)),
         has_channels=asked.has_channels,
         address_of=address_of,
         exports=exports.offer_exports(visit, view),
@@ -128,6 +150,74 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Sugg
             "filter": lambda row: capitalize(label_filter(row)),
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Choices below one heading: those that fit; the others by the sentence that says why."""
+
+    label: str
+    fitting: list[Option[Any]]
+    refused: dict[str, list[Option[Any]]]
+
+
+def _group(label: str, options: Iterable[Option[Row]], explain: Callable[[Option[Row]], str]) -> _Group:
+    group = _Group(capitalize(label), [], {})
+    for each in options:
+        (group.fitting if each.reason is None else group.refused.setdefault(explain(each), [])).append(each)
+    return group
+
+
+def _group_metrics(view: View, options: Options, rules: Rules) -> Iterator[_Group]:
+    """Group metrics by family: what refuses one of a family refuses all of it."""
+    split = [Dimension[name] for name in view.report_query().dimensions]
+
+    def explain(option: Option[Metric]) -> str:
+        family = option.row.family
+        group = capitalize(label_family(family))
+        by = [label_dimension(row) for row in split if row not in family.dimensions(permissive=rules.permissive)]
+        filters = [label_filter(row) for row, _value in view.filters if row not in family.filters]
+        if by:
+            sentence = N_("%(group)s can't be split by %(names)s. Choose another split for these.")
+            return _(sentence, group=group, names=format_list(by))
+        if filters:
+            sentence = N_("%(group)s can't be narrowed by %(names)s. Choose another filter for these.")
+            return _(sentence, group=group, names=format_list(filters))
+        return label_names(option.reason or "")
+
+    for family in Family:
+        if rows := [each for each in options.metrics if each.row.family is family]:
+            yield _group(label_family(family), rows, explain)
+
+
+def _group_dimensions(view: View, options: Options, rules: Rules) -> Iterator[_Group]:
+    def explain(option: Option[Dimension]) -> str:
+        sentence = N_("%(metrics)s can't be split by this. What can: %(fitting)s.")
+        return _explain(
+            view, option, sentence, lambda family: option.row in family.dimensions(permissive=rules.permissive)
+        )
+
+    offered = {each.row: each for each in options.dimensions}
+    for label, rows in DIMENSION_GROUPS.items():
+        yield _group(_(label), [offered[row] for row in rows], explain)
+
+
+def _explain_filters(view: View, options: Options) -> Iterator[tuple[Option[Filter], str]]:
+    """List the filters, each with why it can't be had, or nothing."""
+    sentence = N_("%(metrics)s can't be narrowed by this. What can: %(fitting)s.")
+    for each in options.filters:
+        yield each, _explain(view, each, sentence, lambda family, row=each.row: row in family.filters)  # type: ignore[misc]
+
+
+def _explain(view: View, option: Option[Any], sentence: str, fits: Callable[[Family], bool]) -> str:
+    """Say which of the view's metrics don't go with an option, and which families do."""
+    against = [label_metric(metric) for metric in view.metrics if not fits(metric.family)]
+    if option.reason is None or not against:
+        return label_names(option.reason or "")
+    fitting = [label_family(family) for family in Family if fits(family)]
+    if len(fitting) > _MOST_FAMILIES:
+        fitting[_MOST_FAMILIES:] = [_("%(count)s more", count=len(fitting) - _MOST_FAMILIES)]
+    return _(sentence, metrics=capitalize(format_list(against)), fitting=format_list(fitting))
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,9 +185,9 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "moment": format_moment,
     "second": format_second,
     "labelled": label_names,
-    # Words of enums that are marked where they are: roles, kinds of keys, actions; and what a scope allows.
+    # Words of enums that are marked where they are: roles, kinds of keys, actions; and what a row of a table means.
     "role": lambda row: _(row.value),
     "kind": lambda row: _(row.value),
-    "scope": lambda row: _(row.sentence),
+    "sentence": lambda row: _(row.sentence),
     "browser": describe_browser,
 }

@@ -67,11 +67,16 @@ function show(page) {
   // What is being typed and was not sent yet stays, and is sent when the field is left.
   const isTyped = form && (sent.has(form) ? serialize(form) !== sent.get(form) : value !== before.defaultValue);
   if (isTyped) sent.set(form, serialize(form));
+  const searched = [...document.querySelectorAll("[data-narrow]")].map((each) => [each.id, each.value]);
   const open = [...document.querySelectorAll("details[id][open]")].map((each) => each.id);
   document.title = page.title;
   document.querySelector("main").replaceWith(document.adoptNode(page.querySelector("main")));
   for (const each of open) document.getElementById(each)?.setAttribute("open", "");
   watch();
+  for (const [id, text] of searched) {
+    const field = document.getElementById(id);
+    if (field && text) narrow(Object.assign(field, { value: text }));
+  }
   const again =
     (id && document.getElementById(id)) ||
     (name && [...document.getElementsByName(name)].find((each) => each.value === value)) ||
@@ -142,6 +147,20 @@ function serialize(form, submitter) {
   return new URLSearchParams([...new FormData(form, submitter)].filter(([, value]) => value !== "")).toString();
 }
 
+// A field that narrows a list of choices to those that have its text, in any case and without accents.
+document.addEventListener("input", ({ target }) => target.matches("[data-narrow]") && narrow(target));
+
+function narrow(field) {
+  const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+  const has = (each) => plain(each.textContent).includes(plain(field.value.trim()));
+  for (const group of field.closest("details").querySelectorAll("fieldset")) {
+    const rows = [...group.querySelectorAll("div")];
+    const isNamed = has(group.closest(".options > fieldset").querySelector("legend"));
+    for (const row of rows) row.hidden = !isNamed && !has(row);
+    group.hidden = rows.every((row) => row.hidden);
+  }
+}
+
 async function copy(button) {
   const source = document.querySelector(button.dataset.copy);
   const text = source?.rows ? [...source.rows].map(writeRow).join("\n") : (source?.textContent ?? "");
@@ -195,7 +214,7 @@ addEventListener("popstate", () => load(location.href, { keepAddress: true }));
 let timer = null;
 function watch() {
   clearTimeout(timer);
-  for (const each of document.querySelectorAll("[data-copy]")) each.hidden = false;
+  for (const each of document.querySelectorAll("[data-copy], label:has([data-narrow])")) each.hidden = false;
   for (const form of document.querySelectorAll("form[data-at-once]")) sent.set(form, serialize(form));
   const seconds = Number(document.querySelector("main").dataset.again ?? 0);
   if (seconds > 0) timer = setTimeout(again, seconds * 1000);
