@@ -254,6 +254,27 @@ def test_links_of_somebody_follow_the_limits(state: State, owner: Session) -> No
     assert show(wide) is None
 
 
+def test_a_view_is_shared_within_the_limits_of_that_moment(state: State, owner: Session) -> None:
+    """Not within those of when its form was sent: its link would outlive a limit that an owner has just set."""
+    organization = owner.organization_id or 0
+    organizations.allow_channels(state.db, organization, ["c1", "c2"])
+    ben = add(state, BEN, "analyst")
+    before, day = Reach(organization), date(2026, 1, 1)
+    view = View((Metric.VIEWS,), (), day, day, Metric.VIEWS, Grain.DAY)
+
+    def share() -> str:
+        actor = replace(ACTOR, name=BEN)
+        return kept_views.share_view(state.db, state.service_secret, before, actor, "News", view, 7, state.now)
+
+    assert people.limit_channels(state.db, owner, ben, ["c1"], ACTOR, state.now)
+    found = kept_views.open_shared_view(state.db, state.service_secret, share(), "192.0.2.9", state.now)
+    assert found is not None
+    assert found.channels == {"c1"}
+    assert people.change_role(state.db, owner, ben, "viewer-without-revenue", ACTOR, state.now)
+    with pytest.raises(UsageError, match="role"):
+        share()
+
+
 def test_an_owner_is_never_limited(state: State, owner: Session) -> None:
     """Whoever manages people could widen the own limits: an owner's are taken away, and none are set."""
     organizations.allow_channels(state.db, owner.organization_id or 0, ["c1"])

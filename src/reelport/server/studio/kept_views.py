@@ -27,7 +27,7 @@ from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import clean_text, find_readable_channels, find_tenant
-from reelport.server.access.roles import Reach
+from reelport.server.access.roles import Reach, Role
 from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.numbers import Numbers
@@ -39,6 +39,7 @@ from reelport.server.state.tables import ORGANIZATIONS, SAVED_VIEWS, SHARED_VIEW
 from reelport.server.studio import exports, pages, report_form, view_page
 from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.pages import write_page
+from reelport.server.studio.rights import RIGHTS, Right
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Refused, Visit, count_wrong_link, not_found
 from reelport.wire import Code
@@ -529,7 +530,7 @@ def share_view(
 
     With `hosts` it is an embed: its days move on where a range's name chose them, those of a link never.
     The token is known this once. UsageError for a bad name, another number of days, when too many links are open, and
-    when the sharer was removed a moment ago.
+    when the sharer was removed, or may share no more, since a moment ago.
     """
     cleaned = _clean_name(name)
     kind, lives = ("An embed", EMBED_LIVES) if hosts else ("A link", LIVES)
@@ -542,8 +543,14 @@ def share_view(
         organization = ORGANIZATIONS.c.id == organization_id
         connection.execute(select(ORGANIZATIONS.c.id).where(organization).with_for_update())
         sharer = USERS.c.email == actor.name, USERS.c.organization_id == organization_id
-        if connection.execute(select(USERS.c.id).where(*sharer).with_for_update()).first() is None:
+        found = connection.execute(select(USERS.c.role, USERS.c.channels).where(*sharer).with_for_update()).first()
+        if found is None:
             raise UsageError("You are no user of this organization any more.")
+        role = Role(found.role)
+        if Right.SHARE_VIEWS not in RIGHTS[role]:
+            raise UsageError("Your role doesn't allow sharing any more: ask an owner of your organization.")
+        # Neither would a limit that was set since the form came.
+        readable = find_tenant(connection, Reach.of(organization_id, role, found.channels)).channels
         _delete_ended(connection, organization_id, now)
         if count_open_links(connection, organization_id, now) >= MOST_LINKS:
             raise UsageError(f"{MOST_LINKS} links are open already: revoke some that nobody needs.")
@@ -553,7 +560,7 @@ def share_view(
             "organization_id": organization_id,
             "name": cleaned,
             "parameters": view.rolling_query() if hosts else view.at_its_days().url_query(),
-            "channels": json.dumps(sorted(find_tenant(connection, reach).channels)),
+            "channels": json.dumps(sorted(reach.limit(readable))),
             "created_by": actor.name,
             "created_at": now,
             "expires_at": now + timedelta(days=days),
