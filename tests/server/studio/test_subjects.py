@@ -86,6 +86,13 @@ def test_a_strange_name_is_only_a_name(visitor: Visitor, value: str) -> None:
     assert 'x"onload' not in answer.text
 
 
+@pytest.mark.parametrize("value", ["%00", "two%0Alines", "a" * 1001])
+def test_the_page_of_a_name_that_nothing_has_shows_no_numbers_of_others(visitor: Visitor, value: str) -> None:
+    """What no view can be narrowed to is not found: the numbers of all would stand under that name."""
+    for word in ("videos", "channels", "countries"):
+        assert visitor.get(f"/studio/{word}/{value}?{DAYS}").status_code == 404
+
+
 def test_an_address_without_days_leads_to_one_with_them(visitor: Visitor) -> None:
     """So that its link shows the same to whoever opens it later."""
     page = visitor.get("/studio/channels/demo-news")

@@ -28,7 +28,7 @@ from reelport.server.studio.formats import MetricUnit, name_dimension
 from reelport.server.studio.guard import Endpoint
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.view_page import Cell, find_filter, keep_value, make_page
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Visit, not_found
 
 _FIELDS = frozenset({Parameter.START, Parameter.END, Parameter.COMPARISON, Parameter.GRAIN})
 
@@ -54,9 +54,16 @@ class _Page:
         return f"{pages.ROOT}/{self.subject.path}/{quote(self.value, safe='')}"
 
     def narrow(self, view: View, defaults: Defaults) -> View:
-        """Narrow a view to the thing: by the filter of its report where there is one."""
-        filter_ = find_filter(self.subject.dimension, list_options(view, defaults.rules, defaults.scopes))
-        return keep_value(view, self.subject.dimension, filter_, self.value) or view
+        """Narrow a view to the thing: by the filter of its report where there is one.
+
+        Refused (404) for a name that no view can be narrowed to: the page would show the numbers of all.
+        """
+        wide = self.widen(view)
+        filter_ = find_filter(self.subject.dimension, list_options(wide, defaults.rules, defaults.scopes))
+        narrowed = keep_value(wide, self.subject.dimension, filter_, self.value)
+        if narrowed is None:
+            raise not_found()
+        return narrowed
 
     def widen(self, view: View) -> View:
         """The view without what the address says already."""
