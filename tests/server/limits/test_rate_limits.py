@@ -61,3 +61,18 @@ def test_what_is_left_in_a_bucket_is_told_with_the_time_in_which_no_more_comes()
     assert buckets.measure("policy", b"owner").left == 3
     now = 60.0
     assert buckets.measure("policy", b"owner").left == 10
+
+
+def test_a_code_is_not_guessed_within_a_year() -> None:
+    """A user's wrong codes are some hundred a day, wherever from; one that was right is not counted."""
+    now = 0.0
+    attempts = LoginAttempts(lambda: now)
+    guesses = 0
+    for second in range(86_400):
+        now = float(second)
+        guesses += attempts.begin_code("user") == 0
+    assert 1 - (1 - 3 / 1_000_000) ** (365 * guesses) < 0.25
+    assert attempts.begin_code("another") == 0
+    for _ in range(100):
+        assert attempts.begin_code("third") == 0
+        attempts.forgive_code("third")

@@ -77,10 +77,13 @@ _USER_MINUTE, _USER_BURST = 6, 10
 """Wrong passwords of an address for one user: in a minute, after so many at once."""
 _ADDRESS_MINUTE, _ADDRESS_BURST = 60, 100
 """The same for all users: an office behind one address mistypes a few in a minute."""
+_CODE_MINUTE, _CODE_BURST = 10 / 60, 10
+"""Wrong codes of a second factor for one user, from all addresses. Of a million codes three are right at a time: at six
+a minute one would be guessed within weeks, at ten an hour within years."""
 
 
 class LoginAttempts:
-    """One process's limits of wrong passwords: of an address for one user, and for all users.
+    """One process's limits of wrong passwords, by address, and of codes, by user.
 
     An attempt counts from its begin, and no longer once the password was right: attempts at the same moment can't
     pass the limit together. Use on the process's event loop only.
@@ -89,6 +92,7 @@ class LoginAttempts:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._of_user = TokenBuckets(_USER_MINUTE, _USER_BURST, clock)
         self._of_address = TokenBuckets(_ADDRESS_MINUTE, _ADDRESS_BURST, clock)
+        self._codes = TokenBuckets(_CODE_MINUTE, _CODE_BURST, clock)
 
     def begin(self, address: str, email: str) -> float:
         """Begin an attempt and return 0, or the seconds until one may; `email` as it is stored."""
@@ -105,6 +109,14 @@ class LoginAttempts:
         site, user = _hash_owners(address, email)
         self._of_address.put_back(site)
         self._of_user.put_back(user)
+
+    def begin_code(self, user_id: str) -> float:
+        """Begin an attempt at a user's second factor and return 0, or the seconds until one may."""
+        return self._codes.take(hash_owner(user_id))
+
+    def forgive_code(self, user_id: str) -> None:
+        """Don't count an attempt at a second factor: the code was right."""
+        self._codes.put_back(hash_owner(user_id))
 
 
 def _hash_owners(address: str, email: str) -> tuple[bytes, bytes]:

@@ -5,6 +5,7 @@ Opening a link for a password changes nothing, as programs that check mail open 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -125,16 +126,14 @@ def _begin_code(visit: Visit, user_id: str, email: str) -> None:
     Only somebody with the password gets here. So the limit of all addresses locks nobody out whose password is secret.
     """
     begin_attempt(visit, visit.address, email, _TOO_MANY)
-    try:
-        begin_attempt(visit, f"user {user_id}", "", _TOO_MANY_CODES)
-    except Refused:
+    if pause := visit.service.login_attempts.begin_code(user_id):
         visit.service.login_attempts.forgive(visit.address, email)
-        raise
+        raise Refused(429, N_("Too many attempts"), _TOO_MANY_CODES, math.ceil(pause))
 
 
 def _forgive_code(visit: Visit, user_id: str, email: str) -> None:
     visit.service.login_attempts.forgive(visit.address, email)
-    visit.service.login_attempts.forgive(f"user {user_id}", "")
+    visit.service.login_attempts.forgive_code(user_id)
 
 
 async def sign_out(visit: Visit) -> Response:
