@@ -28,7 +28,7 @@ from reelport.server.queue import jobs
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import read_settings
 from reelport.server.state.database import writing
-from reelport.server.state.tables import USERS
+from reelport.server.state.tables import SHARED_VIEWS, USERS
 from reelport.server.studio.explore import read_tenant
 
 OWNER, VIEWER, BLIND, LIMITED = (f"{name}@demo.example" for name in ("ann", "vic", "bob", "lea"))
@@ -233,20 +233,36 @@ def test_saved_views_that_name_what_others_see_are_not_listed(visitors: Visitors
     owner = visitors(OWNER)
     for name, query in (
         ("Of a channel", f"metric=VIEWS&by=VISITOR_COUNTRY&videoOwnerChannelSlug=some-channel&{DAYS}"),
+        ("Of a search", f"metric=VIEWS&by=VIDEO_ID&longer=VIDEO_ID&search=somebody&{DAYS}"),
         ("Of money", f"metric={EARNINGS}&by=VISITOR_COUNTRY&{DAYS}"),
         ("Of all", f"metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}"),
     ):
         owner.send(owner.get(f"/studio/explore?{query}"), "/studio/saved", name=name)
-    names = ("Of a channel", "Of money", "Of all")
+    names = ("Of a channel", "Of a search", "Of money", "Of all")
     seen = {
         email: [name for name in names if name in visitors(email).get("/studio/saved").text]
         for email in (OWNER, LIMITED, BLIND)
     }
     assert seen == {
-        OWNER: ["Of a channel", "Of money", "Of all"],
+        OWNER: ["Of a channel", "Of a search", "Of money", "Of all"],
         LIMITED: ["Of money", "Of all"],
-        BLIND: ["Of a channel", "Of all"],
+        BLIND: ["Of a channel", "Of a search", "Of all"],
     }
+
+
+def test_a_link_that_lost_channels_does_not_name_them_to_the_limited(
+    visitors: Visitors, service: tuple[Service, TestClient]
+) -> None:
+    """Of such a link what is left may be within their channels; its filter is of somebody else's. The own ones stay."""
+    owner, limited = visitors(OWNER), visitors(LIMITED)
+    for visitor, slug in ((owner, "slug-of-others"), (limited, "slug-of-mine")):
+        query = f"metric=VIEWS&by=VISITOR_COUNTRY&videoOwnerChannelSlug={slug}&{DAYS}"
+        visitor.send(visitor.get(f"/studio/explore?{query}"), "/studio/shared", name="News")
+    with writing(service[0].db) as connection:
+        connection.execute(SHARED_VIEWS.update().values(channels=write_channels(own_channels()[:1])))
+    seen = {visitor: visitor.get("/studio/shared").text for visitor in (owner, limited)}
+    assert "slug-of-others" in seen[owner]
+    assert ("slug-of-others" in seen[limited], "slug-of-mine" in seen[limited]) == (False, True)
 
 
 def test_an_owner_limits_a_person_on_a_page(visitors: Visitors, service: tuple[Service, TestClient]) -> None:

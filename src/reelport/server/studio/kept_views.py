@@ -203,16 +203,18 @@ def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView
 
 
 def _is_within(visit: Visit, listed: ListedView) -> bool:
-    """Whether a visitor sees a saved view in the list.
+    """Whether a visitor sees a saved view in the list: not one of earnings without that scope."""
+    is_missing = any(problem.code is Code.SCOPE_MISSING for problem in listed.parsed.problems)
+    return not is_missing and _may_know(visit, listed.parsed.view, listed.saved.created_by)
 
-    Not one of earnings without that scope. Somebody with some channels alone sees none of others that names a value:
-    it may be a channel or a video of theirs.
+
+def _may_know(visit: Visit, view: View, created_by: str) -> bool:
+    """Whether a visitor may read what a kept view names.
+
+    Somebody with some channels alone sees none of others that names a value: it may be a channel or a video of theirs.
     """
-    view = listed.parsed.view
-    is_free = view.kept or any(not row.choices for row, _ in view.filters)
-    if visit.reach.channels is not None and is_free and listed.saved.created_by != visit.user.email:
-        return False
-    return not any(problem.code is Code.SCOPE_MISSING for problem in listed.parsed.problems)
+    names_value = view.kept or view.search or any(not row.choices for row, _ in view.filters)
+    return visit.reach.channels is None or not names_value or created_by == visit.user.email
 
 
 def save_view(
@@ -375,14 +377,11 @@ async def show_links(
     def write() -> Response:
         defaults = read_defaults(visit)
         found = list_shared_views(visit.service.db, visit.reach, visit.now)
+        views = [(each, parse_view(each.parameters, defaults).view) for each in found]
         links = [
-            ListedLink(
-                each,
-                parse_view(each.parameters, defaults).view.sentence(),
-                each.is_open(visit.now),
-                visit.may_change(each.created_by),
-            )
-            for each in found
+            ListedLink(each, view.sentence(), each.is_open(visit.now), visit.may_change(each.created_by))
+            for each, view in views
+            if _may_know(visit, view, each.created_by)
         ]
         shown = {"links": links, "problems": problems, "link": link, "frame": frame}
         return pages.render(visit, "shared.html", 422 if problems else 200, **shown)
