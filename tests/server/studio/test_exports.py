@@ -70,7 +70,9 @@ def read_table(page: str, part: str) -> list[list[str]]:
     assert table
     rows = re.findall(r"<tr[^>]*><th scope=\"row\">(.*?)</tr>", table[1], re.DOTALL)
     first = [unescape(re.findall(r'<(?:data value|time datetime)="([^"]*)"', row)[0]) for row in rows]
-    return [[cell, *re.findall(r'title="(-?[\d.]+)"', row)] for cell, row in zip(first, rows, strict=True)]
+    cells = [re.findall(r'<td class="number"(?: title="([^"]*)")?>([^<]*)</td>', row) for row in rows]
+    numbers = [[title or text for title, text in row if re.fullmatch(r"-?[\d.]+", title or text)] for row in cells]
+    return [[cell, *row] for cell, row in zip(first, numbers, strict=True)]
 
 
 def name_of(answer: httpx2.Response) -> str:

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from reelport.catalog import Dimension, Distinct, Metric, Ratio
+from reelport.language import N_
 
 Number = int | Decimal | None
 
@@ -139,10 +140,10 @@ def explain_missing_share(metric: Metric, dimension: Dimension) -> str | None:
     """Say why values of a metric by a dimension don't add up to the total; None when they do."""
     match metric.rule:
         case Ratio():
-            return "A rate doesn't add up: its values have no shares of a total."
+            return N_("A rate doesn't add up: its values have no shares of a total.")
         case Distinct():
-            return "One viewer may be counted with several values, so that they don't add up to the total."
+            return N_("One viewer may be counted with several values, so that they don't add up to the total.")
         case _ if dimension.many_valued:
-            return "One video may be counted with several values, so that they don't add up to the total."
+            return N_("One video may be counted with several values, so that they don't add up to the total.")
         case _:
             return None

@@ -17,6 +17,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, false, func, or_, select
 
 from reelport.engine.tenant import Tenant
+from reelport.language import N_
 from reelport.query import ReportQuery
 from reelport.report_details import State
 from reelport.server.access.callers import clean_text
@@ -37,11 +38,11 @@ _MOST_ASKED = 100_000
 class StateFilter(StrEnum):
     """The states that a list shows; FAILED also shows what was cancelled."""
 
-    ALL = "all"
-    UNFINISHED = "unfinished"
-    FINISHED = "finished"
-    FAILED = "failed"
-    EXPIRED = "expired"
+    ALL = N_("all")
+    UNFINISHED = N_("unfinished")
+    FINISHED = N_("finished")
+    FAILED = N_("failed")
+    EXPIRED = N_("expired")
 
 
 @dataclass(frozen=True, slots=True)

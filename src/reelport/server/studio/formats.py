@@ -189,5 +189,6 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "role": lambda row: _(row.value),
     "kind": lambda row: _(row.value),
     "sentence": lambda row: _(row.sentence),
+    "phrase": lambda row: _(row.phrase),
     "browser": describe_browser,
 }

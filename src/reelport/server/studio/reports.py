@@ -16,11 +16,12 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from reelport.catalog import Metric
+from reelport.catalog.labels import capitalize
 from reelport.charts import Chart, NoChart, SmallMultiples, embed_chart, stack_shares
 from reelport.engine.plan import Plan
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
 from reelport.errors import StorageError
-from reelport.language import N_
+from reelport.language import N_, _, ngettext
 from reelport.query import describe_query
 from reelport.report_details import State
 from reelport.server.access import audit_log
@@ -42,16 +43,17 @@ from reelport.server.studio.view_page import Cell
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.storage.file_cache import holding
 from reelport.wire import NO_DAY
-from reelport.wording import format_count, format_day, format_duration
+from reelport.wording import format_day, format_duration
 
 PATH = f"{pages.ROOT}/reports"
 _FORMS = {
-    XLSX.suffix: "Excel workbook (XLSX)",
+    XLSX.suffix: N_("Excel workbook (XLSX)"),
     PARQUET.suffix: "Parquet",
     NDJSON.suffix: "NDJSON",
     CSV_GZ.suffix: "CSV, gzip",
     CSV_ZST.suffix: "CSV, Zstandard",
 }
+_STATES = (N_("queued"), N_("running"), N_("cancelled"))  # those that no choice of the list names
 _AGAIN_SECONDS = 2
 """After so long a page that shows something unfinished is looked at again."""
 
@@ -140,13 +142,16 @@ def words(visit: Visit) -> Mapping[str, object]:
     return {
         "describe": describe_query,
         "duration": format_duration,
-        "complete": lambda day: "no day was complete" if day == NO_DAY else f"complete to {format_day(day)}",
+        "complete": lambda day: (
+            _("no day was complete") if day == NO_DAY else _("complete to %(day)s", day=format_day(day))
+        ),
         "pretty": lambda query: json.dumps(query.to_wire(), indent=2, ensure_ascii=False),
         "time_left": lambda moment: _describe_time_left(moment - visit.now),
-        "forms": _FORMS,
+        "forms": {suffix: _(label) for suffix, label in _FORMS.items()},
         "running_limit": visit.service.settings.running_limit,
         "State": State,
         "StateFilter": StateFilter,
+        "capitalize": capitalize,
     }
 
 
@@ -181,10 +186,11 @@ def _make_link(visit: Visit, report: ListedReport, form: FileType) -> str:
 def _describe_time_left(left: timedelta) -> str:
     """Say how long a report is kept, as roughly as anybody cares: 3 days, 47 hours, 59 minutes."""
     minutes = max(round(left.total_seconds() / 60), 0)
-    for unit, length in (("day", 1440), ("hour", 60)):
-        if minutes >= 2 * length:
-            return format_count(round(minutes / length), unit)
-    return format_count(minutes, "minute")
+    if minutes >= 2 * 1440:
+        return ngettext("%(n)s day", "%(n)s days", round(minutes / 1440))
+    if minutes >= 2 * 60:
+        return ngettext("%(n)s hour", "%(n)s hours", round(minutes / 60))
+    return ngettext("%(n)s minute", "%(n)s minutes", minutes)
 
 
 _ROWS = 50

@@ -29,7 +29,7 @@ from reelport.charts import (
 from reelport.charts.amounts import choose_unit
 from reelport.charts.drawing import explain_absence, render_png
 from reelport.charts.time_axis import GRAIN_WORDS, describe_time, format_time, list_partial
-from reelport.facts.log.freshness import Freshness
+from reelport.language import N_, _, ngettext
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
 from reelport.server.explore.view import Comparison, Pairs, Parameter, Sort, View, name_cell
@@ -50,11 +50,12 @@ from reelport.server.studio.visit import not_found
 from reelport.wording import format_day, format_days, format_list
 
 DaySpan = tuple[date, date] | None  # the first and the last complete day of a metric's tables; None where there is none
+_TABLE_LABELS = {name: name for name in (N_("plays"), N_("ads"), N_("earnings"), N_("usage"), N_("videos"))}
 # What the compared days are called.
 COMPARISONS = {
-    Comparison.PREVIOUS: "Days before",
-    Comparison.WEEKDAYS: "Same weekdays before",
-    Comparison.YEAR: "A year before",
+    Comparison.PREVIOUS: N_("Days before"),
+    Comparison.WEEKDAYS: N_("Same weekdays before"),
+    Comparison.YEAR: N_("A year before"),
 }
 
 
@@ -139,7 +140,7 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options
         view,
         view.sentence(),
         format_list([label_metric(metric) for metric in view.metrics]),
-        format_list([label_dimension(dimension) for dimension in view.dimensions]) or "none",
+        format_list([label_dimension(dimension) for dimension in view.dimensions]) or _("none"),
         format_days(*view.compared_days) if view.compared_days else None,
         tuple(_make_totals(view, units, numbers.totals, can_change=unknown is None)),
         tuple(_draw_charts(lines, drawn, units)),
@@ -167,20 +168,20 @@ def find_unknown_days(view: View, defaults: Defaults) -> str | None:
 
 def describe_freshness(metrics: Iterable[Metric], defaults: Defaults) -> str:
     """Say to which day the tables of these metrics are complete, and when they were loaded."""
-    said: dict[str, list[str]] = {}
+    alike: dict[tuple[date | None, datetime | None], list[str]] = {}
     for each in defaults.find_freshness(metrics):
-        said.setdefault(_describe_table(each), []).append(each.table)
-    sentences = [f"{format_list(tables)}{words}" for words, tables in said.items()]
-    return f"{capitalize('; '.join(sentences))}." if said else ""
+        alike.setdefault((each.complete, each.loaded), []).append(_(_TABLE_LABELS[each.table]))
+    return " ".join(_describe_tables(capitalize(format_list(names)), *times) for times, names in alike.items())
 
 
-def _describe_table(fresh: Freshness) -> str:
-    if fresh.loaded is None:
-        return ": nothing was loaded yet"
-    loaded = f"loaded {format_moment(fresh.loaded)}"
-    if fresh.complete is None:
-        return f" have no complete day yet ({loaded})"
-    return f" are complete to {format_day(fresh.complete)} ({loaded})"
+def _describe_tables(tables: str, complete: date | None, loaded: datetime | None) -> str:
+    if loaded is None:
+        return _("%(tables)s: nothing was loaded yet.", tables=tables)
+    moment = format_moment(loaded)
+    if complete is None:
+        return _("%(tables)s have no complete day yet (loaded %(moment)s).", tables=tables, moment=moment)
+    day = format_day(complete)
+    return _("%(tables)s are complete to %(day)s (loaded %(moment)s).", tables=tables, day=day, moment=moment)
 
 
 def _make_totals(
@@ -211,7 +212,7 @@ def _name_columns(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[st
     for metric in view.metrics:
         yield units[metric].heading
         if view.compares_lines:
-            yield COMPARISONS[view.comparison]
+            yield _(COMPARISONS[view.comparison])
 
 
 def _make_times(
@@ -258,13 +259,13 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
     values = [point.figures[place].value for point in lines.points]
     partial_times = list_partial(times, view.grain, view.start, view.end)
     chart = LineChart(
-        f"{name} by {GRAIN_WORDS[view.grain]}",
+        _("%(metrics)s by %(dimensions)s", metrics=name, dimensions=_(GRAIN_WORDS[view.grain])),
         times,
         (Series(name, _fill(metric, days, values, complete)),),
         metric.unit,
         view.grain,
         count_settled(times, view.grain, complete and complete[1], view.end),
-        (f"Of {format_list(partial_times)} only a part is shown.",) if partial_times else (),
+        (_("Of %(times)s only a part is shown.", times=format_list(partial_times)),) if partial_times else (),
     )
     return _compare(chart, view, lines, place, complete)
 
@@ -274,7 +275,7 @@ def _compare(chart: LineChart, view: View, lines: Lines, place: int, complete: D
         return chart
     days = [view.compared_time(point.day) for point in lines.points]
     befores = [point.figures[place].before for point in lines.points]
-    line = Series(COMPARISONS[view.comparison], _fill(view.metrics[place], days, befores, complete))
+    line = Series(_(COMPARISONS[view.comparison]), _fill(view.metrics[place], days, befores, complete))
     return replace(chart, comparison=line, comparison_times=tuple(format_time(day, view.grain) for day in days))
 
 
@@ -396,8 +397,10 @@ def draw_map(board: Leaderboard, place: int, metric_unit: MetricUnit) -> Markup 
         for entry in shown
         for figure in (entry.figures[place],)
     )
-    heading = f"{name_metric(metric_unit.metric)} by {label_dimension(board.dimension)}"
-    chart = WorldMap(heading, countries, metric_unit.metric.unit)
+    name, by = name_metric(metric_unit.metric), label_dimension(board.dimension)
+    chart = WorldMap(
+        _("%(metrics)s by %(dimensions)s", metrics=name, dimensions=by), countries, metric_unit.metric.unit
+    )
     return Markup(embed_chart(chart, metric_unit.write_amount))  # noqa: S704 - its texts are escaped
 
 
@@ -459,8 +462,8 @@ def _make_cells(view: View, units: Mapping[Metric, MetricUnit], entry: Entry, *,
             yield Cell(write_share(share), "")
             if view.comparison is not Comparison.NONE:
                 is_new = figure.before == 0 and figure.value
-                text = "new" if is_new else units[metric].write_change(figure)
-                before = "" if figure.before is None else f"before: {figure.before}"
+                text = _("new") if is_new else units[metric].write_change(figure)
+                before = "" if figure.before is None else _("before: %(number)s", number=figure.before)
                 yield Cell(text, before) if can_change else Cell(NO_NUMBER, "")
 
 
@@ -469,9 +472,9 @@ def _make_headings(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[H
     for metric in view.metrics:
         yield _make_heading(view, metric, Sort.VALUE, units[metric].heading)
         if metric is view.ranked_by:
-            yield _make_heading(view, metric, Sort.SHARE, "Share")
+            yield _make_heading(view, metric, Sort.SHARE, _("Share"))
             if view.comparison is not Comparison.NONE:
-                yield _make_heading(view, metric, Sort.CHANGE, "Change")
+                yield _make_heading(view, metric, Sort.CHANGE, _("Change"))
 
 
 def _make_heading(view: View, metric: Metric, sort: Sort, label: str) -> Heading:
@@ -484,18 +487,23 @@ def _make_heading(view: View, metric: Metric, sort: Sort, label: str) -> Heading
 def _write_notes(view: View, board: Leaderboard, metric_unit: MetricUnit) -> Iterator[str]:
     shown = sum(entry.is_shown for entry in board.entries)
     place = view.metrics.index(view.ranked_by)
-    values = f"{format_whole(board.rows)} {'value' if board.rows == 1 else 'values'}"
-    if board.rows > shown:
-        rest = board.rest[place]
-        unit = f" {metric_unit.unit}" if metric_unit.is_named_apart else ""
-        others = "" if rest is None else f"; the others come to {metric_unit.write(rest)}{unit}"
-        yield f"{shown:,} of {values}{others}."
+    rest = board.rest[place]
+    if board.rows <= shown:
+        yield ngettext("%(n)s value in all.", "%(n)s values in all.", board.rows)
+    elif rest is None:
+        yield ngettext("%(shown)s of %(n)s value.", "%(shown)s of %(n)s values.", board.rows, shown=format_whole(shown))
     else:
-        yield f"{values} in all."
+        yield ngettext(
+            "%(shown)s of %(n)s value; the others come to %(rest)s.",
+            "%(shown)s of %(n)s values; the others come to %(rest)s.",
+            board.rows,
+            shown=format_whole(shown),
+            rest=metric_unit.write_amount(rest),
+        )
     if view.comparison is not Comparison.NONE and not board.compared:
-        yield "The compared days have no numbers: there is no change to show."
+        yield _("The compared days have no numbers: there is no change to show.")
     if view.ranked_by in board.reasons:
-        yield board.reasons[view.ranked_by]
+        yield _(board.reasons[view.ranked_by])
 
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
