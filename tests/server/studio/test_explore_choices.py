@@ -60,3 +60,21 @@ def test_several_values_are_chosen_from_a_searched_list(visitor: Visitor) -> Non
     assert int(find_total(both)) == sum(totals)
     report = visitor.get(links(both, "As a report")[0])
     assert "a report can't be narrowed so" in text_of(report.text)
+
+
+def test_choices_notes_and_headings_are_french_in_french(visitor: Visitor) -> None:
+    """No sentence of the catalog stays English, nor what the page says of its days, columns and refusals."""
+    address = f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&compare=previous&{DAYS}"
+    page = visitor.get(address, headers={"Accept-Language": "fr"}).text
+    said = text_of(page)
+    assert [row.name for row in (*Metric, *Dimension) if f"<small>{row.sentence}</small>" in page] == []
+    for french in (
+        "Vues par jour",
+        "complet jusqu\N{RIGHT SINGLE QUOTATION MARK}au 31 juillet 2026",
+        "Par rapport à : 17",
+        "pas de répartition par pays",
+        "valeurs ; les autres font",
+    ):
+        assert french in said
+    for english in ("Views by day", "Share<", "Change<", "can&#39;t be", "Compared with 1", " more<", "Days before"):
+        assert english not in page

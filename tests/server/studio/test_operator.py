@@ -27,7 +27,7 @@ def test_an_operator_sees_organizations_and_the_queue(visitors: Visitors, people
     text = visitors(OPERATOR).get(PAGE).text
     row = re.search(r"<bdi>demo</bdi></th>(.*?)</tr>", text, re.DOTALL)
     assert row is not None
-    assert re.findall(r'number">([^<]*)<', row[1]) == ["1", "1", "2", "1"]
+    assert re.findall(r'number">([^<]*)<', row[1]) == ["1", "1", "4", "1"]
     assert "It waits for a worker, at place 1 of its organization." in text
     assert "No worker is running" in text
     assert "are free: data" in text

@@ -75,12 +75,11 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class LinePicture:
-    """The chart of a metric over time, and the kinds of files that it is offered as."""
+    """The chart of a metric over time."""
 
     metric: str
     heading: str
     picture: Markup
-    kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +195,7 @@ def _make_totals(
         change = metric_unit.write_change(figure) if can_change else NO_NUMBER
         shown = None if view.comparison is Comparison.NONE else change
         number = replace(_make_cell(metric_unit, figure.value), text=metric_unit.write_short(figure.value))
-        yield Total(label, said, metric.sentence, number, shown)
+        yield Total(label, said, _(metric.sentence), number, shown)
 
 
 def _draw_charts(
@@ -205,7 +204,7 @@ def _draw_charts(
     if any(figure != Figure(None) for point in lines.points for figure in point.figures):
         for metric, chart in drawn.items():
             picture = Markup(embed_chart(chart, units[metric].write_amount))  # noqa: S704 - its texts are escaped
-            yield LinePicture(metric.name, chart.heading, picture, list_kinds())
+            yield LinePicture(metric.name, chart.heading, picture)
 
 
 def _name_columns(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[str]:
