@@ -471,9 +471,9 @@ def _make_headings(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[H
     for metric in view.metrics:
         yield _make_heading(view, metric, Sort.VALUE, units[metric].heading)
         if metric is view.ranked_by:
-            yield _make_heading(view, metric, Sort.SHARE, _("Share"))
+            yield _make_heading(view, metric, Sort.SHARE, _("Share of total"))
             if view.comparison is not Comparison.NONE:
-                yield _make_heading(view, metric, Sort.CHANGE, _("Change"))
+                yield _make_heading(view, metric, Sort.CHANGE, _("Changed by"))
 
 
 def _make_heading(view: View, metric: Metric, sort: Sort, label: str) -> Heading:
