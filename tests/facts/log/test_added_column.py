@@ -29,7 +29,7 @@ from reelport.facts.log.snapshot import pin
 SHARES = (
     ("facts/tables.py", '        Column("time_watched_seconds"', 'Column("shares", Kind.COUNT, "Shares.", default=0),'),
     ("facts/tables.py", '        _text("account_id"', '_text("motto", "Its motto."),'),
-    ("catalog/row_types.py", '    SECONDS = "seconds"', 'SHARES = "shares"'),
+    ("catalog/row_types.py", '    SECONDS = N_("seconds")', 'SHARES = N_("shares")'),
     (
         "catalog/metrics.py",
         "    TIME_WATCHED_SECONDS = ",
