@@ -31,13 +31,13 @@ def test_a_click_filters_without_loading_the_page_anew(studio: Studio) -> None:
 
 
 class Answers:
-    """The answers to a page's requests for views: each is held until it is let through."""
+    """The answers to a page's requests, of views as a rule: each is held until it is let through."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, of: str = "**/studio/explore?*") -> None:
         self.page = page
         self.held: list[Route] = []
         self.ended: list[str] = []
-        page.route("**/studio/explore?*", self._hold)
+        page.route(of, self._hold)
         page.on("requestfailed", lambda request: self.ended.append(request.url))
 
     def _hold(self, route: Route) -> None:
@@ -74,6 +74,22 @@ def test_a_way_back_that_fails_once_shows_the_page_of_its_address(studio: Studio
     expect(page.get_by_label("Compare with")).to_have_value("none")
     assert page.url.endswith(VIEW)
     page.go_forward()
+    expect(page.get_by_label("Compare with")).to_have_value("previous")
+
+
+def test_a_step_forward_before_the_script_is_there_shows_the_page_of_its_address(studio: Studio) -> None:
+    """As the address alone changes then."""
+    page = studio.open(VIEW, MEMBER)
+    page.get_by_label("Compare with").select_option("previous")
+    page.wait_for_url("**compare=previous**")
+    scripts = Answers(page, "**/studio.*js*")
+    page.route("**/studio/explore?*", lambda route: route.abort(), times=1)
+    with page.expect_request("**/studio.*js*"):
+        page.evaluate("history.back()")
+    expect(page.get_by_label("Compare with")).to_have_value("none")
+    page.evaluate("history.forward()")
+    page.wait_for_url("**compare=previous**", wait_until="commit")
+    scripts.held[0].continue_()
     expect(page.get_by_label("Compare with")).to_have_value("previous")
 
 

@@ -209,6 +209,9 @@ document.addEventListener("copy", (event) => {
 });
 
 addEventListener("popstate", () => load(location.href, { keepAddress: true }));
+// One step back or forward that was made before this script ran changed the address alone.
+const [{ name: shown }] = performance.getEntriesByType("navigation");
+if (new URL(shown).search !== location.search) load(location.href, { keepAddress: true });
 
 // A page that shows something unfinished says after how many seconds it is to be looked at again.
 let timer = null;
