@@ -156,7 +156,7 @@ def build_service(settings: Settings, db: Engine) -> Service:
         BodyBudget(TOKEN_BODIES_BYTES, ADDRESS_TOKEN_BODIES_BYTES),
         TokenBuckets(KEY_GRANTS, burst),
         TokenBuckets(KEY_GRANTS * _SITE_SHARE, burst * _SITE_BURST_SHARE),
-        LoginAttempts(),
+        LoginAttempts(db),
         StateProbe(db),
         KeyUses(db),
         TokenBuckets(_NOTICES_PER_MINUTE, 1),
@@ -171,6 +171,7 @@ async def _sweep(settings: Settings, db: Engine, stopping: threading.Event) -> N
         if jobs.claim_chore(db, "sweep", settings.sweep_seconds):
             with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
                 retention.sweep_unless_jumped(db, settings, datetime.now(UTC), stopping.is_set)
+                LoginAttempts(db).delete_unused()
 
     while True:
         try:

@@ -82,6 +82,7 @@ _MORE = (
     "INSERT INTO saved_views VALUES ('s', 1, 'n', '', 'c', 1, 'f', 2)",
     "INSERT INTO shared_views VALUES ('s', 'h', 1, 'n', '', '[]', 'c', 1, 2, NULL, 4611686018427387904, NULL, '')",
     f"INSERT INTO refresh_tokens VALUES ('h', 'f', (SELECT min(id) FROM keys), {_USER}, -1, '', 1, 2, NULL)",
+    "INSERT INTO attempts VALUES ('ab', 1700000000001, 360000)",
     "INSERT INTO moments VALUES ('time', 1700000000001)",
     "INSERT INTO workers VALUES ('host-1-a', 1700000000001)",
     "INSERT INTO chores VALUES ('sweep', 5)",

@@ -195,13 +195,14 @@ async def _grant_by_password(request: Request, client: ClientCredentials, form: 
     service: Service = request.app.state.service
     password = Password(_require(form, "username"), _require(form, "password"))
     address = _find_address(request)
-    if pause := service.login_attempts.begin(address, password.stored_email):
+    counted = address, password.stored_email
+    if pause := await anyio.to_thread.run_sync(service.login_attempts.begin, *counted):
         raise _refuse_too_many(service, pause, "Too many wrong passwords came from this address: try again later.")
     given = client, password, _read_scopes(form), datetime.now(UTC), _make_terms(service)
     work = partial(grant_by_password, service.db, service.service_secret, *given)
     found: _Outcome = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     if found is not Refusal.INVALID_GRANT:
-        service.login_attempts.forgive(address, password.stored_email)
+        await anyio.to_thread.run_sync(service.login_attempts.forgive, *counted)
     return found
 
 

@@ -1,7 +1,7 @@
-"""Limits how often something is done: token buckets, and guesses at passwords by address.
+"""Limits how often something is done: token buckets of a process, and guesses at passwords by address.
 
 An owner may do something so often a minute, and a burst of it at once. Guesses are slowed down by address, so that
-nobody can lock out a user from elsewhere.
+nobody can lock out a user from elsewhere. They are counted in the state: more processes allow no more guesses.
 """
 
 from __future__ import annotations
@@ -9,12 +9,17 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from sqlalchemy import Engine
 
 from reelport.server.addresses import find_site
 from reelport.server.limits.quotas import Quota, Unit
+from reelport.server.state.database import writing
+from reelport.server.state.statements import Statements
 
+_SQL = Statements("limits/attempts")
 _MAX_BUCKETS = 10_000
 """Buckets at which full ones are dropped."""
 
@@ -73,52 +78,85 @@ def hash_owner(*texts: str) -> bytes:
     return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).digest()
 
 
-_USER_MINUTE, _USER_BURST = 6, 10
-"""Wrong passwords of an address for one user: in a minute, after so many at once."""
-_ADDRESS_MINUTE, _ADDRESS_BURST = 60, 100
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """How many attempts come back in a minute, and how many there are at once."""
+
+    per_minute: float
+    burst: int
+
+    @property
+    def step(self) -> int:
+        """The time in which one comes back, in milliseconds."""
+        return round(60_000 / self.per_minute)
+
+
+_OF_USER = _Limit(6, 10)
+"""Wrong passwords of an address for one user."""
+_OF_ADDRESS = _Limit(60, 100)
 """The same for all users: an office behind one address mistypes a few in a minute."""
-_CODE_MINUTE, _CODE_BURST = 10 / 60, 10
+_OF_CODES = _Limit(10 / 60, 10)
 """Wrong codes of a second factor for one user, from all addresses. Of a million codes three are right at a time: at six
 a minute one would be guessed within weeks, at ten an hour within years."""
 
 
 class LoginAttempts:
-    """One process's limits of wrong passwords, by address, and of codes, by user.
+    """Limits of wrong passwords, by address, and of codes, by user: one count for all processes of a service.
 
     An attempt counts from its begin, and no longer once the password was right: attempts at the same moment can't
-    pass the limit together. Use on the process's event loop only.
+    pass the limit together. Each method writes to the state: call it in a thread.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._of_user = TokenBuckets(_USER_MINUTE, _USER_BURST, clock)
-        self._of_address = TokenBuckets(_ADDRESS_MINUTE, _ADDRESS_BURST, clock)
-        self._codes = TokenBuckets(_CODE_MINUTE, _CODE_BURST, clock)
+    def __init__(self, db: Engine, clock: Callable[[], float] = time.time) -> None:
+        self._db, self._clock = db, clock
 
     def begin(self, address: str, email: str) -> float:
         """Begin an attempt and return 0, or the seconds until one may; `email` as it is stored."""
-        site, user = _hash_owners(address, email)
-        if pause := self._of_address.take(site):
-            return pause
-        if pause := self._of_user.take(user):
-            self._of_address.put_back(site)
-            return pause
-        return 0.0
+        return self._begin(_find_owners(address, email))
 
     def forgive(self, address: str, email: str) -> None:
         """Don't count an attempt: its password was right, or was not looked at."""
-        site, user = _hash_owners(address, email)
-        self._of_address.put_back(site)
-        self._of_user.put_back(user)
+        self._forgive(_find_owners(address, email))
 
     def begin_code(self, user_id: str) -> float:
         """Begin an attempt at a user's second factor and return 0, or the seconds until one may."""
-        return self._codes.take(hash_owner(user_id))
+        return self._begin({hash_owner(user_id): _OF_CODES})
 
     def forgive_code(self, user_id: str) -> None:
         """Don't count an attempt at a second factor: the code was right."""
-        self._codes.put_back(hash_owner(user_id))
+        self._forgive({hash_owner(user_id): _OF_CODES})
+
+    def delete_unused(self) -> None:
+        """Delete the rows of those whose attempts have all come back."""
+        with writing(self._db, synced=False) as connection:
+            _SQL.run(connection, "delete_unused", {"now": self._now()})
+
+    def _begin(self, owners: Mapping[bytes, _Limit]) -> float:
+        now, values = self._now(), _name_values(owners)
+        with writing(self._db, synced=False) as connection:
+            if len(_SQL.run(connection, "begin", {**values, "now": now}).all()) == len(owners):
+                return 0.0
+            full_at: dict[str, int] = {row.owner: row.full_at for row in _SQL.run(connection, "read", values)}
+        waits = (full_at.get(who.hex(), 0) - (each.burst - 1) * each.step - now for who, each in owners.items())
+        return max(1, *waits) / 1000
+
+    def _forgive(self, owners: Mapping[bytes, _Limit]) -> None:
+        with writing(self._db, synced=False) as connection:
+            _SQL.run(connection, "forgive", _name_values(owners))
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
 
 
-def _hash_owners(address: str, email: str) -> tuple[bytes, bytes]:
+def _find_owners(address: str, email: str) -> dict[bytes, _Limit]:
     site = find_site(address)
-    return hash_owner(site), hash_owner(site, email)
+    return {hash_owner(site): _OF_ADDRESS, hash_owner(site, email): _OF_USER}
+
+
+def _name_values(owners: Mapping[bytes, _Limit]) -> dict[str, object]:
+    """Name the values of the statements: one owner stands for both."""
+    pairs = [*owners.items()]
+    (first, of_first), (second, of_second) = pairs[0], pairs[-1]
+    of_both = {"first_step": of_first.step, "first_room": of_first.burst * of_first.step}
+    of_both |= {"second_step": of_second.step, "second_room": of_second.burst * of_second.step}
+    return {"first": first.hex(), "second": second.hex(), **of_both}

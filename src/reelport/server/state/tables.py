@@ -189,6 +189,16 @@ RECOVERY_CODES: Final = Table(
     Column("created_at", Moment, nullable=False),
 )
 
+# Attempts at passwords and codes, by the hash of whose they are. At `full_at` all of them have come back, and the row
+# means nothing any more; `room` is how far that may lie ahead, in milliseconds.
+ATTEMPTS: Final = Table(
+    "attempts",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("full_at", Moment, nullable=False),
+    Column("room", BigInteger, nullable=False),
+)
+
 # Who did what. Triggers refuse to change or delete a row. No foreign keys: a row outlives what it tells of.
 # `organization_id` is NULL for what concerns the platform.
 AUDIT_LOG: Final = Table(

@@ -27,7 +27,7 @@ from reelport.server.access.people import PasswordLink
 from reelport.server.access.sessions import Halfway, Session
 from reelport.server.studio import guard, pages
 from reelport.server.studio.languages import load_languages, name_language
-from reelport.server.studio.visit import Refused, Visit, begin_attempt, count_wrong_link, not_found
+from reelport.server.studio.visit import Refused, Visit, begin_attempt, count_wrong_link, forgive_attempt, not_found
 from reelport.storage.s3_address import is_loopback
 
 _TOO_MANY = N_("Too many wrong passwords or codes came from this address: try again later.")
@@ -53,7 +53,7 @@ async def sign_in(visit: Visit) -> Response:
     """Begin a session; an earlier one of this browser ends."""
     service, next_path = visit.service, visit.form.text("next")
     password = Password(visit.form.text("email"), visit.form.raw("password"))
-    begin_attempt(visit, visit.address, password.stored_email, _TOO_MANY)
+    await begin_attempt(visit, visit.address, password.stored_email, _TOO_MANY)
     life = guard.UNUSED_SESSION_LIFE
     work = partial(sessions.begin_session, service.db, service.service_secret, password, visit.browser, visit.now, life)
     session = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
@@ -67,7 +67,7 @@ async def sign_in(visit: Visit) -> Response:
         response = _show_sign_in(visit, next_path, 403, email=password.email, wrong=True)
         response.background = BackgroundTask(sessions.record_failure, service.db, password, visit.browser, visit.now)
         return response
-    service.login_attempts.forgive(visit.address, password.stored_email)
+    await forgive_attempt(visit, visit.address, password.stored_email)
     return await _enter(visit, session, next_path)
 
 
@@ -97,7 +97,7 @@ async def sign_in_by_code(visit: Visit) -> Response:
     service, next_path, halfway = visit.service, visit.form.text("next"), _read_halfway(visit)
     if halfway is None:
         return _begin_again(next_path)
-    _begin_code(visit, halfway.user_id, halfway.email)
+    await _begin_code(visit, halfway.user_id, halfway.email)
     given = halfway, visit.form.text("code"), visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
     finish = partial(second_factors.finish_session, service.db, service.service_secret, *given)
     session = await anyio.to_thread.run_sync(finish)
@@ -106,8 +106,8 @@ async def sign_in_by_code(visit: Visit) -> Response:
         wrong = Password(halfway.email, "")
         response.background = BackgroundTask(sessions.record_failure, service.db, wrong, visit.browser, visit.now)
         return response
-    _forgive_code(visit, halfway.user_id, halfway.email)
-    service.login_attempts.forgive(visit.address, halfway.email)  # the password's
+    await _forgive_code(visit, halfway.user_id, halfway.email)
+    await forgive_attempt(visit, visit.address, halfway.email)  # the password's
     return await _enter(visit, session, next_path)
 
 
@@ -120,20 +120,20 @@ def _read_halfway(visit: Visit) -> Halfway | None:
     return sessions.read_halfway(visit.service.service_secret, guard.read_halfway(visit), visit.now)
 
 
-def _begin_code(visit: Visit, user_id: str, email: str) -> None:
+async def _begin_code(visit: Visit, user_id: str, email: str) -> None:
     """Count an attempt at a second factor: of the address, and of all addresses.
 
     Only somebody with the password gets here. So the limit of all addresses locks nobody out whose password is secret.
     """
-    begin_attempt(visit, visit.address, email, _TOO_MANY)
-    if pause := visit.service.login_attempts.begin_code(user_id):
-        visit.service.login_attempts.forgive(visit.address, email)
+    await begin_attempt(visit, visit.address, email, _TOO_MANY)
+    if pause := await anyio.to_thread.run_sync(visit.service.login_attempts.begin_code, user_id):
+        await forgive_attempt(visit, visit.address, email)
         raise Refused(429, N_("Too many attempts"), _TOO_MANY_CODES, math.ceil(pause))
 
 
-def _forgive_code(visit: Visit, user_id: str, email: str) -> None:
-    visit.service.login_attempts.forgive(visit.address, email)
-    visit.service.login_attempts.forgive_code(user_id)
+async def _forgive_code(visit: Visit, user_id: str, email: str) -> None:
+    await forgive_attempt(visit, visit.address, email)
+    await anyio.to_thread.run_sync(visit.service.login_attempts.forgive_code, user_id)
 
 
 async def sign_out(visit: Visit) -> Response:
@@ -184,7 +184,7 @@ async def _find_link(visit: Visit) -> PasswordLink:
     service = visit.service
     link = await service.reads.run(people.find_link, service.service_secret, visit.named("token"), visit.now)
     if link is None:
-        count_wrong_link(visit)
+        await count_wrong_link(visit)
         raise _refuse_link()
     return link
 
@@ -245,20 +245,20 @@ async def change_password(visit: Visit) -> Response:
     service, form = visit.service, visit.form
     if form.raw("new") != form.raw("again"):
         return await show_account(visit, [_("The two new passwords differ.")])
-    begin_attempt(visit, visit.address, visit.user.email, _TOO_MANY)
+    await begin_attempt(visit, visit.address, visit.user.email, _TOO_MANY)
     given = form.raw("current"), form.raw("new")
     work = partial(sessions.change_own_password, service.db, visit.user, *given, visit.actor, visit.now)
     try:
         is_right = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     except UsageError as error:
-        service.login_attempts.forgive(visit.address, visit.user.email)
+        await forgive_attempt(visit, visit.address, visit.user.email)
         return await show_account(visit, str(error).splitlines())
     if not is_right:
         response = await show_account(visit, [_("The current password is wrong.")])
         wrong = Password(visit.user.email, "")
         response.background = BackgroundTask(sessions.record_failure, service.db, wrong, visit.browser, visit.now)
         return response
-    service.login_attempts.forgive(visit.address, visit.user.email)
+    await forgive_attempt(visit, visit.address, visit.user.email)
     return pages.redirect(f"{PATH}?done=password")
 
 
@@ -273,7 +273,7 @@ async def show_authenticator(visit: Visit) -> Response:
 async def add_authenticator(visit: Visit) -> Response:
     """Add the offered authenticator, and show the recovery codes once, in a new session."""
     service, form = visit.service, visit.form
-    _begin_code(visit, visit.user.user_id, visit.user.email)
+    await _begin_code(visit, visit.user.user_id, visit.user.email)
     given = form.text("offer"), form.raw("password"), form.text("code"), visit.browser, visit.now
     add = partial(second_factors.add_authenticator, service.db, service.service_secret, visit.user, *given)
     work = partial(add, life=guard.UNUSED_SESSION_LIFE)
@@ -281,7 +281,7 @@ async def add_authenticator(visit: Visit) -> Response:
     if added is None:
         sentence = N_("The password or the code is wrong. If both are right, set the clock of the telephone.")
         return await _show_authenticator(visit, _(sentence), form.text("offer"))
-    _forgive_code(visit, visit.user.user_id, visit.user.email)
+    await _forgive_code(visit, visit.user.user_id, visit.user.email)
     session, codes = added
     response = _show_recovery_codes(guard.make_visit(visit.request, service, session), codes)
     guard.set_session_token(visit, response, session.token, guard.UNUSED_SESSION_LIFE)
@@ -304,11 +304,11 @@ async def make_recovery_codes(visit: Visit) -> Response:
 async def _use_code(visit: Visit, change: Callable[..., T]) -> T:
     """Make a change that needs a code of the user's."""
     service, user = visit.service, visit.user
-    _begin_code(visit, user.user_id, user.email)
+    await _begin_code(visit, user.user_id, user.email)
     given = service.db, service.service_secret, user, visit.form.text("code"), visit.actor, visit.now
     changed = await anyio.to_thread.run_sync(change, *given)
     if changed:
-        _forgive_code(visit, user.user_id, user.email)
+        await _forgive_code(visit, user.user_id, user.email)
     return changed
 
 

@@ -475,7 +475,7 @@ async def _open(visit: Visit, *, embedded: bool = False) -> OpenedView:
     opened = await anyio.to_thread.run_sync(partial(find, embedded=embedded))
     if opened is None:
         if not embedded:  # else any page could have its visitors try, and use up what their address may
-            count_wrong_link(visit)
+            await count_wrong_link(visit)
         raise not_found()
     return opened
 

@@ -16,7 +16,7 @@ from reelport.server.access.people import AddressTaken, NewPasswordLink, NoOwner
 from reelport.server.access.roles import OF_ORGANIZATION, Role
 from reelport.server.studio import account, keys, pages
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.visit import Refused, Visit, begin_attempt, not_found
+from reelport.server.studio.visit import Refused, Visit, begin_attempt, forgive_attempt, not_found
 
 PATH = f"{pages.ROOT}/people"
 T = TypeVar("T")
@@ -44,8 +44,8 @@ async def add_person(visit: Visit) -> Response:
     """Add a person, and show once the link that sets the first password."""
     email, role = visit.form.text("email"), visit.form.text("role")
     # Not an address of the network: whoever owns an organization may try few addresses, wherever from.
-    guesser, attempts = f"organization {visit.organization_id}", visit.service.login_attempts
-    begin_attempt(visit, guesser, "", N_("Too many addresses that can't be added were tried: try again later."))
+    guesser = f"organization {visit.organization_id}"
+    await begin_attempt(visit, guesser, "", N_("Too many addresses that can't be added were tried: try again later."))
     service = visit.service
     work = partial(people.add_person, service.db, service.service_secret, visit.user, email, role)
     try:
@@ -53,9 +53,9 @@ async def add_person(visit: Visit) -> Response:
     except AddressTaken as error:
         return await show_people(visit, [str(error)], email, role)
     except UsageError as error:
-        attempts.forgive(guesser, "")
+        await forgive_attempt(visit, guesser, "")
         return await show_people(visit, str(error).splitlines(), email, role)
-    attempts.forgive(guesser, "")
+    await forgive_attempt(visit, guesser, "")
     return _show_link(visit, link)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qsl
 
+import anyio.to_thread
 from starlette.requests import Request
 
 from reelport.language import N_, _, localize
@@ -146,19 +147,24 @@ class Visit:
         return self.may(Right.CHANGE_ANYBODYS) or (self.session is not None and self.session.email == made_by)
 
 
-def begin_attempt(visit: Visit, guesser: str, name: str, sentence: str) -> None:
+async def begin_attempt(visit: Visit, guesser: str, name: str, sentence: str) -> None:
     """Count an attempt of a guesser at a name, until forgiven; Refused (429) after too many."""
-    if pause := visit.service.login_attempts.begin(guesser, name):
+    if pause := await anyio.to_thread.run_sync(visit.service.login_attempts.begin, guesser, name):
         raise Refused(429, N_("Too many attempts"), sentence, math.ceil(pause))
 
 
-def count_wrong_link(visit: Visit) -> None:
+async def forgive_attempt(visit: Visit, guesser: str, name: str) -> None:
+    """Don't count an attempt that was right, or wasn't looked at."""
+    await anyio.to_thread.run_sync(visit.service.login_attempts.forgive, guesser, name)
+
+
+async def count_wrong_link(visit: Visit) -> None:
     """Count a link that isn't valid at the visit's address; Refused (429) after too many.
 
     A valid link always opens: nobody is locked out of it by whoever shares the address, or made its browser try links.
     """
     sentence = N_("Too many links that aren't valid came from this address: try again later. A valid link still opens.")
-    begin_attempt(visit, visit.address, _GUESSED, sentence)
+    await begin_attempt(visit, visit.address, _GUESSED, sentence)
 
 
 # Not frozen: a context manager that an exception passes, such as a transaction, sets its traceback.

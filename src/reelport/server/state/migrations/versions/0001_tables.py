@@ -170,6 +170,13 @@ def _create_access() -> None:
     )
     op.create_index("ix_recovery_codes_user_id", "recovery_codes", ["user_id"])
     op.create_table(
+        "attempts",
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("full_at", sa.BigInteger(), nullable=False),
+        sa.Column("room", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", name="pk_attempts"),
+    )
+    op.create_table(
         "refresh_tokens",
         sa.Column("token_hash", sa.Text(), nullable=False),
         sa.Column("family", sa.Text(), nullable=False),
