@@ -1,7 +1,8 @@
-"""Limits how often something is done: token buckets of a process, and guesses at passwords by address.
+"""Limits how often something is done: token buckets, and guesses at passwords by address.
 
 An owner may do something so often a minute, and a burst of it at once. Guesses are slowed down by address, so that
-nobody can lock out a user from elsewhere. They are counted in the state: more processes allow no more guesses.
+nobody can lock out a user from elsewhere. Token buckets are one process's. Guesses are counted in the state: more
+processes allow no more of them.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ a minute one would be guessed within weeks, at ten an hour within years."""
 
 
 class LoginAttempts:
-    """Limits of wrong passwords, by address, and of codes, by user: one count for all processes of a service.
+    """Limits of wrong passwords, by address, and of codes, by user, over all processes.
 
     An attempt counts from its begin, and no longer once the password was right: attempts at the same moment can't
     pass the limit together. Each method writes to the state: call it in a thread.
