@@ -181,7 +181,7 @@ def test_a_report_in_a_pipe_draws_nothing_and_merges_nothing(tmp_path: Path) -> 
     assert "httpx2" in loaded
     assert not {"rich", "asyncio", "duckdb", "numpy", "pyarrow"} & loaded
     assert not {each for each in loaded if each.startswith(("reelport.charts", "reelport.cli.output.chart"))}
-    assert not {f"reelport.client.ranges.{each}" for each in ("run", "merge", "duckdb_merge")} & loaded
+    assert not {f"reelport.client.ranges.{each}" for each in ("run", "merge")} & loaded
     assert not {"tomllib", "reelport.client.results.tables", "reelport.client.results.typed_rows"} & loaded
 
 

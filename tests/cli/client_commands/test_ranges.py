@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import time
 from datetime import date
@@ -56,23 +55,6 @@ def test_a_range_that_was_killed_goes_on(vendor: Vendor, to: Path, step: str) ->
     assert len(vendor.asks) == 4, said
     assert to.read_text(encoding="utf-8").startswith("visitor_country,fill_rate\n")
     assert sorted(path.name for path in to.parent.iterdir()) == ["views.csv", "views.csv.json"]
-
-
-def test_what_duckdb_made_for_a_merge_that_was_killed_goes_with_the_next_run(vendor: Vendor, to: Path) -> None:
-    """Its folder lies among the windows, beside the target; so does one of a second process that was killed."""
-    pytest.importorskip("duckdb")
-    rows = "".join(f"country {number},0.5000,1,2\n" for number in range(15_000))
-    vendor.csv = lambda _: f"visitor_country,fill_rate,nb_impression,sellable_inventory\n{rows}".encode()
-    killed = command(vendor, to, REELPORT_STOP_AT="client-ordered")
-    _, said = killed.communicate(timeout=PATIENCE)
-    assert killed.returncode == -signal.SIGKILL, said
-    folder = to.with_name(f".{to.name}.windows")
-    assert (folder / "duckdb" / "rows").exists()
-    shutil.copytree(folder, folder.with_name(f"{folder.name}-0123abcd"))
-    _, said = command(vendor, to).communicate(timeout=PATIENCE)
-    assert to.exists(), said
-    assert sorted(path.name for path in to.parent.iterdir()) == ["views.csv", "views.csv.json"]
-    assert to.read_text(encoding="utf-8").count(",0.5000\n") == 15_000
 
 
 def test_ctrl_c_leaves_windows_that_the_same_command_goes_on_with(vendor: Vendor, to: Path) -> None:

@@ -292,6 +292,36 @@ def test_more_windows_than_may_be_open_are_merged_by_stages(tmp_path: Path) -> N
     assert merged(made, tmp_path, files).splitlines()[1:] == wanted
 
 
+TITLE = '"a ""b"", #1\né"'
+
+
+@pytest.mark.parametrize(
+    ("windows", "rows"),
+    [
+        (
+            [f"{TITLE},v1,0.500000,1.00,3,6\n", f"{TITLE},v1,0.250000,,1,9223372036854775807"],
+            f"{TITLE},v1,0.750000,2305843009213693953.25,4\n",
+        ),
+        (['"",v1,1,,1,1\n', "", '"",v1,2.5,,2,1\n"",,,,,\n'], '"",v1,3.500000,0.67,3\n"",,,,\n'),
+        (["a #1,v,0.000001,,0,1\n"], "a #1,v,0.000001,,0\n"),
+    ],
+)
+def test_what_a_service_writes_is_added_up(tmp_path: Path, windows: list[str], rows: str) -> None:
+    """Quotes, both kinds of empty cells, money, a last line without its end, and sums beyond 64 bits."""
+    made = how(asked("ESTIMATED_EARNINGS_EUR AVERAGE_WATCH_TIME_SEC VIEWS", "VIDEO_TITLE VIDEO_ID"))
+    header = ",".join((*made.asked.dimensions, *made.asked.metrics)).lower() + "\n"
+    assert merged(made, tmp_path, [header + window for window in windows]).partition("\n")[2] == rows
+
+
+def test_what_a_service_writes_is_put_in_order(tmp_path: Path) -> None:
+    """By UTF-8 bytes, empty last, rows of one key as they came, a last line without its end."""
+    windows = [f"😀,d,1\nb,d,9\n,d,2\n{TITLE},d,3\n", 'b,d,8\nb,d,\n"",d,4\né,d,5\n\uffff,d,6']
+    wanted = f'{TITLE},d,3\nb,d,9\nb,d,8\nb,d,\né,d,5\n\uffff,d,6\n😀,d,1\n,d,2\n"",d,4\n'
+    header = "video_title,day,views\n"
+    found = merged(how(asked("VIEWS", "VIDEO_TITLE DAY")), tmp_path, [header + window for window in windows])
+    assert found == header + wanted
+
+
 def test_rows_of_equal_keys_stay_in_the_order_of_their_windows(tmp_path: Path) -> None:
     """Of however many: a row that a misbehaving vendor gives twice comes first from the oldest window."""
     made = how(asked("VIEWS", "VIDEO_ID DAY"))

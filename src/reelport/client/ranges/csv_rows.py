@@ -81,11 +81,6 @@ def read_header(path: Path) -> bytes:
         return file.readline(_HEADER_BYTES).rstrip(b"\r\n") + b"\n"
 
 
-def count_columns(path: Path) -> int:
-    """Count the cells of a file's header."""
-    return len(_split_cells(read_header(path)))
-
-
 def _unquote(cell: bytes) -> bytes:
     found = _CELL.fullmatch(cell)
     return found[1].replace(b'""', b'"') if found and found[1] is not None else cell

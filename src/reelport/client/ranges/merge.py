@@ -5,7 +5,6 @@ Sums are exact, and rates are rounded from them: no number is a float.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from decimal import Context, Decimal, Inexact
@@ -24,7 +23,6 @@ from reelport.client.ranges.csv_rows import (
     read_sorted_rows,
     sort_runs,
 )
-from reelport.client.ranges.duckdb_merge import Declined, order_rows, remove_folder
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule
 from reelport.errors import IncompleteDownload, MergeRefused
 
@@ -32,8 +30,6 @@ _CHUNK = 1 << 20
 _SLICE_ROWS = 20_000  # rows after which long work yields, so that it can be interrupted
 _MOST_OPEN = 64  # most files to read at the same time
 _SORT_MEMORY = 128 << 20  # most bytes of rows that a sort holds in memory; more go to temporary files
-WORTH = 1 << 20  # fewest bytes of files for which loading DuckDB pays; Python merges fewer in a moment
-_log = logging.getLogger("reelport")
 
 Number = int | Decimal | None  # None is an empty cell: it adds nothing, and a sum of empty cells is empty
 _NUMBER = re.compile(rb"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,2})?")
@@ -51,48 +47,17 @@ class Output(Protocol):
 
 
 def merge(
-    plan: MergePlan,
-    paths: Sequence[Path],
-    output: Output,
-    scratch: Path,
-    *,
-    held: int = _SORT_MEMORY,
-    worth: float = WORTH,
+    plan: MergePlan, paths: Sequence[Path], output: Output, scratch: Path, *, held: int = _SORT_MEMORY
 ) -> Generator[None]:
     """Merge files, the oldest window first, into the output; yields between slices.
 
-    Writes rows in the order of their cells (UTF-8 bytes, empty last), as a Reelport service does. DuckDB merges where
-    it is installed, the files have `worth` bytes, and its bytes are sure to be Python's. Temporary files go to the
-    folder `scratch`. Raises MergeRefused for a cell that can't be added up.
+    Writes rows in the order of their cells (UTF-8 bytes, empty last), as a Reelport service does. Temporary files go to
+    the folder `scratch`, and at most `held` bytes of rows into memory where files must be sorted. Raises MergeRefused
+    for a cell that can't be added up.
     """
     if plan.rule in {MergeRule.ALONE, MergeRule.APPENDED}:
         yield from _append(paths, output)
         return
-    if sum(path.stat().st_size for path in paths) >= worth:
-        try:
-            yield from _merge_by_duckdb(plan, paths, output, scratch)
-        except Declined as declined:
-            _log.info("merging without DuckDB: %s", declined)
-        else:
-            return
-    yield from _merge_by_python(plan, paths, output, scratch, held)
-
-
-def _merge_by_duckdb(plan: MergePlan, paths: Sequence[Path], output: Output, scratch: Path) -> Generator[None]:
-    try:
-        ordered = yield from order_rows(plan, paths, scratch)
-        output.write(_format_header(plan))
-        with ordered.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                output.write(chunk)
-                yield
-    finally:
-        remove_folder(scratch)
-
-
-def _merge_by_python(
-    plan: MergePlan, paths: Sequence[Path], output: Output, scratch: Path, held: int
-) -> Generator[None]:
     try:
         yield from _merge_sorted(plan, paths, output, scratch)
     except Unsorted:
