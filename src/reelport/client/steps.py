@@ -24,8 +24,8 @@ DEADLINE = 2.5 * 3600  # longest wait in seconds: the two hours that the origina
 class Request:
     """One HTTP request; its `repr` leaves out what may be secret.
 
-    The driver gives it up after `timeout` seconds of silence, and where an answer's head, or a body that is read whole,
-    takes more than `pace` seconds after its first bytes.
+    The driver gives it up after `timeout` seconds of silence, and where a body that is read whole takes more than
+    `pace` seconds after its first bytes.
     """
 
     method: str

@@ -21,15 +21,9 @@ T = TypeVar("T")
 
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n"
-_BEGINNINGS = {
-    "body": (_HEAD + b"\r\n", b" "),
-    "headers": (_HEAD + b"x: ", b" "),
-    "interim answers": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
-}
-"""What an answer begins with, and what comes of it now and then."""
 
 
-def _trickle(listener: socket.socket, begin: bytes, more: bytes) -> None:
+def _trickle(listener: socket.socket) -> None:
     """Answer each request with some bytes now and then, for as long as somebody reads."""
     while True:
         try:
@@ -38,17 +32,17 @@ def _trickle(listener: socket.socket, begin: bytes, more: bytes) -> None:
             return
         with connection, suppress(OSError):
             connection.recv(65536)
-            connection.sendall(begin)
+            connection.sendall(_HEAD + b"\r\n")
             while True:
-                connection.sendall(more)
+                connection.sendall(b" ")
                 time.sleep(0.01)
 
 
-@pytest.fixture(params=_BEGINNINGS)
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture
+def url() -> Iterator[str]:
     """A server whose answers never end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_trickle, args=(listener, *_BEGINNINGS[request.param]), daemon=True).start()
+        threading.Thread(target=_trickle, args=(listener,), daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)

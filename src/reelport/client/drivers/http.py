@@ -5,19 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import re
-import socket
-import ssl
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Self
 
 import httpx2
 
-from reelport.client.steps import TOO_SLOW, AsyncBody, Body, Lost, Reply, Request
+from reelport.client.steps import AsyncBody, Body, Lost, Reply, Request
 from reelport.errors import UsageError
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
@@ -38,10 +34,6 @@ _NEVER_SENT = (
 )
 _NO_ADDRESS = (httpx2.InvalidURL, UnicodeError)  # the latter: a host that no DNS name can be, as in http://a..b/
 
-_AT_ONCE = 1 << 18
-_LONG = 1 << 20  # fewest remaining bytes for which this pays: the connection can't be reused afterwards
-_SIZE = re.compile(r"[0-9]{1,19}")
-
 _OURS: ContextVar[bool] = ContextVar("reelport_requests", default=False)
 _BYTES = r"""b(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _SECRET_HEADERS = re.compile(rf"\(b'(location|content-location|link|refresh|set-cookie)', {_BYTES}\)", re.IGNORECASE)
@@ -58,10 +50,10 @@ class Http:
         """Send a request; return the response, its body still open. UsageError once closed."""
         _refuse_closed(closed=self._client.is_closed)
         try:
-            made = _build_request(self._client, request, _trace)
-            with _without_signatures(), _bounded_head(request):
+            made = _build_request(self._client, request)
+            with _without_signatures():
                 response = self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET")
-                return _Body(response, request.timeout)
+                return _Body(response)
         except (httpx2.RequestError, *_NO_ADDRESS) as error:
             return _describe_loss(error)
 
@@ -71,26 +63,16 @@ class Http:
 
 
 class _Body:
-    def __init__(self, response: httpx2.Response, timeout: float) -> None:
+    def __init__(self, response: httpx2.Response) -> None:
         self._response = response
-        self._timeout = timeout
         self._chunks: Iterator[bytes] = response.iter_raw()
-        self._begun = False
-        self._rest: _LongBody | None = None
         self.head = _read_head(response)
 
     def read(self) -> bytes | Lost:
-        if self._rest is not None:
-            return self._rest.read()
         try:
-            data = next(self._chunks, b"")
+            return next(self._chunks, b"")
         except httpx2.RequestError as error:
             return _describe_loss(error)
-        if not self._begun:
-            # The first piece is all that the library had received: the rest can be read from the socket.
-            self._begun = True
-            self._rest = _LongBody.of(self._response, len(data), self._timeout)
-        return data
 
     def close(self) -> None:
         self._response.close()
@@ -108,9 +90,9 @@ class AsyncHttp:
         _refuse_closed(closed=self._client.is_closed)
         self._follow_loop()
         try:
-            made = _build_request(self._client, request, _trace_async)
+            made = _build_request(self._client, request)
             follow = request.method == "GET"
-            with _without_signatures(), _bounded_head(request):
+            with _without_signatures():
                 return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
         except (httpx2.RequestError, *_NO_ADDRESS) as error:
             return _describe_loss(error)
@@ -193,13 +175,10 @@ def _build_headers() -> dict[str, str]:
     return {"user-agent": build_user_agent(), "accept-encoding": "identity", "accept": "*/*"}
 
 
-def _build_request(
-    client: httpx2.Client | httpx2.AsyncClient, request: Request, follow: Callable[[str, dict[str, Any]], object]
-) -> httpx2.Request:
+def _build_request(client: httpx2.Client | httpx2.AsyncClient, request: Request) -> httpx2.Request:
     timeout = httpx2.Timeout(request.timeout, connect=min(request.timeout, _CONNECT_SECONDS))
-    content, extensions = request.body, {"trace": follow}
     return client.build_request(
-        request.method, request.url, headers=request.headers, content=content, timeout=timeout, extensions=extensions
+        request.method, request.url, headers=request.headers, content=request.body, timeout=timeout
     )
 
 
@@ -209,8 +188,6 @@ def _read_head(response: httpx2.Response) -> Reply:
 
 def _describe_loss(error: httpx2.RequestError | httpx2.InvalidURL | UnicodeError) -> Lost:
     """Describe a failed request. Leaves its address out: that may be a signed URL."""
-    if isinstance(error, _SlowHead):
-        return TOO_SLOW
     if isinstance(error, _NO_ADDRESS):
         return Lost("the link is no address", sent=False)
     return Lost(_describe_error(error), sent=not isinstance(error, _NEVER_SENT))
@@ -236,50 +213,6 @@ def _find_refusal(error: BaseException | None) -> str | None:
     while error is not None and not (isinstance(error, OSError) and error.errno):
         error = error.__cause__ or error.__context__
     return os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else None
-
-
-class _LongBody:
-    """The rest of a body of known length, read from its socket.
-
-    The library would copy each byte thrice, 64 KB at a time.
-    """
-
-    def __init__(self, connection: socket.socket, total: int, received: int, timeout: float) -> None:
-        self._socket = connection
-        self._total = total
-        self._received = received
-        self._timeout = timeout
-
-    @classmethod
-    def of(cls, response: httpx2.Response, received: int, timeout: float) -> Self | None:
-        """Take over a body after all that the library had; None if the socket may give others."""
-        length = _SIZE.fullmatch(response.headers.get("content-length", ""))
-        stream = response.extensions.get("network_stream")
-        plain = response.http_version == "HTTP/1.1" and "transfer-encoding" not in response.headers
-        if not (plain and length and stream) or int(length[0]) - received < _LONG:
-            return None
-        connection, tls = stream.get_extra_info("socket"), stream.get_extra_info("ssl_object")
-        # With TLS inside TLS (to a proxy that itself speaks TLS), the socket gives bytes that are still encrypted.
-        if not isinstance(connection, socket.socket) or isinstance(tls, ssl.SSLObject):
-            return None
-        return cls(connection, int(length[0]), received, timeout)
-
-    def read(self) -> bytes | Lost:
-        left = self._total - self._received
-        if not left:
-            return b""
-        try:
-            self._socket.settimeout(self._timeout)
-            data = self._socket.recv(min(_AT_ONCE, left))
-        except TimeoutError:
-            return Lost("the service fell silent")
-        except OSError as error:
-            return Lost((error.strerror or type(error).__name__).strip(". "))
-        self._received += len(data)
-        return data or Lost(
-            "peer closed connection without sending complete message body "
-            f"(received {self._received} bytes, expected {self._total})"
-        )
 
 
 class _RedactingFilter(logging.Filter):
@@ -310,90 +243,3 @@ def _without_signatures() -> Iterator[None]:
 def _cut_to_host(argument: object) -> object:
     """Cut an address to its host: vendors sign links in the path or in the query string."""
     return f"{argument.scheme}://{argument.netloc.decode()}/…" if isinstance(argument, httpx2.URL) else argument
-
-
-class _SlowHead(httpx2.ReadTimeout):
-    """The head of an answer came in pieces for longer than the request allows."""
-
-
-class _Head:
-    """The seconds that heads of a request's answers may take after their first bytes."""
-
-    def __init__(self, request: Request) -> None:
-        self._left = request.pace
-        self._silence = request.timeout
-        self._begun = False
-
-    def expect_answer(self) -> None:
-        self._begun = False
-
-    @contextmanager
-    def count(self) -> Iterator[None]:
-        """Count the seconds of a wait for bytes; _SlowHead where none is left.
-
-        At most the silence after which the library gives up counts: beyond that the process, or its event loop, stood
-        still.
-        """
-        if self._left <= 0:
-            raise _SlowHead("the head of the answer only trickles")
-        began = time.monotonic()
-        yield
-        if self._begun:
-            self._left -= min(time.monotonic() - began, self._silence)
-        self._begun = True
-
-
-# Set while a request is sent and its head is read; what reads a body counts for itself.
-_HEAD: ContextVar[_Head | None] = ContextVar("reelport_head", default=None)
-
-
-@contextmanager
-def _bounded_head(request: Request) -> Iterator[None]:
-    """Raise _SlowHead for slow heads of the block's request, which needs the extension `trace`."""
-    before = _HEAD.set(_Head(request))
-    try:
-        yield
-    finally:
-        _HEAD.reset(before)
-
-
-def _trace(event: str, info: dict[str, Any]) -> None:
-    if _is_opened(event):
-        stream = info["return_value"]
-        read = stream.read
-
-        def read_counted(max_bytes: int, timeout: float | None = None) -> bytes:
-            with _count_wait():
-                data: bytes = read(max_bytes, timeout)
-                return data
-
-        stream.read = read_counted
-    _note_answer(event)
-
-
-async def _trace_async(event: str, info: dict[str, Any]) -> None:
-    if _is_opened(event):
-        stream = info["return_value"]
-        read = stream.read
-
-        async def read_counted(max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - the library's
-            with _count_wait():
-                data: bytes = await read(max_bytes, timeout)
-                return data
-
-        stream.read = read_counted
-    _note_answer(event)
-
-
-def _is_opened(event: str) -> bool:
-    return event.endswith((".connect_tcp.complete", ".start_tls.complete"))
-
-
-def _note_answer(event: str) -> None:
-    if event.endswith(".receive_response_headers.started") and (head := _HEAD.get()) is not None:
-        head.expect_answer()
-
-
-def _count_wait() -> AbstractContextManager[None]:
-    head = _HEAD.get()
-    return nullcontext() if head is None else head.count()
