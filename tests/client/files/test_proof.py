@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from base64 import b64encode
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,7 @@ from tests.client.conftest import Server, answer, fetch
 from tests.client.downloads import CSV, left_in, packed, serve
 
 from reelport import Client, Proof, ReportQuery
-from reelport.client.files.proof import Hashes, Promise, check_head, read_digests
+from reelport.client.files.proof import Promise, check_head
 from reelport.client.steps import Reply
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
 from reelport.testing import Cut, Vendor
@@ -24,7 +23,7 @@ HEADERS = [
     "Repr-Digest",
     "Digest",
     "x-goog-hash",
-    *(f"x-amz-checksum-{name}" for name in ("md5", "sha1", "sha256", "sha512", "crc32")),
+    *(f"x-amz-checksum-{name}" for name in ("md5", "sha1", "sha256", "sha512")),
 ]
 PROOFS = dict.fromkeys(("Repr-Digest", "Digest", "x-amz-checksum-sha256"), Proof.CHECKSUM) | dict.fromkeys(
     ("Content-MD5", "x-goog-hash", "x-amz-checksum-md5"), Proof.MD5
@@ -124,37 +123,3 @@ def test_a_digest_of_the_unpacked_file_is_one_of_the_packed(server: Server, tmp_
     """Whoever packs on the way leaves the digest of what was packed."""
     serve(server, answer(packed(CSV), content_encoding="gzip", content_md5=encoded("md5", CSV.encode())))
     assert fetch(server, tmp_path / "views.csv", query).proof is Proof.MD5
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "value"), [("crc32", "cbf43926"), ("crc32c", "e3069283"), ("crc64nvme", "ae8b14860a799888")]
-)
-def test_checksums_have_the_values_of_their_definitions(algorithm: str, value: str) -> None:
-    """The check values of the catalogue of CRCs, in one piece and in two."""
-    for pieces in ((b"123456789",), (b"1234", b"56789")):
-        hashes = Hashes([algorithm])
-        for piece in pieces:
-            hashes.update(piece)
-        assert hashes.digest(algorithm) == bytes.fromhex(value)
-
-
-@pytest.mark.parametrize("header", ["x_amz_checksum_crc32c", "x_amz_checksum_crc64nvme", "x_goog_hash"])
-def test_a_checksum_that_costs_much_is_held_against_small_files(
-    server: Server, tmp_path: Path, query: ReportQuery, header: str
-) -> None:
-    """Where nothing else is given, what the standard library lacks is computed too."""
-    wrong = "crc32c=AAAAAA==" if header == "x_goog_hash" else b64encode(bytes(8 if "64" in header else 4)).decode()
-    serve(server, answer(CSV, framed=True, **{header: wrong}))
-    with pytest.raises(IncompleteDownload, match=r"crc(32c|64nvme)"):
-        fetch(server, tmp_path / "views.csv", query)
-
-
-def test_a_checksum_that_costs_much_is_left_where_another_is_given_or_the_file_is_long() -> None:
-    """Of a CRC-32C beside an MD5 the MD5 is taken; beyond 8 MB it says nothing."""
-    given = read_digests({"x-goog-hash": f"crc32c=AAAAAA==,md5={encoded('md5', b'')}"})
-    assert [digest.algorithm for digest in given] == ["md5"]
-    hashes = Hashes(["crc32c", "crc32"])
-    for piece in (b"a", bytes(8 << 20)):
-        hashes.update(piece)
-    assert hashes.digest("crc32c") is None
-    assert hashes.digest("crc32") == zlib.crc32(b"a" + bytes(8 << 20)).to_bytes(4, "big")

@@ -122,12 +122,12 @@ class Intake:
     def _is_matching(self, digest: Digest) -> bool:
         """Whether a digest matches. Raises IncompleteDownload where an explicit one doesn't."""
         if digest.algorithm == _SHA256:
-            found: set[bytes | None] = {bytes.fromhex(each) for each in self._sha256s}
+            found = {bytes.fromhex(each) for each in self._sha256s}
         else:
             found = {self._hashes.digest(digest.algorithm)}
             if self.packed and digest.explicit:
                 found.add(self._unpacked_hashes.digest(digest.algorithm))
-        if digest.explicit and None not in found and digest.value not in found:
+        if digest.explicit and digest.value not in found:
             raise IncompleteDownload(f"The file's bytes are not those whose {digest.algorithm} the service gave "
                                      f"({digest.header}).")  # fmt: skip
         return digest.value in found

@@ -244,7 +244,7 @@ class Behaviour(Counts):
     """Whether a file's ETag is its SHA-256; `"weak"` marks it weak, `"md5"` is its MD5, `"opaque"` no checksum."""
     digests: tuple[str, ...] = ()
     """Headers with a checksum of a file's bytes as they are sent: `Content-MD5`, `Repr-Digest`, `Digest`,
-    `x-goog-hash`, and `x-amz-checksum-` with md5, sha1, sha256, sha512 or crc32."""
+    `x-goog-hash`, and `x-amz-checksum-` with md5, sha1, sha256 or sha512."""
     ranges: bool = True
     """Whether range requests are supported."""
     gzip: Literal["transport", "file"] | None = None

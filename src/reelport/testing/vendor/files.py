@@ -163,9 +163,7 @@ def _digest(header: str, data: bytes) -> str:
 
 
 def _base64(algorithm: str, data: bytes) -> str:
-    crc = algorithm == "crc32"
-    found = zlib.crc32(data).to_bytes(4, "big") if crc else hashlib.new(algorithm, data, usedforsecurity=False).digest()
-    return b64encode(found).decode()
+    return b64encode(hashlib.new(algorithm, data, usedforsecurity=False).digest()).decode()
 
 
 def _etag(behaviour: Behaviour, data: bytes) -> dict[str, str]:
