@@ -7,14 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 from sqlalchemy import text
 from tests.server.conftest import State
 
-from reelport.server.settings import Settings
 from reelport.server.state.database import connected, reading
-from reelport.server.state.place import NAME, SEEN_NAME, identify_place
-from reelport.storage.birth_time import read_birth_time
+from reelport.server.state.place import NAME, identify_place
 
 
 def test_a_place_stays_itself(state: State) -> None:
@@ -35,49 +32,6 @@ def test_a_copy_of_a_directory_is_another_place(state: State, tmp_path: Path) ->
     if not state.settings.database_url:
         (copy.data / NAME).write_text("half")
         assert identify_place(state.db, copy) == identify_place(state.db, copy) != own
-
-
-@pytest.mark.parametrize(
-    ("on_another_disk", "was_changed", "was_born"),
-    [(True, True, True), (True, True, False), (True, False, True), (False, True, True)],
-)
-def test_a_copy_that_has_its_inode_by_chance_is_another_place(
-    state: State, tmp_path: Path, on_another_disk: bool, was_changed: bool, was_born: bool
-) -> None:
-    """A copy on another disk has another device and two other times; nothing that happens to one file changes all."""
-    own = identify_place(state.db, state.settings)
-    copy = _copy_state(state, tmp_path)
-    first = identify_place(state.db, copy)
-    assert first != own
-    device, changed, born = map(int, _read_seen(copy))
-    (copy.data / SEEN_NAME).write_text(f"{device + on_another_disk} {changed - was_changed} {born - was_born}")
-    assert (identify_place(state.db, copy) == first) != (on_another_disk and was_changed and was_born)
-    assert _read_seen(copy)[0] == str(device)
-    assert identify_place(state.db, copy) == identify_place(state.db, copy)
-
-
-def test_a_place_whose_birth_was_not_recorded_goes_by_the_rest(state: State, tmp_path: Path) -> None:
-    """As on a file system that doesn't tell it: device and time of change decide."""
-    copy = _copy_state(state, tmp_path)
-    first = identify_place(state.db, copy)
-    device, changed, _ = map(int, _read_seen(copy))
-    (copy.data / SEEN_NAME).write_text(f"{device + 1} {changed}")
-    assert identify_place(state.db, copy) == first
-    (copy.data / SEEN_NAME).write_text(f"{device + 1} {changed - 1}")
-    assert identify_place(state.db, copy) != first
-
-
-def _copy_state(state: State, tmp_path: Path) -> Settings:
-    """Copy a state's directory, without what tells its place; skip where no file tells its time of birth."""
-    copy = state.again(data=tmp_path / "copy", database_url=None)
-    shutil.copytree(state.settings.data, copy.data, ignore=shutil.ignore_patterns("workers", f"{NAME}*"))
-    if read_birth_time(copy.data) is None:
-        pytest.skip("this file system doesn't tell a file's time of birth")
-    return copy
-
-
-def _read_seen(settings: Settings) -> list[str]:
-    return (settings.data / SEEN_NAME).read_text().split()
 
 
 def test_each_database_is_another_place(new_database: Callable[[], str], state: State, tmp_path: Path) -> None:
