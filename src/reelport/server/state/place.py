@@ -63,7 +63,7 @@ def _write(path: Path, identity: str) -> None:
 
 
 def _read(path: Path) -> str | None:
-    """Read the identity; None without one, or where the file is a copy: a copy has another inode."""
+    """Read the identity; None without one, or for a copy, which has another inode."""
     try:
         identity, inode = path.read_text("ascii").split()
         return identity if inode == str(path.stat().st_ino) else None
