@@ -45,6 +45,11 @@ def format_count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def round_estimate(number: int) -> int:
+    """Round a number to two digits: an estimate has no more."""
+    return round(number, -max(len(str(number)) - 2, 0))
+
+
 def format_size(number: int) -> str:
     """Format a number of bytes, such as `1.2 MB`."""
     value = float(number)

@@ -1,18 +1,32 @@
-"""Studio in this process, over a state of its own, with somebody of each role."""
+"""Studio in this process, over a state of its own, with somebody of each role; or over sample facts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from tests.sandboxes import begin_sandbox, sample_channels
 from tests.server.api import Api
 from tests.server.studio.visitor import Visitor, add_user
 
+from reelport.engine.compile import compile_query, tables_of
+from reelport.engine.duckdb.engine import QueryEngine
+from reelport.engine.tenant import Tenant
+from reelport.facts.log.snapshot import pin
+from reelport.query import ReportQuery
 from reelport.server.access import organizations
+from reelport.server.app import create_app
+from reelport.server.settings import Settings, read_settings
 
 OWNER, MEMBER, OPERATOR = "ann@demo.example", "mia@demo.example", "olga@platform.example"
+RIVAL = "rita@rival.example"
 VIEWER, BLIND_VIEWER = "vic@demo.example", "bob@demo.example"
+
+LAST = date(2026, 7, 31)
+"""The last complete day of the sample facts."""
 
 Visitors = Callable[[str | None], Visitor]
 
@@ -55,3 +69,47 @@ def make_visitors(running: TestClient) -> Iterator[Visitors]:
     yield make
     for each in made:
         each.client.close()
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A data directory with sample facts of June and July."""
+    settings = read_settings(data=tmp_path_factory.mktemp("facts") / "data", workers=0)
+    begin_sandbox(settings, tmp_path_factory)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def app(sampled: Settings) -> Iterator[TestClient]:
+    """Studio over the sample facts, with people of two organizations and of the platform."""
+    app = create_app(sampled)
+    with TestClient(app) as client:
+        add_user(app.state.service, OWNER)
+        add_user(app.state.service, MEMBER, "analyst")
+        add_user(app.state.service, RIVAL, "analyst", "rival")
+        add_user(app.state.service, OPERATOR, "operator", None)
+        yield client
+
+
+@pytest.fixture
+def visitor(app: TestClient) -> Iterator[Visitor]:
+    """A member of the organization `demo`, over the sample facts."""
+    yield from visit_as(app, MEMBER)
+
+
+def visit_as(app: TestClient, email: str) -> Iterator[Visitor]:
+    """A browser that is signed in."""
+    for make in make_visitors(app):
+        yield make(email)
+
+
+def fetch_report(settings: Settings, query: ReportQuery) -> list[tuple[Any, ...]]:
+    """The rows of a report of the sample facts, for the organization `demo`."""
+    tenant = Tenant(frozenset(sample_channels()["demo"]))
+    plan = compile_query(query, tenant, pin(settings.facts_root, tables_of(query)))
+    with QueryEngine("1GiB", 2, None, within=(settings.facts_root,)) as engine:
+        session = engine.session()
+        try:
+            return list(session.fetch(plan, "this test"))
+        finally:
+            session.close()

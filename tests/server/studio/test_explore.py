@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
@@ -12,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from starlette.testclient import TestClient
 from tests.cases import thin_out
-from tests.sandboxes import begin_sandbox
-from tests.server.studio.visitor import Visitor, add_user
+from tests.server.studio.conftest import MEMBER, OPERATOR, RIVAL, visit_as
+from tests.server.studio.visitor import Visitor, add_user, links, text_of
 
 from reelport.catalog import Family, Metric
 from reelport.catalog.labels import capitalize, label_metric
@@ -25,51 +24,7 @@ from reelport.server.http.service import Service
 from reelport.server.settings import Settings, read_settings
 from reelport.wording import format_day
 
-USER, RIVAL, OPERATOR = "mia@demo.example", "rita@rival.example", "olga@platform.example"
 DAYS = "from=2026-07-01&to=2026-07-14"
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    settings = read_settings(data=tmp_path_factory.mktemp("explored") / "data", workers=0)
-    begin_sandbox(settings, tmp_path_factory)
-    return settings
-
-
-@pytest.fixture(scope="module")
-def app(settings: Settings) -> Iterator[TestClient]:
-    """Studio over sample facts of June and July."""
-    app = create_app(settings)
-    with TestClient(app) as client:
-        service: Service = app.state.service
-        add_user(service, USER, "analyst")
-        add_user(service, RIVAL, "analyst", "rival")
-        add_user(service, OPERATOR, "operator", None)
-        yield client
-
-
-@pytest.fixture
-def visitor(app: TestClient) -> Iterator[Visitor]:
-    """A member of the organization `demo`."""
-    yield from _visit(app, USER)
-
-
-def _visit(app: TestClient, email: str) -> Iterator[Visitor]:
-    visitor = Visitor(app)
-    assert visitor.sign_in(email, follow=False).status_code == 303
-    yield visitor
-    visitor.client.close()
-
-
-def text_of(page: str) -> str:
-    """What a page says, without its markup."""
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", page)))
-
-
-def links(page: str, words: str) -> list[str]:
-    """Where the links with these words lead."""
-    found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', page, re.DOTALL)
-    return [unescape(address) for address, inside in found if words in text_of(inside)]
 
 
 def test_the_explorer_has_days_in_its_address(visitor: Visitor) -> None:
@@ -118,7 +73,7 @@ def test_a_page_shows_totals_lines_and_leaderboards_of_the_users_organization(
     assert "demo-news" in said
     assert "rival" not in said.replace("rival-", "")
     assert [link.split("?")[0] for link in links(page, "As a report")] == ["/studio/reports/new"]
-    for rival in _visit(app, RIVAL):
+    for rival in visit_as(app, RIVAL):
         said = text_of(rival.get(f"/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&{DAYS}").text)
         assert "rival-news" in said
         assert "demo-news" not in said
@@ -126,7 +81,7 @@ def test_a_page_shows_totals_lines_and_leaderboards_of_the_users_organization(
 
 def test_an_operator_has_no_numbers(app: TestClient) -> None:
     """The page isn't for the platform's own people."""
-    for operator in _visit(app, OPERATOR):
+    for operator in visit_as(app, OPERATOR):
         assert operator.get("/studio/explore").status_code == 403
 
 
@@ -259,9 +214,9 @@ def test_days_after_the_last_complete_one_may_still_move(visitor: Visitor) -> No
     assert "Plays are complete to 31 July 2026 (loaded " in text_of(page)
 
 
-def test_uploads_after_the_newest_videos_day_may_still_move(visitor: Visitor, settings: Settings) -> None:
+def test_uploads_after_the_newest_videos_day_may_still_move(visitor: Visitor, sampled: Settings) -> None:
     """They end on the day that reports of them end on, and the days of a range by name end there too."""
-    complete = last_complete_day(pin(settings.facts_root, ["videos"]), ["videos"], datetime.now(UTC).date())
+    complete = last_complete_day(pin(sampled.facts_root, ["videos"]), ["videos"], datetime.now(UTC).date())
     assert complete is not None
     days = f"from={complete}&to={complete + timedelta(days=2)}"
     said = text_of(visitor.get(f"/studio/explore?metric=UPLOADS&by=none&{days}").text)
@@ -279,13 +234,13 @@ def test_compared_days_are_named_and_changes_have_no_infinite_percentages(visito
     assert "inf" not in said.lower().replace("information", "")
 
 
-def test_a_view_over_the_budget_offers_the_report(settings: Settings, app: TestClient) -> None:
+def test_a_view_over_the_budget_offers_the_report(sampled: Settings, app: TestClient) -> None:
     """It says what it would have read, and shows no part of it as the whole."""
     assert app.get("/studio").status_code == 200
-    small = create_app(read_settings(data=settings.data, workers=0, explore_rows=5))
+    small = create_app(read_settings(data=sampled.data, workers=0, explore_rows=5))
     with TestClient(small) as client:
         visitor = Visitor(client)
-        visitor.sign_in(USER)
+        visitor.sign_in(MEMBER)
         page = visitor.get(f"/studio/explore?metric=VIEWS&by=VIDEO_ID&{DAYS}").text
         visitor.client.close()
     assert "Part of this view costs more than a page may. It would read up to" in text_of(page)
@@ -324,8 +279,8 @@ def test_a_service_without_facts_has_a_page_that_says_so(tmp_path: Path) -> None
     with TestClient(app) as client:
         service: Service = app.state.service
         organizations.add_organization(service.db, "demo", datetime.now(UTC))
-        add_user(service, USER, "analyst")
-        for visitor in _visit(client, USER):
+        add_user(service, MEMBER, "analyst")
+        for visitor in visit_as(client, MEMBER):
             page = visitor.get("/studio/explore")
     assert page.status_code == 200
     said = text_of(page.text)

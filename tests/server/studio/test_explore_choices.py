@@ -6,14 +6,12 @@ import re
 from html import unescape
 from urllib.parse import urlencode
 
-from tests.server.studio.test_explore import DAYS, app, links, settings, text_of, visitor
+from tests.server.studio.test_explore import DAYS
 from tests.server.studio.test_subjects import find_total
-from tests.server.studio.visitor import Visitor
+from tests.server.studio.visitor import Visitor, links, text_of
 
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import DIMENSION_GROUPS, FAMILY_LABELS, capitalize
-
-__all__ = ["app", "settings", "visitor"]
 
 
 def test_what_does_not_fit_is_greyed_with_its_reason(visitor: Visitor) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from html import unescape
 from urllib.parse import unquote, urlsplit
 
@@ -14,39 +14,24 @@ import httpx2
 import pytest
 from openpyxl import load_workbook
 from starlette.testclient import TestClient
-from tests.sandboxes import begin_sandbox
-from tests.server.studio.conftest import Visitors, make_visitors
-from tests.server.studio.visitor import Visitor, add_user, find_forms
+from tests.server.studio.conftest import LAST, MEMBER, RIVAL, Visitors, fetch_report, make_visitors
+from tests.server.studio.visitor import Visitor, find_forms
 
 from reelport.catalog import CellType, Dimension
 from reelport.cells import Column
 from reelport.charts.drawing import explain_absence
 from reelport.query import ReportQuery
-from reelport.server.app import create_app
-from reelport.server.settings import read_settings
+from reelport.server.settings import Settings
 from reelport.server.studio import exports
 
-MEMBER, STRANGER = "mia@demo.example", "rob@rival.example"
 DAYS = "from=2026-07-01&to=2026-07-14"
 BOARD = f"metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&by=VISITOR_COUNTRY&by=VIDEO_ID&compare=previous&{DAYS}"
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """Studio over sample facts, with a member of each organization."""
-    settings = read_settings(data=tmp_path_factory.mktemp("exported") / "data", workers=0)
-    begin_sandbox(settings, tmp_path_factory)
-    app = create_app(settings)
-    with TestClient(app) as running:
-        add_user(app.state.service, MEMBER, "analyst")
-        add_user(app.state.service, STRANGER, "analyst", "rival")
-        yield running
-
-
 @pytest.fixture
-def visitors(running: TestClient) -> Iterator[Visitors]:
-    """Makes a browser: signed in as a user, or not at all."""
-    yield from make_visitors(running)
+def visitors(app: TestClient) -> Iterator[Visitors]:
+    """Makes a browser over the sample facts."""
+    yield from make_visitors(app)
 
 
 def export(visitor: Visitor, asked: str, choice: str, *, follow: bool = True) -> httpx2.Response:
@@ -187,10 +172,44 @@ def test_a_part_is_asked_for_as_a_report_with_its_titles(visitors: Visitors) -> 
         assert 'role="alert"' not in page
 
 
+@pytest.mark.parametrize(
+    ("dimensions", "days"),
+    [(("DAY",), 14), (("DAY", "VISITOR_COUNTRY"), 14), (("DAY", "VIDEO_ID", "VIDEO_TITLE"), 28), (("VIDEO_ID",), 3)],
+)
+def test_the_size_of_a_report_is_told_before_it_is_asked_for(
+    visitors: Visitors, sampled: Settings, dimensions: tuple[str, ...], days: int
+) -> None:
+    """About as many rows and bytes as its file has: within a third, of other channels none."""
+    query = ReportQuery.of(["VIEWS", "TIME_WATCHED_SECONDS"], dimensions, LAST - timedelta(days - 1), LAST)
+    rows = fetch_report(sampled, query)
+    size = len(format_csv(rows))
+    columns = "".join(f"&column={name}" for name in (*dimensions, *query.metrics))
+    page = visitors(MEMBER).get(f"/studio/reports/new?from={query.start}&to={query.end}{columns}").text
+    told = re.search(r'<p id="size">About ([\d,]+) rows, ([\d.]+) (bytes|kB) as CSV\.</p>', page)
+    assert told
+    assert int(told[1].replace(",", "")) == pytest.approx(len(rows), rel=0.34)
+    assert float(told[2]) * {"bytes": 1, "kB": 1000}[told[3]] == pytest.approx(size, rel=0.34)
+
+
+def test_a_report_without_rows_or_dimensions_is_told_too(visitors: Visitors) -> None:
+    """A total is one row; days before the first facts have none."""
+    visitor, days = visitors(MEMBER), "from=2025-01-01&to=2025-01-03"
+    assert '<p id="size">One row.</p>' in visitor.get(f"/studio/reports/new?{DAYS}&column=VIEWS").text
+    page = visitor.get(f"/studio/reports/new?{days}&column=VIEWS&column=DAY").text
+    assert '<p id="size">The days that were looked at have no rows.</p>' in page
+
+
+def format_csv(rows: list[tuple[object, ...]]) -> str:
+    """The rows as a report's file has them, without their header."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
 def test_another_organization_exports_its_own_rows(visitors: Visitors) -> None:
     """The address of a table carries no rights: who follows it gets the rows of the own channels."""
     own = read_csv(export(visitors(MEMBER), BOARD, "VIDEO_ID.csv"))
-    others = read_csv(export(visitors(STRANGER), BOARD, "VIDEO_ID.csv"))
+    others = read_csv(export(visitors(RIVAL), BOARD, "VIDEO_ID.csv"))
     assert not {row[0] for row in own[1:]} & {row[0] for row in others[1:]}
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from html import unescape
 from pathlib import Path
 from shutil import rmtree
@@ -17,16 +20,12 @@ from starlette.testclient import TestClient
 from tests import quick_users
 from tests.sandboxes import START, begin_sandbox, sample_channels
 from tests.server.api import Api
-from tests.server.studio.conftest import Visitors
-from tests.server.studio.test_explore import links, text_of
-from tests.server.studio.visitor import PASSWORD, Visitor, add_user
+from tests.server.studio.conftest import LAST, MEMBER, OWNER, Visitors, fetch_report
+from tests.server.studio.visitor import PASSWORD, FoundForm, Visitor, add_user, find_forms, links, text_of
 
 from reelport.catalog import Dimension, Metric
-from reelport.engine.compile import compile_query, tables_of
-from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.tenant import Tenant
+from reelport.catalog.labels import label_value
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.log.snapshot import pin
 from reelport.query import ReportQuery
 from reelport.server.access import keys, organizations
 from reelport.server.access.keys import KeyDetails
@@ -35,8 +34,6 @@ from reelport.server.http.service import Service
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected
 
-OWNER, MEMBER = "ann@demo.example", "mia@demo.example"
-LAST = date(2026, 7, 31)
 AUDIENCE = (Metric.VIEWS, Metric.TIME_WATCHED_SECONDS, Metric.AVERAGE_WATCH_TIME_SEC)
 EARNED = Metric.ESTIMATED_EARNINGS_EUR
 COUNTRIES = Locale("en").territories
@@ -52,30 +49,10 @@ RANGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    settings = read_settings(data=tmp_path_factory.mktemp("seen") / "data", workers=0)
-    begin_sandbox(settings, tmp_path_factory)
-    return settings
-
-
-@pytest.fixture(scope="module")
-def app(settings: Settings) -> Iterator[TestClient]:
-    """Studio over sample facts of June and July."""
-    app = create_app(settings)
-    with TestClient(app) as client:
-        add_user(app.state.service, OWNER)
-        add_user(app.state.service, MEMBER, "analyst")
-        yield client
-
-
 @pytest.fixture
-def visit(app: TestClient) -> Iterator[Callable[[str], str]]:
+def visit(visitor: Visitor) -> Callable[[str], str]:
     """The overview at these parameters, as a member sees it."""
-    visitor = Visitor(app)
-    visitor.sign_in(MEMBER, follow=False)
-    yield lambda query: visitor.get(f"/studio/overview{query}").text
-    visitor.client.close()
+    return lambda query: visitor.get(f"/studio/overview{query}").text
 
 
 def begin_copy(folder: Path, temporary: pytest.TempPathFactory) -> Settings:
@@ -104,16 +81,8 @@ def ask(
 ) -> list[tuple[Any, ...]]:
     """The rows of the report of these metrics, for the organization `demo`."""
     filters = {"videoOwnerChannelSlug": channel} if channel else {}
-    query = ReportQuery.of([each.name for each in metrics], [each.name for each in by], *days, filters)
-    plan = compile_query(
-        query, Tenant(frozenset(sample_channels()["demo"])), pin(settings.facts_root, tables_of(query))
-    )
-    with QueryEngine("1GiB", 2, None, within=(settings.facts_root,)) as engine:
-        session = engine.session()
-        try:
-            return list(session.fetch(plan, "this test"))
-        finally:
-            session.close()
+    names = [each.name for each in metrics], [each.name for each in by]
+    return fetch_report(settings, ReportQuery.of(*names, *days, filters))
 
 
 def find_cards(page: str) -> dict[str, str]:
@@ -146,17 +115,17 @@ def test_the_first_page_after_signing_in_is_the_overview(app: TestClient) -> Non
 
 
 @pytest.mark.parametrize("query", RANGES)
-def test_numbers_are_those_of_the_report(visit: Callable[[str], str], settings: Settings, query: str) -> None:
+def test_numbers_are_those_of_the_report(visit: Callable[[str], str], sampled: Settings, query: str) -> None:
     """Of the same days and channel: the cards are its totals, the lists its first rows by views."""
     days, channel = RANGES[query], "demo-news" if "channel" in query else ""
     page = visit(query)
-    totals = (*ask(settings, AUDIENCE, days, (), channel)[0], *ask(settings, (EARNED,), days, (), channel)[0])
+    totals = (*ask(sampled, AUDIENCE, days, (), channel)[0], *ask(sampled, (EARNED,), days, (), channel)[0])
     assert find_cards(page) == {
         metric.name: str(cell) for metric, cell in zip((*AUDIENCE, EARNED), totals, strict=True)
     }
     lists = find_lists(page)
     for heading, by in (("Top videos", Dimension.VIDEO_ID), ("Country", Dimension.VISITOR_COUNTRY)):
-        found = ask(settings, AUDIENCE[:1], days, (by,), channel)
+        found = ask(sampled, AUDIENCE[:1], days, (by,), channel)
         rows = {COUNTRIES.get(cell, cell or "(empty)"): str(views) for cell, views in found}
         assert lists[heading].items() <= rows.items()
         least = min(int(number) for number in lists[heading].values())
@@ -164,11 +133,11 @@ def test_numbers_are_those_of_the_report(visit: Callable[[str], str], settings: 
         assert sum(int(number) > least for number in rows.values()) < 10
 
 
-def test_a_change_is_told_only_between_complete_days(visit: Callable[[str], str], settings: Settings) -> None:
+def test_a_change_is_told_only_between_complete_days(visit: Callable[[str], str], sampled: Settings) -> None:
     """It is that of the report's totals. Where facts began later than the days before, none is told."""
     days = RANGES[""]
     before = (days[0] - timedelta(28), days[0] - timedelta(1))
-    (now,), (then,) = (ask(settings, AUDIENCE[:1], span, (), "")[0] for span in (days, before))
+    (now,), (then,) = (ask(sampled, AUDIENCE[:1], span, (), "")[0] for span in (days, before))
     change = f"{abs(now - then) / then * 100:,.1f}"
     assert change in text_of(re.findall(r'id="card-VIEWS".*?</a>', visit(""), re.DOTALL)[0])
     for query in ("?range=90", "?range=365", "?range=lifetime"):
@@ -197,6 +166,35 @@ def test_a_card_chooses_what_the_chart_shows(visit: Callable[[str], str]) -> Non
     assert re.findall(r'id="card-(\w+)"[^>]*aria-current', chosen) == [EARNED.name]
     assert "<title>Estimated earnings (EUR) by day</title>" in chosen
     assert "Days before" in chosen
+
+
+@pytest.mark.parametrize("query", ["", "?range=90", "?range=7&channel=demo-news&metric=ESTIMATED_EARNINGS_EUR"])
+def test_each_part_has_a_menu_that_gives_what_it_shows(visitor: Visitor, query: str) -> None:
+    """The rows of its lists in their order, the line of its chart; changes only where the page tells some."""
+    page = visitor.get(f"/studio/overview{query}").text
+    charted, listed = (form for form in find_forms(page) if form.action == "/studio/explore/export")
+
+    def export(form: FoundForm, choice: str) -> list[list[str]]:
+        assert f'name="as" value="{choice}"' in page
+        answer = visitor.get(form.action, params=[*form.fields, ("as", choice)])
+        return list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
+
+    lists = find_lists(page)
+    headings = {"VIDEO_ID": "Top videos", "VISITOR_COUNTRY": "Country", "VISITOR_DEVICE_TYPE": "Device"}
+    for part, heading in headings.items():
+        header, *rows = export(listed, f"{part}.csv")
+        views = header.index("views")
+        cells = [COUNTRIES.get(row[0]) or label_value(Dimension[part], row[0]) or "(empty)" for row in rows]
+        assert dict(zip(cells, (row[views] for row in rows), strict=True)) == lists[heading]
+        assert ("views_change" in header) == ("compared with" in text_of(page))
+    metric = "ESTIMATED_EARNINGS_EUR" if "metric" in query else "VIEWS"
+    header, *days = export(charted, f"{metric}.csv")
+    total = sum(Decimal(row[header.index(metric.lower())] or 0) for row in days)
+    assert total == Decimal(find_cards(page)[metric])
+    assert f'value="{metric}.svg"' in page
+    address = visitor.get(listed.action, params=[*listed.fields, ("as", "VIDEO_ID.report")]).text
+    assert "Top videos" not in address
+    assert re.search(r'name="column" value="VIDEO_TITLE" checked', address)
 
 
 def test_what_an_address_asks_for_in_vain_counts_for_nothing(visit: Callable[[str], str]) -> None:
@@ -249,12 +247,12 @@ def test_days_that_were_restated_lately_are_told(tmp_path: Path, tmp_path_factor
     assert "Restated in the last 7 days: 25 July 2026" in text_of(open_page(copy))
 
 
-def test_an_organization_without_channels_is_told_so(settings: Settings, app: TestClient) -> None:
+def test_an_organization_without_channels_is_told_so(sampled: Settings, app: TestClient) -> None:
     """Its cards are empty, and nothing is anybody else's."""
     service: Service = app.app.state.service  # type: ignore[attr-defined]
     organizations.add_organization(service.db, "empty", datetime.now(UTC))
     add_user(service, "eve@empty.example", "analyst", "empty")
-    said = text_of(open_page(settings, "eve@empty.example"))
+    said = text_of(open_page(sampled, "eve@empty.example"))
     assert "empty may read no channel yet" in said
     assert "Top videos" not in said
 
@@ -283,9 +281,9 @@ def test_without_facts_of_earnings_there_is_no_card_of_them(
     assert set(find_cards(open_page(copy))) == {metric.name for metric in AUDIENCE}
 
 
-def test_what_costs_too_much_is_left_out_and_said(settings: Settings) -> None:
+def test_what_costs_too_much_is_left_out_and_said(sampled: Settings) -> None:
     """No part of a number is shown as the whole."""
-    page = open_page(read_settings(data=settings.data, workers=0, explore_rows=5))
+    page = open_page(read_settings(data=sampled.data, workers=0, explore_rows=5))
     assert "Part of this page costs more than a page may." in text_of(page)
     assert not find_cards(page)
 

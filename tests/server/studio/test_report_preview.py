@@ -7,7 +7,7 @@ import re
 import pytest
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, Visitors
-from tests.server.studio.test_reports import finished, waiting
+from tests.server.studio.test_reports import finished, newest, waiting
 
 from reelport.charts.drawing import explain_absence
 
@@ -20,11 +20,26 @@ def test_a_preview_shows_rows_totals_and_a_chart(people: Api, visitors: Visitors
     assert page.status_code == 200
     assert "<h1><bdi>Views by day" in page.text
     assert '<figure class="chart" data-readings=' in page.text
-    assert page.text.count("<bdi>2026-01-0") == 3
+    assert '<td class="time" title="2026-01-02"><bdi>2 Jan 2026</bdi>' in page.text
     assert "<h2>Views by day</h2>" in page.text
     assert '<td class="number" title="1204"><bdi>1,204</bdi>' in page.text
     assert ">1,707<" in page.text
     assert "style=" not in page.text
+
+
+def test_cells_of_a_preview_are_written_as_on_other_pages(people: Api, visitors: Visitors) -> None:
+    """Countries and devices have their names, months theirs, each with its text in the file; other texts stay."""
+    people.ask(**people.new(), dimensions=["MONTH", "VISITOR_COUNTRY", "VISITOR_DEVICE_TYPE", "VIDEO_ID"])
+    people.finish(b"month,visitor_country,visitor_device_type,video_id,views\n2026-02,FR,mobile,<b>FR</b>,-5\n,,,,\n")
+    page = visitors(MEMBER).get(f"/studio/reports/{newest(people)}/preview").text
+    row = re.findall(r"<tbody>\s*<tr>(.*?)</tr>", page, re.DOTALL)[0]
+    assert re.findall(r"<td class=\"\w+\"(?: title=\"([^\"]*)\")?><bdi>(.*?)</bdi>", row) == [
+        ("2026-02", "Feb 2026"),
+        ("FR", "France"),
+        ("mobile", "Phone"),
+        ("", "&lt;b&gt;FR&lt;/b&gt;"),
+        ("-5", "\N{MINUS SIGN}5"),
+    ]
 
 
 def test_a_chart_is_a_file_too(people: Api, visitors: Visitors) -> None:

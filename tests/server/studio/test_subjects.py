@@ -8,10 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from starlette.testclient import TestClient
-from tests.server.studio.test_explore import DAYS, RIVAL, _visit, app, links, settings, text_of, visitor
-from tests.server.studio.visitor import Visitor
-
-__all__ = ["app", "settings", "visitor"]
+from tests.server.studio.conftest import RIVAL, visit_as
+from tests.server.studio.test_explore import DAYS
+from tests.server.studio.visitor import Visitor, links, text_of
 
 
 def find_total(page: str) -> str:
@@ -65,7 +64,7 @@ def test_a_video_shows_its_title_and_its_first_days(visitor: Visitor) -> None:
 
 def test_a_thing_of_another_organization_has_no_numbers_and_no_title(visitor: Visitor, app: TestClient) -> None:
     """Its page says the same as that of one that nobody knows."""
-    for rival in _visit(app, RIVAL):
+    for rival in visit_as(app, RIVAL):
         board = rival.get(f"/studio/explore?metric=VIEWS&by=VIDEO_ID&{DAYS}").text
         found = re.search(r'href="/studio/videos/([^?]*)[^>]*><bdi>([^<]*)<', board)
     assert found is not None

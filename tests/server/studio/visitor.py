@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 
 import httpx2
@@ -54,6 +56,17 @@ def find_forms(page: str) -> list[FoundForm]:
     forms = _Forms()
     forms.feed(page)
     return forms.found
+
+
+def text_of(page: str) -> str:
+    """What a page says, without its markup."""
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", page)))
+
+
+def links(page: str, words: str) -> list[str]:
+    """Where the links with these words lead."""
+    found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', page, re.DOTALL)
+    return [unescape(address) for address, inside in found if words in text_of(inside)]
 
 
 class Visitor:

@@ -15,6 +15,7 @@ import anyio.to_thread
 from reelport.catalog import Dimension, Metric
 from reelport.engine.tenant import Tenant
 from reelport.errors import OutOfMemory, ReelportError, UsageError
+from reelport.query import ReportQuery
 from reelport.server.explore.numbers import FirstDays, Numbers, OverBudget
 from reelport.server.explore.view import View
 from reelport.server.limits.concurrency import Concurrency
@@ -25,9 +26,11 @@ from reelport.wording import format_duration
 if TYPE_CHECKING:
     from reelport.engine.duckdb.engine import Session
     from reelport.engine.plan import Plan
+    from reelport.engine.report_size import ReportSize
     from reelport.server.explore.view_engine import Outcome, Part, PlannedPart, Rows, ViewEngine
 
 _STATEMENTS = 2  # statements of one view that run at the same time, on average
+_ESTIMATE_SECONDS = 2.0  # so long a page waits for the size of a report that it would ask for
 
 Value = TypeVar("Value")
 _TOO_LARGE = OverBudget("It needs more memory than a page may use.")
@@ -88,26 +91,29 @@ class Explorer:
 
         None for a video of which the tenant knows no upload.
         """
-        engine = await anyio.to_thread.run_sync(self._open_engine)
-        work = partial(
-            engine.compute_first_days,
-            video=video,
-            dimension=dimension,
-            metrics=metrics,
-            tenant=tenant,
-            complete=complete,
-        )
-        with holding(), anyio.move_on_after(self._settings.explore_seconds):
-            async with self._partners.turn(partner), self._slots:
-                return await self._run_in_session(engine, work)
-        return self._late
+        given = (video, dimension, metrics, tenant, complete)
+        return await self._run_alone(partner, lambda engine, session: engine.compute_first_days(session, *given))
 
     async def fetch(self, plan: Plan, partner: Hashable) -> Rows | OverBudget:
         """Fetch the few rows of a plan over report files, within the time and memory of a view."""
+        return await self._run_alone(partner, lambda engine, session: engine.fetch(session, plan))
+
+    async def estimate(self, query: ReportQuery, tenant: Tenant, partner: Hashable) -> ReportSize | OverBudget | None:
+        """Estimate how large the report of a checked query is, within two seconds.
+
+        None without dimensions or rows. It reads a few days, and of these a bounded number of rows.
+        """
+        seconds = min(_ESTIMATE_SECONDS, self._settings.explore_seconds)
+        return await self._run_alone(partner, lambda engine, session: engine.estimate(session, query, tenant), seconds)
+
+    async def _run_alone(
+        self, partner: Hashable, work: Callable[[ViewEngine, Session], Value], seconds: float | None = None
+    ) -> Value | OverBudget:
+        """Work with a slot and a session, within so many seconds: by default those of a view."""
         engine = await anyio.to_thread.run_sync(self._open_engine)
-        with anyio.move_on_after(self._settings.explore_seconds):
+        with holding(), anyio.move_on_after(seconds or self._settings.explore_seconds):
             async with self._partners.turn(partner), self._slots:
-                return await self._run_in_session(engine, partial(engine.fetch, plan=plan))
+                return await self._run_in_session(engine, partial(work, engine))
         return self._late
 
     @property

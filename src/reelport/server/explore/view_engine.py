@@ -30,6 +30,7 @@ from reelport.engine.grouping import DUCKDB
 from reelport.engine.leaderboard import Ranking, compile_leaderboard
 from reelport.engine.mapping import title_tables
 from reelport.engine.plan import Plan
+from reelport.engine.report_size import ReportSize, estimate_size
 from reelport.engine.resolved_query import Refinement
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList
@@ -163,6 +164,10 @@ class ViewEngine:
             for window in WINDOWS
         )
         return FirstDays(births[video], tuple(windows))
+
+    def estimate(self, session: Session, query: ReportQuery, tenant: Tenant) -> ReportSize | None:
+        """Estimate how large the report of a checked query is; raise what `Session.fetch` does."""
+        return estimate_size(session, query, tenant, self._pin(tables_of(query)))
 
     def _pin(self, tables: Iterable[str]) -> Snapshot:
         root = self._settings.facts_root

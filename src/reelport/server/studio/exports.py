@@ -51,21 +51,23 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """Where the menus of a page lead: the address and fields of the form that they send.
+    """Where the menus of a view lead: the address and fields of the form that they send.
 
-    `charts` are the kinds of files that its charts are offered as.
+    `charts` are the kinds of files that its charts are offered as. `form` is the id of the form: a page of several
+    views has several.
     """
 
     address: str
     fields: Pairs = ()
     charts: tuple[str, ...] = ()
     may_ask: bool = False
+    form: str = "export"
 
 
-def offer_exports(visit: Visit, view: View) -> Exports:
+def offer_exports(visit: Visit, view: View, form: str = "export") -> Exports:
     """Offer the exports of a view to whoever may read its numbers."""
     may_ask = visit.may(Right.ASK_FOR_REPORTS)
-    return Exports(f"{pages.ROOT}/explore/export", view.params(), view_page.list_kinds(), may_ask)
+    return Exports(f"{pages.ROOT}/explore/export", view.params(), view_page.list_kinds(), may_ask, form)
 
 
 def read_choice(visit: Visit) -> tuple[str, str]:

@@ -37,13 +37,14 @@ from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list
 from reelport.server.reports.report_list import ListedReport, StateFilter
 from reelport.server.settings import Settings
-from reelport.server.studio import explore, pages
+from reelport.server.studio import explore, exports, pages
 from reelport.server.studio.formats import MetricUnit, name_dimension, write_share
 from reelport.server.studio.kept_views import PinnedView, pinned_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
 from reelport.server.studio.view_page import (
     Cell,
+    LinePicture,
     choose_units,
     draw_map,
     find_filter,
@@ -159,8 +160,9 @@ def _make_views(choice: Choice, defaults: Defaults, groups: Sequence[tuple[Metri
         end = min(end, last)
         start = min(start, end)
         boards = () if place else OVERVIEW_BOARDS
-        is_whole = choice.days is None and choice.range == _LIFETIME
-        comparison = Comparison.NONE if is_whole else Comparison.PREVIOUS
+        # Days that are not all complete are compared with none: no change is told.
+        is_compared = start - first >= end - start + timedelta(1)
+        comparison = Comparison.PREVIOUS if is_compared else Comparison.NONE
         grain = default_grain((end - start).days + 1)
         # The map needs all countries, of which the list shows the first.
         longer = next((by for by in boards if by in COUNTRIES), None)
@@ -275,6 +277,7 @@ class Listing:
     `picture` is a map of all, of a dimension of countries.
     """
 
+    by: Dimension
     heading: str
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -297,11 +300,11 @@ def _show(visit: Visit, asked: _Asked, numbers: Sequence[Numbers], news: News) -
         ranges=ranges,
         news=news,
         describe=describe_query,
-        **(_describe_numbers(asked, numbers) if asked.views else {"view": None}),
+        **(_describe_numbers(visit, asked, numbers) if asked.views else {"view": None}),
     )
 
 
-def _describe_numbers(asked: _Asked, numbers: Sequence[Numbers]) -> dict[str, Any]:
+def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -> dict[str, Any]:
     choice, defaults = asked.choice, asked.defaults
     views = [replace(view, longer=None) for view in asked.views]
     main = views[0]
@@ -313,27 +316,23 @@ def _describe_numbers(asked: _Asked, numbers: Sequence[Numbers]) -> dict[str, An
     cards = [
         replace(card, is_chosen=metric is card.metric, days=(view.start, view.end) if view.end != main.end else None)
         for view, each in zip(views, numbers, strict=True)
-        for card in _make_cards(choice, view, each, defaults)
+        for card in _make_cards(choice, view, each)
     ]
     return {
         "view": main,
         "days": format_days(main.start, main.end),
-        "compared": format_days(*main.compared_days) if main.compared_days and _can_change(main, defaults) else None,
+        "compared": format_days(*main.compared_days) if main.compared_days else None,
         "explore": explore.address_of(charted),
         "cards": cards,
         "chart": _draw_chart(charted, charted.metrics.index(metric), found, defaults),
+        "chart_exports": exports.offer_exports(visit, charted, "export-chart"),
+        "list_exports": exports.offer_exports(visit, main, "export-lists"),
         "lists": [_make_listing(main, by, numbers[0], defaults) for by in main.dimensions],
         "over_budget": next((each.over_budget for each in numbers if each.over_budget), None),
     }
 
 
-def _can_change(view: View, defaults: Defaults) -> bool:
-    """Whether the view's days and the compared ones are all complete: else no change is told."""
-    complete, compared = defaults.complete_days(view.metrics), view.compared_days
-    return complete is not None and compared is not None and complete[0] <= compared[0] and view.end <= complete[1]
-
-
-def _make_cards(choice: Choice, view: View, numbers: Numbers, defaults: Defaults) -> Iterator[Card]:
+def _make_cards(choice: Choice, view: View, numbers: Numbers) -> Iterator[Card]:
     if not isinstance(numbers.totals, Totals):
         return
     points = numbers.lines.points if isinstance(numbers.lines, Lines) else ()
@@ -345,7 +344,7 @@ def _make_cards(choice: Choice, view: View, numbers: Numbers, defaults: Defaults
             metric,
             written.heading,
             Cell(written.write_short(figure.value), "" if figure.value is None else str(figure.value)),
-            _make_change(figure, written) if _can_change(view, defaults) else None,
+            _make_change(figure, written),
             spark,
             replace(choice, metric=metric).address,
         )
@@ -358,21 +357,21 @@ def _make_change(figure: Figure, written: MetricUnit) -> Change | None:
     return Change(written.write_change(figure), (difference > 0) - (difference < 0))
 
 
-def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) -> Markup | None:
+def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) -> LinePicture | None:
     if not isinstance(numbers.lines, Lines):
         return None
-    shown = view if _can_change(view, defaults) else replace(view, comparison=Comparison.NONE)
-    chart = make_line_chart(shown, numbers.lines, place, defaults.complete_days(view.metrics))
-    return Markup(embed_chart(chart, choose_units(view, numbers)[view.metrics[place]].write_amount))  # noqa: S704 - SVG whose texts are escaped by whoever draws it
+    metric = view.metrics[place]
+    chart = make_line_chart(view, numbers.lines, place, defaults.complete_days(view.metrics))
+    picture = Markup(embed_chart(chart, choose_units(view, numbers)[metric].write_amount))  # noqa: S704 - its texts are escaped
+    return LinePicture(metric.name, chart.heading, picture)
 
 
 def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Defaults) -> Listing:
     units, board = choose_units(view, numbers), numbers.leaderboards[by]
     alone, heading = replace(view, dimensions=(by,), longer=by), name_dimension(by)
     if isinstance(board, OverBudget):
-        return Listing(heading, (), (), explore.address_of(alone))
+        return Listing(by, heading, (), (), explore.address_of(alone))
     filter_ = find_filter(by, list_options(view, defaults.rules))
-    can_change = _can_change(view, defaults)
     largest = max((float(entry.figures[0].value or 0) for entry in board.entries), default=0.0)
 
     def make_row(entry: Entry) -> Row:
@@ -389,7 +388,7 @@ def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Default
             cells[0],
             write_share(entry.shares[0]),
             Markup(bar),  # noqa: S704 - drawn from two numbers
-            _make_change(entry.figures[0], units[view.metrics[0]]) if can_change else None,
+            _make_change(entry.figures[0], units[view.metrics[0]]),
             tuple(cells[1:]),
         )
 
@@ -397,4 +396,4 @@ def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Default
     headings = tuple(units[metric].heading for metric in view.metrics)
     rows = tuple(make_row(entry) for entry in shown[:_LISTED])
     picture = draw_map(board, 0, units[view.metrics[0]])
-    return Listing(heading, headings, rows, explore.address_of(alone), picture)
+    return Listing(by, heading, headings, rows, explore.address_of(alone), picture)

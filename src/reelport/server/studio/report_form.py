@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import partial
 from urllib.parse import urlencode
 
 import anyio.to_thread
@@ -24,20 +25,22 @@ from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.check import Rules
 from reelport.engine.mapping import find_title_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
-from reelport.language import N_
+from reelport.language import N_, _, ngettext
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, name_file, parse_day
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import identify_studio
+from reelport.server.explore.numbers import OverBudget
 from reelport.server.explore.view import NONE, Pairs, Parameter, View, name_cell
 from reelport.server.explore.view_parameters import Defaults, known_metrics, parse_view
+from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import AskedReport, ask_report, find_problems
 from reelport.server.reports.report_list import ListedReport
-from reelport.server.studio import pages, reports
+from reelport.server.studio import explore, pages, reports
 from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.view_page import describe_freshness
 from reelport.server.studio.visit import Refused, Visit
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH, Code
-from reelport.wording import format_choice, format_list
+from reelport.wording import format_choice, format_list, format_size, round_estimate
 
 _REPORT, _COLUMN = "report", "column"
 _DAYS = frozenset({Parameter.START, Parameter.END, Parameter.PRESET})
@@ -83,8 +86,27 @@ class Question:
 
 
 async def show_form(visit: Visit) -> Response:
-    """Show what would be asked for, and the same as programs."""
-    return _show(visit, await _read_question(visit, visit.request.query_params.multi_items()))
+    """Show what would be asked for, how large it would be, and the same as programs."""
+    question = await _read_question(visit, visit.request.query_params.multi_items())
+    return _show(visit, question, size=await _describe_size(visit, question.query) if question.is_askable else "")
+
+
+async def _describe_size(visit: Visit, query: ReportQuery) -> str:
+    """Say about how many rows the report would have, and how large its CSV would be."""
+    if not query.dimensions:
+        return _("One row.")
+    tenant = await explore.find_visitor_tenant(visit)
+    work = partial(visit.service.explorer.estimate, query, tenant, visit.organization_id)
+    size = await run_while_connected(visit.request, work)
+    match size:
+        case None:
+            return _("The days that were looked at have no rows.")
+        case OverBudget():
+            return _("How large it is can't be told before it is made.")
+    rows, told = round_estimate(size.rows), {"size": format_size(round_estimate(size.bytes))}
+    if size.is_least:
+        return ngettext("More than %(n)s row, %(size)s as CSV.", "More than %(n)s rows, %(size)s as CSV.", rows, **told)
+    return ngettext("About %(n)s row, %(size)s as CSV.", "About %(n)s rows, %(size)s as CSV.", rows, **told)
 
 
 async def ask(visit: Visit) -> Response:
@@ -233,12 +255,13 @@ def _read_day(given: dict[str, str], name: str, default: date, problems: list[Pr
         return default
 
 
-def _show(visit: Visit, question: Question, status: int = 200) -> Response:
+def _show(visit: Visit, question: Question, status: int = 200, size: str = "") -> Response:
     return pages.render(
         visit,
         "report_form.html",
         status,
         question=question,
+        size=size,
         problems=[problem.sentence for problem in question.problems],
         snippets=write_snippets(question.query, visit.origin) if question.is_askable else (),
         words=reports.words(visit),

@@ -15,9 +15,10 @@ import anyio.to_thread
 from markupsafe import Markup
 from starlette.responses import Response
 
-from reelport.catalog import Metric
+from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize
 from reelport.charts import Chart, NoChart, SmallMultiples, embed_chart, stack_shares
+from reelport.charts.time_axis import describe_time
 from reelport.engine.plan import Plan
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
 from reelport.errors import StorageError
@@ -30,6 +31,7 @@ from reelport.server.access.keys import identify_studio
 from reelport.server.explore import file_preview
 from reelport.server.explore.file_preview import PreviewColumn, Rows, read_first_rows
 from reelport.server.explore.numbers import OverBudget
+from reelport.server.explore.view import name_cell
 from reelport.server.files import signed_urls
 from reelport.server.http.report_forms import Unmade, require_form
 from reelport.server.http.service import run_while_connected
@@ -286,10 +288,20 @@ def _missing() -> Refused:
 def _write_cells(columns: Sequence[PreviewColumn], row: Sequence[str]) -> Iterator[Cell]:
     """Write the cells of a row as the rest of Studio does, each with its text in the file."""
     for column, text in zip(columns, row, strict=False):
-        try:
-            yield Cell(_write_number(column, Decimal(text)) if column.look == "number" and text else text, text)
-        except InvalidOperation:
-            yield Cell(text, text)
+        yield Cell(_write_cell(column, text) if text else "", text)
+
+
+def _write_cell(column: PreviewColumn, text: str) -> str:
+    match column.look:
+        case "number":
+            try:
+                return _write_number(column, Decimal(text))
+            except InvalidOperation:
+                return text
+        case "time":
+            return describe_time(text)
+        case _:
+            return name_cell(Dimension[column.header.upper()], text)
 
 
 def _write_number(column: PreviewColumn, value: Decimal) -> str:
