@@ -19,6 +19,7 @@ from benchmarks.view_rollups import build
 from reelport.catalog import Dimension, Metric
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.freshness import Freshness
+from reelport.server.explore.numbers import OverBudget
 from reelport.server.explore.view import View
 from reelport.server.explore.view_engine import Part, Rows, ViewEngine
 from reelport.server.explore.view_parameters import Defaults, parse_view
@@ -35,8 +36,8 @@ def compute(engine: ViewEngine, view: View) -> tuple[dict[Part, Rows], int, floa
     planned = engine.plan(view, _MINE)
     compiled = time.process_time()
     session, found = engine.open_session(), dict[Part, Rows]()
-    for part, each in planned.items():
-        found[part] = session.fetch(each.plan.statement.plan, "this page")
+    for parts in engine.group(planned):
+        found |= {part: rows for part, rows in engine.run(session, parts).items() if not isinstance(rows, OverBudget)}
     session.close()
     ended = time.process_time()
     read = sum(each.plan.kept_rows + sum(scan.rows for scan in each.plan.scans) for each in planned.values())

@@ -32,11 +32,17 @@ group of its own: with many dimensions, or by day and video.
 
 
 class DuckDBAggregator(Aggregator):
-    """Aggregates by a subquery, so that the rows of a report go through one statement."""
+    """Aggregates by a subquery, so that the rows of a report go through one statement.
+
+    With `scans`, the subquery reads from scans by their names, and adds their SQL to it.
+    """
+
+    def __init__(self, scans: dict[str, str] | None = None) -> None:
+        self._scans = scans
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
         """Give the subquery. It computes nothing yet."""
-        return group_rows(aggregation, Relations.of(snapshot, aggregation.resolved))
+        return group_rows(aggregation, Relations.of(snapshot, aggregation.resolved, scans=self._scans))
 
 
 DUCKDB = DuckDBAggregator()
@@ -117,10 +123,9 @@ def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bo
     values = {name: qualify(MEASURES[name].value, table) for name in here}
     selected = [alias(tree, name) for name, tree in columns.items()]
     selected += [alias(exp.Sum(this=tree) if summed else tree, name) for name, tree in values.items()]
-    tree = select(*selected).from_(relations.rows(source_query), copy=False)
+    tree = relations.select_rows(select(*selected), source_query, _list_conditions(source_query, relations))
     for channels, on in channel_joins(source_query):
         tree = left_join(tree, channels, on)
-    tree = tree.where(*_list_conditions(source_query, relations), copy=False)
     return tree.group_by(*(tree.copy() for tree in columns.values()), copy=False) if summed else tree
 
 

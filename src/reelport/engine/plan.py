@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -26,6 +26,18 @@ class Plan:
     columns: tuple[str, ...]
     objects: tuple[StoredObjects, ...] = ()
     share: float = 0.0
+
+
+def join_selects(selects: Sequence[str], scans: Mapping[str, str]) -> Plan:
+    """Join SELECTs that read from these scans, by name, to a plan of one row: a list of each one's rows, as dicts.
+
+    DuckDB reads a scan once for all of them, and hands its rows on without keeping them.
+    """
+    # A scan with one reader is part of that: it needs no chunks of its own.
+    shared = "MATERIALIZED " if len(selects) > 1 else ""
+    named = ", ".join(f"{name} AS {shared}({sql})" for name, sql in scans.items())
+    lists = ", ".join(f"(SELECT list(t) FROM ({each}) AS t)" for each in selects)  # noqa: S608 - SQL that was compiled
+    return Plan(f"{f'WITH {named} ' if scans else ''}SELECT {lists}", ())
 
 
 Pieces = Generator[Plan, int | None, None]

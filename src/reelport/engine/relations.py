@@ -5,6 +5,7 @@ A cell is looked up early, before rows are grouped, or late, after it.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class Relations:
     """The pinned tables of one report.
 
     Files are pruned to its days and, where one role counts, to its channels as far as files tell. `source` reads them:
-    DuckDB does, unless another engine is to.
+    DuckDB does, unless another engine is to. `scans` collects the SQL of scans by name, for statements that share them;
+    None: each statement scans for itself.
     """
 
     snapshot: Snapshot
@@ -45,11 +47,29 @@ class Relations:
     end: date
     channels: frozenset[str]
     source: SourceSql = _read_parquet
+    scans: dict[str, str] | None = None
 
     @classmethod
-    def of(cls, snapshot: Snapshot, resolved: ResolvedQuery, source: SourceSql = _read_parquet) -> Relations:
+    def of(
+        cls,
+        snapshot: Snapshot,
+        resolved: ResolvedQuery,
+        source: SourceSql = _read_parquet,
+        scans: dict[str, str] | None = None,
+    ) -> Relations:
         """The relations of a query's days and tenant."""
-        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels, source)
+        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels, source, scans)
+
+    def select_rows(self, tree: exp.Select, source_query: SourceQuery, conditions: Iterable[exp.Expr]) -> exp.Select:
+        """Let the tree select from the rows that the source query sums: those under these conditions, in place."""
+        rows = self.rows(source_query)
+        # Where several roles count, columns of joined channels are needed, too, which a scan doesn't have.
+        if self.scans is None or source_query.only_role is None:
+            return tree.from_(rows, copy=False).where(*conditions, copy=False)
+        scan = exp.select("*").from_(rows, copy=False).where(*conditions, copy=False).sql(dialect=DIALECT, copy=False)
+        name = f"scan_{hashlib.sha256(scan.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        self.scans[name] = scan
+        return tree.from_(_name(name, source_query.source.table), copy=False)
 
     def rows(self, source_query: SourceQuery) -> exp.Expr:
         """A superset of the rows that the source query sums, by the table's name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -20,7 +21,7 @@ from reelport.catalog import Dimension, Filter, Grain, Metric, split_tags
 from reelport.charts.time_axis import format_time
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.grouping import DUCKDB
+from reelport.engine.plan import join_selects
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
@@ -101,15 +102,16 @@ def _add_rollups(world: World) -> Iterator[Rollup]:
 
 
 def fetch(world: World, compile_part: Callable[[Aggregator], Statement]) -> list[tuple[object, ...]]:
-    """Fetch the rows of a part: the same from the facts as from rollups."""
-    aggregators = DUCKDB, RollupAggregator(RollupList.read(world.snapshot.root))
-    session = world.engine.session()
-    try:
-        facts, rollups = (session.fetch(compile_part(each).plan, "this page") for each in aggregators)
-    finally:
-        session.close()
-    assert sorted(facts, key=str) == sorted(rollups, key=str)
-    return rollups
+    """Fetch the rows of a part: the same from facts as from rollups, and twice in a statement that scans these once."""
+    found, shared = list[list[tuple[object, ...]]](), dict[str, str]()
+    with closing(world.engine.session()) as session:
+        for rollups in (RollupList(), RollupList.read(world.snapshot.root)):
+            found.append(session.fetch(compile_part(RollupAggregator(rollups)).plan, "this page"))
+            sql = compile_part(RollupAggregator(rollups, scans=shared)).plan.sql
+            (lists,) = session.fetch(join_selects([sql, sql], shared), "this page")
+            found += [[tuple(row.values()) for row in rows or ()] for rows in lists]
+    assert all(sorted(each, key=str) == sorted(found[0], key=str) for each in found)
+    return found[0]
 
 
 def totals_of(world: World, view: View) -> Totals:

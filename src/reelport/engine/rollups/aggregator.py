@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from sqlglot import exp
 
 from reelport.engine.aggregation import Aggregation, Aggregator
-from reelport.engine.grouping import DUCKDB, group_rows
+from reelport.engine.grouping import DUCKDB, DuckDBAggregator, group_rows
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.rollups.choice import (
@@ -97,13 +97,16 @@ class RollupAggregator(Aggregator):
     """Aggregates one report with rollups, or by DuckDB from the facts where none gives a day.
 
     `choices` are those of each piece so far. With a `check`, StorageError is raised for a file that is not as it was
-    written.
+    written. `scans` are those of DuckDBAggregator.
     """
 
-    def __init__(self, rollups: RollupList, check: DigestCheck | None = None) -> None:
+    def __init__(
+        self, rollups: RollupList, check: DigestCheck | None = None, scans: dict[str, str] | None = None
+    ) -> None:
         self.choices: list[Choice] = []
         self._rollups = rollups
         self._check = check
+        self._scans = scans
         self._known: list[tuple[Snapshot, SourceQuery, Choice]] = []
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
@@ -114,9 +117,11 @@ class RollupAggregator(Aggregator):
         if self._check is not None:
             self.require_intact(self._check)
         if not readings:
-            return DUCKDB.aggregate(aggregation, snapshot)
+            return DuckDBAggregator(self._scans).aggregate(aggregation, snapshot)
         asked = aggregation.resolved
-        relations = RollupRelations(snapshot, asked.start, asked.end, asked.tenant.channels, readings=readings)
+        relations = RollupRelations(
+            snapshot, asked.start, asked.end, asked.tenant.channels, scans=self._scans, readings=readings
+        )
         return group_rows(aggregation, relations)
 
     def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int:

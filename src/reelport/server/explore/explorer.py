@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
@@ -16,7 +16,7 @@ from reelport.catalog import Dimension, Metric
 from reelport.engine.tenant import Tenant
 from reelport.errors import OutOfMemory, ReelportError, UsageError
 from reelport.query import ReportQuery
-from reelport.server.explore.numbers import FirstDays, Numbers, OverBudget
+from reelport.server.explore.numbers import TOO_LARGE, FirstDays, Numbers, OverBudget
 from reelport.server.explore.view import View
 from reelport.server.limits.concurrency import Concurrency
 from reelport.server.settings import Settings
@@ -33,7 +33,6 @@ _STATEMENTS = 2  # statements of one view that run at the same time, on average
 _ESTIMATE_SECONDS = 2.0  # so long a page waits for the size of a report that it would ask for
 
 Value = TypeVar("Value")
-_TOO_LARGE = OverBudget("It needs more memory than a page may use.")
 
 
 class Superseded(ReelportError):
@@ -113,7 +112,10 @@ class Explorer:
         engine = await anyio.to_thread.run_sync(self._open_engine)
         with holding(), anyio.move_on_after(seconds or self._settings.explore_seconds):
             async with self._partners.turn(partner), self._slots:
-                return await self._run_in_session(engine, partial(work, engine))
+                try:
+                    return await self._run_in_session(engine, partial(work, engine))
+                except OutOfMemory:
+                    return TOO_LARGE
         return self._late
 
     @property
@@ -145,9 +147,9 @@ class Explorer:
         outcomes: dict[Part, Outcome] = {}
         failures: list[ReelportError] = []
 
-        async def run(part: Part, planned: PlannedPart) -> None:
+        async def run(parts: Mapping[Part, PlannedPart]) -> None:
             try:
-                outcomes[part] = await self._run_in_session(engine, partial(engine.run, planned=planned))
+                outcomes.update(await self._run_in_session(engine, partial(engine.run, planned=parts)))
             except ReelportError as error:  # kept, since the task group would raise it within a group
                 failures.append(error)
 
@@ -156,8 +158,8 @@ class Explorer:
                 planned = await anyio.to_thread.run_sync(engine.plan, view, tenant)
                 outcomes |= {part: plan.outcome for part, plan in planned.items() if plan.outcome is not None}
                 async with anyio.create_task_group() as tasks:
-                    for part in planned.keys() - outcomes.keys():
-                        tasks.start_soon(run, part, planned[part])
+                    for parts in engine.group(planned):
+                        tasks.start_soon(run, parts)
         if failures:
             raise failures[0]
         return engine.read(view, outcomes, self._late)
@@ -166,13 +168,11 @@ class Explorer:
     def _late(self) -> OverBudget:
         return OverBudget(f"It took longer than {format_duration(self._settings.explore_seconds)}.")
 
-    async def _run_in_session(self, engine: ViewEngine, work: Callable[[Session], Value]) -> Value | OverBudget:
+    async def _run_in_session(self, engine: ViewEngine, work: Callable[[Session], Value]) -> Value:
         """Work with a session in a thread. A cancellation interrupts it and waits for its end."""
         session = engine.open_session()
         try:
             return await anyio.to_thread.run_sync(work, session, abandon_on_cancel=True, limiter=self._threads)
-        except OutOfMemory:
-            return _TOO_LARGE
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(session.close, limiter=self._closing)

@@ -121,6 +121,9 @@ class OverBudget:
     sentence: str
 
 
+TOO_LARGE = OverBudget("It needs more memory than a page may use.")
+
+
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """All numbers of a view. Each part is whole, or says why it isn't there."""

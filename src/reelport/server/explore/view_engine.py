@@ -1,8 +1,8 @@
 """The explorer's engine: plans, compiles and runs the parts of a view within its budget.
 
-Each statement wraps the compiled SQL of a report, so that its numbers are cells of that report. Rows of statements are
-kept: the same SQL over the same immutable files gives the same. Importing this module loads DuckDB: a process does so
-at its first view.
+Each part wraps the compiled SQL of a report, so that its numbers are cells of that report. Parts that read the same
+rows are one statement, which scans these once. Rows of parts are kept: the same SQL over the same immutable files gives
+the same. Importing this module loads DuckDB: a process does so at its first view.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.engine import QueryEngine, Session
 from reelport.engine.first_days import WINDOWS, compile_births, compile_first_days, plan_first_days
-from reelport.engine.grouping import DUCKDB
+from reelport.engine.grouping import DUCKDB, DuckDBAggregator
 from reelport.engine.leaderboard import Ranking, compile_leaderboard
 from reelport.engine.mapping import title_tables
-from reelport.engine.plan import Plan
+from reelport.engine.plan import Plan, join_selects
 from reelport.engine.report_size import ReportSize, estimate_size
 from reelport.engine.resolved_query import Refinement
 from reelport.engine.rollups.aggregator import RollupAggregator
@@ -43,6 +43,7 @@ from reelport.facts.log.table_marks import identify_tables
 from reelport.facts.tables import VIDEOS
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import (
+    TOO_LARGE,
     Entry,
     Figure,
     FirstDays,
@@ -63,7 +64,7 @@ from reelport.storage.digests import CHECKED_BYTES, DigestCheck
 
 Rows = Sequence[tuple[Any, ...]]
 Outcome = Rows | OverBudget  # what a part gave: its rows, or why there are none
-_KEPT_STATEMENTS = 256  # statements whose rows are kept: of a view a few hundred rows each
+_KEPT_STATEMENTS = 256  # parts whose rows are kept: a few hundred rows each
 _MOST_ROWS_KEPT = 5_000
 _log = structlog.get_logger()
 Value = TypeVar("Value")
@@ -145,7 +146,7 @@ class ViewEngine:
             compiled = partial(_compile_first_days, asked, query, refinement, tenant)
             budget = _ReadBudget(self._settings.explore_rows)
             planned = self._plan_part(compiled, tenant, snapshot, self._list_rollups(), budget)
-            sums = planned.outcome if planned.outcome is not None else self.run(session, planned)
+            sums = planned.outcome if planned.outcome is not None else self._run_alone(session, planned)
         if isinstance(sums, OverBudget):
             return FirstDays(births[video], sums)
         width = len(metrics)
@@ -187,18 +188,41 @@ class ViewEngine:
         rows = 0 if known is not None else self._count_rows(plan, budget.left)
         return PlannedPart(plan, budget, rows, known if known is not None else budget.spend(rows))
 
-    def run(self, session: Session, planned: PlannedPart) -> Outcome:
-        """Run the statement of a part, and keep its rows.
+    @staticmethod
+    def group(planned: Mapping[Part, PlannedPart]) -> Iterable[Mapping[Part, PlannedPart]]:
+        """Group the parts without an outcome that read the same rows: each group is one statement.
 
-        Where a rollup or a copy by role fails it, the part is computed from the facts themselves, if the budget that it
-        shares with the other parts allows that. Raises what `Session.fetch` does.
+        Dimensions with many values for a video take much longer than others, which don't wait for them.
         """
+        groups: dict[str, dict[Part, PlannedPart]] = {}
+        for part, each in planned.items():
+            if each.outcome is None:
+                is_slow = isinstance(part, Dimension) and part.many_valued
+                first = next(iter(each.plan.shared_scans), str(part))  # that of the view's own days
+                groups.setdefault(str(part) if is_slow else first, {})[part] = each
+        return groups.values()
+
+    def run(self, session: Session, planned: Mapping[Part, PlannedPart]) -> Mapping[Part, Outcome]:
+        """Run parts as one statement, and keep their rows. Where that fails, each is run by itself.
+
+        Where a rollup or a copy by role fails a part, it is computed from the facts themselves, if the budget that it
+        shares with the other parts allows that. Raises what `Session.fetch` does, but for memory.
+        """
+        if len(planned) > 1:
+            with suppress(StorageError, InternalError):  # the part that failed says why, when it is run by itself
+                rows = self._fetch_intact(session, [each.plan for each in planned.values()])
+                return dict(zip(planned, rows, strict=True))
+        return {part: self._run_alone(session, each) for part, each in planned.items()}
+
+    def _run_alone(self, session: Session, planned: PlannedPart) -> Outcome:
         plan = planned.plan
         try:
-            return self._fetch_intact(session, plan)
+            return self._fetch_intact(session, [plan])[0]
+        except OutOfMemory:
+            return TOO_LARGE
         except (StorageError, InternalError) as error:
             reads_copies = any(scan.role in ROLES for scan in plan.scans)
-            if isinstance(error, OutOfMemory | StoreUnavailable) or (plan.rollups is None and not reads_copies):
+            if isinstance(error, StoreUnavailable) or (plan.rollups is None and not reads_copies):
                 raise
             _log.warning("a view is computed from the facts: a kept file can't be read", reason=str(error))
             return self._run_from_facts(session, planned)
@@ -208,8 +232,7 @@ class ViewEngine:
         rows = self._cache.find(plan)
         if rows is None:
             rows = session.fetch(plan, "this page")
-            if len(rows) <= _MOST_ROWS_KEPT:
-                self._cache.keep(plan, rows)
+            self._cache.keep(plan, rows)
         return rows
 
     def read(self, view: View, outcomes: Mapping[Part, Outcome], missing: OverBudget) -> Numbers:
@@ -221,8 +244,7 @@ class ViewEngine:
             totals = _read(outcomes[TOTALS], lambda rows: read_totals(view, rows))
         whole = totals if isinstance(totals, Totals) else None
         boards = {
-            dimension: _read(outcomes[dimension], lambda rows, by=dimension: read_leaderboard(view, by, rows, whole))  # type: ignore[misc]
-            for dimension in view.dimensions
+            each: _read(outcomes[each], partial(read_leaderboard, view, each, totals=whole)) for each in view.dimensions
         }
         return Numbers(totals, _read(outcomes[LINES], lambda rows: read_lines(view, rows)), boards)
 
@@ -231,22 +253,29 @@ class ViewEngine:
         plan, budget = planned.plan, planned.budget
         plain = plan.plan_from_facts()
         refused = budget.spend(self._count_rows(plain, budget.left + planned.rows), instead_of=planned.rows)
-        rows = refused or self.fetch(session, plain.statement.plan)
+        rows = refused or self._fetch_intact(session, [plain])[0]
         if plan.rollups is not None and not self._can_fetch(session, plan):
             with suppress(StorageError):  # a process that may not delete them serves its view all the same
                 plan.rollups.forget()
         return rows
 
-    def _fetch_intact(self, session: Session, plan: PartPlan) -> Rows:
-        """Fetch the rows of a part, unless a rollup that it reads is not as it was written."""
-        if plan.rollups is not None:
-            plan.rollups.require_intact(DigestCheck(CHECKED_BYTES))
-        return self.fetch(session, plan.statement.plan)
+    def _fetch_intact(self, session: Session, plans: Sequence[PartPlan]) -> list[Rows]:
+        """Fetch the rows of parts, unless a rollup that they read is not as it was written."""
+        for plan in plans:
+            if plan.rollups is not None:
+                plan.rollups.require_intact(DigestCheck(CHECKED_BYTES))
+        scans = {name: sql for plan in plans for name, sql in plan.shared_scans.items()}
+        joined = join_selects([plan.statement.plan.sql for plan in plans], scans)
+        (lists,) = session.fetch(joined, "this page")
+        found: list[Rows] = [[tuple(row.values()) for row in rows or ()] for rows in lists]
+        for plan, rows in zip(plans, found, strict=True):
+            self._cache.keep(plan.statement.plan, rows)
+        return found
 
     def _can_fetch(self, session: Session, plan: PartPlan) -> bool:
         """Whether a part that has failed works now: what passes by itself is no damage."""
         try:
-            self._fetch_intact(session, plan)
+            self._fetch_intact(session, [plan])
         except (StorageError, InternalError) as error:
             return isinstance(error, StoreUnavailable)
         return True
@@ -267,7 +296,7 @@ def _read(outcome: Outcome, read: Callable[[Rows], Value]) -> Value | OverBudget
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """The statement of a part, and what it reads.
+    """The statement of a part, and what it reads: `shared_scans` by name, as `Relations.scans`.
 
     `scans` are of facts alone. `kept_rows` are those of rollups, and of facts for the days that these lack; `rollups`
     chose them, None where no rollup is read. `plan_from_facts` plans the part without any, nor copies by role.
@@ -277,6 +306,7 @@ class PartPlan:
     scans: tuple[Scan, ...]
     kept_rows: int
     rollups: RollupAggregator | None
+    shared_scans: Mapping[str, str]
     plan_from_facts: Callable[[], PartPlan]
 
 
@@ -300,8 +330,9 @@ def _compile_first_days(
 
 def _plan_part(compile_part: Compile, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:
     """Plan a statement by the rollups that a report of the same numbers would read."""
-    aggregator = RollupAggregator(rollups)
-    statement = compile_part(snapshot, aggregator if rollups else DUCKDB)
+    shared = dict[str, str]()
+    aggregator = RollupAggregator(rollups, scans=shared)
+    statement = compile_part(snapshot, aggregator if rollups else DuckDBAggregator(shared))
     scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
     # Choices and scans both go by query, then by source.
     readings = [choice.reading for choice in aggregator.choices] if rollups else [None] * len(scans)
@@ -310,6 +341,7 @@ def _plan_part(compile_part: Compile, tenant: Tenant, snapshot: Snapshot, rollup
         tuple(scan for scan, reading in zip(scans, readings, strict=True) if reading is None),
         sum(reading.rows for reading in readings if reading is not None),
         aggregator if aggregator.was_used else None,
+        shared,
         partial(_plan_part, compile_part, tenant, snapshot.without_copies(), RollupList()),
     )
 
@@ -358,7 +390,9 @@ class _RowCache:
             return self._rows.get(key)
 
     def keep(self, plan: Plan, rows: Rows) -> None:
-        """Keep the rows of a plan, and forget those that were not used for longest."""
+        """Keep the rows of a plan unless they are many, and forget those that were not used for longest."""
+        if len(rows) > _MOST_ROWS_KEPT:
+            return
         with self._lock:
             self._rows[_hash(plan)] = rows
             while len(self._rows) > _KEPT_STATEMENTS:
