@@ -29,9 +29,10 @@ class Plan:
 
 
 def join_selects(selects: Sequence[str], scans: Mapping[str, str]) -> Plan:
-    """Join SELECTs that read from these scans, by name, to a plan of one row: a list of each one's rows, as dicts.
+    """Join SELECTs that read from named scans to a plan of one row.
 
-    DuckDB reads a scan once for all of them, and hands its rows on without keeping them.
+    The row has a list of the rows of each, as dicts. DuckDB reads a scan once for all of them, and hands its rows on
+    without keeping them.
     """
     # A scan with one reader is part of that: it needs no chunks of its own.
     shared = "MATERIALIZED " if len(selects) > 1 else ""

@@ -61,7 +61,7 @@ class Relations:
         return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels, source, scans)
 
     def select_rows(self, tree: exp.Select, source_query: SourceQuery, conditions: Iterable[exp.Expr]) -> exp.Select:
-        """Let the tree select from the rows that the source query sums: those under these conditions, in place."""
+        """Let the tree select from the rows of the source query under these conditions."""
         rows = self.rows(source_query)
         # Where several roles count, columns of joined channels are needed, too, which a scan doesn't have.
         if self.scans is None or source_query.only_role is None:

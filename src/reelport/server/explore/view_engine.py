@@ -390,7 +390,7 @@ class _RowCache:
             return self._rows.get(key)
 
     def keep(self, plan: Plan, rows: Rows) -> None:
-        """Keep the rows of a plan unless they are many, and forget those that were not used for longest."""
+        """Keep the rows of a plan unless they are many; forget those unused for longest."""
         if len(rows) > _MOST_ROWS_KEPT:
             return
         with self._lock:
