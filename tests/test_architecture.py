@@ -42,7 +42,7 @@ LAYERS: dict[str, set[str]] = {
     "spreadsheet_guard": set(),
     "catalog": {"language"},
     "wire": {"catalog"},
-    "report_details": {"errors", "wire"},
+    "report_details": {"errors", "language", "wire"},
     "query": HEART,
     "check": HEART | {"query"},
     "cells": HEART | {"query"},

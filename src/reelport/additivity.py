@@ -8,6 +8,7 @@ from itertools import product
 
 from reelport.catalog import Dimension, Distinct, Grain, Metric, Ratio, Stock, Sum, Total
 from reelport.catalog.labels import label_dimension
+from reelport.language import N_, _
 from reelport.query import ReportQuery
 from reelport.wording import format_list
 
@@ -53,12 +54,13 @@ def plan_group(query: ReportQuery, name: str, kept: Collection[str]) -> Cell | s
     """Plan a metric's cell for rows with equal cells of the kept dimensions, or say why not."""
     metric = Metric.__members__.get(name)
     if metric is None:
-        return "How it adds up isn't known."
+        return _("How it adds up isn't known.")
     over = [Dimension.__members__.get(each) for each in query.dimensions if each not in kept]
     if many := next((row for row in over if row is not None and row.many_valued), None):
         if isinstance(metric.rule, Distinct | Stock):
             return _explain_rule(metric)
-        return f"One fact may stand in several rows, one for each {label_dimension(many)}."
+        sentence = N_("One fact may stand in several rows, one for each %(dimension)s.")
+        return _(sentence, dimension=label_dimension(many))
     grains = [Dimension[each].grain for each in kept if each in Dimension.__members__]
     if isinstance(metric.rule, Stock) and any(grain is not None and grain <= Grain.DAY for grain in grains):
         return Added(query.metrics.index(name), metric.digits)
@@ -88,11 +90,11 @@ def advise_adding(query: ReportQuery, name: str, kept: Collection[str]) -> str:
 def _explain_rule(metric: Metric) -> str:
     match metric.rule:
         case Distinct():
-            return "One viewer may be counted in several rows."
+            return _("One viewer may be counted in several rows.")
         case Stock():
-            return "What there is on a day doesn't add up over days."
+            return _("What there is on a day doesn't add up over days.")
         case _:
-            return "A rate doesn't add up, and the report lacks the numbers that it is made of."
+            return _("A rate doesn't add up, and the report lacks the numbers that it is made of.")
 
 
 def plan_sum(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:

@@ -6,15 +6,17 @@ Client and service both run it: the client before it sends a query, the service 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
 from reelport.catalog import Dimension, Family, Filter, Limit, Metric, Product, Scope, Standing, find_synonyms
 from reelport.errors import Problem
+from reelport.language import N_, _
 from reelport.query import NULL, ReportQuery
 from reelport.wire import Code
+from reelport.wording import format_list
 
 _MOST_NAMED = 4
 """Most names that a sentence lists before it says how many more there are."""
@@ -64,29 +66,36 @@ def problems(
     found: list[Problem] = []
     fitting_metrics, fitting_dimensions = _find_fitting_names(query, metrics, dimensions, rules)
     found += _check_names(
-        query.metrics, "metrics", "metric", Metric.__members__, Code.UNKNOWN_METRIC, rules, fitting_metrics
+        query.metrics, "metrics", N_("metric"), Metric.__members__, Code.UNKNOWN_METRIC, rules, fitting_metrics
     )
     if not query.metrics:
         fits = next((metric.name for metric in allowed_with(query, rules).metrics), None)
-        none = " None goes with all of these dimensions and filters." if fits is None else ""
-        found.append(Problem(Code.NO_METRICS, ("metrics",), f"Ask for at least one metric.{none}", fits))
+        sentence = _("Ask for at least one metric.")
+        if fits is None:
+            sentence += " " + _("None goes with all of these dimensions and filters.")
+        found.append(Problem(Code.NO_METRICS, ("metrics",), sentence, fits))
     found += _check_names(
         query.dimensions,
         "dimensions",
-        "dimension",
+        N_("dimension"),
         Dimension.__members__,
         Code.UNKNOWN_DIMENSION,
         rules,
         fitting_dimensions,
     )
     if (extra := len(query.dimensions) - rules.dimensions) > 0:
-        sentence = f"{len(query.dimensions)} dimensions are more than {rules.dimensions}: leave out {extra}."
+        sentence = _(
+            "%(number)s dimensions are more than %(most)s: leave out %(extra)s.",
+            number=len(query.dimensions),
+            most=rules.dimensions,
+            extra=extra,
+        )
         found.append(Problem(Code.TOO_MANY_DIMENSIONS, ("dimensions",), sentence))
     found += _check_pairs(query, metrics, dimensions, rules)
     found += _check_range(query, today, rules)
     found += _check_filters(query, metrics, rules)
     if query.product not in (known := Product.__members__):
-        found.append(_make_name_problem(query.product, ("product",), "product", known, Code.UNKNOWN_PRODUCT, rules))
+        found.append(_make_name_problem(query.product, ("product",), N_("product"), known, Code.UNKNOWN_PRODUCT, rules))
     if scopes is not None:
         found += _check_scopes(query, metrics, scopes)
     return tuple(found)
@@ -157,8 +166,9 @@ def suggest_dimension(name: str, fitting: Collection[str]) -> str | None:
 def advice(near: str | None, names: Iterable[str]) -> str:
     """Suggest, after an unknown name, the nearest of `names`, or all of them when they are few."""
     known = list(names)
-    few = f" There are {', '.join(known)}." if len(known) <= _MOST_SUGGESTED else ""
-    return f" Did you mean {near}?" if near else few
+    if near:
+        return " " + _("Did you mean %(name)s?", name=near)
+    return " " + _("There are %(names)s.", names=", ".join(known)) if len(known) <= _MOST_SUGGESTED else ""
 
 
 def _find_fitting_names(
@@ -185,11 +195,11 @@ def _check_names(
     seen: set[str] = set()
     for index, name in enumerate(names):
         if name == NULL:
-            yield Problem(Code.EMPTY_ITEM, (part, index), f"A null is no {noun}: leave it out.")
+            yield Problem(Code.EMPTY_ITEM, (part, index), _("A null is no %(noun)s: leave it out.", noun=_(noun)))
         elif name not in known:
             yield _make_name_problem(name, (part, index), noun, known, code, rules, fitting)
         elif name in seen:
-            yield Problem(Code.DUPLICATE, (part, index), f"{name} is named twice: once is enough.")
+            yield Problem(Code.DUPLICATE, (part, index), _("%(name)s is named twice: once is enough.", name=name))
         seen.add(name)
 
 
@@ -203,7 +213,8 @@ def _make_name_problem(
     fitting: Collection[str] = (),
 ) -> Problem:
     near = suggest_name(name, known, fitting)
-    what = f"There is no {noun} {name[:80]!r}." if rules.strict else f"No {noun} {name[:80]!r} is known here."
+    what = N_("There is no %(noun)s %(name)s.") if rules.strict else N_("No %(noun)s %(name)s is known here.")
+    what = _(what, noun=_(noun), name=repr(name[:80]))
     return Problem(code, path, f"{what}{advice(near, known)}", near, fatal=rules.strict)
 
 
@@ -233,19 +244,28 @@ def _make_pair_problem(
     fatal = rules.strict or any(_is_ruled_out(family, dimension) for family in refusing)
     if dimension.grain is not None and dimension.grain < (grain := max(family.grain for family in refusing)):
         coarse = next(each for each in Dimension if each.grain == grain).name
-        finest = f"can't be had by {dimension}: {coarse} is the finest."
-        known = f"isn't known to be had by {dimension}: {coarse} is the finest that is documented."
-        sentence = f"{against} {finest if fatal else known}"
+        finest = N_("%(metrics)s can't be had by %(dimension)s: %(coarse)s is the finest.")
+        known = N_("%(metrics)s isn't known to be had by %(dimension)s: %(coarse)s is the finest that is documented.")
+        sentence = _(finest if fatal else known, metrics=against, dimension=dimension, coarse=coarse)
         near = None if coarse in query.dimensions else coarse
         return Problem(Code.GRAIN_TOO_FINE, path, sentence, near, fatal)
     near = suggest_dimension(dimension.name, others)
     advice = (
-        f" {near} would work."
+        _("%(names)s would work.", names=near)
         if near
-        else f" {dimension} goes with {_format_fitting_metrics(dimension, rules.permissive)}."
+        else _(
+            "%(dimension)s goes with %(metrics)s.",
+            dimension=dimension,
+            metrics=_format_metrics(_find_fitting_metrics(dimension, rules.permissive)),
+        )
     )
-    what = "can't be split" if fatal else "isn't known to be split"
-    return Problem(Code.INCOMPATIBLE_PAIR, path, f"{against} {what} by {dimension}.{advice}", near, fatal)
+    what = (
+        N_("%(metrics)s can't be split by %(dimension)s.")
+        if fatal
+        else N_("%(metrics)s isn't known to be split by %(dimension)s.")
+    )
+    sentence = f"{_(what, metrics=against, dimension=dimension)} {advice}"
+    return Problem(Code.INCOMPATIBLE_PAIR, path, sentence, near, fatal)
 
 
 def _is_ruled_out(family: Family, dimension: Dimension) -> bool:
@@ -255,18 +275,21 @@ def _is_ruled_out(family: Family, dimension: Dimension) -> bool:
 
 def _check_range(query: ReportQuery, today: date, rules: Rules) -> Iterator[Problem]:
     if query.days < 1:
-        sentence = f"The end, {query.end}, lies before the start, {query.start}."
+        sentence = _("The end, %(end)s, lies before the start, %(start)s.", end=query.end, start=query.start)
         yield Problem(Code.RANGE_REVERSED, ("endDate",), sentence)
     start = min(query.start, today)
     last = date.fromordinal(min(start.toordinal() + rules.days - 1, today.toordinal()))
     if query.days > rules.days:
-        sentence = (
-            f"{query.days} days are more than {rules.days}: end on {last} at the latest, and ask again from there."
+        sentence = _(
+            "%(days)s days are more than %(most)s: end on %(last)s at the latest, and ask again from there.",
+            days=query.days,
+            most=rules.days,
+            last=last,
         )
         yield Problem(Code.RANGE_TOO_LONG, ("endDate",), sentence, last.isoformat())
     for name, day, near in (("startDate", query.start, start), ("endDate", query.end, last)):
         if day > today:
-            sentence = f"{day} lies in the future: today is {today} (UTC)."
+            sentence = _("%(day)s lies in the future: today is %(today)s (UTC).", day=day, today=today)
             yield Problem(Code.RANGE_IN_FUTURE, (name,), sentence, near.isoformat())
 
 
@@ -274,19 +297,24 @@ def _check_filters(query: ReportQuery, metrics: list[Metric], rules: Rules) -> I
     for name, value in query.filters:
         path = ("filters", name)
         if name not in Filter.__members__:
-            yield _make_name_problem(name, path, "filter", Filter.__members__, Code.UNKNOWN_FILTER, rules)
+            yield _make_name_problem(name, path, N_("filter"), Filter.__members__, Code.UNKNOWN_FILTER, rules)
             continue
         row = Filter[name]
         if row.choices and value not in row.choices:
-            yield _make_name_problem(value, path, f"{name}", row.choices, Code.UNKNOWN_FILTER_VALUE, rules)
+            yield _make_name_problem(value, path, name, row.choices, Code.UNKNOWN_FILTER_VALUE, rules)
         against = [metric for metric in metrics if row not in metric.family.filters]
         if against:
             common = frozenset(Filter).intersection(*(family.filters for family in _collect_families(metrics)))
             free = [each.name for each in Filter if each in common and each.name not in dict(query.filters)]
-            what = "can't be narrowed" if rules.strict else "isn't known to be narrowed"
-            advice = f"{', '.join(free)} would work." if free else "No other filter goes with all of the metrics."
+            what = (
+                N_("%(metrics)s can't be narrowed by %(filter)s.")
+                if rules.strict
+                else N_("%(metrics)s isn't known to be narrowed by %(filter)s.")
+            )
+            none = N_("No other filter goes with all of the metrics.")
+            advice = _("%(names)s would work.", names=", ".join(free)) if free else _(none)
             near = free[0] if len(free) == 1 else None
-            sentence = f"{_format_metrics(against)} {what} by {name}. {advice}"
+            sentence = f"{_(what, metrics=_format_metrics(against), filter=name)} {advice}"
             yield Problem(Code.INCOMPATIBLE_FILTER, path, sentence, near, fatal=rules.strict)
 
 
@@ -295,7 +323,11 @@ def _check_scopes(query: ReportQuery, metrics: list[Metric], scopes: Collection[
     for metric in metrics:
         if not metric.family.scopes <= held:
             lacking = sorted(metric.family.scopes - held)
-            sentence = f"{metric} needs the scope {' and '.join(lacking)}, which the token lacks."
+            sentence = _(
+                "%(metric)s needs the scope %(scopes)s, which the token lacks.",
+                metric=metric,
+                scopes=format_list(lacking),
+            )
             path = ("metrics", query.metrics.index(metric.name))
             yield Problem(Code.SCOPE_MISSING, path, sentence, " ".join(lacking))
 
@@ -320,9 +352,9 @@ def _find_refusing_families(dimension: Dimension, permissive: bool) -> frozenset
 
 
 @cache
-def _format_fitting_metrics(dimension: Dimension, permissive: bool) -> str:
-    """Format the metrics that go with a dimension, as a sentence lists them."""
-    return _format_metrics([metric for metric in Metric if dimension in _get_dimensions(metric.family, permissive)])
+def _find_fitting_metrics(dimension: Dimension, permissive: bool) -> tuple[Metric, ...]:
+    """Find the metrics that go with a dimension."""
+    return tuple(metric for metric in Metric if dimension in _get_dimensions(metric.family, permissive))
 
 
 @cache
@@ -332,6 +364,7 @@ def _rank_similar_names(name: str) -> tuple[str, ...]:
     return tuple(difflib.get_close_matches(name, names, n=len(names), cutoff=_MIN_SIMILARITY))
 
 
-def _format_metrics(rows: list[Metric]) -> str:
+def _format_metrics(rows: Sequence[Metric]) -> str:
     more = len(rows) - _MOST_NAMED
-    return ", ".join(row.name for row in rows[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    names = ", ".join(row.name for row in rows[:_MOST_NAMED])
+    return _("%(names)s and %(more)s more", names=names, more=more) if more > 0 else names

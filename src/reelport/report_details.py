@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from reelport.errors import ReportCancelled, ReportFailed, ReportTooLarge
+from reelport.language import N_
 from reelport.wire import format_complete_day, parse_complete_day
 
 EXTENSION = "reelport"
@@ -51,34 +52,44 @@ class FailureReason(StrEnum):
 
     CANCELLED = (
         "cancelled",
-        "The report was cancelled.",
-        "Ask for it again if you still need it.",
+        N_("The report was cancelled."),
+        N_("Ask for it again if you still need it."),
         ReportCancelled,
     )
     TOO_LARGE = (
         "too_large",
-        "The report is too large for the platform.",
-        "Ask for fewer days or dimensions.",
+        N_("The report is too large for the platform."),
+        N_("Ask for fewer days or dimensions."),
         ReportTooLarge,
     )
     TOO_LATE = (
         "too_late",
-        "The report was not made in the time that one report may take.",
-        "Ask for fewer days or dimensions.",
+        N_("The report was not made in the time that one report may take."),
+        N_("Ask for fewer days or dimensions."),
         ReportTooLarge,
     )
-    REFUSED = ("refused", "The request can't be answered.", "Change the request as the message says.", ReportFailed)
-    NO_ROOM = ("no_room", "The platform had no room for the report, for too long.", "Ask again later.", ReportFailed)
+    REFUSED = (
+        "refused",
+        N_("The request can't be answered."),
+        N_("Change the request as the message says."),
+        ReportFailed,
+    )
+    NO_ROOM = (
+        "no_room",
+        N_("The platform had no room for the report, for too long."),
+        N_("Ask again later."),
+        ReportFailed,
+    )
     UNAVAILABLE = (
         "unavailable",
-        "A part of the platform was away for too long.",
-        "Ask again later.",
+        N_("A part of the platform was away for too long."),
+        N_("Ask again later."),
         ReportFailed,
     )
     NOT_MADE = (
         "not_made",
-        "The platform could not make the report. It isn't the request's fault.",
-        "Ask again. If it fails again, tell the platform the report's id.",
+        N_("The platform could not make the report. It isn't the request's fault."),
+        N_("Ask again. If it fails again, tell the platform the report's id."),
         ReportFailed,
     )
 

@@ -200,7 +200,7 @@ def test_nobody_meets_a_barrier_at_a_crosshair(studio: Studio) -> None:
 def test_without_script_a_chart_is_whole(studio: Studio) -> None:
     """It has its table, and no stop for keys that lead nowhere."""
     page = studio.open(VIEW, MEMBER, script=False)
-    assert page.get_by_role("img", name="Views by day").is_visible()
+    assert page.get_by_role("figure", name="Views by day").is_visible()
     assert page.get_by_role("slider").count() == 0
     page.get_by_text("The lines as a table").click()
     assert page.locator("#times tbody tr").count() == DAYS

@@ -262,7 +262,7 @@ def test_a_menu_exports_what_is_seen(studio: Studio, tmp_path: Path) -> None:
     download.value.save_as(tmp_path / "board.csv")
     header, *rows = csv.reader((tmp_path / "board.csv").read_text("utf-8-sig").splitlines())
     board.get_by_role("button", name="Copy").click()
-    page.get_by_text("Copied.").wait_for(state="attached")
+    page.locator("#announcer", has_text="Copied").wait_for(state="attached")
     copied = [line.split("\t") for line in page.evaluate("navigator.clipboard.readText()").splitlines()[1:]]
     place = header.index("views")
     assert [(row[0].split()[0], row[1]) for row in copied] == [(row[0], row[place]) for row in rows]

@@ -67,7 +67,7 @@ def test_a_preview_is_open_to_everybody(studio: Studio) -> None:
     page = studio.open("/studio/reports", MEMBER)
     studio.follow(page.get_by_role("link", name="Views by day and video title").first)
     studio.follow(page.get_by_role("link", name="Preview"))
-    assert page.get_by_role("img", name="Views by day and video title").is_visible()
+    assert page.get_by_role("figure", name="Views by day and video title", exact=True).is_visible()
     assert page.get_by_role("table").is_visible()
     assert not look(studio, page)
     with page.expect_download() as download:
@@ -98,5 +98,5 @@ def test_charts_of_the_explorer_can_be_read_on_every_screen(studio: Studio) -> N
     """Three lines beside those of other days, with days that may still change."""
     asked = "metric=VIEWS&metric=VIEW_THROUGH_RATE&metric=ESTIMATED_EARNINGS_EUR&compare=previous"
     page = studio.open(f"/studio/explore?{asked}&from=2026-07-04&to=2026-08-02", MEMBER)
-    assert page.get_by_role("img", name="Views by day").is_visible()
+    assert page.get_by_role("figure", name="Views by day").is_visible()
     assert not look(studio, page)

@@ -86,5 +86,5 @@ def look_at_the_preview(page: Page) -> None:
     """Open the preview, with its chart and its first rows, and go back."""
     page.get_by_role("link", name="Preview").click()
     expect(page.get_by_role("table").first).to_be_visible()
-    expect(page.get_by_role("img").first).to_be_visible()
+    expect(page.get_by_role("figure").first).to_be_visible()
     page.go_back()

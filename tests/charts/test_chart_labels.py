@@ -39,7 +39,7 @@ def test_numbers_and_names_read_well() -> None:
     ("text", "label"),
     [
         ("  two\n\tlines ", "two lines"),
-        ("", "(empty)"),
+        ("", "Unknown"),
         ("e\u0301te\u0301", "été"),
         ("👨\u200d👩\u200d👧 family 🇫🇷", "👨 family 🇫🇷"),
         ("👍🏽 ❤\ufe0f", "👍 ❤"),

@@ -252,16 +252,16 @@ def test_a_chart_of_a_page_has_no_style_and_no_ids() -> None:
 
 
 def test_a_chart_says_in_words_what_it_shows() -> None:
-    """Who doesn't see a chart hears its title, its range and its extremes; each picture is one image."""
+    """Who doesn't see a chart hears its title, its range and its extremes, once for the pictures of all widths."""
     times = ("2026-07-01", "2026-07-02", "2026-07-03", "2026-07-04")
     chart = LineChart("Views by day", times, (Series("Views", (7, None, 12345, 9)),), Unit.VIEWS, settled=3)
-    for picture in parse(embed_chart(chart)).findall("div/svg"):
-        assert picture.get("role") == "img"
-        assert picture.findtext("title") == "Views by day"
-        assert picture.findtext("desc") == (
-            "4 days, 1 Jul 2026 to 4 Jul 2026. Views: lowest 7 views on 1 Jul 2026, highest 12,345 views on 3 Jul"
-            " 2026, last 9 views on 4 Jul 2026. 1 day without a number. From 4 Jul 2026 on, numbers may still change."
-        )
+    figure = parse(embed_chart(chart))
+    assert {picture.get("aria-hidden") for picture in figure.findall("div/svg")} == {"true"}
+    assert figure.get("aria-label") == "Views by day"
+    assert figure.findtext("p") == (
+        "4 days, 1 Jul 2026 to 4 Jul 2026. Views: lowest 7 views (1 Jul 2026), highest 12,345 views (3 Jul 2026), "
+        "last 9 views (4 Jul 2026). 1 day without a number. From 4 Jul 2026 on, numbers may still change."
+    )
 
 
 def test_numbers_that_are_none_cannot_be_drawn() -> None:

@@ -48,9 +48,9 @@ def test_a_larger_number_is_never_lighter(values: dict[str, int]) -> None:
 
 def test_what_no_map_has_is_named_below_it() -> None:
     """An empty or unknown code; a country without a number is neither there nor below."""
-    countries = (Country("FR", "France", 5), Country("", "(empty)", 3), Country("DE", "Germany", None))
+    countries = (Country("FR", "France", 5), Country("", "Unknown", 3), Country("DE", "Germany", None))
     for drawn in (embed_chart(WorldMap("Views", countries)), draw_file(WorldMap("Views", countries))):
-        assert "Not on the map: (empty)<" in drawn
+        assert "Not on the map: Unknown<" in drawn
         assert "<title>Germany" not in drawn
 
 

@@ -15,9 +15,10 @@ _LARGE = (1e12, 1e9, 1e6, 1e3)  # what the signs of a language for large numbers
 _LONGEST = 1e15  # from here on numbers are written by powers of ten
 
 _STEPS = (1, 2, 2.5, 5, 10)
+_CLOCK_STEP = 30  # seconds: ticks of an axis of minutes are at whole or half ones
 # For a unit: from which amount on it is divided by what, and the name of what it then is.
 _LARGER_UNITS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
-    Unit.SECONDS: ((7200, 3600, N_("hours")), (120, 60, N_("minutes"))),
+    Unit.SECONDS: ((360, 3600, N_("hours")), (60, 60, N_("minutes"))),
     Unit.BYTES: tuple(
         (size, size, name) for size, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
     ),
@@ -54,6 +55,7 @@ class Scale:
     divisor: float
     unit: str
     sign: str = ""
+    is_clock: bool = False  # seconds are written as 3:42
 
     def place(self, value: Number) -> float:
         """Return where a number lies on the axis: 0 at its low end, 1 at its high end."""
@@ -65,6 +67,8 @@ class Scale:
 
     def format(self, value: Number) -> str:
         """Format a number shortly, in the axis' unit."""
+        if self.is_clock:
+            return format_clock(value)
         amount = float(value) / self.divisor
         return f"{'-' if amount < 0 else ''}{add_sign(self.sign, format_short(abs(amount)))}"
 
@@ -73,8 +77,8 @@ def choose_scale(values: Iterable[Number | None], unit: Unit | None, most: int) 
     """Choose an axis that holds 0 and all the numbers, with at most `most` ticks."""
     numbers = [float(value) for value in values if value is not None]
     fitted = fit_scale(numbers, unit)
-    divisor = fitted.divisor
-    whole = divisor == 1 and all(number == int(number) for number in numbers)
+    divisor = _CLOCK_STEP if fitted.is_clock and fitted.high > _CLOCK_STEP else fitted.divisor
+    whole = fitted.is_clock or (divisor == 1 and all(number == int(number) for number in numbers))
     rounded = round_ticks(fitted.low / divisor, fitted.high / divisor, most, whole=whole)
     ticks = tuple(tick * divisor for tick in rounded)
     return replace(fitted, low=min(fitted.low, ticks[0]), high=max(fitted.high, ticks[-1]), ticks=ticks)
@@ -85,7 +89,20 @@ def fit_scale(values: Iterable[Number | None], unit: Unit | None) -> Scale:
     numbers = [float(value) for value in values if value is not None]
     low, high = min(0.0, *numbers, 0.0), max(0.0, *numbers, 0.0)
     divisor, name = choose_unit(unit, max(high, -low))
-    return Scale(low, high if high > low else 1.0, (), divisor, name, currency_sign(unit))
+    return Scale(low, high if high > low else 1.0, (), divisor, name, currency_sign(unit), is_clock(unit))
+
+
+def is_clock(unit: Unit | None) -> bool:
+    """Whether amounts of a unit are short times, which people read as 3:42."""
+    return unit is Unit.SECONDS_PER_VIEW
+
+
+def format_clock(seconds: Number) -> str:
+    """Format seconds as minutes and seconds, from an hour on with hours: 3:42, 1:02:03."""
+    minutes, rest = divmod(round(abs(float(seconds))), 60)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"-{clock}" if seconds < 0 else clock
 
 
 def currency_sign(unit: Unit | None) -> str:
@@ -98,7 +115,7 @@ def choose_unit(unit: Unit | None, largest: float) -> tuple[float, str]:
     for least, divisor, name in _LARGER_UNITS.get(unit, ()) if unit else ():
         if largest >= least:
             return divisor, _(name)
-    return 1, _(unit.value) if unit else ""
+    return 1, _(unit.value) if unit and not is_clock(unit) else ""
 
 
 def add_sign(sign: str, amount: str) -> str:

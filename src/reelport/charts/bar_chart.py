@@ -9,8 +9,9 @@ from reelport.charts import svg
 from reelport.charts.amounts import Scale, fit_scale, format_full
 from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import Bar, BarChart
-from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_bars
+from reelport.charts.sentences import describe_bars, explain_empty
 from reelport.charts.svg import GAP, Picture, draw_sentence
+from reelport.language import _
 
 _NARROW = 480
 _BAR = 14
@@ -41,7 +42,7 @@ class _Layout:
 def draw_bar_chart(chart: BarChart, width: float, *, tooltips: bool = True) -> Picture:
     """Draw a chart in a width; where nothing has a number, a sentence says so."""
     if all(bar.value is None for bar in chart.bars):
-        return draw_sentence(chart.heading, NO_NUMBER if chart.bars else NO_ROWS, width)
+        return draw_sentence(chart.heading, explain_empty(chart.bars), width)
     layout = _lay_out(chart, width)
     elements = list(_draw_head(chart, layout))
     for place, bar in enumerate(chart.bars):
@@ -106,4 +107,4 @@ def _describe_bar(bar: Bar, chart: BarChart) -> str:
     said = f"{bar.label}: {format_full(bar.value, chart.unit)}"
     if bar.earlier is None:
         return said
-    return f"{said}; {chart.comparison or 'before'}: {format_full(bar.earlier, chart.unit)}"
+    return f"{said}; {chart.comparison or _('before')}: {format_full(bar.earlier, chart.unit)}"

@@ -9,9 +9,8 @@ from decimal import Decimal
 
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric, spell_name
+from reelport.language import _
 from reelport.wording import clean_line
-
-EMPTY = "(empty)"
 
 _JOINER = "\u200d"
 _REGIONS = range(0x1F1E6, 0x1F200)
@@ -71,7 +70,7 @@ def make_label(text: str) -> str:
     two a letter go.
     """
     line = re.sub(r"\s+", " ", clean_line(unicodedata.normalize("NFC", text))).strip()
-    return "".join(map(_simplify, split_clusters(line))) or EMPTY
+    return "".join(map(_simplify, split_clusters(line))) or _("Unknown")
 
 
 def isolate(text: str) -> str:

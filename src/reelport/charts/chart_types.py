@@ -8,6 +8,7 @@ from decimal import Decimal
 from math import isfinite
 
 from reelport.catalog import Grain, Unit
+from reelport.language import _
 
 Number = int | float | Decimal
 
@@ -97,7 +98,7 @@ def stack_shares(chart: SmallMultiples) -> StackedShares | None:
     is_told_apart = 1 < len(chart.series) <= _LOOKS and len(chart.times) <= MOST_STACKED
     if not chart.adds_up or not is_told_apart or not any(values) or min(values) < 0:
         return None
-    heading = f"{chart.heading}, shares"
+    heading = _("%(heading)s, shares", heading=chart.heading)
     return StackedShares(heading, chart.times, chart.series, chart.unit, chart.grain, chart.settled, chart.notes)
 
 

@@ -19,7 +19,7 @@ from reelport.charts.chart_types import (
 )
 from reelport.charts.crosshair import Write, write_readings
 from reelport.charts.line_chart import draw_line_chart, draw_small_multiples, draw_stacked_shares
-from reelport.charts.sentences import describe_moving
+from reelport.charts.sentences import describe_countries, describe_moving
 from reelport.charts.stylesheet import FONTS, write_file_stylesheet
 from reelport.charts.svg import Picture, embed_picture, write_file
 from reelport.charts.world_map import draw_world_map, embed_world_map, list_unplaced
@@ -44,7 +44,7 @@ def draw(chart: Chart, width: float, tooltips: int = 0) -> Picture:
         case BarChart():
             return draw_bar_chart(chart, width, tooltips=bool(tooltips))
         case SmallMultiples():
-            return draw_small_multiples(chart, width, tooltips=bool(tooltips))
+            return draw_small_multiples(chart, width)
         case StackedShares():
             return draw_stacked_shares(chart, width, tooltips)
         case WorldMap():
@@ -62,18 +62,18 @@ def embed_chart(chart: Chart, write: Write | None = None) -> str:
     their unit.
     """
     if isinstance(chart, WorldMap):
-        pictures = [embed_world_map(chart, write)]
+        description, pictures = describe_countries(chart), [embed_world_map(chart, write)]
     else:
-        tooltips = 0 if isinstance(chart, LineChart | StackedShares) else 1
-        pictures = [
-            embed_picture(draw(chart, width, 0 if width == NARROW else tooltips), kind)
-            for width, kind in _KINDS.items()
-        ]
+        tooltips = 0 if isinstance(chart, ChartOverTime) else 1
+        drawn = [draw(chart, width, 0 if width == NARROW else tooltips) for width in _KINDS]
+        description, pictures = drawn[0].description, list(map(embed_picture, drawn, _KINDS.values()))
+    said = svg.element("p", svg.escape_words(description), class_="chart-says")
     notes = "".join(svg.element("p", svg.escape_words(note)) for note in _list_notes(chart))
     caption = svg.element("figcaption", notes) if notes else ""
-    drawn = svg.element("div", *pictures, class_="chart-pictures")
     readings = write_readings(chart, write) if isinstance(chart, ChartOverTime) else None
-    return svg.element("figure", drawn, caption, class_="chart", data_readings=readings)
+    inside = svg.element("div", *pictures, class_="chart-pictures")
+    label = svg.clean_words(chart.heading)
+    return svg.element("figure", said, inside, caption, class_="chart", aria_label=label, data_readings=readings)
 
 
 def draw_file(chart: Chart) -> str:

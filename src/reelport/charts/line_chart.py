@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from reelport.charts import svg
-from reelport.charts.amounts import Scale, choose_scale, fit_scale, format_full, list_numbers
+from reelport.charts.amounts import Scale, choose_scale, fit_scale, list_numbers
 from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples, StackedShares, name_look
-from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, describe_moment
+from reelport.charts.sentences import describe_lines, describe_moment, explain_empty
 from reelport.charts.svg import GAP, Picture, draw_sentence
-from reelport.charts.time_axis import MOST_TICKS, describe_time, make_ticks
+from reelport.charts.time_axis import MOST_TICKS, make_ticks
 
 _Run = list[tuple[int, Number]]  # numbers without a gap between them, each with its place
 
@@ -51,7 +51,7 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
     compared = [chart.comparison] if chart.comparison else []
     values = [value for each in (*chart.series, *compared) for value in each.values]
     if all(value is None for value in values):
-        return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
+        return draw_sentence(chart.heading, explain_empty(chart.times), width)
     scale = choose_scale(values, chart.unit, _TICKS[width >= _NARROW])
     plot, elements = _lay_out(_list_names(chart), scale, scale.unit_beside(chart.heading), width, len(chart.times))
     elements += _draw_moving(plot, chart.first_moving)
@@ -71,7 +71,7 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
 def draw_stacked_shares(chart: StackedShares, width: float, tooltips: int = 0) -> Picture:
     """Draw bars of 100 % in a width; where nothing has a number, a sentence says so."""
     if not any(chart.wholes):
-        return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
+        return draw_sentence(chart.heading, explain_empty(chart.times), width)
     runs = _stack(chart)
     kinds = [f"chart-key {name_look(place)}" for place in range(len(chart.series))]
     names = [
@@ -181,11 +181,11 @@ def _kind_of(place: int) -> str:
     return f"chart-line {name_look(place)}"
 
 
-def draw_small_multiples(chart: SmallMultiples, width: float, *, tooltips: bool = True) -> Picture:
+def draw_small_multiples(chart: SmallMultiples, width: float) -> Picture:
     """Draw a chart in a width, with as many panels side by side as have room."""
     values = [value for each in chart.series for value in each.values]
     if all(value is None for value in values):
-        return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
+        return draw_sentence(chart.heading, explain_empty(chart.times), width)
     scale = choose_scale(values, chart.unit, 3)
     unit = scale.unit_beside(chart.heading)
     columns = max(1, min(int((width + _BETWEEN) // (_LEAST_PANEL + _BETWEEN)), len(chart.series)))
@@ -194,18 +194,16 @@ def draw_small_multiples(chart: SmallMultiples, width: float, *, tooltips: bool 
     elements = [svg.text(unit, 0, 12, class_="chart-tick")] if unit else []
     for place, series in enumerate(chart.series):
         row, column = divmod(place, columns)
-        panel = _draw_panel(chart, series, scale, across - _BETWEEN, tooltips=tooltips)
+        panel = _draw_panel(chart, series, scale, across - _BETWEEN)
         at = f"translate({svg.format_place(column * across)} {svg.format_place(top + row * down)})"
         elements.append(svg.element("g", *panel, transform=at))
     height = top + down * -(-len(chart.series) // columns)
     return Picture(width, height, tuple(elements), chart.heading, describe_lines(chart))
 
 
-def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: float, *, tooltips: bool) -> Iterator[str]:
+def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: float) -> Iterator[str]:
     left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
     plot = _Plot(left, _PANEL_HEAD, width - left - GAP, _PANEL_HEIGHT, len(chart.times), scale)
-    if tooltips:
-        yield svg.tooltip(_describe_panel(series, chart))
     yield svg.text(cut_to_room(series.name, width), 0, 12, class_="chart-name")
     yield from _draw_moving(plot, chart.first_moving)
     yield from _draw_amounts(plot)
@@ -214,14 +212,6 @@ def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: floa
     ends = dict.fromkeys((min(ticks), max(ticks)))
     yield from _draw_times(plot, {place: ticks[place] for place in ends}, width)
     yield from _draw_line(plot, series.values, "chart-line chart-s0", chart.first_moving)
-
-
-def _describe_panel(series: Series, chart: SmallMultiples) -> str:
-    numbers = list_numbers(series.values)
-    if not numbers:
-        return f"{series.name}: no numbers"
-    place, value = max(numbers, key=lambda each: each[1])
-    return f"{series.name}: highest {format_full(value, chart.unit)} on {describe_time(chart.times[place])}"
 
 
 def _draw_beside(names: Sequence[_Name], plot: _Plot, room: float) -> Iterator[str]:

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from reelport.additivity import Added, Rate, plan_cell
-from reelport.catalog import Dimension, Grain, Metric, Product, Unit, round_ratio
+from reelport.catalog import Dimension, Filter, Grain, Metric, Product, Unit, round_ratio
+from reelport.catalog.labels import label_value
 from reelport.charts.chart_labels import cut_to_room, make_label, name_as_heading, name_in_sentence
 from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Series, SmallMultiples
 from reelport.charts.time_axis import (
@@ -19,13 +20,13 @@ from reelport.charts.time_axis import (
     LABEL_LENGTHS,
     MOST_FILLED,
     count_settled,
-    describe_time,
+    describe_partial,
     fill_times,
-    list_partial,
 )
 from reelport.errors import UsageError
+from reelport.language import N_, _, localize
 from reelport.query import ReportQuery
-from reelport.wording import format_list
+from reelport.wording import format_days, format_list
 
 Key = tuple[str, ...]  # what rows have in common: a time or a category, or a time and a category
 
@@ -212,10 +213,11 @@ class ChartPlan:
         values = dict(times.groups.list_values())
         chosen, many = _choose_largest(times.groups)
         numbers = {name: tuple(values.get((label, name)) for label in times.labels) for name in chosen}
-        series = tuple(Series(make_label(name), found) for name, found in numbers.items())
-        by = f"{GRAIN_WORDS[times.grain]} and {name_in_sentence(self.category or '')}"
-        largest = f", the largest {len(chosen)} of {many:,}" if many > len(chosen) else ""
-        heading = f"{name_as_heading(self.metric)} by {by}{largest}{times.tell_left_out()}"
+        series = tuple(Series(_name_value(self.category, name), found) for name, found in numbers.items())
+        by = format_list([_(GRAIN_WORDS[times.grain]), name_in_sentence(self.category or "")])
+        largest = _(", the largest %(shown)s of %(number)s", shown=len(chosen), number=localize(f"{many:,}"))
+        largest = largest if many > len(chosen) else ""
+        heading = f"{_head(name_as_heading(self.metric), by)}{largest}{times.tell_left_out()}"
         row = Dimension.__members__.get(self.category or "")
         is_apart = row is not None and not row.many_valued
         is_whole = is_apart and isinstance(self.formula, Added) and many == len(chosen)
@@ -233,18 +235,19 @@ class Times:
 
     def tell_left_out(self) -> str:
         """Say how many times are shown where they are not all; empty where they are."""
-        return f", the last {len(self.labels):,} of {self.many:,}" if self.many > len(self.labels) else ""
+        shown, number = (localize(f"{each:,}") for each in (len(self.labels), self.many))
+        left_out = self.many > len(self.labels)
+        return _(", the last %(shown)s of %(number)s", shown=shown, number=number) if left_out else ""
 
     def list_notes(self, start: date, end: date) -> tuple[str, ...]:
         """Say of which months or years only a part was asked for."""
-        partial = list_partial(self.labels, self.grain, start, end)
-        return (f"Of {' and '.join(partial)} only a part was asked for.",) if partial else ()
+        return describe_partial(self.labels, self.grain, start, end)
 
 
 def plan_report_chart(query: ReportQuery) -> ChartPlan | NoChart:
     """Plan the chart of a report's first metric: by time, by its first category, or by both."""
     if not query.metrics or not query.dimensions:
-        return NoChart("A chart needs a metric and a dimension.")
+        return NoChart(_("A chart needs a metric and a dimension."))
     times = [name for name in query.dimensions if find_grain(name) is not None]
     time = min(times, key=lambda name: find_grain(name) or Grain.DAY, default=None)
     category = next((name for name in query.dimensions if name not in times), None)
@@ -261,8 +264,9 @@ def plan_chart_by(
     rows = [Dimension.__members__.get(name) for name in others]
     if others and (formula is None or any(row is not None and row.many_valued for row in rows)):
         kept = format_list([name for name in (time, category) if name is not None])
-        over = "the other dimensions" if len(others) > 1 else others[0]
-        return NoChart(f"{metric} doesn't add up over {over}; ask for it by {kept} alone.")
+        over = _("the other dimensions") if len(others) > 1 else others[0]
+        sentence = N_("%(metric)s doesn't add up over %(dimensions)s; ask for it by %(kept)s alone.")
+        return NoChart(_(sentence, metric=metric, dimensions=over, kept=kept))
     return ChartPlan(query, metric, time, category, formula)
 
 
@@ -297,30 +301,48 @@ def _list_times(groups: Groups, grain: int, *, filled: bool) -> tuple[int, list[
 
 def head_times(metric: str, times: Times) -> str:
     """Return the heading of a metric by time."""
-    return f"{name_as_heading(metric)} by {GRAIN_WORDS[times.grain]}{times.tell_left_out()}"
+    return f"{_head(name_as_heading(metric), _(GRAIN_WORDS[times.grain]))}{times.tell_left_out()}"
+
+
+def _head(metric: str, by: str) -> str:
+    return _("%(metrics)s by %(dimensions)s", metrics=metric, dimensions=by)
+
+
+def _name_value(dimension: str | None, cell: str) -> str:
+    """Name a cell of a dimension on one line: Phone for `mobile`."""
+    row = Dimension.__members__.get(dimension or "")
+    return make_label(label_value(row, cell) if row else cell)
 
 
 def draw_largest(groups: Groups, metric: str, category: str, notes: Sequence[str] = ()) -> BarChart:
     """Return the bars of a metric's largest categories; those without a number come last."""
     values = [(key[0], value) for key, value in groups.list_values()]
     values.sort(key=lambda each: (each[1] is None, -(each[1] or 0), each[0]))
-    by = f"by {name_in_sentence(category)}"
-    heading = f"{name_as_heading(metric)} {by}"
+    by = name_in_sentence(category)
+    heading = _head(name_as_heading(metric), by)
     many = groups.many or len(values)
     if many > MOST_BARS:
-        heading = f"Top {MOST_BARS} of {many:,}: {name_in_sentence(metric)} {by}"
+        heading = _(
+            "Top %(shown)s of %(number)s: %(heading)s",
+            shown=MOST_BARS,
+            number=localize(f"{many:,}"),
+            heading=_head(name_in_sentence(metric), by),
+        )
     row = Metric.__members__.get(metric)
-    bars = tuple(Bar(make_label(label), value) for label, value in values[:MOST_BARS])
+    bars = tuple(Bar(_name_value(category, label), value) for label, value in values[:MOST_BARS])
     return BarChart(heading, bars, None if row is None else row.unit, notes=tuple(notes))
 
 
 def list_query_notes(query: ReportQuery, kept: Iterable[tuple[str, str]] = ()) -> tuple[str, ...]:
     """Say which days, whose numbers, filters and `kept` cells a chart is of, a line each."""
-    days = [describe_time(str(day)) for day in dict.fromkeys([query.start, query.end])]
     product = Product.__members__.get(query.product)
-    about = f"{' to '.join(days)} (UTC), {query.product if product is None else product.phrase}"
-    filters = [f"{name} = {cut_to_room(make_label(value), _FILTER_ROOM)}" for name, value in (*query.filters, *kept)]
-    return (about, *filters)
+    about = f"{format_days(query.start, query.end)} (UTC), {query.product if product is None else _(product.phrase)}"
+    rows = {row.name: row.dimension.name for row in Filter}
+    limits = [(rows.get(name, name), value) for name, value in (*query.filters, *kept)]
+    return (
+        about,
+        *(f"{name_as_heading(name)}: {cut_to_room(_name_value(name, value), _FILTER_ROOM)}" for name, value in limits),
+    )
 
 
 def find_grain(name: str | None) -> Grain | None:

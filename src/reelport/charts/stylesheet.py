@@ -82,6 +82,7 @@ _PAGE_RULES = """\
 .chart-spark path{vector-effect:non-scaling-stroke;stroke-linecap:round}
 .chart-spark .chart-spark-end{stroke-width:6}
 .chart-pictures{position:relative}
+.chart-says{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 .chart-layer{position:absolute;inset:0;touch-action:pan-y;user-select:none;-webkit-user-select:none}
 .chart-layer.chart-ranging{cursor:ew-resize}
 .chart-layer>*,.chart-tip{position:absolute;pointer-events:none}

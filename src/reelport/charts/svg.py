@@ -86,14 +86,14 @@ class Picture:
 
 
 def embed_picture(picture: Picture, kind: str = "") -> str:
-    """Write SVG for a page that styles it: it has no styles of its own and no ids."""
+    """Write SVG without styles or ids, for a page that styles it and says what it shows."""
     return element(
         "svg",
-        *_describe(picture),
         *picture.elements,
         class_=f"chart-picture {kind}".strip(),
         view_box=f"0 0 {format_place(picture.width)} {format_place(picture.height)}",
-        role="img",
+        aria_hidden="true",
+        focusable="false",
     )
 
 
@@ -107,7 +107,8 @@ def write_file(picture: Picture, notes: Iterable[str], stylesheet: str) -> str:
     chart = element("g", *picture.elements, transform=f"translate({_PADDING} {format_place(top)})")
     return element(
         "svg",
-        *_describe(picture),
+        tooltip(picture.title),
+        element("desc", escape_words(picture.description)),
         element("style", stylesheet),
         element("rect", class_="chart-paper", width=width, height=height),
         *_draw_head(heading, lines),
@@ -136,10 +137,6 @@ def wrap_to_room(words: str, room: float, size: float = 12) -> list[str]:
         else:
             lines.append(cut_to_room(word, room, size))
     return lines
-
-
-def _describe(picture: Picture) -> tuple[str, str]:
-    return tooltip(picture.title), element("desc", escape_words(picture.description))
 
 
 def _draw_head(heading: Sequence[str], lines: Sequence[str]) -> Iterable[str]:

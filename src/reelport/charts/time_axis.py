@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 
 from reelport.catalog import Grain
 from reelport.language import N_, _, current_language
+from reelport.wording import format_list
 
 YEAR = Grain.MONTH + 1
 GRAIN_WORDS: dict[int, str] = {
@@ -71,18 +72,20 @@ def next_time(moment: datetime, grain: int) -> datetime:
             return moment.replace(year=moment.year + 1)
 
 
-def list_partial(labels: Sequence[str], grain: int, start: date, end: date) -> list[str]:
-    """Return the first and last week, month or year only partly covered: Jul 2023, 2026."""
+def describe_partial(labels: Sequence[str], grain: int, start: date, end: date) -> tuple[str, ...]:
+    """Say of which weeks, months or years only a part is shown; nothing where all are whole."""
     if grain < Grain.WEEK or not labels:
-        return []
+        return ()
     first, last = parse_time(labels[0]), parse_time(labels[-1])
     partial = []
     if first is not None and first.date() < start:
         partial.append(first)
     if last is not None and last not in partial and next_time(last, grain).date() > end + timedelta(days=1):
         partial.append(last)
-    week = "the week of " if grain == Grain.WEEK else ""
-    return [f"{week}{describe_time(format_time(moment, grain))}" for moment in partial]
+    times = [describe_time(format_time(moment, grain)) for moment in partial]
+    if grain == Grain.WEEK:
+        times = [_("the week of %(day)s", day=time) for time in times]
+    return (_("Of %(times)s only a part is shown.", times=format_list(times)),) if times else ()
 
 
 def count_settled(labels: Sequence[str], grain: int, last_complete: date | None, end: date) -> int:
@@ -145,7 +148,7 @@ def _align_ticks(labels: Sequence[str], grain: int) -> list[list[int]]:
         case Grain.HOUR:
             every = [[p for p, at in moments if at.hour % step == 0] for step in (1, 3, 6, 12, 24)]
         case Grain.DAY | Grain.WEEK:
-            weeks = [[p for p, _ in moments if p % step == 0] for step in (1, 2, 7, 14)]
+            weeks = [[p for p, _at in moments if p % step == 0] for step in (1, 2, 7, 14)]
             every = [*weeks[:3], *(found for found in firsts if len(found) > 2), weeks[3], *firsts]  # noqa: PLR2004
         case Grain.MONTH:
             every = firsts

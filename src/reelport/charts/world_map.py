@@ -13,7 +13,7 @@ from reelport.charts.amounts import Scale, fit_scale, format_full
 from reelport.charts.chart_labels import measure_text
 from reelport.charts.chart_types import WorldMap
 from reelport.charts.crosshair import Write
-from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_countries
+from reelport.charts.sentences import describe_countries, explain_empty
 from reelport.charts.svg import GAP, Picture, draw_sentence
 from reelport.language import _
 
@@ -42,7 +42,7 @@ def _load_world() -> _World:
 def draw_world_map(chart: WorldMap, width: float) -> Picture:
     """Draw a map with its legend; where nothing has a number, a sentence says so."""
     if not _has_numbers(chart):
-        return draw_sentence(chart.heading, NO_NUMBER if chart.countries else NO_ROWS, width)
+        return draw_sentence(chart.heading, explain_empty(chart.countries), width)
     world = _load_world()
     scale = width / world["width"]
     lands = svg.element("g", *_draw_lands(chart), transform=f"scale({scale:.4f})")
@@ -56,9 +56,7 @@ def embed_world_map(chart: WorldMap, write: Write | None = None) -> str:
     if not _has_numbers(chart):
         return svg.embed_picture(draw_world_map(chart, 340))
     world, legend = _load_world(), tuple(_draw_legend(chart))
-    picture = Picture(
-        world["width"], world["height"], tuple(_draw_lands(chart, write)), chart.heading, describe_countries(chart)
-    )
+    picture = Picture(world["width"], world["height"], tuple(_draw_lands(chart, write)), "", "")
     size = {"width": (_MOST_LIMITS + 3) * _BOX, "height": _LEGEND_HEIGHT}
     return svg.embed_picture(picture, "chart-map") + svg.element(
         "svg", *legend, class_="chart-legend", aria_hidden="true", focusable="false", **size

@@ -97,7 +97,7 @@ def test_names_are_the_largest_first_and_cut_to_the_terminal(tmp_path: Path, wid
     said = " ".join(lines)
     assert said.startswith("Top 20 of 1,409: views by video title")
     assert "two lines" in said
-    assert "(empty)" in said
+    assert "Unknown" in said
     assert {cell_len(line) for line in lines[-20:]} == {width}, "every number ends at the last column"
     assert re.search("\u2068.{11}\u2069", said), "right-to-left text is isolated from its bar and number"
 
@@ -149,8 +149,8 @@ def test_a_picture_of_three_years_is_by_month(tmp_path: Path) -> None:
     assert (shown.heading, len(shown.times)) == ("Views by month", 37)
     assert sum(value or 0 for value in shown.series[0].values) == sum(day.day for day in days)
     assert shown.notes == (
-        "15 Jul 2023 to 14 Jul 2026 (UTC), what your channels' players and pages showed",
-        "Of Jul 2023 and Jul 2026 only a part was asked for.",
+        "15 July 2023 to 14 July 2026 (UTC), what your channels' players and pages showed",
+        "Of Jul 2023 and Jul 2026 only a part is shown.",
     )
 
 
@@ -178,7 +178,7 @@ def test_names_that_read_alike_are_bars_of_their_own(tmp_path: Path) -> None:
     query = ReportQuery.of(["VIEWS"], ["VIDEO_TITLE"], START, START, {"visitorDomainGroup": "x"}, "ALL")
     shown = picture(query, tmp_path, rows)
     assert [value for _, value in bars_of(shown)] == [2, 1]
-    assert shown.notes == ("1 Jan 2026 (UTC), what your channels own, showed or claimed", "visitorDomainGroup = x")
+    assert shown.notes == ("1 January 2026 (UTC), what your channels own, showed or claimed", "Domain group: x")
 
 
 def test_an_empty_report_has_nothing_to_draw(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_chart_that_would_be_wrong_or_costs_too_much_says_why(tmp_path: Path) 
 
     wrong = anyio.run(run, ask("LIVE_VIEWERS", "DAY CHANNEL_SLUG VIDEO_ID"))
     assert wrong == NoChart("LIVE_VIEWERS doesn't add up over VIDEO_ID; ask for it by DAY and CHANNEL_SLUG alone.")
-    assert anyio.run(run, ask("VIEWS", "DAY")) == NoChart("There is no chart: it took longer than 5 s.")
+    assert anyio.run(run, ask("VIEWS", "DAY")) == NoChart("There is no chart. It took longer than 5 s.")
 
 
 def test_columns_are_totalled_where_their_rows_add_up(tmp_path: Path, engine: QueryEngine) -> None:

@@ -270,7 +270,7 @@ def test_a_view_keeps_several_values_of_a_dimension() -> None:
     """Any of them: in its address, its sentence, and its report has them beside the others."""
     several = parse("by=none&only=VISITOR_COUNTRY:FR&only=VISITOR_COUNTRY:&only=VISITOR_COUNTRY:FR").view
     assert several.kept == ((Dimension.VISITOR_COUNTRY, "FR"), (Dimension.VISITOR_COUNTRY, ""))
-    assert several.sentence().endswith("of country FR or (empty) alone")
+    assert several.sentence().endswith("of country FR or Unknown alone")
     assert several.report_query().dimensions == ("DAY", "VISITOR_COUNTRY")
     assert several.keep(Dimension.VISITOR_COUNTRY, []).kept == ()
 
@@ -314,7 +314,7 @@ def test_a_view_says_what_it_shows_of_its_report() -> None:
     """The report has the dimension, and no filter by it."""
     narrowed = view(kept=((Dimension.VIDEO_ID, "x1"), (Dimension.VISITOR_COUNTRY, "")))
     assert narrowed.sentence() == (
-        "Views by day, video and country, 1 to 4 March 2026, of video x1 and country (empty) alone"
+        "Views by day, video and country, 1 to 4 March 2026, of video x1 and country Unknown alone"
     )
 
 

@@ -133,9 +133,9 @@ def test_each_line_is_a_file_to_keep_too(visitors: Visitors) -> None:
     assert named in answer.headers["content-disposition"].lower()
     for words in (
         "Estimated earnings (EUR) by day",
-        "1 Jul 2026 to 14 Jul 2026 (UTC)",
-        "channelSlug = demo-news",
-        "VISITOR_COUNTRY = FR",
+        "1 to 14 July 2026 (UTC)",
+        "Your channel: demo-news",
+        "Country: France",
         "Days before",
     ):
         assert f">{words}" in answer.text

@@ -32,6 +32,8 @@ from reelport.wording import format_day
 PACKAGE = Path(reelport.__file__).parent
 SETTINGS = Path(__file__).parents[3] / "pyproject.toml"
 OTHERS = [code for code in load_languages() if code != "en"]
+# Attributes whose text is shown or read out.
+READ_OUT = re.compile(r'(?:aria-label|title|placeholder|alt|data-label)="([^"]*)"')
 # What a translation may not change: values that are filled in, and tags with their attributes.
 FIXED = re.compile(r"%\(\w+\)s|<[^>]+>")
 
@@ -93,6 +95,19 @@ def test_templates_translate_their_own_texts_alone() -> None:
             if isinstance(call.node, nodes.Name) and call.node.name in {"_", "ngettext"}:
                 texts = call.args[: 1 if call.node.name == "_" else 2]
                 assert all(isinstance(each, nodes.Const) for each in texts), (name, call.lineno)
+
+
+def test_templates_mark_every_text() -> None:
+    """What stands in a template as it is, in its text or in what is read out, would be English in each language."""
+    environment, names = pages.load_templates(), {"Reelport", "Studio", "www.example.com"}
+    for name in environment.list_templates(extensions=["html"]):
+        source, _, _ = environment.loader.get_source(environment, name) if environment.loader else ("", "", "")
+        written = re.sub(
+            r"(?s)<(pre|code|style)\b.*?</\1>", "", re.sub(r"\{([{%#]).*?[}%#]\}", "", source, flags=re.DOTALL)
+        )
+        texts = [*re.split(r"\n|·", re.sub(r"<[^>]*>", "\n", written)), *READ_OUT.findall(written)]
+        found = [text for text in texts if re.search(r"[^\W\d_]{2}", text)]
+        assert [text for text in found if text.strip() not in names and "data-" not in text] == [], name
 
 
 @pytest.mark.parametrize(

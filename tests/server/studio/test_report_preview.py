@@ -19,8 +19,8 @@ def test_a_preview_shows_rows_totals_and_a_chart(people: Api, visitors: Visitors
     page = visitors(MEMBER).get(f"/studio/reports/{finished(people, BODY)}/preview")
     assert page.status_code == 200
     assert "<h1><bdi>Views by day" in page.text
-    assert '<figure class="chart" data-readings=' in page.text
     assert '<td class="time" title="2026-01-02"><bdi>2 Jan 2026</bdi>' in page.text
+    assert '<figure class="chart" aria-label="Views by day" data-readings=' in page.text
     assert "<h2>Views by day</h2>" in page.text
     assert '<td class="number" title="1204"><bdi>1,204</bdi>' in page.text
     assert ">1,707<" in page.text
@@ -48,7 +48,7 @@ def test_a_chart_is_a_file_too(people: Api, visitors: Visitors) -> None:
     svg = visitor.get(f"/studio/reports/{report}/chart.svg")
     assert svg.headers["content-type"] == "image/svg+xml"
     assert re.search(r"filename\*=UTF-8''views-by-[\w-]+\.svg$", svg.headers["content-disposition"])
-    assert "highest 1,204 views on 2 Jan 2026" in svg.text
+    assert "highest 1,204 views (2 Jan 2026)" in svg.text
     png = visitor.get(f"/studio/reports/{report}/chart.png")
     assert png.status_code == (200 if explain_absence() is None else 404)
     assert png.content.startswith(b"\x89PNG") == (explain_absence() is None)

@@ -15,6 +15,7 @@ import anyio.to_thread
 from reelport.catalog import Dimension, Metric
 from reelport.engine.tenant import Tenant
 from reelport.errors import OutOfMemory, ReelportError, UsageError
+from reelport.language import _
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import TOO_LARGE, FirstDays, Numbers, OverBudget
 from reelport.server.explore.view import View
@@ -115,7 +116,7 @@ class Explorer:
                 try:
                     return await self._run_in_session(engine, partial(work, engine))
                 except OutOfMemory:
-                    return TOO_LARGE
+                    return OverBudget(_(TOO_LARGE))
         return self._late
 
     @property
@@ -166,7 +167,8 @@ class Explorer:
 
     @property
     def _late(self) -> OverBudget:
-        return OverBudget(f"It took longer than {format_duration(self._settings.explore_seconds)}.")
+        duration = format_duration(self._settings.explore_seconds)
+        return OverBudget(_("It took longer than %(duration)s.", duration=duration))
 
     async def _run_in_session(self, engine: ViewEngine, work: Callable[[Session], Value]) -> Value:
         """Work with a session in a thread. A cancellation interrupts it and waits for its end."""

@@ -17,7 +17,9 @@ from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.charts import Chart, ChartPlan, Group, Groups, NoChart, plan_report_chart
 from reelport.charts.report_chart import MOST_BARS, MOST_PANELS, list_places
+from reelport.charts.time_axis import GRAIN_WORDS
 from reelport.engine.plan import Plan
+from reelport.language import _
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import OverBudget
 from reelport.sql_quoting import quote_name, quote_text
@@ -64,7 +66,7 @@ async def draw_chart(file: Path, query: ReportQuery, last_complete: date | None,
         return plan
     groups = await _sum_file(file, plan, fetch)
     if isinstance(groups, OverBudget):
-        return NoChart(f"There is no chart: {groups.sentence[:1].lower()}{groups.sentence[1:]}")
+        return NoChart(_("There is no chart. %(why)s", why=groups.sentence))
     return plan.draw(groups, last_complete, moving=True)
 
 
@@ -102,7 +104,7 @@ def _list_totals(
     place = 0
     for name, formula in zip(query.metrics, formulas, strict=True):
         metric = Metric[name]
-        column = PreviewColumn(metric.header, capitalize(label_metric(metric)), metric.unit.value, "number")
+        column = PreviewColumn(metric.header, capitalize(label_metric(metric)), _(metric.unit.value), "number")
         width = len(_list_places(formula))
         if isinstance(rows, OverBudget):
             yield replace(column, reason=rows.sentence)
@@ -121,7 +123,9 @@ def _list_places(formula: Cell | str) -> tuple[int, ...]:
 
 def _make_column(dimension: Dimension) -> PreviewColumn:
     label, grain = capitalize(label_dimension(dimension)), dimension.grain
-    return PreviewColumn(dimension.header, label, *(("text",) if grain is None else (grain.name.lower(), "time")))
+    return PreviewColumn(
+        dimension.header, label, *((_("text"), "text") if grain is None else (_(GRAIN_WORDS[grain]), "time"))
+    )
 
 
 def _compile_largest(file: Path, plan: ChartPlan) -> Plan:

@@ -121,7 +121,7 @@ class OverBudget:
     sentence: str
 
 
-TOO_LARGE = OverBudget("It needs more memory than a page may use.")
+TOO_LARGE = N_("It needs more memory than a page may use.")  # a sentence of OverBudget
 
 
 @dataclass(frozen=True, slots=True)

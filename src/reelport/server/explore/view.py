@@ -271,7 +271,7 @@ def _a_year_before(day: date) -> date:
 
 def name_cell(dimension: Dimension, cell: str | None) -> str:
     """Name what a cell stands for, on one line: France for FR, a word for an empty one."""
-    return label_value(dimension, clean_line(cell)) if cell else _("(empty)")
+    return label_value(dimension, clean_line(cell)) if cell else _("Unknown")
 
 
 def default_grain(days: int) -> Grain:

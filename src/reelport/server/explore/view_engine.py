@@ -41,6 +41,7 @@ from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.log.table_marks import identify_tables
 from reelport.facts.tables import VIDEOS
+from reelport.language import _, localize
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import (
     TOO_LARGE,
@@ -219,7 +220,7 @@ class ViewEngine:
         try:
             return self._fetch_intact(session, [plan])[0]
         except OutOfMemory:
-            return TOO_LARGE
+            return OverBudget(_(TOO_LARGE))
         except (StorageError, InternalError) as error:
             reads_copies = any(scan.role in ROLES for scan in plan.scans)
             if isinstance(error, StoreUnavailable) or (plan.rollups is None and not reads_copies):
@@ -372,7 +373,13 @@ class _ReadBudget:
             if read <= self._most:
                 self._read = read
                 return None
-        return OverBudget(f"It would read up to {read:,} rows; a page reads {self._most:,} at most.")
+        return OverBudget(
+            _(
+                "It would read up to %(rows)s rows; a page reads %(most)s at most.",
+                rows=localize(f"{read:,}"),
+                most=localize(f"{self._most:,}"),
+            )
+        )
 
 
 class _RowCache:
@@ -477,7 +484,7 @@ def is_total_of_lines(view: View) -> bool:
 def add_up_lines(view: View, rows: Rows) -> Totals:
     """Add the rows of `compile_lines` up to the totals, where `is_total_of_lines` says so."""
     sides: dict[int, list[tuple[Number, ...]]] = {}
-    for side, _, *values in rows:
+    for side, _place, *values in rows:
         sides.setdefault(side, []).append(tuple(values))
     sums = {
         side: [sum(value or 0 for value in column) for column in zip(*found, strict=True)]
@@ -521,7 +528,7 @@ def read_leaderboard(view: View, dimension: Dimension, rows: Rows, totals: Total
         for place, metric in enumerate(view.metrics)
     )
     entries = []
-    for cell, title, _, compared, is_shown, *values in rows:
+    for cell, title, _count, compared, is_shown, *values in rows:
         now, before = values[: len(view.metrics)], values[len(view.metrics) :]
         figures = tuple(_pair(view.metrics, now, before if compared else None))
         shares = tuple(

@@ -13,11 +13,13 @@ from typing import Generic, TypeVar
 
 from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
+from reelport.charts.time_axis import GRAIN_WORDS
 from reelport.check import Rules
 from reelport.engine.mapping import find_sources
 from reelport.errors import Problem
 from reelport.facts.log.freshness import Freshness
 from reelport.facts.tables import TABLES
+from reelport.language import _, current_language, localize
 from reelport.query import ReportQuery, parse_day
 from reelport.server.explore.view import (
     DEFAULT_PRESET,
@@ -140,7 +142,7 @@ def _read_boards(url: _UrlTexts, defaults: Defaults) -> tuple[str, ...]:
     named = url.names(Parameter.DIMENSION) if Parameter.DIMENSION in url.texts else by
     times = [name for name in named if name in Dimension.__members__ and Dimension[name].grain is not None]
     for name in times:
-        sentence = f"{name} is no leaderboard: the lines go by time already."
+        sentence = _("%(name)s is no leaderboard: the lines go by time already.", name=name)
         url.report(Parameter.DIMENSION, Code.INVALID_VALUE, sentence)
     return tuple(name for name in named if name not in {*times, NONE})
 
@@ -169,12 +171,17 @@ def _read_grain(url: _UrlTexts, defaults: Defaults, metrics: tuple[Metric, ...],
 
 def explain_grain(grain: Grain, days: int, metrics: Iterable[Metric], rules: Rules) -> str | None:
     """Say why these metrics can't have lines by a grain over so many days; None where they can."""
-    most, word, coarser = MOST_DAYS.get(grain, days), grain.name.lower(), default_grain(days).name.lower()
+    most, word = MOST_DAYS.get(grain, days), _(GRAIN_WORDS[grain])
     if days > most:
-        return f"Lines by {word} are of {most:,} days at most: choose fewer days, or lines by {coarser}."
+        return _(
+            "Lines by %(grain)s are of %(most)s days at most: choose fewer days, or lines by %(coarser)s.",
+            grain=word,
+            most=localize(f"{most:,}"),
+            coarser=_(GRAIN_WORDS[default_grain(days)]),
+        )
     by = time_dimension(grain)
     coarse = [metric.name for metric in metrics if by not in metric.family.dimensions(permissive=rules.permissive)]
-    return f"{format_list(coarse)} can't be had by {word}." if coarse else None
+    return _("%(metrics)s can't be had by %(grain)s.", metrics=format_list(coarse), grain=word) if coarse else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +204,12 @@ def list_grains(view: View, rules: Rules) -> tuple[GrainOption, ...]:
 def _read_kept(url: _UrlTexts) -> dict[Dimension, list[str]]:
     kept: dict[Dimension, list[str]] = {}
     for text in url.names(Parameter.KEPT):
-        name, _, cell = text.partition(":")
+        name, _colon, cell = text.partition(":")
         dimension = Dimension.__members__.get(name)
         if dimension is None or dimension.grain is not None:
-            sentence = f"{text[:SHOWN]!r} is no dimension and its value: write it like VISITOR_COUNTRY:FR."
+            sentence = _(
+                "%(text)s is no dimension and its value: write it like VISITOR_COUNTRY:FR.", text=repr(text[:SHOWN])
+            )
             url.report(Parameter.KEPT, Code.INVALID_VALUE, sentence)
         else:
             kept.setdefault(dimension, []).append(cell)
@@ -281,6 +290,11 @@ def _make_view(
     )
 
 
+def explain_day(text: str, example: object) -> str:
+    """Say that a text is no day, with one that is."""
+    return _("%(text)s is no day: write it like %(example)s.", text=repr(text[:SHOWN]), example=example)
+
+
 def known_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
     """The metrics of these names; unknown names are left out."""
     return tuple(Metric[name] for name in names if name in Metric.__members__)
@@ -305,7 +319,8 @@ class _UrlTexts:
         text = self.single(parameter)
         if text and text not in choices:
             advice = check.advice(check.nearest(text, choices), choices)
-            self.report(parameter, Code.INVALID_VALUE, f"There is no {parameter} {text[:SHOWN]!r}.{advice}")
+            sentence = _("There is no %(noun)s %(name)s.", noun=str(parameter), name=repr(text[:SHOWN]))
+            self.report(parameter, Code.INVALID_VALUE, f"{sentence}{advice}")
         return choices.get(text)
 
     def day(self, parameter: str, earliest: date) -> date | None:
@@ -315,10 +330,11 @@ class _UrlTexts:
         try:
             day = parse_day(text)
         except ValueError:
-            self.report(parameter, Code.BAD_DATE, f"{text[:SHOWN]!r} is no day: write it like {_EXAMPLE}.")
+            self.report(parameter, Code.BAD_DATE, explain_day(text, _EXAMPLE))
             return None
         if day < earliest:
-            self.report(parameter, Code.BAD_DATE, f"{day} is too long ago: numbers begin on {earliest}.")
+            sentence = _("%(day)s is too long ago: numbers begin on %(earliest)s.", day=day, earliest=earliest)
+            self.report(parameter, Code.BAD_DATE, sentence)
         return max(day, earliest)
 
     def report(self, parameter: str, code: Code, sentence: str) -> None:
@@ -330,15 +346,16 @@ def _read_url(pairs: Iterable[tuple[str, str]]) -> _UrlTexts:
     url = _UrlTexts()
     for place, (name, text) in enumerate(pairs):
         if place == _MOST:
-            url.report("", Code.TOO_LARGE, f"Only the first {_MOST} parameters of the address were read.")
+            sentence = _("Only the first %(most)s parameters of the address were read.", most=_MOST)
+            url.report("", Code.TOO_LARGE, sentence)
             break
         if name not in _KNOWN:
             advice = check.advice(check.nearest(name, _KNOWN), _KNOWN)
-            url.report(
-                "", Code.INVALID_VALUE, f"The address has a parameter {name[:SHOWN]!r}, which is unknown.{advice}"
-            )
+            sentence = _("The address has a parameter %(name)s, which is unknown.", name=repr(name[:SHOWN]))
+            url.report("", Code.INVALID_VALUE, f"{sentence}{advice}")
         elif len(text) > LONGEST or "\0" in text:
-            url.report(name, Code.INVALID_VALUE, f"The value of {name} is no text of up to {LONGEST} characters.")
+            sentence = _("The value of %(name)s is no text of up to %(most)s characters.", name=name, most=LONGEST)
+            url.report(name, Code.INVALID_VALUE, sentence)
         else:
             url.texts.setdefault(name, []).append(text)
     return url
@@ -373,15 +390,15 @@ def list_options(view: View, rules: Rules, scopes: frozenset[str] | None = None)
     Metrics that need other `scopes` are left out; None: none are.
     """
     # Reasons depend on names alone: days and values of filters would only spoil the cache.
-    filters = tuple(sorted(_pair(filter_) for filter_, _ in view.filters))
+    filters = tuple(sorted(_pair(filter_) for filter_, _value in view.filters))
     query = replace(view.report_query(), filters=filters, start=_DAY, end=_DAY)
-    found = _list_options(query, view.dimensions, rules)
+    found = _list_options(query, view.dimensions, rules, current_language().code)
     within = (each for each in found.metrics if scopes is None or each.row.family.scopes <= scopes)
     return replace(found, metrics=tuple(within))
 
 
 @lru_cache(maxsize=256)
-def _list_options(query: ReportQuery, boards: tuple[Dimension, ...], rules: Rules) -> Options:
+def _list_options(query: ReportQuery, boards: tuple[Dimension, ...], rules: Rules, _language: str) -> Options:
     chosen = {row.name for row in boards}
     # What only narrows the view is in its report already, and may become a leaderboard.
     narrowing = {row for row in Dimension if row.name in query.dimensions and row not in boards}

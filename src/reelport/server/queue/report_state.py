@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from reelport.errors import DiskFull, EngineUnavailable, OutOfMemory, QueryRefused, StoreUnavailable
+from reelport.language import N_, _
 from reelport.report_details import Failure, FailureReason, State
 from reelport.wire import ReportStatus
 
@@ -42,15 +43,15 @@ _FAILURES: dict[str, FailureReason] = {
 _OF_THE_REQUEST = frozenset({FailureReason.CANCELLED, FailureReason.TOO_LATE, FailureReason.REFUSED})
 """Reasons whose stored text is the partner's too: it is about the request, and names nothing of the platform."""
 _WAITS = {
-    DiskFull.code: "the platform has no room for it now: it goes on by itself",
-    EngineUnavailable.code: "a part of the platform is away: it goes on by itself",
-    StoreUnavailable.code: "a part of the platform is away: it goes on by itself",
-    OutOfMemory.code: "it needs much memory: it is made again, alone",
-    ReasonCode.WORKER_DIED: "its process ended early: it is made again, alone",
-    ReasonCode.WORKER_LOST: "its process ended early, which is not its fault: it is made again",
-    ReasonCode.WORKER_SILENT: "its process gave no sign of life, which is not its fault: it is made again",
+    DiskFull.code: N_("the platform has no room for it now: it goes on by itself"),
+    EngineUnavailable.code: N_("a part of the platform is away: it goes on by itself"),
+    StoreUnavailable.code: N_("a part of the platform is away: it goes on by itself"),
+    OutOfMemory.code: N_("it needs much memory: it is made again, alone"),
+    ReasonCode.WORKER_DIED: N_("its process ended early: it is made again, alone"),
+    ReasonCode.WORKER_LOST: N_("its process ended early, which is not its fault: it is made again"),
+    ReasonCode.WORKER_SILENT: N_("its process gave no sign of life, which is not its fault: it is made again"),
 }
-_TRIED_AGAIN = "the platform could not make it yet: it tries again by itself"
+_TRIED_AGAIN = N_("the platform could not make it yet: it tries again by itself")
 
 
 def find_status(row: Row[*tuple[Any, ...]], now: datetime | None) -> ReportStatus:
@@ -89,9 +90,9 @@ def choose_partner_reason(code: str, reason: str) -> str | None:
 def describe_failure(code: str | None, partner_reason: str | None) -> Failure:
     """Describe to its partner why a report failed, and what to do."""
     reason = find_failure_reason(code)
-    return Failure(reason.value, partner_reason or reason.sentence, reason.advice)
+    return Failure(reason.value, partner_reason or _(reason.sentence), _(reason.advice))
 
 
 def describe_wait(code: str | None) -> str:
     """Say to its partner why a report waits after a failed attempt, as a clause."""
-    return _WAITS.get(code or "", _TRIED_AGAIN)
+    return _(_WAITS.get(code or "", _TRIED_AGAIN))

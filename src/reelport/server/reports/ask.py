@@ -17,6 +17,7 @@ from reelport import check
 from reelport.catalog import Limit, Scope
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.facts.log.snapshot import newest_versions
+from reelport.language import N_, _
 from reelport.query import ReportQuery
 from reelport.report_details import ReportDetails, Slots, State
 from reelport.server import credentials
@@ -243,17 +244,25 @@ def _lock_organization(connection: Connection, caller: Caller, now: datetime) ->
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time.
         connection.execute(_LOCK_ORGANIZATION, {"organization": caller.organization_id})
     if not callers.is_still_allowed(connection, caller, now):
-        raise AccessError("What this key may read has changed just now: ask again.")
+        raise AccessError(_("What this key may read has changed just now: ask again."))
 
 
 def _check_queue_limit(settings: Settings, load: PartnerLoad) -> None:
     slots = load.count_slots(settings)
     if slots.used < slots.limit:
         return
-    known = "The partner has reached its limit of unfinished reports"
-    if settings.waiting_limit == 0:
-        raise PartnerQueueFull(f"{known}: {slots.used} are unfinished. Ask again when one has ended.", slots)
-    raise PartnerQueueFull(f"{known}: {slots.used} are waiting. Ask again when one has begun.", slots)
+    sentence = (
+        N_(
+            "The partner has reached its limit of unfinished reports: %(used)s are waiting. "
+            "Ask again when one has begun."
+        )
+        if settings.waiting_limit
+        else N_(
+            "The partner has reached its limit of unfinished reports: %(used)s are unfinished. "
+            "Ask again when one has ended."
+        )
+    )
+    raise PartnerQueueFull(_(sentence, used=slots.used), slots)
 
 
 def _insert_report(

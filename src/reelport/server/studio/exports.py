@@ -21,7 +21,7 @@ from reelport.cells import Column, look_up_columns
 from reelport.charts.time_axis import format_time
 from reelport.engine.mapping import find_title_dimension
 from reelport.engine.report_format import CSV, XLSX
-from reelport.language import N_
+from reelport.language import N_, _
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Leaderboard, Lines, Number, Numbers, OverBudget
 from reelport.server.explore.view import NONE, Comparison, Pairs, View
@@ -72,7 +72,7 @@ def offer_exports(visit: Visit, view: View, form: str = "export") -> Exports:
 
 def read_choice(visit: Visit) -> tuple[str, str]:
     """Read which part of a page is wanted, and as what: `VIDEO_ID.csv`."""
-    part, _, form = visit.request.query_params.get(CHOICE, "").partition(".")
+    part, _dot, form = visit.request.query_params.get(CHOICE, "").partition(".")
     return part, form
 
 
@@ -107,7 +107,7 @@ def make_table(view: View, numbers: Numbers, *, can_change: bool) -> Table:
     part = numbers.leaderboards[view.dimensions[0]] if view.dimensions else numbers.lines
     match part:
         case OverBudget():
-            raise Refused(409, N_("There is no table"), f"{part.sentence} Ask for it as a report.")
+            raise Refused(409, N_("There is no table"), _("%(why)s Ask for it as a report.", why=part.sentence))
         case Lines():
             columns, rows = tuple(_list_line_columns(view)), tuple(_write_times(view, part))
             return Table(columns, rows, _name_query(view, view.time))

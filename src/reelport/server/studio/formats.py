@@ -15,7 +15,7 @@ from reelport.catalog.labels import (
     label_metric,
     label_names,
 )
-from reelport.charts.amounts import add_sign, currency_sign, format_short
+from reelport.charts.amounts import add_sign, currency_sign, format_clock, format_short, is_clock
 from reelport.language import _, localize
 from reelport.server.explore.numbers import Figure, Number
 from reelport.wording import format_day, format_size
@@ -29,7 +29,7 @@ _DIGITS, _FINE_DIGITS = 2, 4
 _LEAST_MONEY = Decimal("0.01")
 _LONGEST_BROWSER = 60
 # Units that no metric's name says, as several suit a number: seconds and hours, bytes and GB.
-_TOLD_APART = frozenset({Unit.SECONDS, Unit.SECONDS_PER_VIEW, Unit.PERCENT, Unit.BYTES})
+_TOLD_APART = frozenset({Unit.SECONDS, Unit.PERCENT, Unit.BYTES})
 
 
 def format_whole(value: float) -> str:
@@ -104,7 +104,9 @@ class MetricUnit:
         return bool(self.unit) and self.metric.unit in _TOLD_APART
 
     def write(self, value: Drawn) -> str:
-        """Write a number in this unit."""
+        """Write a number in this unit; short times as 3:42."""
+        if value is not None and is_clock(self.metric.unit):
+            return _write_digits(format_clock(value))
         if self.divisor == 1 or value is None:
             return write_number(self.metric, value)
         scaled = Decimal(value) / self.divisor
@@ -114,7 +116,7 @@ class MetricUnit:
     def write_short(self, value: Drawn) -> str:
         """Write a number that stands alone: a large one with three digits, as 12.3 M."""
         scaled = 0.0 if value is None else float(value) / self.divisor
-        if abs(scaled) < _LEAST_SHORT:
+        if abs(scaled) < _LEAST_SHORT or is_clock(self.metric.unit):
             return self.write(value)
         return f"{_MINUS if scaled < 0 else ''}{add_sign(currency_sign(self.metric.unit), format_short(abs(scaled)))}"
 
@@ -189,6 +191,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "role": lambda row: _(row.value),
     "kind": lambda row: _(row.value),
     "sentence": lambda row: _(row.sentence),
+    "named": lambda row: _(row.label),
     "phrase": lambda row: _(row.phrase),
     "browser": describe_browser,
 }

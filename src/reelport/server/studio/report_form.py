@@ -31,7 +31,7 @@ from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import identify_studio
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.explore.view import NONE, Pairs, Parameter, View, name_cell
-from reelport.server.explore.view_parameters import Defaults, known_metrics, parse_view
+from reelport.server.explore.view_parameters import Defaults, explain_day, known_metrics, parse_view
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import AskedReport, ask_report, find_problems
 from reelport.server.reports.report_list import ListedReport
@@ -146,13 +146,23 @@ def _describe_rows(view: View) -> str:
     alone = format_list(
         [f"{label_dimension(row)} {format_choice([name_cell(row, cell) for cell in cells])}" for row, cells in kept]
     )
-    every = format_list([f"every {label_dimension(row)}" for row, _ in kept])
+    every = format_list([_("every %(name)s", name=label_dimension(row)) for row, _cells in kept])
     cells = format_list(
-        [f"{' or '.join(cell or 'nothing' for cell in cells)} in the column {row.header}" for row, cells in kept]
+        [
+            _(
+                "%(cells)s in the column %(column)s",
+                cells=format_choice([cell or _("nothing") for cell in cells]),
+                column=row.header,
+            )
+            for row, cells in kept
+        ]
     )
-    return (
-        f"The view shows {alone} alone, and a report can't be narrowed so: its file has {every}, "
-        f"and the view's numbers are those of its rows with {cells}."
+    return _(
+        "The view shows %(alone)s alone, and a report can't be narrowed so: its file has %(every)s, "
+        "and the view's numbers are those of its rows with %(cells)s.",
+        alone=alone,
+        every=every,
+        cells=cells,
     )
 
 
@@ -234,7 +244,7 @@ def _list_columns(
     base: ReportQuery, query: ReportQuery, view: View | None, defaults: Defaults
 ) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
     """List the columns of both queries, in the file's order, and those that go with the second."""
-    fixed = {row.name for row, _ in view.kept} if view else frozenset[str]()
+    fixed = {row.name for row, _cells in view.kept} if view else frozenset[str]()
     labels = {row.name: capitalize(label_dimension(row)) for row in Dimension}
     labels |= {row.name: capitalize(label_metric(row)) for row in Metric}
     own = dict.fromkeys((*query.dimensions, *base.dimensions, *query.metrics, *base.metrics))
@@ -250,8 +260,7 @@ def _read_day(given: dict[str, str], name: str, default: date, problems: list[Pr
     try:
         return parse_day(text) if text else default
     except ValueError:
-        sentence = f"{text[:80]!r} is no day: write it like {default}."
-        problems.append(Problem(Code.BAD_DATE, (str(name),), sentence))
+        problems.append(Problem(Code.BAD_DATE, (str(name),), explain_day(text, default)))
         return default
 
 

@@ -28,7 +28,7 @@ from reelport.charts import (
 )
 from reelport.charts.amounts import choose_unit
 from reelport.charts.drawing import explain_absence, render_png
-from reelport.charts.time_axis import GRAIN_WORDS, describe_time, format_time, list_partial
+from reelport.charts.time_axis import GRAIN_WORDS, describe_partial, describe_time, format_time
 from reelport.language import N_, _, ngettext
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
@@ -256,7 +256,6 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
     times = tuple(format_time(day, view.grain) for day in days)
     name = name_metric(metric)
     values = [point.figures[place].value for point in lines.points]
-    partial_times = list_partial(times, view.grain, view.start, view.end)
     chart = LineChart(
         _("%(metrics)s by %(dimensions)s", metrics=name, dimensions=_(GRAIN_WORDS[view.grain])),
         times,
@@ -264,7 +263,7 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
         metric.unit,
         view.grain,
         count_settled(times, view.grain, complete and complete[1], view.end),
-        (_("Of %(times)s only a part is shown.", times=format_list(partial_times)),) if partial_times else (),
+        describe_partial(times, view.grain, view.start, view.end),
     )
     return _compare(chart, view, lines, place, complete)
 

@@ -14,14 +14,13 @@ function enhance() {
   for (const figure of document.querySelectorAll("figure[data-readings]")) {
     if (readings.has(figure)) continue;
     const { times } = readings.set(figure, JSON.parse(figure.dataset.readings)).get(figure);
-    const picture = figure.querySelector("svg");
     if (!times.length || !figure.querySelector(".chart-plot")) continue;
     for (const each of figure.querySelectorAll(".chart-hits, g > title")) each.remove();
     const layer = make("div", "chart-layer", figure.querySelector(".chart-pictures"));
     if (figure.closest("[data-range]")) layer.classList.add("chart-ranging");
     layer.tabIndex = 0;
     layer.role = "slider";
-    layer.ariaLabel = picture.querySelector("title").textContent;
+    layer.ariaLabel = figure.ariaLabel;
     layer.ariaValueMin = 1;
     layer.ariaValueMax = times.length;
     say(figure, times.length - 1);

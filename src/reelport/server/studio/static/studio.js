@@ -5,6 +5,7 @@
 
 let running = null; // The request that is under way: its controller, and the address that it loads.
 const sent = new WeakMap(); // What the fields of a form were when the page was shown, or when the form was last sent.
+const says = document.getElementById("announcer").dataset; // What the script says, in the page's language.
 const tab = Math.random().toString(36).slice(2);
 
 async function load(address, { keepAddress = false, quiet = false } = {}) {
@@ -27,7 +28,7 @@ async function load(address, { keepAddress = false, quiet = false } = {}) {
     if (!keepAddress) location.assign(address);
     // The way back has changed the address already: what is shown would be another page's numbers.
     else if (!quiet) location.reload();
-    else announce("That could not be loaded: try again.");
+    else announce(says.failed);
   } finally {
     if (running === mine) {
       running = null;
@@ -122,7 +123,7 @@ document.addEventListener("submit", (event) => {
   const form = event.target.closest("form[data-swap]");
   if (event.target.method === "post" && event.target.closest("main[aria-busy]")) {
     event.preventDefault();
-    announce("The page is about to change: send this when it has.");
+    announce(says.changing);
   }
   if (!form || form.method !== "get") return;
   event.preventDefault();
@@ -166,13 +167,13 @@ async function copy(button) {
   const text = source?.rows ? [...source.rows].map(writeRow).join("\n") : (source?.textContent ?? "");
   try {
     await navigator.clipboard.writeText(text);
-    announce("Copied.");
+    announce(says.copied);
     button.dataset.label ??= button.textContent;
-    button.textContent = "Copied";
+    button.textContent = says.copied;
     setTimeout(() => (button.textContent = button.dataset.label), 1500);
   } catch {
     getSelection().selectAllChildren(document.querySelector(button.dataset.copy));
-    announce("Select and copy it by keyboard.");
+    announce(says.select);
   }
 }
 
