@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types types-here types-elsewhere advisories licences texts dist install-check check spark node graphiql spark-matrix bench bench-rivals capacity fleet containers serve docs site pictures clean
+.PHONY: words setup demo test test-long test-all test-once test-objects test-busy test-half compile kills outages lint types types-here types-elsewhere advisories licences texts dist install-check check spark node graphiql spark-matrix bench bench-rivals capacity fleet containers serve docs site pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -42,8 +42,11 @@ test: compile ## run the tests but the long ones, in three processes (PROCESSES=
 test-long: compile ## run the long ones alone: drills, and the further cases of families
 	@$(TESTS) -m long
 
-test-all: compile ## run all of them, with eight times the examples
+test-all: compile ## run all of them, with eight times the examples: before a release, or at night
 	@$(TESTS)
+
+test-once: compile
+	@$(TESTS) --hypothesis-profile few
 
 test-busy: compile ## run all tests while another program keeps every core busy
 	@$(BIN)/python tests/busy.py $(TESTS)
@@ -103,9 +106,9 @@ install-check: $(READY) ## run the tests of the installation with nothing fetche
 	@$(SETUP_ENV) REELPORT_INSTALL=1 $(BIN)/pytest -q tests/deploy/test_installation.py
 
 # A checker of types uses one core; where it has seen nothing yet, it takes as long for other systems as for this one.
-check: $(READY) ## lint, types, advisories and test-all, as CI runs them
+check: $(READY) ## lint, types, advisories and every test once, as CI runs them
 	@$(MAKE) --no-print-directory -j 2 types lint advisories
-	@$(MAKE) --no-print-directory test-all
+	@$(MAKE) --no-print-directory test-once
 
 spark: $(READY) ## unpack the Spark that tests start into .spark (450 MB to fetch; needs Java 17)
 	@$(BIN)/python supply_chain/spark.py

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from tests.storage.object_server import FaultyProxy
 
 # Machines that run the tests are slow and noisy: no deadline for one example, and the same examples everywhere.
-# `make test` tries the first eighth of them; `pytest --hypothesis-profile explore` tries others, and more.
+# `make test` and `make check` try the first eighth of them, `make test-all` all; `pytest --hypothesis-profile explore`
+# tries others, and more.
 settings.register_profile(
     "reelport", deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
