@@ -108,8 +108,7 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
         console.print(f"\nThe CSV    {report.path}\nThe chart  {report.path.with_suffix('.png')}", soft_wrap=True)
         if studio:
             keep_studio_open(console, service, world.password)
-    if not studio:
-        tell_of_studio(console, folder / "service", world.password)
+    tell_of_studio(console, folder / "service", world.password)
     console.print(f"\nAll that was started is stopped. {time.perf_counter() - begun:.1f} s in all.")
 
 
