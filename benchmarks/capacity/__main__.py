@@ -16,7 +16,7 @@ from benchmarks.capacity.platforms import PLATFORMS, Platform
 from benchmarks.capacity.simulation import draw_jobs, simulate
 from benchmarks.measure import percentile
 
-_REPORTS = 20_000
+_REPORTS = 5_000
 _CORE_MONTH, _TERABYTE_MONTH = 20.0, 25.0
 """Prices that a reader replaces: euros a month for a core with its memory, and for a terabyte on a disk."""
 

@@ -24,7 +24,6 @@ from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin
 
 _SMALL = REPORTS[0]
-_TURNS = 40
 _COUNT_KEPT = "SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = 'OBJECT_CACHE'"
 
 
@@ -48,8 +47,8 @@ class _Spent:
     opened: int = 0
 
 
-def measure_footers(small: Facts, large: Facts) -> Footers:
-    """Measure them by the reports of a partner over both."""
+def measure_footers(small: Facts, large: Facts, turns: int) -> Footers:
+    """Measure them by so many turns of the reports of a partner over both."""
     spent = {case: _Spent() for case in product((small, large), (True, False))}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=small.folder)))
@@ -57,7 +56,7 @@ def measure_footers(small: Facts, large: Facts) -> Footers:
             (facts, keeps): stack.enter_context(QueryEngine(MEMORY, 2, folder, keeps_footers=keeps))
             for facts, keeps in spent
         }
-        for turn in range(-1, _TURNS):
+        for turn in range(-1, turns):
             for (facts, keeps), engine in engines.items():
                 found = _make_all(engine, facts, folder / "report.csv")
                 if turn >= 0:  # the first turn warms up
