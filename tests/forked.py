@@ -193,14 +193,14 @@ def _stream(wanted: int | IO[Any] | None, text: bool, *, writes: bool = False) -
 
 
 @cache
-def command_folder() -> Path:
+def command_folder(loads: str = COMMANDS) -> Path:
     """A folder with a program `reelport`, for the path of scripts: it runs as the installed one does, but forked."""
     folder = Path(tempfile.mkdtemp(prefix="reelport-command-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     program = folder / "reelport"
     program.write_text(f"#!{sys.executable} -SE\n{_COMMAND.read_text('utf-8')}", "utf-8")
     program.chmod(0o755)
-    _source(COMMANDS, folder / "socket")
+    _source(loads, folder / "socket")
     return folder
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests import forked
+
 _SESSION = "Mcp-Session-Id"
 
 
 @contextmanager
-def serve_processes(words: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
-    """Run a process for each session, and pass on messages as they are; gives the address.
+def serve_processes(words: Sequence[str], environment: Mapping[str, str], loads: str) -> Iterator[str]:
+    """Run a forked process for each session, and pass on messages as they are; gives the address.
 
     An answer is the next line that the process writes: a server that asks its client nothing writes no others.
     """
-    sessions: dict[str, subprocess.Popen[str]] = {}
+    sessions: dict[str, forked.Popen] = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -27,8 +28,8 @@ def serve_processes(words: Sequence[str], environment: Mapping[str, str]) -> Ite
             message = json.loads(text)
             name = self.headers.get(_SESSION) or uuid.uuid4().hex
             if name not in sessions:
-                sessions[name] = subprocess.Popen(
-                    words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                sessions[name] = forked.Popen(
+                    words, env=environment, stdin=forked.PIPE, stdout=forked.PIPE, loads=loads
                 )
             process = sessions[name]
             assert process.stdin is not None

@@ -65,12 +65,14 @@ class Assistant:
         return result
 
 
-def talk(environment: dict[str, str], work: Callable[[Assistant], Awaitable[None]]) -> str:
+def talk(environment: dict[str, str], work: Callable[[Assistant], Awaitable[None]], *, is_forked: bool = True) -> str:
     """Start the server, work with it, and return everything that it has told."""
     from mcp import Client, StdioServerParameters  # noqa: PLC0415 - each process that runs tests would wait for it
 
+    command, *rest = [str(forked.command_folder(ASSISTING) / "reelport"), "mcp"] if is_forked else WORDS
+
     async def run() -> str:
-        async with Client(StdioServerParameters(command=WORDS[0], args=WORDS[1:], env=environment)) as client:
+        async with Client(StdioServerParameters(command=command, args=rest, env=environment)) as client:
             assistant = Assistant(client)
             await work(assistant)
         return "\n".join(assistant.heard)
@@ -124,7 +126,7 @@ def test_an_assistant_gets_from_a_word_to_exact_numbers(sampled: Service, tmp_pa
             "summary", report_token=asked["report_token"], metric="UPLOADS"
         )
 
-    told = talk(user, work)
+    told = talk(user, work, is_forked=False)
     assert not [secret for secret in (key.id, key.secret, str(tmp_path), "signature=", "Bearer") if secret in told]
 
 
@@ -273,6 +275,6 @@ def test_the_server_ends_with_its_input_and_leaves_nothing(tmp_path: Path) -> No
 def test_the_official_conformance_suite_finds_no_fault(scenario: str, tmp_path: Path) -> None:
     """Over a bridge from HTTP to the process's stdio, which passes messages on as they are."""
     user = {**os.environ, **describe_user("http://127.0.0.1:9", "k", "s", tmp_path)}
-    with serve_processes(WORDS, user) as url:
+    with serve_processes(WORDS[1:], user, ASSISTING) as url:
         said = run_program("conformance", tmp_path, "server", "--url", url, "--scenario", scenario)
     assert "0 failed" in said, said
