@@ -1,36 +1,50 @@
-"""The operator's page: the platform's state, and nothing of what partners' reports hold."""
+"""The operator's pages: the platform's state and its reports over days, and nothing of what partners' reports hold."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import fields
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
 from tests.server.api import Api
 from tests.server.conftest import NOW, State
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 
+from reelport.server.access import organizations
 from reelport.server.access.roles import Role
 from reelport.server.queue import jobs
-from reelport.server.state.database import writing
-from reelport.server.state.tables import ORGANIZATIONS
-from reelport.server.studio import operator
+from reelport.server.state.database import reading, writing
+from reelport.server.state.tables import ORGANIZATIONS, REPORTS
+from reelport.server.studio import operator, operator_organizations
 from reelport.server.studio.rights import RIGHTS, Right
 from reelport.server.studio.routes import ROUTES
 
 PAGE = "/studio/operator"
 
 
-def test_an_operator_sees_organizations_and_the_queue(visitors: Visitors, people: Api) -> None:
-    """With how much of what each has, and why each report waits."""
+def test_an_operator_sees_the_queue(visitors: Visitors, people: Api) -> None:
+    """And why each report waits, beside workers and disks."""
     people.ask(**people.new())
     text = visitors(OPERATOR).get(PAGE).text
-    row = re.search(r"<bdi>demo</bdi></th>(.*?)</tr>", text, re.DOTALL)
-    assert row is not None
-    assert re.findall(r'number">([^<]*)<', row[1]) == ["1", "1", "4", "1"]
     assert "It waits for a worker, at place 1 of its organization." in text
     assert "No worker is running" in text
     assert "are free: data" in text
+
+
+def test_an_operator_sees_the_organizations(visitors: Visitors, people: Api) -> None:
+    """With how much of what each has."""
+    people.ask(**people.new())
+    text = visitors(OPERATOR).get(f"{PAGE}/organizations").text
+    row = re.search(r"<bdi>demo</bdi></th>(.*?)</tr>", text, re.DOTALL)
+    assert row is not None
+    assert re.findall(r'number">([^<]*)<', row[1])[:3] == ["1", "1", "4"]
+    assert int(re.findall(r'number">([^<]*)<', row[1])[3])
 
 
 def test_of_many_organizations_those_with_reports_are_shown(state: State) -> None:
@@ -40,14 +54,10 @@ def test_of_many_organizations_those_with_reports_are_shown(state: State) -> Non
         connection.execute(ORGANIZATIONS.insert(), rows)
     state.organization("zebra", "c-1")
     state.ask(state.caller(state.key("zebra")))
-    shown = operator.read_platform(state.db, state.settings, state.now)
-    assert (len(shown.organizations), shown.organizations_in_all) == (200, 1001)
-    assert [each.name for each in shown.organizations[:2]] == ["zebra", "o0000"]
-    assert (shown.organizations[0].channels, shown.organizations[0].keys, shown.organizations[0].unfinished) == (
-        1,
-        1,
-        1,
-    )
+    shown, total = operator_organizations.read_organizations(state.db)
+    assert (len(shown), total) == (200, 1001)
+    assert [each.name for each in shown[:2]] == ["zebra", "o0000"]
+    assert (shown[0].channels, shown[0].keys, shown[0].unfinished) == (1, 1, 1)
 
 
 def test_a_report_that_is_made_says_by_whom(visitors: Visitors, people: Api) -> None:
@@ -105,11 +115,107 @@ def test_checks_run_when_they_are_asked_for(visitors: Visitors) -> None:
     assert "has a layout that this version knows" in found.text
 
 
-def test_damaged_tables_are_said_on_the_page(visitors: Visitors, people: Api) -> None:
-    """An operator needs the page most when something is wrong."""
-    log = people.service.settings.facts_root / "plays" / "_delta_log"
-    log.mkdir(parents=True)
-    (log / "00000000000000000000.json").write_text("no commit")
-    page = visitors(OPERATOR).get(PAGE)
-    assert page.status_code == 200
-    assert '<p class="notice bad">' in page.text.partition("<h2>Tables</h2>")[2]
+RECORDS = st.lists(
+    st.tuples(
+        st.integers(0, 45 * 24 * 60),  # minutes ago
+        st.integers(0, 3 * 24 * 60),  # minutes until its end
+        st.sampled_from(["finished", "gone", "failed", "cancelled", "unmade", "open"]),
+        st.integers(0, 2**40),
+        st.sampled_from(["demo", "rival"]),
+    ),
+    max_size=60,
+)
+
+
+@given(records=RECORDS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_days_of_reports_are_those_of_their_records(state: State, records: list[tuple[Any, ...]]) -> None:
+    """How many were asked for and how each ended, when files came, and how many were open at once: counted by hand."""
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    known = {each.name: each.id for each in organizations.list_organizations(state.db)}
+    holders = {name: known.get(name) or state.organization(name, "c-1") for name in ("demo", "rival")}
+    keys = {name: state.keys.get(name) or state.keys.setdefault(name, state.key(name)) for name in holders}
+    with writing(state.db) as connection:
+        connection.execute(REPORTS.delete())
+    made = [
+        {**make_record(number, now, *each), "organization_id": holders[each[-1]], "key_id": keys[each[-1]].id}
+        for number, each in enumerate(records)
+    ]
+    with writing(state.db) as connection:
+        if made:
+            connection.execute(REPORTS.insert(), made)
+    for whose in (None, holders["demo"]):
+        own = [each for each in made if whose in {None, each["organization_id"]}]
+        days = operator.read_report_days(state.db, now, whose)
+        assert [each.day for each in days] == [date(2026, 2, 2) + timedelta(days=place) for place in range(28)]
+        for day in days:
+            asked = [each for each in own if each["created_at"].date() == day.day]
+            files = [each for each in asked if each["rows"] is not None]
+            waits = sorted((each["ended_at"] - each["created_at"]).total_seconds() for each in files)
+            codes = [(each["status"], each["reason_code"], each["rows"] is None) for each in asked]
+            assert (day.asked, day.finished) == (len(asked), len(files))
+            assert day.cancelled == codes.count(("FAILED", "cancelled", True))
+            assert day.failed == codes.count(("FAILED", "too_late", True))
+            assert day.expired == codes.count(("EXPIRED", None, True))
+            assert (day.rows, day.bytes) == (sum(f["rows"] for f in files), sum(f["bytes"] for f in files))
+            assert day.median == (waits[(len(waits) - 1) // 2] if waits else None)
+            assert day.slowest == (waits[math.ceil(len(waits) * 0.95) - 1] if waits else None)
+            assert day.most == count_most_open(own, day.day)
+
+
+def make_record(number: int, now: datetime, ago: int, took: int, kind: str, size: int, _whose: str) -> dict[str, Any]:
+    """The row of a report, as its end leaves it."""
+    status = {"finished": "FINISHED", "gone": "EXPIRED", "unmade": "EXPIRED", "open": "IN_PROGRESS"}.get(kind, "FAILED")
+    asked = now - timedelta(minutes=ago)
+    has_file = kind in {"finished", "gone"}
+    return {
+        **dict.fromkeys(("id", "token", "fingerprint"), f"r{number}"),
+        **dict.fromkeys(("query", "channels", "scopes"), "[]"),
+        "attempts": 1,
+        "status": status,
+        "created_at": asked,
+        "expires_at": asked + timedelta(hours=48),
+        "ended_at": None if kind in {"open", "unmade"} else asked + timedelta(minutes=took),
+        "reason": "so" if status == "FAILED" else None,
+        "reason_code": {"failed": "too_late", "cancelled": "cancelled"}.get(kind),
+        "rows": size % 1000 if has_file else None,
+        "bytes": size if has_file else None,
+        "sha256": "x" if has_file else None,
+        "file": "f" if has_file else None,
+    }
+
+
+def count_most_open(records: list[dict[str, Any]], day: date) -> int:
+    """The most reports that were open at one moment of a day: at its begin, or when one was asked for."""
+    begin = datetime.combine(day, time(), UTC)
+    lives = [
+        (each["created_at"], each["ended_at"] or (each["expires_at"] if each["status"] == "EXPIRED" else None))
+        for each in records
+    ]
+    moments = [begin, *(asked for asked, _ in lives if asked.date() == day)]
+    return max(sum(asked <= at and (end is None or end >= at) for asked, end in lives) for at in moments)
+
+
+def test_the_days_of_reports_are_found_by_their_index(state: State) -> None:
+    """However many older ones there are, none of them is read."""
+    if state.db.dialect.name != "sqlite":
+        pytest.skip("its plan depends on how large the tables are")
+    made: list[tuple[str, Any]] = []
+    note = lambda *given: made.append((given[2], given[3]))  # noqa: E731 - its identity ends the listening
+    event.listen(state.db, "before_cursor_execute", note)
+    operator.read_report_days(state.db, state.now)
+    event.remove(state.db, "before_cursor_execute", note)
+    assert len(made) == 3
+    with reading(state.db) as connection:
+        for statement, values in made:
+            plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+            assert any("ix_reports_organization_id_created_at" in each for each in plan)
+            assert not any(re.match(r"SCAN reports\b", each) for each in plan)
+
+
+def test_reports_are_shown_as_charts_and_as_a_table(visitors: Visitors, people: Api) -> None:
+    """Four charts, and the same numbers in rows."""
+    people.finished(b"day,views\n2026-01-01,3\n")
+    text = visitors(OPERATOR).get(f"{PAGE}/reports").text
+    assert text.count("<figure") == 4
+    assert len(re.findall(r'<tr><th scope="row">', text)) == 28

@@ -95,6 +95,8 @@ def parse_max_bad(text: str) -> MaxBad:
 HEADER = ("file", "line", "reason", "raw")
 SHOWN = 3
 _LONGEST_HEADER = 100
+_BATCH_SHOWN = 8  # characters of the batch in a reject file's name: an export may come by one name every hour
+_MOST_READ = 65_536  # bytes of a reject file that examples are looked for in
 _Place = tuple[int, int, int, int]
 """The number of a row's file and its line; the offset and length of its bytes in the reject file."""
 
@@ -238,6 +240,26 @@ def _format_csv_line(cells: Sequence[object]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def name_rejects(source: str, batch: str) -> str:
+    """Name the reject file that lies beside the first file of a load."""
+    return f"{source}.{batch[:_BATCH_SHOWN]}.rejects.csv"
+
+
+def find_kept_rejects(root: Path, batch: str) -> Path:
+    """Return the path of a batch's reject file in the data directory, where none can be written beside its files."""
+    return root.absolute().parent / "rejects" / f"{batch}.csv"
+
+
+def read_examples(path: Path) -> tuple[str, ...]:
+    """Read the first reasons of a reject file, each once: three at most; none where there is no such file."""
+    if not _is_reject_file(path):
+        return ()
+    with translate_io_errors(path), path.open("rb") as file:
+        text = file.read(_MOST_READ).decode("utf-8", "replace")
+    rows = csv.DictReader(io.StringIO(text.rpartition("\n")[0], newline=""))
+    return tuple(dict.fromkeys(row["reason"] for row in rows if row["reason"]))[:SHOWN]
 
 
 def _is_reject_file(path: Path) -> bool:

@@ -25,7 +25,16 @@ from reelport.facts.input.files import InputFile, check_unchanged, detect_format
 from reelport.facts.input.load_query import DAY, OUTSIDE, REJECT, RowSource, sorted_load_sql
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
-from reelport.facts.input.rejects import LoadTerms, MaxBad, RejectCap, Rejects, check_rejects_path, refuse_reject_files
+from reelport.facts.input.rejects import (
+    LoadTerms,
+    MaxBad,
+    RejectCap,
+    Rejects,
+    check_rejects_path,
+    find_kept_rejects,
+    name_rejects,
+    refuse_reject_files,
+)
 from reelport.facts.input.sources import (
     ArrowRows,
     ReaderFailure,
@@ -53,10 +62,6 @@ class OutsideRows:
 
     reason: str
     rows: int
-
-
-_BATCH_SHOWN = 8
-"""Characters of the batch that its reject file is named by: an export may come by the same name every hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +287,8 @@ def _choose_rejects_path(root: Path, batch: str, beside: Path) -> Path:
         with TemporaryFile(dir=beside.parent):
             pass
     except OSError:
-        return root.absolute().parent / "rejects" / f"{batch}.csv"
-    return beside.with_name(f"{beside.name}.{batch[:_BATCH_SHOWN]}.rejects.csv")
+        return find_kept_rejects(root, batch)
+    return beside.with_name(name_rejects(beside.name, batch))
 
 
 def _make_check(

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum, auto
 from functools import lru_cache, partial
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -155,6 +156,38 @@ def _find_last_moment(file: DataFile, today: date) -> datetime | date:
         return file.last
     day = _list_days(file, today)[-1]
     return datetime.combine(day, time(), UTC) if isinstance(file.last, datetime) else day
+
+
+class DayState(Enum):
+    """What is known of a day of a table. A restated one is complete, and was replaced a day or more after its end."""
+
+    COMPLETE = auto()
+    RESTATED = auto()
+    MOVING = auto()
+    MISSING = auto()
+
+
+def read_day_states(
+    root: Path, table: str, days: Iterable[date], restated: Iterable[Span], today: date
+) -> tuple[DayState | None, ...]:
+    """Find the state of each of these days of a counted table as of today (UTC); None of a day without anything.
+
+    `restated` are the days that loads which stand have restated.
+    """
+    snapshot = pin(root, [table])
+    files, restated = snapshot.listing[table], tuple(restated)
+    known = read_completeness(root, table, snapshot.versions[table], files, today)
+    born = {file.newest.astimezone(UTC).date() for file in files if file.newest is not None}
+    told = {day for file in _find_dated(files, today) for day in _list_days(file, today)} | born
+
+    def find_state(day: date) -> DayState | None:
+        if day in known.missing:
+            return DayState.MISSING
+        if known.last is not None and (known.first or date.min) <= day <= known.last:
+            return DayState.RESTATED if is_within(day, restated) else DayState.COMPLETE
+        return DayState.MOVING if day <= today and (day in told or is_within(day, restated)) else None
+
+    return tuple(map(find_state, days))
 
 
 def find_restated_days(snapshot: Snapshot, table: str, since: datetime) -> tuple[Span, ...]:

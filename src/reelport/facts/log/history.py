@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 
 from reelport.errors import UsageError
@@ -48,6 +49,13 @@ class Load:
     left_out: tuple[DayLeftOut, ...] = ()
     files: tuple[str, ...] = ()
 
+    @property
+    def restated(self) -> Span | None:
+        """The days that it replaced a day or more after they were over: others may have read them before."""
+        if self.replaced is None or self.at is None:
+            return None
+        return next(iter(intersect(self.replaced, [(date.min, self.at.date() - timedelta(days=2))])), None)
+
     def touches(self, start: date, end: date) -> bool:
         """Whether the load wrote, deleted or skipped any of these days."""
         if self.replaced is not None and self.replaced[0] <= end and self.replaced[1] >= start:
@@ -59,6 +67,14 @@ def list_loads(root: Path, table: str | None = None) -> tuple[Load, ...]:
     """List every load of the table, or of all tables, oldest first within each table."""
     chosen = list_tables(root) if table is None else (find_table(table),)
     return tuple(load for one in chosen for load in read_history(read_newest(root, one)))
+
+
+def list_loads_since(root: Path, table: Table, since: datetime) -> tuple[Load, ...]:
+    """List the loads of a table that were made since then, newest first; no older commit is read but one."""
+    now = read_newest(root, table)
+    newest = (parse_entry(commit) for commit in read_commits(now, range(now.version, -1, -1)) if "reelport" in commit)
+    recent = tuple(takewhile(lambda entry: entry.at is not None and entry.at >= since, newest))
+    return _make_history(table, reversed(recent))[::-1]
 
 
 def read_history(now: TableVersion) -> tuple[Load, ...]:

@@ -16,9 +16,10 @@ from reelport.catalog.labels import (
     label_names,
 )
 from reelport.charts.amounts import add_sign, currency_sign, format_clock, format_short, is_clock
+from reelport.charts.time_axis import describe_time
 from reelport.language import _, localize
 from reelport.server.explore.numbers import Figure, Number
-from reelport.wording import format_day, format_size
+from reelport.wording import format_day, format_duration, format_size
 
 Drawn = charts.Number | None
 NO_NUMBER = "\N{EN DASH}"
@@ -183,9 +184,11 @@ def describe_browser(agent: str) -> str:
 FILTERS: Mapping[str, Callable[..., str]] = {
     "whole": format_whole,
     "bytes": format_size,
+    "duration": format_duration,
     "day": format_day,
     "moment": format_moment,
     "second": format_second,
+    "month": lambda day: describe_time(f"{day:%Y-%m}"),
     "labelled": label_names,
     # Words of enums that are marked where they are: roles, kinds of keys, actions; and what a row of a table means.
     "role": lambda row: _(row.value),

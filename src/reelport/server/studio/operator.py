@@ -1,26 +1,29 @@
-"""The platform's state for its operators: `/studio/operator`.
+"""The platform for its operators, `/studio/operator`: workers, queue and disks now, and reports over days.
 
-Of what a partner's reports hold there is nothing here: no rows, no bytes, no query and no channel.
+What a partner's reports are about, their queries and channels, isn't told here: how many there were is, and how large.
 """
 
 from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
+from itertools import accumulate
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
+from markupsafe import Markup
 from sqlalchemy import Engine
 from starlette.responses import Response
 
-from reelport.errors import ReelportError
-from reelport.facts.log.freshness import TableReport, tables_report
-from reelport.facts.log.history import Load, list_loads
-from reelport.language import N_
+from reelport.catalog import Unit
+from reelport.charts import LineChart, Series, embed_chart
+from reelport.language import N_, _
 from reelport.report_details import State
 from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry
@@ -28,7 +31,7 @@ from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading
 from reelport.server.state.statements import Statements
-from reelport.server.state.tables import to_moment
+from reelport.server.state.tables import to_milliseconds
 from reelport.server.studio import pages
 from reelport.server.studio.visit import Refused, Visit
 
@@ -36,23 +39,19 @@ if TYPE_CHECKING:
     from reelport.server.doctor.checks import Finding
 
 PATH = f"{pages.ROOT}/operator"
+# The pages for operators, in the order of their navigation.
+PAGES = (
+    (PATH, N_("Now")),
+    (f"{PATH}/days", N_("Days")),
+    (f"{PATH}/loads", N_("Loads")),
+    (f"{PATH}/reports", N_("Reports")),
+    (f"{PATH}/organizations", N_("Organizations")),
+)
+SQL = Statements("studio/platform")
 _CHECKING = threading.Lock()
-_SQL = Statements("studio/platform")
-_ORGANIZATIONS = 200
-_LOADS = 20
 _QUEUE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class OrganizationCounts:
-    """How many channels, keys and people an organization has; `unfinished` reports wait or run."""
-
-    name: str
-    created_at: datetime
-    channels: int
-    keys: int
-    people: int
-    unfinished: int
+_DAY = timedelta(days=1)
+_DAYS = 28  # records of reports are kept for 30 days after their end
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +79,17 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """All of it at one moment.
+    """All of it at one moment. `ready` workers make reports, `starting` ones of this machine don't yet."""
 
-    `organizations` are at most 200, those with unfinished reports first. `ready` workers make reports, `starting` ones
-    of this machine don't yet. `problem` says why the tables can't be read, if so.
-    """
-
-    organizations: tuple[OrganizationCounts, ...]
-    organizations_in_all: int
     ready: tuple[str, ...]
     starting: tuple[str, ...]
     queue: tuple[QueuedReport, ...]
     ended: tuple[tuple[str, str, int], ...]
-    tables: tuple[TableReport, ...]
-    loads: tuple[Load, ...]
     disks: tuple[Disk, ...]
-    problem: str = ""
 
 
 async def show_platform(visit: Visit) -> Response:
-    """Show organizations, workers, queue, loads and disks."""
+    """Show workers, queue and disks."""
     return await _show(visit, None)
 
 
@@ -111,8 +101,13 @@ async def run_doctor(visit: Visit) -> Response:
 async def _show(visit: Visit, findings: tuple[Finding, ...] | None) -> Response:
     service = visit.service
     state = await anyio.to_thread.run_sync(read_platform, service.db, service.settings, visit.now)
-    # On a thread: hundreds of rows take longer than other requests should wait.
-    return await anyio.to_thread.run_sync(partial(pages.render, visit, "operator.html", state=state, findings=findings))
+    return await render(visit, "operator.html", state=state, findings=findings)
+
+
+async def render(visit: Visit, template: str, **values: object) -> Response:
+    """Render a page for operators, on a thread: hundreds of rows take longer than other requests should wait."""
+    menu = [(path, _(label)) for path, label in PAGES]
+    return await anyio.to_thread.run_sync(partial(pages.render, visit, template, 200, pages=menu, **values))
 
 
 def _run_checks(settings: Settings) -> tuple[Finding, ...]:
@@ -129,32 +124,15 @@ def _run_checks(settings: Settings) -> tuple[Finding, ...]:
 
 
 def read_platform(db: Engine, settings: Settings, now: datetime) -> Platform:
-    """Read the platform's state. Blocks: it reads the database, the tables' logs and the disks."""
-    with reading(db) as connection:
-        organizations = tuple(
-            OrganizationCounts(row.name, to_moment(row.created_at), row.channels, row.keys, row.people, row.unfinished)
-            for row in _SQL.run(connection, "organizations", {"most": _ORGANIZATIONS})
-        )
-        total = _SQL.run(connection, "total").scalar_one()
+    """Read the platform's state. Blocks: it reads the database and the disks."""
     ready = liveness.list_ready(db, settings)
     ended = tallies.read_tallies(db).ended
-    tables, loads, problem = tuple[TableReport, ...](), tuple[Load, ...](), ""
-    try:
-        loads = tuple(sorted(list_loads(settings.facts_root), key=lambda load: str(load.at), reverse=True)[:_LOADS])
-        tables = tables_report(settings.facts_root, now.date())
-    except ReelportError as error:
-        problem = str(error)
     return Platform(
-        organizations,
-        total,
         ready,
         tuple(owner for owner in liveness.list_living(settings) if owner not in ready),
         tuple(_make_queued(each, now) for each in backlog.list_entries(db, unfinished_only=True, most=_QUEUE)),
         tuple((outcome, reason, count) for (outcome, reason), count in sorted(ended.items())),
-        tables,
-        loads,
         tuple(_list_disks(settings)),
-        problem,
     )
 
 
@@ -201,3 +179,79 @@ def _list_disks(settings: Settings) -> list[Disk]:
         space = shutil.disk_usage(folders[device])
         found.append(Disk(", ".join(names), space.free, space.total))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDay:
+    """The reports that were asked for on one day (UTC), and how they ended.
+
+    `rows` and `bytes` are those of the finished ones. `most` reports of any day were unfinished at the same time. In
+    `median` seconds half of the finished ones had a file after the ask, in `slowest` 95 of 100; None without one.
+    """
+
+    day: date
+    asked: int
+    finished: int
+    failed: int
+    cancelled: int
+    expired: int
+    rows: int
+    bytes: int
+    most: int
+    median: float | None = None
+    slowest: float | None = None
+
+
+async def show_reports(visit: Visit) -> Response:
+    """Show the reports of four weeks, day by day, as charts and as a table."""
+    days = await anyio.to_thread.run_sync(read_report_days, visit.service.db, visit.now)
+    charts = await anyio.to_thread.run_sync(draw_report_days, days)
+    return await render(visit, "operator_reports.html", days=days[::-1], charts=charts)
+
+
+def read_report_days(db: Engine, now: datetime, organization_id: int | None = None) -> tuple[ReportDay, ...]:
+    """Read the reports of the last 28 days, today included, of one organization or of all; the oldest day first."""
+    first = now.date() - (_DAYS - 1) * _DAY
+    since = datetime.combine(first, time(), UTC)
+    # A report may have been asked for before the first day, and have ended in it: its record is no older than this.
+    values = {
+        "since": to_milliseconds(since),
+        "reach": to_milliseconds(since - _DAYS * _DAY),
+        "organization": organization_id,
+    }
+    with reading(db) as connection:
+        asked = {row.day: row for row in SQL.run(connection, "asked", values)}
+        waited = {row.day: row for row in SQL.run(connection, "waited", values)}
+        unfinished = {row.day: row for row in SQL.run(connection, "unfinished", values)}
+    days = [first + place * _DAY for place in range(_DAYS)]
+    numbers = [to_milliseconds(datetime.combine(day, time(), UTC)) // 86_400_000 for day in days]
+    at_begin = [0, *accumulate(unfinished[each].change if each in unfinished else 0 for each in numbers)]
+    found = []
+    for day, each, before in zip(days, numbers, at_begin, strict=False):
+        most = max(before, unfinished[each].most if each in unfinished else 0)
+        waits = [milliseconds / 1000 for milliseconds in waited[each][1:]] if each in waited else []
+        found.append(ReportDay(*[day, *(asked[each][1:] if each in asked else [0] * 7), most, *waits]))
+    return tuple(found)
+
+
+def draw_report_days(days: Sequence[ReportDay]) -> list[tuple[str, Markup]]:
+    """Draw the days as charts, each with its heading."""
+    times = tuple(str(each.day) for each in days)
+
+    def draw(heading: str, unit: Unit | None, *lines: tuple[str, str]) -> tuple[str, Markup]:
+        series = tuple(Series(name, tuple(map(attrgetter(field), days))) for name, field in lines)
+        chart = LineChart(heading, times, series, unit, settled=len(days) - 1)
+        return heading, Markup(embed_chart(chart))  # noqa: S704 - its texts are escaped
+
+    asked = (_("asked for"), "asked"), (_("finished"), "finished")
+    return [
+        draw(_("Reports by day"), None, *asked, (_("failed"), "failed")),
+        draw(_("Unfinished reports, the most at the same time"), None, (_("unfinished"), "most")),
+        draw(
+            _("Time from ask to file"),
+            Unit.SECONDS,
+            (_("half of them"), "median"),
+            (_("95 of 100"), "slowest"),
+        ),
+        draw(_("Size of finished reports"), Unit.BYTES, (_("size"), "bytes")),
+    ]

@@ -13,6 +13,8 @@ from reelport.server.studio import (
     kept_views,
     keys,
     operator,
+    operator_organizations,
+    operator_tables,
     overview,
     pages,
     people,
@@ -102,6 +104,10 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/people/{user}/remove", people.remove_person, Right.MANAGE_PEOPLE),
     StudioRoute("GET", "/studio/audit", audit.show_audit_log, Right.READ_AUDIT_LOG),
     StudioRoute("GET", "/studio/operator", operator.show_platform, Right.OPERATE),
+    StudioRoute("GET", "/studio/operator/days", operator_tables.show_days, Right.OPERATE),
+    StudioRoute("GET", "/studio/operator/loads", operator_tables.show_loads, Right.OPERATE),
+    StudioRoute("GET", "/studio/operator/reports", operator.show_reports, Right.OPERATE),
+    StudioRoute("GET", "/studio/operator/organizations", operator_organizations.show_organizations, Right.OPERATE),
     StudioRoute("POST", "/studio/operator/checks", operator.run_doctor, Right.OPERATE),
 )
 
