@@ -211,8 +211,8 @@ document.addEventListener("copy", (event) => {
 
 addEventListener("popstate", () => load(location.href, { keepAddress: true }));
 // One step back or forward that was made before this script ran changed the address alone.
-const [{ name: shown }] = performance.getEntriesByType("navigation");
-if (new URL(shown).search !== location.search) load(location.href, { keepAddress: true });
+const [shown = { name: location.href }] = performance.getEntriesByType("navigation");
+if (new URL(shown.name).search !== location.search) load(location.href, { keepAddress: true });
 
 // A page that shows something unfinished says after how many seconds it is to be looked at again.
 let timer = null;
