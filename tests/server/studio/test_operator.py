@@ -188,7 +188,7 @@ def make_record(number: int, now: datetime, ago: int, took: int, kind: str, size
 def count_most_open(records: list[dict[str, Any]], day: date) -> int:
     """The most reports that were open at one moment of a day: at its begin, or when one was asked for."""
     begin = datetime.combine(day, time(), UTC)
-    lives = [
+    lives: list[tuple[datetime, datetime | None]] = [
         (each["created_at"], each["ended_at"] or (each["expires_at"] if each["status"] == "EXPIRED" else None))
         for each in records
     ]
