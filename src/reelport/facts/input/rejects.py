@@ -248,12 +248,12 @@ def name_rejects(source: str, batch: str) -> str:
 
 
 def find_kept_rejects(root: Path, batch: str) -> Path:
-    """Return the path of a batch's reject file in the data directory, where none can be written beside its files."""
+    """Find the reject file of a batch whose files lie where none can be written."""
     return root.absolute().parent / "rejects" / f"{batch}.csv"
 
 
 def read_examples(path: Path) -> tuple[str, ...]:
-    """Read the first reasons of a reject file, each once: three at most; none where there is no such file."""
+    """Read the first three reasons of a reject file; none where there is no such file."""
     if not _is_reject_file(path):
         return ()
     with translate_io_errors(path), path.open("rb") as file:

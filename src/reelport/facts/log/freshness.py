@@ -159,7 +159,10 @@ def _find_last_moment(file: DataFile, today: date) -> datetime | date:
 
 
 class DayState(Enum):
-    """What is known of a day of a table. A restated one is complete, and was replaced a day or more after its end."""
+    """What is known of a day of a table.
+
+    A restated one is complete, and was replaced a day or more after its end.
+    """
 
     COMPLETE = auto()
     RESTATED = auto()
@@ -170,9 +173,9 @@ class DayState(Enum):
 def read_day_states(
     root: Path, table: str, days: Iterable[date], restated: Iterable[Span], today: date
 ) -> tuple[DayState | None, ...]:
-    """Find the state of each of these days of a counted table as of today (UTC); None of a day without anything.
+    """Find the state of each of these days of a counted table as of today (UTC).
 
-    `restated` are the days that loads which stand have restated.
+    None stands for a day without facts. `restated` are the days that loads which stand have restated.
     """
     snapshot = pin(root, [table])
     files, restated = snapshot.listing[table], tuple(restated)

@@ -51,7 +51,7 @@ class Load:
 
     @property
     def restated(self) -> Span | None:
-        """The days that it replaced a day or more after they were over: others may have read them before."""
+        """The days that it replaced a day or more after their end; others may have read them."""
         if self.replaced is None or self.at is None:
             return None
         return next(iter(intersect(self.replaced, [(date.min, self.at.date() - timedelta(days=2))])), None)
@@ -70,7 +70,7 @@ def list_loads(root: Path, table: str | None = None) -> tuple[Load, ...]:
 
 
 def list_loads_since(root: Path, table: Table, since: datetime) -> tuple[Load, ...]:
-    """List the loads of a table that were made since then, newest first; no older commit is read but one."""
+    """List the loads of a table made since then, newest first. It reads one older commit."""
     now = read_newest(root, table)
     newest = (parse_entry(commit) for commit in read_commits(now, range(now.version, -1, -1)) if "reelport" in commit)
     recent = tuple(takewhile(lambda entry: entry.at is not None and entry.at >= since, newest))

@@ -1,4 +1,4 @@
-"""The platform for its operators, `/studio/operator`: workers, queue and disks now, and reports over days.
+"""The platform for operators, `/studio/operator`: its state now, and reports over days.
 
 What a partner's reports are about, their queries and channels, isn't told here: how many there were is, and how large.
 """
@@ -79,7 +79,10 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """All of it at one moment. `ready` workers make reports, `starting` ones of this machine don't yet."""
+    """The platform at one moment.
+
+    `ready` workers make reports, `starting` ones of this machine don't yet.
+    """
 
     ready: tuple[str, ...]
     starting: tuple[str, ...]
@@ -105,7 +108,7 @@ async def _show(visit: Visit, findings: tuple[Finding, ...] | None) -> Response:
 
 
 async def render(visit: Visit, template: str, **values: object) -> Response:
-    """Render a page for operators, on a thread: hundreds of rows take longer than other requests should wait."""
+    """Render a page for operators, on a thread: hundreds of rows take a while."""
     menu = [(path, _(label)) for path, label in PAGES]
     return await anyio.to_thread.run_sync(partial(pages.render, visit, template, 200, pages=menu, **values))
 
@@ -210,7 +213,10 @@ async def show_reports(visit: Visit) -> Response:
 
 
 def read_report_days(db: Engine, now: datetime, organization_id: int | None = None) -> tuple[ReportDay, ...]:
-    """Read the reports of the last 28 days, today included, of one organization or of all; the oldest day first."""
+    """Read the reports of the last 28 days, today included, the oldest day first.
+
+    Of one organization, or of all.
+    """
     first = now.date() - (_DAYS - 1) * _DAY
     since = datetime.combine(first, time(), UTC)
     # A report may have been asked for before the first day, and have ended in it: its record is no older than this.

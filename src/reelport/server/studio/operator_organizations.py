@@ -32,7 +32,7 @@ class OrganizationCounts:
 
 
 async def show_organizations(visit: Visit) -> Response:
-    """Show at most 200 organizations, those with unfinished reports first, and how many there are."""
+    """Show at most 200 organizations, those with unfinished reports first."""
     rows, total = await anyio.to_thread.run_sync(read_organizations, visit.service.db)
     return await operator.render(visit, "operator_organizations.html", rows=rows, total=total)
 

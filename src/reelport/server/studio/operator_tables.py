@@ -1,4 +1,4 @@
-"""The tables for operators: how complete each of their days is, and what was loaded, rejected and restated."""
+"""The tables for operators: the state of each day, and what was loaded and rejected."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def show_days(visit: Visit) -> Response:
 
 
 def read_months(root: Path, last: date, today: date) -> list[Month]:
-    """Read the states of days of the counted tables, the newest month first. `last` is the first day of that."""
+    """Read the states of days of the counted tables, up to the month that begins with `last`."""
     firsts = [_shift(last, -place) for place in range(_MONTHS)]
     since = datetime.combine(firsts[-1], time(), UTC)  # no earlier load restates one of these days
     restated = {
@@ -133,7 +133,7 @@ async def show_loads(visit: Visit) -> Response:
 
 
 def read_loads(root: Path, tables: Sequence[str], month: date, page: int = 1) -> tuple[list[ShownLoad], int]:
-    """Read a page of the loads of these tables in a month (UTC), newest first, and how many there are in all."""
+    """Read a page of the loads of a month (UTC), newest first, and how many it has."""
     since, until = (datetime.combine(day, time(), UTC) for day in (month, _shift(month, 1)))
     found = [load for table in tables for load in list_loads_since(root, TABLES[table], since)]
     made = [(load.at, load.version, load.table, load) for load in found if load.at is not None and load.at < until]
