@@ -174,7 +174,6 @@ def advice(near: str | None, names: Iterable[str]) -> str:
 def _find_fitting_names(
     query: ReportQuery, metrics: list[Metric], dimensions: list[Dimension], rules: Rules
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Find the metrics and dimensions that go with the known names of a query and aren't in it."""
     if len(metrics) == len(query.metrics) and len(dimensions) == len(query.dimensions):
         return frozenset(), frozenset()  # no name will be suggested
     split = frozenset(dimensions)
@@ -347,19 +346,16 @@ def _intersect_dimensions(families: Iterable[Family], permissive: bool) -> froze
 
 @cache
 def _find_refusing_families(dimension: Dimension, permissive: bool) -> frozenset[Family]:
-    """Find the families that don't go with a dimension."""
     return frozenset(family for family in Family if dimension not in _get_dimensions(family, permissive))
 
 
 @cache
 def _find_fitting_metrics(dimension: Dimension, permissive: bool) -> tuple[Metric, ...]:
-    """Find the metrics that go with a dimension."""
     return tuple(metric for metric in Metric if dimension in _get_dimensions(metric.family, permissive))
 
 
 @cache
 def _rank_similar_names(name: str) -> tuple[str, ...]:
-    """Rank the dimensions whose names are similar to that of one, the nearest first."""
     names = [each.name for each in Dimension]
     return tuple(difflib.get_close_matches(name, names, n=len(names), cutoff=_MIN_SIMILARITY))
 

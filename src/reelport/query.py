@@ -143,7 +143,6 @@ def _read_wire_names(items: Iterable[Any]) -> tuple[str, ...]:
 
 
 def _read_names(part: str, items: object, wrong: list[str]) -> tuple[str, ...]:
-    """Read the names of `part`. Refuses a string: it would pass for a list of letters."""
     if isinstance(items, str) or not isinstance(items, Iterable):
         wrong.append(f"{part} is a list of names, and not {_format_value(items)}.")
         return ()
@@ -155,7 +154,6 @@ def _read_names(part: str, items: object, wrong: list[str]) -> tuple[str, ...]:
 
 
 def _check_types(start: object, end: object, filters: object, product: object, wrong: list[str]) -> None:
-    """Raise UsageError with those in `wrong` and with each argument of a wrong type."""
     for part, value in (("start", start), ("end", end)):
         # A datetime is a subclass of date, but never equals one.
         if isinstance(value, datetime) or not isinstance(value, date):
@@ -215,7 +213,6 @@ def name_file(query: ReportQuery, ending: str) -> str:
 
 
 def _join_words(labels: Sequence[str]) -> str:
-    """Join labels to a part of a file's name: of many the first, and how many more there are."""
     shown = (
         labels if len(labels) <= _MOST_NAMED else [*labels[: _MOST_NAMED - 1], f"{len(labels) - _MOST_NAMED + 1} more"]
     )

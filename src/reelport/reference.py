@@ -78,7 +78,6 @@ def errors_page() -> str:
 
 
 def _list_errors(error: type[ReelportError], depth: int = 0) -> Iterator[tuple[object, ...]]:
-    """Yield a row for an error and, indented, one for each subclass."""
     sentence = (error.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     yield "&emsp;" * depth + f"`{error.__name__}`", f"`{error.code}`", error.exit_status, sentence
     for below in error.__subclasses__():
@@ -108,12 +107,10 @@ def standing_letter(standing: Standing) -> str:
 
 
 def _append_letter(text: object, standings: Standings, statement: Statement) -> str:
-    """Append the letter of a statement's standing to its text."""
     return f"{text} [{standing_letter(standings[statement])}]" if statement in standings else str(text)
 
 
 def _drop_repeated_letters(row: Iterable[str]) -> tuple[str, ...]:
-    """Leave out each letter of a line that repeats the letter before it."""
     pieces = re.split(r"( \[[DSIC]\])", "\0".join(row))
     letters = ["", *pieces[1::2]]
     kept = ("" if letter == before else letter for before, letter in itertools.pairwise(letters))
@@ -158,7 +155,6 @@ def _format_unit(metric: Metric) -> str:
 
 
 def _format_adding() -> str:
-    """Say how the rows of metrics add up, and list the metrics of each exception."""
     inferred = standing_letter(Standing.INFERRED)
     others: dict[str, list[str]] = {}
     for each in Metric:
@@ -255,7 +251,6 @@ def _find_names(family: Family, letter: str) -> tuple[Dimension, ...]:
 
 
 def _format_names(family: Family, letter: str) -> str:
-    """List a family's dimensions; an earlier family stands for those that it has."""
     names, bases = _find_names(family, letter), []
     for earlier in itertools.takewhile(lambda each: each is not family, Family):
         shared = {*_find_names(earlier, "D"), *_find_names(earlier, "i")}

@@ -312,7 +312,6 @@ class _Handle(ABC):
         return f"{type(self).__name__}(token={self.token!r}, status={self.status!r})"
 
     def _repr_html_(self) -> str:
-        """Show the report in a notebook."""
         from reelport.client.results.notebook_views import render_report  # noqa: PLC0415 - notebooks alone need it
 
         told = f": {describe_details(self.details)}" if self.details else ""

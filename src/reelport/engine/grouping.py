@@ -116,7 +116,6 @@ def _select_measures(source_query: SourceQuery) -> Iterable[exp.Expr]:
 
 
 def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bool) -> exp.Select:
-    """Select the needed columns of the rows that count; with `summed`, summed by ids."""
     resolved, table = source_query.resolved, source_query.source.table
     columns = _needed_columns(source_query)
     here = [name for name in resolved.measures if MEASURES[name].source is source_query.source]
@@ -130,7 +129,6 @@ def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bo
 
 
 def _needed_columns(source_query: SourceQuery) -> dict[str, exp.Expr]:
-    """The columns that cells are taken from or looked up by, by name."""
     columns: dict[str, exp.Expr] = {}
     for dimension in source_query.resolved.dimensions:
         match CELLS[dimension]:
@@ -240,7 +238,6 @@ def _text_column(source: Source, name: str) -> exp.Expr:
 
 
 def _time_bucket(source: Source, grain: Grain) -> exp.Expr:
-    """The source's time truncated to the grain: a DATE, or a UTC TIMESTAMP without a zone."""
     time: exp.Expr = exp.column(source.time, source.table)
     if source.kind(source.time) is Kind.MOMENT:
         # Facts are UTC: dropping the zone by epoch microseconds is six times as fast as a conversion by the calendar.

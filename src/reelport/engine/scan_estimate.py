@@ -109,7 +109,6 @@ class RowGroupIndex:
 
 
 def _select_groups(paths: list[str], time: str, role: str) -> str:
-    """Select each row group's file and the fields of RowGroup. Days are compared as texts."""
     return f"""
         SELECT
             file_name, ANY_VALUE(row_group_num_rows),

@@ -64,7 +64,6 @@ def format_tables_page() -> str:
 
 
 def _find_shared() -> tuple[Column, ...]:
-    """Find the columns that several fact tables have alike, one for each name."""
     uses = Counter(column for table in TABLES.values() if table.key is None for column in table.columns)
     most = {column.name: column for column, _ in reversed(uses.most_common())}
     return tuple(column for column, count in uses.items() if count > 1 and most[column.name] is column)

@@ -139,7 +139,6 @@ def _is_empty_sql(name: str, source: str) -> str:
 
 
 def _json_text_sql(value: str) -> str:
-    """Write the SQL of a JSON value as text, without its quotes; null for JSON's null."""
     return f"json_extract_string({value}, '$')"
 
 

@@ -206,7 +206,6 @@ def _is_usable(given: ExportColumn) -> bool:
 
 
 def _explain(match: Guess, ways: Conversions) -> str:
-    """Say why the match isn't taken."""
     shown = ", ".join(repr(value[:40]) for value in match.given.values[:3])
     unit = parse_column_name(match.given.name).unit
     if ways:
@@ -326,7 +325,6 @@ def _convert_moments(session: duckdb.DuckDBPyConnection, column: Column, given: 
 
 
 def _find_formats(session: duckdb.DuckDBPyConnection, values: Sequence[str]) -> list[str]:
-    """Find the formats in which every value is a moment from 1990 to 2100."""
     fits = (f"coalesce(year(try_strptime(one, {quote_text(form)})) BETWEEN 1990 AND 2100, false)" for form in _FORMATS)
     sql = f"SELECT {', '.join(f'bool_and({fit})' for fit in fits)} FROM unnest(?) AS t(one)"  # noqa: S608 - our formats
     (row,) = session.execute(sql, [list(values)]).fetchall()
@@ -374,7 +372,6 @@ def _read_numbers(given: ExportColumn, *, is_count: bool) -> Iterator[Conversion
 
 
 def _replace_commas_sql(given: ExportColumn, form: str, sign: str) -> str:
-    """Write SQL that replaces the commas of texts of the form, and leaves others unchanged."""
     is_of_form = f"regexp_full_match({given.text}, {quote_text(form)})"
     return f"CASE WHEN {is_of_form} THEN replace({given.text}, ',', '{sign}') ELSE {given.text} END"
 
@@ -436,7 +433,6 @@ def _format_head(found: Suggestion, files: Sequence[Path], to: Path) -> Iterator
 
 
 def _format_gap(gap: Gap) -> Iterator[str]:
-    """Format the column as comments: why it isn't filled in, and lines that would fill it."""
     column = gap.column
     need = "TO FILL IN" if column.required else "LEFT OUT"
     seen = f"{_format_name(gap.given.name)}: " if gap.given else ""
@@ -453,7 +449,6 @@ def _format_gap(gap: Gap) -> Iterator[str]:
 
 
 def _list_ways(gap: Gap) -> Iterator[tuple[str, str]]:
-    """List ways to fill the gap: SQL, and a note."""
     if gap.given is not None and gap.ways:
         for way in gap.ways:
             yield way.sql, f"{_format_name(gap.given.name)} {way.note}"

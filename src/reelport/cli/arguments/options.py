@@ -68,7 +68,6 @@ def _complete_list(context: CompletionContext, rows: Iterable[Metric | Dimension
 
 
 def _allowed_names(context: CompletionContext, part: str) -> Allowed:
-    """Return what may be added to the typed names, those before the last comma included."""
     given = {name: context.get(name.removesuffix("s") if name == "filters" else name) for name in _LISTS}
     typed = {name: ",".join(value.raw_tokens).split(",") if value else [] for name, value in given.items()}
     typed[part] += context.incomplete.rpartition(",")[0].split(",")

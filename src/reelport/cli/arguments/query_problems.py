@@ -166,7 +166,6 @@ def _fit_dimension(
 
 
 def _resolve_names(names: Iterable[str], known: Collection[str]) -> Mapping[str, str | None]:
-    """Find the known name that each probably means, or None."""
     return {name: name if name in known else suggest_name(name, known) for name in names}
 
 

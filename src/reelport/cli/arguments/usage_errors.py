@@ -105,7 +105,6 @@ def _find_advice(command: str, name: str) -> str:
 
 
 def _find_paths(values: object) -> Iterator[Path]:
-    """Yield the paths in a parsed argument, also in a group of options."""
     if isinstance(values, Path):
         yield values
     elif dataclasses.is_dataclass(values):

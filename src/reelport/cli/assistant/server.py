@@ -317,7 +317,6 @@ class Tools:
             raise ToolError(f"{error.code}: {self._describe_error(error)}") from None
 
     def _describe_error(self, error: ReelportError) -> str:
-        """The client's own sentence, or the kind alone if it may name what is of this machine."""
         session = self._client.session
         url = session.settings.url
         sentence = session.redact(str(error)).replace(url, url.partition("//")[2])
@@ -375,7 +374,6 @@ def _read_query(
     filters: Mapping[str, str],
     product: str,
 ) -> tuple[ReportQuery, list[Problem]]:
-    """Read a query as far as possible, and every problem of its days and filters."""
     words = [f"{name}={value}" for name, value in filters.items()]
     options = QueryOptions(
         metrics=list(metrics), dimensions=list(dimensions), start=start, end=end, product=product, filters=words

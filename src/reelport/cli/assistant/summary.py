@@ -125,7 +125,6 @@ def summarize(
 def _read_groups(
     table: Table, names: Sequence[str], query: ReportQuery, groups: Sequence[Groups], most: int
 ) -> list[Groups]:
-    """Read a report's rows once, and sum them as each of the groups is planned."""
     sums: list[dict[Key, _Sums]] = [{} for _ in groups]
     places = [[names.index(name) for name in each.dimensions] for each in groups]
     metrics = [names.index(name) for name in query.metrics]

@@ -212,5 +212,4 @@ def _details(row: Row, now: datetime) -> Mapping[str, object]:
 
 
 def _find_file(row: Row) -> Path | None:
-    """Return the report's file if it exists; one for stdout or another format is gone by then."""
     return row.path if row.path is not None and row.path.exists() else None

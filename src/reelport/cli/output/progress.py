@@ -131,7 +131,6 @@ class JsonEvents(ResumableCommand):
 
 
 def _fields_of(value: Any) -> dict[str, object]:  # noqa: ANN401 - any of the events, which are dataclasses
-    """Return a dataclass as an object, without details that no service told."""
     fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return {name: each for name, each in fields.items() if name != "details" or each is not None}
 

@@ -42,7 +42,6 @@ def format_moment(time: datetime) -> str:
 
 
 def _draw_table(table: Table, most: int, *, wraps: bool) -> tuple[Drawn, int]:
-    """Build a table of the first rows, with its least width: texts may be cut, numbers never."""
     shape = Drawn(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     shown = [tuple(_format_cell(cell) for cell in row) for row in islice(table.tuples(), most)]
     least = 3 * len(table.columns)

@@ -229,7 +229,6 @@ def make_world(console: Console, service: Service, *, rows: int = ROWS, days: in
 
 @contextmanager
 def _open_folder(keep: Path | None) -> Iterator[Path]:
-    """Give the folder that is kept, or one that is deleted at the end."""
     if keep is not None:
         with hold_folder(keep.absolute(), "sandbox"):
             yield keep.absolute()
@@ -243,7 +242,6 @@ def _open_folder(keep: Path | None) -> Iterator[Path]:
 
 
 def _recall_kept(folder: Path) -> Kept | None:
-    """Return the record of an earlier sandbox; None where it hasn't made all of it."""
     try:
         return Kept.from_json((folder / _RECORD).read_text("utf-8"))
     except FileNotFoundError:

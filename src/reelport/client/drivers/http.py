@@ -135,7 +135,6 @@ class _AsyncBody:
 
 @contextmanager
 def _translate_environment_errors() -> Iterator[None]:
-    """Turn a bad proxy or certificate variable into a UsageError when a client is made."""
     try:
         yield
     except ImportError as error:
@@ -216,8 +215,6 @@ def _find_refusal(error: BaseException | None) -> str | None:
 
 
 class _RedactingFilter(logging.Filter):
-    """Redacts links and cookies in our requests' log records, and lets every record pass."""
-
     def filter(self, record: logging.LogRecord) -> bool:
         if _OURS.get():
             if isinstance(record.args, tuple):

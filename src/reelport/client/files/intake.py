@@ -157,7 +157,6 @@ class Intake:
             raise ServiceError("What the service sent is no CSV: its first line has no end.")
 
     def _accept_header(self, line: bytes) -> None:
-        """Check the header line; write it where the part file has none yet."""
         self._head = None
         if self.columns is None:
             self.columns = check_header(line, self._query)

@@ -191,7 +191,6 @@ def _remove_quoted(marks: bytes, *, inside: bool) -> tuple[bytes, bool]:
 
 
 def _remove_inner_ends(data: bytes, *, inside: bool) -> bytes:
-    """Remove line ends inside of quotes; `inside` says whether the bytes begin there."""
     pieces = data.split(b'"')
     inner = slice(0 if inside else 1, None, 2)
     pieces[inner] = [piece.replace(b"\n", b"") for piece in pieces[inner]]
@@ -339,7 +338,6 @@ def _compile_row(query: ReportQuery) -> re.Pattern[bytes]:
 
 
 def _metric_pattern(name: str) -> bytes:
-    """Return the pattern of a metric's cells; any text for one that the catalog lacks."""
     row = Metric.__members__.get(name)
     return _NUMBER if row is not None and row.type in _NUMBERS else _CELL
 

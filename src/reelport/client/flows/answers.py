@@ -171,7 +171,6 @@ def _join_sentences(problems: tuple[Problem, ...]) -> str:
 
 
 def _read_problem(error: dict[str, Any], redact: Redact) -> Problem:
-    """Convert one entry of `errors`, in either vendor's shape."""
     extensions = error.get("extensions")
     extensions = extensions if isinstance(extensions, dict) else {}
     code = extensions.get("code") or error.get("type") or error.get("code")
@@ -188,7 +187,6 @@ def _read_problem(error: dict[str, Any], redact: Redact) -> Problem:
 
 
 def _find_first_message(reply: Reply, redact: Redact) -> str:
-    """Return the first error message of a failed answer, as the end of a sentence."""
     try:
         answer = parse_object(reply, redact)
     except Unreachable:

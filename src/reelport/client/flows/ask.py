@@ -291,7 +291,6 @@ def speaks_of_query(error: QueryRefused, query: ReportQuery) -> bool:
 
 
 def _list_texts(error: QueryRefused) -> list[str]:
-    """Return the code and sentence of each problem as lower-case words, one blank apart."""
     return [_WORDS.sub(" ", f"{problem.code} {problem.sentence}").lower() for problem in error.problems]
 
 
@@ -396,7 +395,6 @@ def learn_limit(session: Session, query: ReportQuery, refusal: ReelportError, te
 
 
 def _read_limit(problem: Problem, asked: int) -> int | None:
-    """Return the days below `asked`, at least _FEWEST_DAYS, that a sentence names as the most."""
     sentence = problem.sentence
     if problem.code != Code.RANGE_TOO_LONG and _OTHER_DAYS.search(sentence):
         return None

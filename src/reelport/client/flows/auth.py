@@ -91,7 +91,6 @@ def _renew_token(
 def _get_grant(
     session: Session, key: PrivateKey | PublicKey, tell: Progress, needed: tuple[Scope, ...], policy: RetryPolicy
 ) -> Flow[Grant]:
-    """Get a grant by the first form that the service doesn't refuse."""
     settings = session.settings
     for form in _list_forms(session, key, needed):
         body = urlencode(form).encode()

@@ -73,7 +73,6 @@ class Downloaded:
         return Table.of(self.path, text)
 
     def _repr_html_(self) -> str:
-        """Show the report in a notebook."""
         from reelport.client.results.notebook_views import render_download  # noqa: PLC0415 - notebooks alone need it
 
         windows, day = len(getattr(self, "windows", ())), self.last_complete_day
@@ -116,7 +115,6 @@ def download(
 
 @contextmanager
 def _tag_errors(token: str) -> Iterator[None]:
-    """Set the report's token on errors, so that a caller can resume the report."""
     try:
         yield
     except ReelportError as error:
@@ -296,7 +294,6 @@ def _build_broken_error(session: Session, intake: Intake, lost: Lost) -> Incompl
 
 
 def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
-    """Open a link; return its promise. Drops bytes on disk that the rest doesn't fit."""
     while True:
         intake = on_disk.intake
         start = intake.received if intake else max(on_disk.part.found - 1, 0)
@@ -315,7 +312,6 @@ def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
 
 
 def _request_link(session: Session, link: str, start: int, tag: str | None, on_disk: _OnDisk) -> Flow[Reply]:
-    """Request a link's file from byte `start` on; return the head. Raises without a file."""
     headers = {"accept": "text/csv, */*"}
     if start:
         headers["range"] = f"bytes={start}-"
@@ -337,7 +333,6 @@ def _request_link(session: Session, link: str, start: int, tag: str | None, on_d
 
 
 def _resume(on_disk: _OnDisk, promise: Promise) -> Flow[Intake]:
-    """Make an intake that resumes the part file of a killed process."""
     header = yield from work(on_disk.part.recover)
     intake = Intake(promise, on_disk.part, on_disk.query)
     try:

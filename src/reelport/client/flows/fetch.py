@@ -178,7 +178,6 @@ def _download_row(
 
 
 def _find_existing_file(row: Row, target: Path) -> Downloaded | None:
-    """Return a row's downloaded file, if it is the target and its bytes haven't changed."""
     if row.state not in {State.DOWNLOADED, State.VERIFIED} or row.path != target or row.sha256 is None:
         return None
     return find_downloaded(target, row.sha256, Proof(row.proof or Proof.SHAPE))

@@ -316,14 +316,12 @@ class Links:
 
 
 def _as_object(value: object) -> Mapping[str, object]:
-    """Return a value that the schema says is an object. Raises ServiceError when it isn't."""
     if isinstance(value, dict):
         return value
     raise ServiceError(_MALFORMED)
 
 
 def _read_next_page(info: Mapping[str, object], page: int) -> int | None:
-    """Return the next page's number. Raises ServiceError for a circle or an endless list."""
     if info.get("hasNextPage") is not True:
         return None
     named = info.get("nextPage")

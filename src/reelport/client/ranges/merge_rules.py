@@ -117,7 +117,6 @@ def _list_metric_obstacles(query: ReportQuery) -> Iterator[str]:
 
 
 def _describe_unknown(name: str, known: Iterable[str]) -> str:
-    """Begin a sentence about an unknown name, which may be mistyped or new at another vendor."""
     near = nearest(name, known)
     meant = f" (did you mean {near}?)" if near else ""
     return f"{name} is not known to this version{meant}"

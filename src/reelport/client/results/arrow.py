@@ -100,8 +100,6 @@ def _widen_types(path: Path, columns: tuple[Column, ...]) -> pa.Schema:
 
 
 class _Width:
-    """The most digits that numbers of one column have, before and after the point."""
-
     def __init__(self, column: Column) -> None:
         self.column = column
         self._whole = column.type is CellType.INTEGER

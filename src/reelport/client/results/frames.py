@@ -52,7 +52,6 @@ def _convert_numbers(cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
 
 
 def _convert_months(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Convert months to their first instants; parses each distinct month only once."""
     encoded = cells.dictionary_encode().combine_chunks()
     firsts = pa.array([_parse_month(name, text) for text in encoded.dictionary.to_pylist()], _MOMENT)
     return pa.chunked_array([pc.take(firsts, encoded.indices)])

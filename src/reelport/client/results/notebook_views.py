@@ -43,7 +43,6 @@ def render_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], coun
 
 
 def _describe_extent(columns: int, rows: int | None) -> str:
-    """Describe how many rows and columns there are; `rows` None: too many to count now."""
     of = format_count(columns, "column")
     if rows is None:
         return f"The first {SHOWN_ROWS} rows of {of}. len(table) counts all rows."
@@ -94,7 +93,6 @@ def _render_cell(column: Column, cell: Cell) -> str:
 
 
 def _format_style(column: Column, *, wraps: bool = False) -> str:
-    """Return the style of a column's cells: numbers to the right; only texts wrap."""
     flow = "max-width:40em;overflow-wrap:anywhere" if wraps and column.type is CellType.TEXT else "white-space:nowrap"
     return f' style="text-align:{"right" if column.type in _NUMBERS else "left"};{flow}"'
 

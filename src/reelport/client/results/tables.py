@@ -103,7 +103,6 @@ class Table:
         return len(self) if soon else None
 
     def _repr_html_(self) -> str:
-        """Show the first rows in a notebook."""
         return render_table(self.columns, self.tuples(), self._count_soon)
 
     def rows(self) -> Iterator[dict[str, Cell]]:
@@ -172,7 +171,6 @@ class Table:
 
 
 def _import_libraries(extra: str, *libraries: str) -> None:
-    """Import libraries. Raises UsageError that names the extra to install for a missing one."""
     for library in libraries:
         try:
             import_module(library)

@@ -84,7 +84,6 @@ def _read_rows(lines: Iterator[str]) -> Iterator[list[str | None]]:
 
 
 def _read_whole_row(line: str, lines: Iterator[str]) -> str:
-    """Read the row that begins with this line: as many lines as its quotes span."""
     pieces, quotes, length = [line], line.count('"'), len(line)
     while quotes % 2:
         line = next(lines, "")

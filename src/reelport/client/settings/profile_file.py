@@ -158,7 +158,6 @@ def parse_toml(path: Path) -> dict[str, Any]:
 
 
 def _list_secret_faults(value: object, place: str = "") -> Iterator[str]:
-    """Yield a fault for every secret in a value, at any depth, without repeating the secret."""
     if isinstance(value, list):
         for each in value:
             yield from _list_secret_faults(each, place)

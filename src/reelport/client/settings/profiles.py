@@ -266,7 +266,6 @@ def _is_for_address(place: _Layer, order: Sequence[_Layer], url: Setting) -> boo
 
 
 def _explain_withheld(found: InForce, places: Sequence[_Layer]) -> AccessError | None:
-    """Build the error for a secret withheld from the address; None where there is none."""
     url = found.settings["url"]
     parts = [part for part in PARTS[found["kind"]] if not found[part]]
     held = [f"the {part} of the {place.source}" for part in parts for place in places if part in place.values]
@@ -324,7 +323,6 @@ def _find_first(layers: Sequence[_Layer], name: str, default: str | None = None)
 
 
 def _find_kind(layers: Sequence[_Layer]) -> Setting:
-    """Find the kind of key in force: a profile's, or by the parts given otherwise."""
     told = {layer.values.get("key") for layer in layers if "kind" in layer.values}
     for layer in layers:
         given = layer.setting("kind")
@@ -372,8 +370,6 @@ def _parse_count(name: str, text: str) -> int | None:
 
 @dataclass(slots=True)
 class _Faults:
-    """The errors of the settings read so far."""
-
     errors: list[ReelportError] = field(default_factory=list)
 
     def attempt(self, read: Callable[[], T], instead: T) -> T:

@@ -151,8 +151,6 @@ class Progress:
 
 @dataclass(slots=True)
 class _SpillRoom:
-    """The limit of spilled bytes that sessions last gave DuckDB; -1 before the first."""
-
     bytes: int = -1
 
 
@@ -374,8 +372,6 @@ def _translate_error(error: duckdb.Error, what: str) -> ReelportError:
 
 @dataclass(eq=False, slots=True)
 class _Resident:
-    """A kept table, and how many statements read it at this moment."""
-
     name: str
     bytes: int
     readers: int = 0

@@ -97,8 +97,6 @@ def build_rollups(
 
 @dataclass(frozen=True, slots=True)
 class _Month:
-    """A month to build: its days, segments to copy days from, all older segments."""
-
     name: str
     days: Mapping[date, Files]
     kept: tuple[tuple[Segment, frozenset[date]], ...]
@@ -111,7 +109,6 @@ class _Month:
 
 
 def _list_months(root: Path, rollup: Rollup, snapshot: Snapshot) -> Iterator[_Month]:
-    """List the months that lack a day, or whose days lie in several segments; the newest first."""
     months: dict[str, dict[date, Files]] = {}
     for day, files in list_files_by_day(snapshot.listing[rollup.table]).items():
         months.setdefault(f"{day:%Y-%m}", {})[day] = files

@@ -221,7 +221,6 @@ def _list_candidates(costs: Mapping[Reads, float]) -> Iterator[Rollup]:
 
 
 def _find_saved(candidate: _Candidate, costs: Mapping[Reads, float], left: Mapping[Reads, float]) -> float:
-    """What the candidate saves, beyond what is saved already."""
     return sum(costs[reads] * max(left[reads] - share, 0) for reads, share in candidate.shares.items())
 
 

@@ -63,8 +63,6 @@ def _claim_nothing(_: Path) -> None:
 
 
 class _SortedFileWriter:
-    """Writes one Parquet file of sorted rows; `claim` hears of each path before it is used."""
-
     def __init__(
         self,
         folder: Path,

@@ -93,7 +93,6 @@ def dry_run_sql(table: Table, source: RowSource, *, lenient: bool = False, now: 
 def _collect_rules(
     table: Table, source: RowSource, *, lenient: bool, now: datetime | None
 ) -> tuple[dict[str, str], list[RowRefusal], list[RowRefusal]]:
-    """Collect the SQL of each value, the reasons to refuse a row, and those only counted."""
     values: dict[str, str] = {}
     refusals: list[RowRefusal] = []
     for column in table.columns:

@@ -182,7 +182,6 @@ def _create_read_json_view(
 
 
 def _stage_valid_lines(reading: Reading, files: Sequence[InputFile]) -> str:
-    """Write the valid lines of all files to one file in the work folder; return its path."""
     staged, found = reading.space.folder / "input.ndjson", False
     with translate_io_errors(staged), staged.open("wb") as into:
         for number, file in enumerate(files):

@@ -203,7 +203,6 @@ def _name_group(group: Sequence[tuple[int, InputFile]]) -> str:
 
 
 def _make_parquet_source(group: Sequence[tuple[int, InputFile]], types: dict[str, str]) -> RowSource:
-    """Make the source of Parquet files; each row has its file and its number in it."""
     paths = [str(file.path) for _, file in group]
     relation = parquet_source(paths, filename=f"'{FILE}'", file_row_number="true")
     numbers = f"[{', '.join(str(number) for number, _ in group)}]"
@@ -222,7 +221,6 @@ def _make_text_source(reading: Reading, group: Sequence[tuple[int, InputFile]], 
 def _make_arrow_source(
     session: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, types: dict[str, str], named: str, number: int
 ) -> RowSource:
-    """Make a source of a stream of Arrow batches that have the columns `FILE` and `LINE`."""
     relation = f"_reelport_input_{number}"
     session.register(relation, reader)
     return RowSource(relation, types, quote_name(FILE), quote_name(LINE), named)

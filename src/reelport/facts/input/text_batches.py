@@ -226,7 +226,6 @@ def _parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str
 
 
 def _find_repeated_keys(raw: bytes) -> list[str]:
-    """Find keys repeated in an object of the line: which value is right can't be known."""
     twice: list[str] = []
 
     def note(pairs: list[tuple[str, object]]) -> None:
@@ -238,7 +237,6 @@ def _find_repeated_keys(raw: bytes) -> list[str]:
 
 
 def _find_bad_text(text: str | None) -> str | None:
-    """Say why an unescaped text is not valid Unicode text, if so."""
     if text is None:
         return None
     if "\0" in text:

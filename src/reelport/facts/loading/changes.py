@@ -89,7 +89,6 @@ def apply_load(
 
 
 def _apply_addition(root: Path, table: Table, loaded: PreparedLoad) -> AppliedLoad:
-    """Add the batch, without the days that were replaced since it was first loaded."""
     changes: list[tuple[Change, tuple[SharedDay, ...]]] = []
 
     def propose(now: TableVersion) -> Change | None:
@@ -108,7 +107,6 @@ def _apply_addition(root: Path, table: Table, loaded: PreparedLoad) -> AppliedLo
 
 
 def _count_by_day(files: Sequence[DataFile]) -> Counter[date]:
-    """The rows of each day of a load, each of whose files holds the rows of one day."""
     rows: Counter[date] = Counter()
     for file in files:
         rows[file.first_day] += file.rows

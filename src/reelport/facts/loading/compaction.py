@@ -209,7 +209,6 @@ def copy_tables_by_roles(root: Path, *, table: str | None = None, memory: str = 
 
 @contextmanager
 def _lock_table(folder: Path) -> Iterator[None]:
-    """Let one process of this machine at a time copy the table."""
     place = locate_drafts(folder)
     with translate_io_errors(place), private():
         make_folder(place)
@@ -304,7 +303,6 @@ def _group_rows(batches: Iterable[pa.RecordBatch], role: str) -> Iterator[tuple[
 
 
 def _list_runs(batches: Iterable[pa.RecordBatch], role: str) -> Iterator[tuple[tuple[str, str], pa.Table]]:
-    """Yield the rows of one channel after the other, batch by batch, with part and channel."""
     for batch in batches:
         rows = pa.Table.from_batches([batch])
         runs = pc.run_end_encode(batch.column(role))

@@ -106,7 +106,6 @@ def _hash_contents(file: InputFile, packed: bytes) -> bytes:
 
 
 def _refuse_twins(files: Sequence[InputFile], digests: Sequence[bytes]) -> None:
-    """Raise BadInput for files with the contents of an earlier one of the same load."""
     first: dict[bytes, InputFile] = {}
     twins = [
         f"{file.path} has the same contents as {same.path}: is it the same file twice?"

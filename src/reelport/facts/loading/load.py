@@ -118,8 +118,6 @@ class _LoadRequest:
 
 
 class _RowWriter:
-    """Writes a load's rows; counts rows, days, owners, and texts outside their lists."""
-
     def __init__(
         self, request: _LoadRequest, staged: StagedFiles, bad: Rejects, meter: ProgressMeter, total: Total
     ) -> None:
@@ -282,7 +280,6 @@ def _find_rejects_path(
 
 
 def _choose_rejects_path(root: Path, batch: str, beside: Path) -> Path:
-    """Choose the batch's reject file: beside the first file, or else in the data directory."""
     try:
         with TemporaryFile(dir=beside.parent):
             pass

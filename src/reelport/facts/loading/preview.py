@@ -247,7 +247,6 @@ def _compare_with_table(result: Preview, now: TableVersion) -> Preview:
 
 
 def _read_first_rows(request: _PreviewRequest, given: Sequence[RowSource], count: int) -> list[tuple[str | None, ...]]:
-    """Read the first rows as texts, each with the reason for its refusal as the last cell."""
     texts = ", ".join(f"CAST({quote_name(column.name)} AS VARCHAR)" for column in request.table.columns)
     rows = " UNION ALL ".join(
         load_sql(request.table, source, lenient=request.lenient, now=request.now) for source in given
@@ -284,7 +283,6 @@ class RowCheck:
 
 
 def _check_rows(request: _PreviewRequest, given: Sequence[RowSource]) -> RowCheck:
-    """Read the sources to their end and count."""
     table, bad = request.table, request.bad
     name = quote_name(table.time or table.key or "")
     sql = _COUNTED.format(

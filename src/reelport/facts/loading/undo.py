@@ -173,7 +173,6 @@ def _plan_change(now: TableVersion, load: Load) -> _UndoChange:
 
 
 def _find_own_rows(now: TableVersion, load: Load) -> tuple[_Chosen, ...]:
-    """Find the files that hold rows of the load, and the mask of these rows."""
     span = load.replaced or ((min(load.days), max(load.days)) if load.days else None)
     if span is None:
         return ()
@@ -185,7 +184,6 @@ def _find_own_rows(now: TableVersion, load: Load) -> tuple[_Chosen, ...]:
 def _find_replaced_rows(
     now: TableVersion, load: Load, span: tuple[date, date], others: Iterable[Load]
 ) -> tuple[_Chosen, ...]:
-    """Find the rows that the load replaced, without batches undone in the meantime."""
     others = tuple(others)
     later = [one for one in others if one.version > load.version and not one.undone and one.touches(*span)]
     _refuse_if_changed_later(load, later)

@@ -126,7 +126,6 @@ def _describe_cure(file: DataFile, digest: str | None) -> str:
 
 
 def _find_copies(now: TableVersion, file: DataFile) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Find the whole copies of a file: the role of each, and the names of its parts."""
     for role in list_roles(now.table):
         names = [name_copy(file.path, role, part) for part in list_parts(file.rows)]
         stored = find_copies(now.store, names)
@@ -316,7 +315,6 @@ def _parse_commit(actions: Sequence[Mapping[str, Any]]) -> _Commit:
 
 
 def _find_faults(commit: _Commit, table: Table, active: Collection[str], cure: str) -> Iterator[str]:
-    """Yield what is wrong with a commit; `active` are the files in use after it."""
     if commit.info is None:
         yield f"is truncated, and doesn't record what it did: {cure}"
         return

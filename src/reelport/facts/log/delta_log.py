@@ -275,8 +275,6 @@ DIGESTS = "reelportDigests"
 
 @dataclass(slots=True)
 class _KnownDigests:
-    """The newest digest of each path, by the commits of a table's version from `low` on."""
-
     low: int
     digests: dict[str, str] = field(default_factory=dict)
 

@@ -124,7 +124,6 @@ def _list_missing(told: Sequence[Span]) -> Iterator[date]:
 
 
 def _find_dated(files: Iterable[DataFile], today: date) -> list[DataFile]:
-    """Find the files that have rows of this day or an earlier one."""
     return [file for file in files if file.first is not None and file.last is not None and file.first_day <= today]
 
 
@@ -235,7 +234,6 @@ def find_last_load(folder: Path, version: int) -> LogEntry | None:
 
 
 def _list_standing(entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
-    """Yield the loads that no later undo takes back, newest first."""
     undone: set[int] = set()
     for entry in entries:
         if entry.kind == "undo":

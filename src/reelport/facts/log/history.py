@@ -83,7 +83,6 @@ def read_history(now: TableVersion) -> tuple[Load, ...]:
 
 
 def _make_history(table: Table, entries: Iterable[LogEntry]) -> tuple[Load, ...]:
-    """Make the history of a table from what its commits did, oldest first."""
     found: dict[int, Load] = {}
     for entry in entries:
         match entry.kind:
@@ -203,7 +202,6 @@ def take_back(now: TableVersion, version: int) -> tuple[Span, ...]:
 
 
 def _read_noted_spans(now: TableVersion) -> tuple[Span, ...]:
-    """Read what the last commit that changed the restated days noted."""
     if now.delta is None:
         return ()
     with translate_delta_errors(now.folder):

@@ -143,7 +143,6 @@ def _format_line(entry: Entry) -> str:
 
 
 def _check_words(channel: Channel, known: Channel | None) -> Iterator[str]:
-    """Yield what is wrong with an id, slug, account or name that is not stored already."""
     kept = set[str | None]() if known is None else {known.id, known.slug, known.account_id}
     for what, word in (("id", channel.id), ("slug", channel.slug), ("account", channel.account_id)):
         if word is not None and word not in kept and not organizations.is_id(word, _LONGEST):

@@ -163,7 +163,6 @@ def _read_hashes(row: Row[*tuple[Any, ...]]) -> SecretHashes:
 
 
 def _choose_scopes(held: frozenset[str], may_have: frozenset[str], asked: Iterable[str]) -> tuple[str, ...]:
-    """Choose the requested scopes that may be had; without a request, all that are held."""
     wanted = set(asked) or held
     return tuple(scope for scope in REPORT_SCOPES if scope in may_have & wanted)
 

@@ -41,7 +41,6 @@ def describe_unread_rows(settings: Settings, owners: Mapping[str, int]) -> str |
 
 
 def _readable(settings: Settings) -> frozenset[str] | None:
-    """Read the channels that any organization may read; None before the state is made."""
     from sqlalchemy import select  # noqa: PLC0415 - slow to import, and a load without a state needs none
 
     from reelport.server.database_address import set_parameter  # noqa: PLC0415 - the same

@@ -113,7 +113,6 @@ class Bucket:
             raise StorageError(f"{self.url}: somebody else has just begun to write there.")
 
     def _upload(self, archive: Archive, name: str) -> str | None:
-        """Upload a file; give its name where it is damaged or missing."""
         content = self.files[name]
         if not archive.is_whole(content):
             return name

@@ -90,7 +90,6 @@ def _lend_database(database: str, place: Settings, scratch_database: str | None)
 
 @contextmanager
 def _lend_named_database(settings: Settings, address: str) -> Iterator[str]:
-    """Lend an empty database, and empty it again; UsageError when it has tables."""
     if not address:
         raise UsageError("--scratch-database is empty: name a database.")
     place = replace(settings, database_url=address)

@@ -233,7 +233,6 @@ def _bring_up_to_date(settings: Settings, kept: set[str], tables: Iterable[str])
 
 
 def _describe_damage(archive: Archive, manifest: Manifest, damaged: Collection[Stored]) -> str:
-    """Say which objects of a backup are damaged or missing, what they are, and what to do."""
     count = format_count(len(damaged), "object of the backup is", "objects of the backup are")
     named = [(manifest.state, "the state")] if manifest.state in damaged else []
     named += [(file.content, file.name) for file in manifest.files if file.store == FACTS and file.content in damaged]

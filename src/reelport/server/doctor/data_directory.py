@@ -119,7 +119,6 @@ def list_inaccessible(data: Path) -> tuple[Path, ...]:
 
 
 def _format_owner_command(data: Path) -> str:
-    """Return the command, or advice, that lets this user use all of the directory."""
     owner = data.stat().st_uid
     if os.geteuid() in {0, owner}:
         return f"chmod -R u+rwX {shlex.quote(str(data))}"
@@ -200,7 +199,6 @@ def _find_lock_fault(probe: Path) -> str | None:
 
 
 def _time_sync(probe: Path) -> float:
-    """Return the seconds that it takes to write 4 kB and sync them."""
     started = time.perf_counter()
     try:
         with probe.open("wb") as file:

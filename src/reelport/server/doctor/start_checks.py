@@ -102,7 +102,6 @@ def find_file_fault() -> str | None:
 
 
 def _read_limits() -> tuple[int, int]:
-    """Return the soft and the hard limit of open files, each at most `_MAX_FILES`."""
     soft, hard = (
         _MAX_FILES if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
     )

@@ -71,7 +71,6 @@ def _describe_other_place(settings: Settings) -> str:
 
 
 def _read_owner(store: FileStore, name: str, own: str) -> str | None:
-    """Read the owner of the store; if there is none, become it."""
     if (found := _read(store, name)) is not None:
         return found
     with suppress(FileExistsError):

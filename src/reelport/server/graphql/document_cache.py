@@ -179,7 +179,6 @@ _RULES = (*(rule for rule in specified_rules if rule is not ValuesOfCorrectTypeR
 
 
 def _find_faults(schema: GraphQLSchema, document: DocumentNode, paths: NodePaths) -> list[Fault]:
-    """Find what is wrong with a document; problems of values come last."""
     types = TypeInfo(schema)
     literals = _LiteralVisitor(types, paths)
     visit(document, TypeInfoVisitor(types, literals))
@@ -193,8 +192,6 @@ def _find_faults(schema: GraphQLSchema, document: DocumentNode, paths: NodePaths
 
 
 class _LiteralVisitor(Visitor):
-    """Collects what is wrong with a document's values; one more than are listed."""
-
     def __init__(self, types: TypeInfo, paths: NodePaths) -> None:
         super().__init__()
         self._types = types

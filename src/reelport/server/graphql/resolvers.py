@@ -128,7 +128,6 @@ def _resolve_report_file(_: object, info: _Info, reportToken: str) -> Object | N
 
 
 def _find_report(context: Context, token: str) -> FoundReport | None:
-    """Read the report that a query is about; an unfinished one is noted for long polling."""
     found = _read_report(context, token)
     if found is not None and found.status is ReportStatus.IN_PROGRESS:
         context.unfinished.add(found.id)

@@ -103,7 +103,6 @@ class _ProcessSupervisor:
         return {"pid": process.pid, "status": process.returncode}
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """Start a process that exits with this one: its standard input is a pipe from here."""
         number = self.listener.fileno()
         return subprocess.Popen(
             [sys.executable, "-m", "reelport.server.api_process", str(number)],

@@ -144,8 +144,6 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class _UnsentBytes:
-    """Counts buffered bytes that clients haven't read, by connection and in total."""
-
     def __init__(self) -> None:
         self.bytes = 0
         self._of: dict[Connection, int] = {}

@@ -54,8 +54,6 @@ _SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why there is no file; the description says what to do."""
-
     status: int
     error: str
     description: str
@@ -102,8 +100,6 @@ class _SignedUrl:
 
 @dataclass(frozen=True, slots=True)
 class _OpenReport:
-    """A report whose open file has the recorded length."""
-
     report: FoundReport
     record: FileRecord
     content: OpenFile
@@ -217,7 +213,6 @@ def _make_headers(found: _OpenReport, link: _SignedUrl, kind: str = "") -> dict[
 
 
 def _describe_form(found: _OpenReport) -> dict[str, str]:
-    """Describe a form by headers: most have no place for it in the file."""
     if found.form is CSV:
         return {}
     about = describe_file(found.report.query, found.report.versions, found.report.last_complete_day)
@@ -226,7 +221,6 @@ def _describe_form(found: _OpenReport) -> dict[str, str]:
 
 
 def _hold_place(service: Service, resources: ExitStack) -> None:
-    """Hold one of the places for downloads that take a core's time, or raise NoFreeSlot."""
     place = object()
     try:
         service.guarded_downloads.acquire_on_behalf_of_nowait(place)

@@ -83,7 +83,6 @@ async def answer_graphql(request: HttpRequest) -> Response:
 
 
 async def _answer_head(request: HttpRequest) -> Response | None:
-    """Answer what needs no body: a browser, and wrong methods and media types."""
     service: Service = request.app.state.service
     if service.settings.graphiql == "yes" and wants_page(request):
         return await answer_page(service.settings)
@@ -168,7 +167,6 @@ def _execute(db: Engine, service: Service, caller: Caller, graphql_request: Grap
 
 
 def _make_headers(service: Service, caller: Caller, answer: _Answer) -> dict[str, str]:
-    """Make the headers about an answer's reports, and about its caller's limits."""
     day = answer.last_complete_day
     complete = {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
     pause = {"Retry-After": "5"} if answer.is_full else {}

@@ -137,8 +137,6 @@ def _note_expiry(service: Service, client: ClientCredentials, grant: Grant) -> M
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """A limit that a request counts against, and what a refusal says."""
-
     policy: str
     buckets: TokenBuckets
     owner: bytes
@@ -296,14 +294,11 @@ class _TokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _FoundCredentials:
-    """The credentials of a request, and whether they came in its Authorization header (Basic)."""
-
     client: ClientCredentials
     basic: bool
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """Read a form's fields: URL-encoded, multipart, or a JSON object sent as either."""
     forms = request.app.state.service.forms
     with forms.hold(_find_address(request)) as pending:
         body = await pending.read(request, TOKEN_BODY_BYTES)
@@ -326,7 +321,6 @@ async def _read_form(request: Request) -> dict[str, str]:
 
 
 def _read_credentials(request: Request, form: Mapping[str, str]) -> _FoundCredentials:
-    """Read a key's id and secret from header or form; _TokenRefused if missing or double."""
     headers = request.headers.getlist("authorization")
     if len(headers) > 1:
         raise _TokenRefused("invalid_request", f"There are {len(headers)} Authorization headers: send one.")

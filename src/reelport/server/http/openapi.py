@@ -396,7 +396,6 @@ def _make_schemas() -> dict[str, _Schema]:
 
 
 def _make_object(**properties: _Schema) -> _Schema:
-    """Make the schema of an object that has these keys, and no other."""
     return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
 
 

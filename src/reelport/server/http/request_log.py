@@ -56,8 +56,6 @@ _SERVER_ERROR = 500
 
 @dataclass(slots=True)
 class _RequestRecord:
-    """What is known about one request so far: its route, and how much of its answer was sent."""
-
     route: str
     method: str
     began: float = field(default_factory=time.perf_counter)

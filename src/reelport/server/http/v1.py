@@ -50,7 +50,6 @@ def _refuse_caller(request: Request, refusal: BearerRefusal) -> Response:
 
 
 def _answer_json(content: object, headers: Mapping[str, str]) -> Response:
-    """Make the response of what is told to one caller now."""
     body = json.dumps(content, separators=(",", ":"))
     return Response(body, 200, {"Cache-Control": "no-store", **headers}, media_type="application/json")
 

@@ -147,7 +147,6 @@ def _explain_by_lost_lease(db: Database, claim: Claim) -> Iterator[None]:
 
 
 def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
-    """Pin the tables to the versions of an earlier attempt, or else to the newest."""
     with tracing.span("pin tables", attributes={"reelport.tables": sorted(tables_of(claim.query))}):
         pinned = pin(settings.facts_root, tables_of(claim.query), claim.versions)
         if ABSENT in pinned.versions.values():
@@ -238,8 +237,6 @@ class TracedAggregator(Aggregator):
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """One way to write a report: who aggregates it, and what it goes without (`unread`)."""
-
     aggregator: Aggregator
     snapshot: Snapshot
     unread: Fallback | None = None

@@ -116,7 +116,6 @@ def _make_form(settings: Settings, claim: FormClaim, scratch: Path) -> FileRecor
 
 @contextmanager
 def _keep_lease(db: Engine, claim: FormClaim, seconds: float) -> Iterator[None]:
-    """Renew the lease within the block."""
     ended = threading.Event()
 
     def beat() -> None:

@@ -89,7 +89,6 @@ def hold_supervisor_name(settings: Settings) -> Iterator[str]:
 
 
 def _create_locked_file(settings: Settings, name: str, content: str) -> int:
-    """Create a file, locked until the descriptor that is returned is closed."""
     with translate_io_errors(settings.workers_root), private():
         settings.workers_root.mkdir(parents=True, exist_ok=True)
         # Lock it before it has its final name: nobody can find it unlocked while this process lives.

@@ -135,7 +135,6 @@ def _register(db: Database, owner: str) -> Iterator[None]:
 
 @contextmanager
 def _exit_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGINT raise SystemExit until a worker can stop gracefully."""
     before = {number: signal.signal(number, exit_process) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
