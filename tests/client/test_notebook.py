@@ -99,11 +99,11 @@ def told(kernel: Kernel, vendor: Vendor) -> Kernel:
     ("cell", "last"),
     thin_out(
         [
-            ("client.reports.run(query)", "9 rows, "),
-            ("client.with_options(windows=3).reports.run_range(query)", "3 windows: 9 rows, "),
+            ("client.reports.run(query)", "downloaded report "),
+            ("client.with_options(windows=3).reports.run_range(query)", "merged 3 windows: 9 rows, "),
             (
                 "async with AsyncClient(**given) as other:\n    table = await other.reports.run(query)\ntable",
-                "9 rows, ",
+                "downloaded report ",
             ),
         ],
         3,
@@ -148,7 +148,8 @@ def test_a_bar_never_goes_back() -> None:
     bar = Bar(display)
     for done in (1, 3, 2):
         bar(WindowDone(date(2026, 1, done), date(2026, 1, done), 90, done, 3))
-    assert [data["text/plain"] for data in display.shown] == ["1 of 3 windows", "3 of 3 windows", "3 of 3 windows"]
+    said = [data["text/plain"].partition(": here, ")[2] for data in display.shown]
+    assert said == ["1 of 3 windows", "3 of 3 windows", "3 of 3 windows"]
 
 
 def test_a_bar_fills_by_the_services_estimate() -> None:
@@ -161,8 +162,13 @@ def test_a_bar_fills_by_the_services_estimate() -> None:
     (share, estimated), (empty, running) = ((data["text/html"], data["text/plain"]) for data in display.shown)
     there, whole = map(int, re.findall(r'(?:value|max)="(\d+)"', share))
     assert (there, whole > there) == (100, True)
-    assert re.fullmatch(r"IN_PROGRESS after 100\.0 s: running, 5 rows, ready in about \d+ s", estimated)
-    assert ('value="0"' in empty, running) == (True, "IN_PROGRESS after 100.0 s: running, 5 rows")
+    assert re.fullmatch(
+        r"waiting for report R…: IN_PROGRESS after 100\.0 s: running, 5 rows, ready in about \d+ s", estimated
+    )
+    assert ('value="0"' in empty, running) == (
+        True,
+        "waiting for report R…: IN_PROGRESS after 100.0 s: running, 5 rows",
+    )
 
 
 def test_there_is_no_bar_outside_of_a_notebook(client: Client) -> None:

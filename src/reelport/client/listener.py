@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
 from importlib import import_module
@@ -80,7 +81,8 @@ class ReportLog:
             return
         self._remember_token(name, event)
         level = logging.WARNING if isinstance(event, Warned | KeyExpires) else logging.INFO
-        if _LOGGER.isEnabledFor(level) and (line := self._describe(name, event) or _describe_range(event)):
+        if _LOGGER.isEnabledFor(level) and self._is_news(name, event):
+            line = describe_event(event, self._report_of.get(name, "the report"))
             self.write(level, f"{name}: {line}" if name else line)
 
     def write(self, level: int, line: str, logger: logging.Logger = _LOGGER) -> None:
@@ -98,31 +100,19 @@ class ReportLog:
                 self._known.add(token)
                 self._report_of.setdefault(name, f"report {shorten(token)}")
 
-    def _describe(self, name: str, event: Event) -> str:
-        """Describe an event of a report; empty where a line has just said the same."""
-        report, line = self._report_of.get(name, "the report"), ""
+    def _is_news(self, name: str, event: Event) -> bool:
+        """Whether no line has just said the same."""
         match event:
-            case Warned() | KeyExpires():
-                line = f"warning: {event}"
-            case Asked(again=again):
-                line = f"the service gave {report} again" if again else f"asked for {report}"
-            case Reused(_, age):
-                line = f"continuing with {report}, asked for {format_duration(age)} ago"
-            case Queued(reason, seconds):
-                line = f"waiting to ask, next try in {format_duration(seconds)}: {reason}"
-            case Retrying(reason, seconds) if self._is_due(name, reason, _AGAIN, at_once=True):
-                line = f"retrying {report} in {format_duration(seconds)}: {reason}"
-            case Looked(token, next_look=next_look) if self._is_news(event):
-                wait = "waited" if next_look is None else "waiting"
-                line = f"{wait} for report {shorten(token)}: {describe_look(event)}"
-            case Received(size, total) if self._is_due(name, "", _EVERY, at_once=False):
-                of = f" of {format_size(total)}" if total else ""
-                line = f"downloading {report}: {format_size(size)}{of}"
-            case Saved(_, size, rows):
-                line = f"downloaded {report}: {_format_amount(size, rows)}"
-        return line
+            case Looked():
+                return self._is_new_look(event)
+            case Retrying(reason):
+                return self._is_due(name, reason, _AGAIN, at_once=True)
+            case Received():
+                return self._is_due(name, "", _EVERY, at_once=False)
+            case _:
+                return True
 
-    def _is_news(self, look: Looked) -> bool:
+    def _is_new_look(self, look: Looked) -> bool:
         """Whether a look found a new status, or the last line about this wait is 30 s old."""
         before, told_at = self._waits.get(look.token, ("", 0.0))
         state = get_state(look)
@@ -147,20 +137,45 @@ class ReportLog:
         return _ARGUMENTS.sub("?…", _ADDRESS.sub(_cut_address, line))
 
 
-def _describe_range(event: Event) -> str:
+def describe_event(event: Event, report: str) -> str:
+    """Describe an event of the report that is called so."""
+    line = ""
     match event:
+        case Warned() | KeyExpires():
+            line = f"warning: {event}"
+        case Asked(again=again):
+            line = f"the service gave {report} again" if again else f"asked for {report}"
+        case Reused(_, age):
+            line = f"continuing with {report}, asked for {format_duration(age)} ago"
+        case Queued(reason, seconds):
+            line = f"waiting to ask, next try in {format_duration(seconds)}: {reason}"
+        case Retrying(reason, seconds):
+            line = f"retrying {report} in {format_duration(seconds)}: {reason}"
+        case Looked(token, next_look=next_look):
+            line = f"{'waited' if next_look is None else 'waiting'} for report {shorten(token)}: {describe_look(event)}"
+        case Received(size, total):
+            line = f"downloading {report}: {format_size(size)}" + (f" of {format_size(total)}" if total else "")
+        case Saved(_, size, rows):
+            line = f"downloaded {report}: {_format_amount(size, rows)}"
+    return line or _describe_range(event, report)
+
+
+def _describe_range(event: Event, report: str) -> str:
+    line = ""
+    match event:
+        case InWindow(start, end, inner):
+            line = f"{start}..{end}: {describe_event(inner, report)}"
         case FewerDays():
-            return str(event)
+            line = str(event)
         case Bisected(start, end, middle, reason):
-            return f"{start}..{end}: asking for two halves, the later from {middle} on: {reason}"
+            line = f"{start}..{end}: asking for two halves, the later from {middle} on: {reason}"
         case WindowDone(start, end, _, done, windows):
-            return f"{start}..{end}: here, {done} of {format_count(windows, 'window')}"
+            line = f"{start}..{end}: here, {done} of {format_count(windows, 'window')}"
         case Merging(windows):
-            return f"merging {format_count(windows, 'window')}"
+            line = f"merging {format_count(windows, 'window')}"
         case Merged(windows, size, rows):
-            return f"merged {format_count(windows, 'window')}: {_format_amount(size, rows)}"
-        case _:
-            return ""
+            line = f"merged {format_count(windows, 'window')}: {_format_amount(size, rows)}"
+    return line
 
 
 def _cut_address(address: re.Match[str]) -> str:
@@ -257,51 +272,34 @@ class Bar:
         self._windows: tuple[int, int] | None = None
 
     def __call__(self, event: Event) -> None:
-        """Show an event; a download's bytes at most ten times a second."""
+        """Show an event; a download's bytes at most ten times a second. Warnings are Python's."""
+        inner = event.event if isinstance(event, InWindow) else event
         if isinstance(event, InWindow):
             self._windows = self._windows or (0, 1)
-            self._show_event(f"{event.start}..{event.end}: ", event.event)
-        else:
-            self._show_event("", event)
+        if isinstance(event, WindowDone):
+            # Windows end in several threads: what the last but one says may come last.
+            event = replace(event, done=max(event.done, self._windows[0] if self._windows else 0))
+            self._windows = (event.done, event.windows)
+        token = getattr(inner, "token", None)
+        if (share := self._find_share(inner)) is not None:
+            self._show(describe_event(event, f"report {shorten(token)}" if token else "the report"), share)
 
-    def _show_event(self, window: str, event: Event) -> None:
+    def _find_share(self, event: Event) -> tuple[int, int] | None:
+        """Find the share of one file that is there: 0 of 1 where it is unknown; None for an event that isn't shown."""
         match event:
-            case Asked(token, again=again):
-                said = "the service gave report {} again" if again else "asked for report {}"
-                self._show(window + said.format(shorten(token)))
-            case Reused(token):
-                self._show(f"{window}continuing with report {shorten(token)}")
-            case Queued(reason) | Retrying(reason):
-                self._show(f"{window}{reason}")
-            case Looked(elapsed=elapsed, details=details):
-                left = count_seconds_left(details) if details else None
-                share = (round(elapsed), max(1, round(elapsed + left))) if left else (0, 1)
-                self._show(f"{window}{describe_look(event)}", share)
-            case Received(size, total) if self._seconds() - self._shown_at >= _REDRAWN or size == total:
-                of = f" of {format_size(total)}" if total else ""
-                self._show(f"{window}{format_size(size)}{of}", (size, total) if total else (0, 1))
-            case Saved(_, size, rows):
-                self._show(f"{window}{format_count(rows, 'row')}, {format_size(size)}", (1, 1))
+            case Warned() | KeyExpires():
+                return None
+            case Looked(elapsed=elapsed, details=details) if details and (left := count_seconds_left(details)):
+                return round(elapsed), max(1, round(elapsed + left))
+            case Received(size, total):
+                is_due = self._seconds() - self._shown_at >= _REDRAWN or size == total
+                return ((size, total) if total else (0, 1)) if is_due else None
+            case Saved():
+                return 1, 1
             case _:
-                self._show_range_event(event)
+                return 0, 1
 
-    def _show_range_event(self, event: Event) -> None:
-        match event:
-            case WindowDone(done=done, windows=windows):
-                # Windows end in several threads: what the last but one says may come last.
-                done = max(done, self._windows[0] if self._windows else 0)
-                self._windows = (done, windows)
-                self._show(f"{done} of {format_count(windows, 'window')}")
-            case Bisected(start, end):
-                self._show(f"{start}..{end}: asking for two halves")
-            case FewerDays(days):
-                self._show(f"no more than {format_count(days, 'day')} in one report from now on")
-            case Merging(windows):
-                self._show(f"merging {format_count(windows, 'window')}")
-            case Merged(windows, size, rows):
-                self._show(f"{format_count(windows, 'window')}: {format_count(rows, 'row')}, {format_size(size)}")
-
-    def _show(self, text: str, share: tuple[int, int] = (0, 1)) -> None:
+    def _show(self, text: str, share: tuple[int, int]) -> None:
         """Show a line and a bar: the share of windows, where there are several, else of one file.
 
         An unknown share is an empty bar, because an animated one would go on after a failure.
