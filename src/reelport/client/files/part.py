@@ -9,11 +9,9 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -35,10 +33,6 @@ _TURNS, _TURN_SECONDS = 40, 0.025
 _BLANK, _ILLEGAL = 32, '<>:"/\\|?*'
 _DEVICE = re.compile("CON|PRN|AUX|NUL|CONIN\\$|CONOUT\\$|(COM|LPT)[0-9¹²³]")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-_BATCH = 1 << 20
-_FEW = 8
-_THREADS = 2
 
 
 def resolve_target(to: str | os.PathLike[str]) -> Path:
@@ -323,36 +317,26 @@ def _lock_folder(folder: Path) -> Iterator[None]:
 
 
 class Tally:
-    """Hashes and counts a file's bytes, beyond a megabyte in a thread.
-
-    Lines aren't counted where `rows` are known, as counting would hold up the reader.
-    """
+    """Hashes and counts a file's bytes; not its lines where the number of `rows` is known."""
 
     def __init__(self, rows: int | None = None) -> None:
-        self._sha256, self._lines, self._known_rows = hashlib.sha256(), Lines(), rows
-        self._waiting: list[tuple[bytes, int | None]] = []
-        self._room = _BATCH
-        self._counted: Future[None] | None = None
+        self._sha256, self._known_rows = hashlib.sha256(), rows
+        self.lines = Lines()
+        """The lines of all bytes, where they are counted."""
 
     def feed(self, data: bytes, ends: int | None = None) -> None:
-        """Add bytes, not to be changed any more; `ends` lines end in them, where known."""
-        self._waiting.append((data, ends))
-        self._room -= len(data)
-        if self._room <= 0:
-            pieces = self._take_waiting()
-            self._counted = _get_threads().submit(self._count, pieces)
+        """Add bytes; `ends` lines end in them, where known."""
+        self._sha256.update(data)
+        if self._known_rows is None:
+            if ends is None:
+                self.lines.feed(data)
+            elif data:
+                self.lines.add(ends, data[-1:])
 
     @property
     def sha256(self) -> str:
         """The SHA-256 of all bytes."""
-        self._finish()
         return self._sha256.hexdigest()
-
-    @property
-    def lines(self) -> Lines:
-        """The lines of all bytes, as far as they are counted."""
-        self._finish()
-        return self._lines
 
     @property
     def rows(self) -> int:
@@ -361,34 +345,6 @@ class Tally:
 
     def copy(self) -> Tally:
         """Return an independent copy."""
-        self._finish()
         copy = Tally(self._known_rows)
-        copy._sha256, copy._lines = self._sha256.copy(), self._lines.copy()
+        copy._sha256, copy.lines = self._sha256.copy(), self.lines.copy()
         return copy
-
-    def _finish(self) -> None:
-        self._count(self._take_waiting())
-
-    def _take_waiting(self) -> Sequence[tuple[bytes, int | None]]:
-        """Wait for the batch in the thread, then take the pieces that wait."""
-        if self._counted is not None:
-            self._counted.result()
-        pieces, self._waiting, self._room, self._counted = self._waiting, [], _BATCH, None
-        return pieces
-
-    def _count(self, pieces: Sequence[tuple[bytes, int | None]]) -> None:
-        # Hash few long pieces: each one releases and retakes the GIL, which the reader wants too.
-        whole = [data for data, _ in pieces]
-        for data in whole if len(whole) <= _FEW else [b"".join(whole)]:
-            self._sha256.update(data)
-        if self._known_rows is None:
-            for data, ends in pieces:
-                if ends is None:
-                    self._lines.feed(data)
-                elif data:
-                    self._lines.add(ends, data[-1:])
-
-
-@cache
-def _get_threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, "reelport-tally")
