@@ -83,7 +83,6 @@ def test_a_report_that_waits_has_its_place(report: Report) -> None:
     assert report.details is not None
     assert (report.details.id, report.details.state, report.details.place) == (report.token, State.QUEUED, 1)
     assert report.refresh().details == report.details
-    assert "IN_PROGRESS: queued, place 1" in report._repr_html_()
 
 
 def test_events_of_a_command_have_what_the_service_tells(service: Service, key: Key, report: Report) -> None:

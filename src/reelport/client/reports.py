@@ -18,7 +18,7 @@ from reelport.client.files.part import resolve_csv_target, translate_io_errors
 from reelport.client.flows import download, fetch, lifecycle
 from reelport.client.flows.download import Downloaded, Ranged
 from reelport.client.flows.lifecycle import ReportState
-from reelport.client.listener import describe_details, make_listener, warn
+from reelport.client.listener import make_listener, warn
 from reelport.client.ranges.folder import resolve_folder
 from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, AsyncRunner, Flow, Runner, to_seconds, work
@@ -310,12 +310,6 @@ class _Handle(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(token={self.token!r}, status={self.status!r})"
-
-    def _repr_html_(self) -> str:
-        from reelport.client.results.notebook_views import render_report  # noqa: PLC0415 - notebooks alone need it
-
-        told = f": {describe_details(self.details)}" if self.details else ""
-        return render_report(type(self).__name__, self.token, f"{self.status}{told}", self.query)
 
     @abstractmethod
     def refresh(self) -> object:

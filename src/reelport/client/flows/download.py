@@ -72,14 +72,6 @@ class Downloaded:
 
         return Table.of(self.path, text)
 
-    def _repr_html_(self) -> str:
-        from reelport.client.results.notebook_views import render_download  # noqa: PLC0415 - notebooks alone need it
-
-        windows, day = len(getattr(self, "windows", ())), self.last_complete_day
-        return render_download(
-            type(self).__name__, self.path, self.rows, self.bytes, windows, self.proof, day, self.sha256
-        )
-
 
 def download(
     session: Session,

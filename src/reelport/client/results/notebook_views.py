@@ -1,19 +1,16 @@
-"""Render tables, reports and downloads as HTML for notebooks; escapes all from outside."""
+"""Render tables as HTML for notebooks; escapes all from outside."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import islice
-from pathlib import Path
 
 from reelport.catalog import CellType
 from reelport.cells import Cell, Column
 from reelport.errors import ReelportError
-from reelport.query import ReportQuery
-from reelport.wording import format_count, format_size
+from reelport.wording import format_count
 
 SHOWN_ROWS = 20
 _LONGEST = 200  # most characters of one cell to show
@@ -47,45 +44,6 @@ def _describe_extent(columns: int, rows: int | None) -> str:
     if rows is None:
         return f"The first {SHOWN_ROWS} rows of {of}. len(table) counts all rows."
     return f"{format_count(rows, 'row')} of {of}" + (f", the first {SHOWN_ROWS} shown" if rows > SHOWN_ROWS else "")
-
-
-def render_report(kind: str, token: str, status: str, query: ReportQuery | None) -> str:
-    """Render a report: its token, its status at the last look, and its query."""
-    facts: dict[str, object] = {"token": token, "status": status}
-    if query is not None:
-        facts |= {
-            "metrics": ", ".join(query.metrics),
-            "dimensions": ", ".join(query.dimensions),
-            "days": f"{query.start} to {query.end}",
-            "product": query.product,
-            "filters": ", ".join(f"{name} {value}" for name, value in query.filters),
-        }
-    return _render_facts(kind, facts)
-
-
-def render_download(
-    kind: str, path: Path, rows: int, size: int, windows: int, proof: str, complete: date | None, sha256: str
-) -> str:
-    """Render a report on disk: its path, its size, and the proof that it is whole."""
-    facts = {
-        "file": path,
-        "rows": f"{rows:,}",
-        "size": format_size(size),
-        "windows": windows,
-        "proof": proof,
-        "complete up to": "no day" if complete == date.min else complete,
-        "SHA-256": sha256,
-    }
-    return _render_facts(kind, facts)
-
-
-def _render_facts(title: str, facts: Mapping[str, object]) -> str:
-    left = ' style="text-align:left"'
-    rows = "".join(
-        f"<tr><th{left}>{what}</th><td{left}>{_escape(fact)}</td></tr>" for what, fact in facts.items() if fact
-    )
-    head = f'<thead><tr><th colspan="2"{left}>{title}</th></tr></thead>'
-    return f'<table border="1" class="{_CLASS}">{head}<tbody>{rows}</tbody></table>'
 
 
 def _render_cell(column: Column, cell: Cell) -> str:
