@@ -141,7 +141,7 @@ def test_last_nights_backup_is_seen(machine: Machine) -> None:
     run(machine, "systemctl start reelport-backup", "journalctl --sync")
     said = run(machine, *read_commands("monitoring"))
     assert "reelport-backup.service" in said
-    assert "restored, and its reports are the same" in said
+    assert "restored, and every file of it is whole" in said
 
 
 def test_a_night_that_fails_reaches_you(machine: Machine) -> None:

@@ -84,20 +84,14 @@ def test_no_backup_is_made_of_tables_that_are_lost(desk: Desk, lost: str) -> Non
     assert len(desk.archive.list_ids()) == 1
 
 
-def test_a_verified_backup_gave_the_same_reports(desk: Desk) -> None:
+def test_a_verified_backup_is_whole(desk: Desk) -> None:
     """It is restored to a scratch place that is gone afterwards; it needs neither the secret nor the data."""
     made = desk.back_up()
-    assert len(made.probes) >= 3
-    assert any(probe.rows for probe in made.probes)
     shutil.rmtree(desk.state.settings.facts_root)
     scratch = desk.folder / "scratch"
     scratch.mkdir()
     assert desk.find_faults(made, scratch, data=desk.folder / "no") == []
     assert list(scratch.iterdir()) == []
-    changed = tuple(replace(probe, sha256="0" * 64) for probe in made.probes)
-    faults = desk.find_faults(replace(made, probes=changed), scratch)
-    assert len(faults) == len(made.probes)
-    assert all("The restored tables give another report" in fault for fault in faults)
 
 
 def test_the_next_backup_keeps_each_file_once(desk: Desk) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 from reelport.errors import NewerData, StorageError, UsageError
 from reelport.facts.tables import MONTH, TABLES
-from reelport.query import ReportQuery
 from reelport.storage.durable import make_folder, private, replace_file, sync_file, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile
 from reelport.storage.local_folder import LocalFolder
@@ -53,16 +52,6 @@ class BackedUpFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """A report that was made at the backup: the restored tables must give the same bytes."""
-
-    query: ReportQuery
-    channels: tuple[str, ...]
-    sha256: str
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
 class Manifest:
     """A whole backup; `fingerprint` is that of the secret, None before the first key."""
 
@@ -75,7 +64,6 @@ class Manifest:
     versions: Mapping[str, int]
     state: Stored
     files: tuple[BackedUpFile, ...]
-    probes: tuple[Probe, ...]
 
     @property
     def contents(self) -> frozenset[Stored]:
@@ -96,8 +84,7 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """Write the manifest."""
-        probes = [{**asdict(probe), "query": probe.query.to_wire()} for probe in self.probes]
-        return json.dumps({"format": _FORMAT, **asdict(self), "probes": probes}, indent=1).encode() + b"\n"
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1).encode() + b"\n"
 
 
 def parse_manifest(text: bytes, place: str) -> Manifest:
@@ -108,10 +95,6 @@ def parse_manifest(text: bytes, place: str) -> Manifest:
             raise NewerData(f"{place} was written by a newer version of Reelport: restore it with that version.")
         body["state"] = _parse_stored(body["state"])
         body["files"] = tuple(map(_parse_file, body["files"]))
-        body["probes"] = tuple(
-            Probe(**{**probe, "query": ReportQuery.from_wire(probe["query"]), "channels": tuple(probe["channels"])})
-            for probe in body["probes"]
-        )
         return Manifest(**body)
     except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise StorageError(f"{place} is damaged, or no manifest of a backup.") from error

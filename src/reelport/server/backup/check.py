@@ -15,7 +15,6 @@ from sqlalchemy import MetaData, text
 from reelport.errors import StorageError, UsageError
 from reelport.facts.loading.verification import verify
 from reelport.server.backup.archive import Archive, Manifest
-from reelport.server.backup.create import find_differences
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import (
     SQLITE,
@@ -53,7 +52,6 @@ def find_faults(
         return [
             *([] if damage is None else [damage]),
             *(f"{table.table}: {finding}" for table in verify(place.facts_root) for finding in table.findings),
-            *find_differences(settings, place.facts_root, manifest.versions, manifest.probes, folder),
         ]
 
 

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
 
 from sqlalchemy import Engine, select
 
-from reelport.engine.compile import plan_pieces, tables_of
-from reelport.engine.duckdb.csv_sink import Written
-from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_uploaded
 from reelport.facts.log.role_copies import find_original
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.tables import TABLES
-from reelport.query import ReportQuery
-from reelport.server.backup.archive import FACTS, FILES, Archive, BackedUpFile, Manifest, Probe, Stored
+from reelport.server.backup.archive import FACTS, FILES, Archive, BackedUpFile, Manifest, Stored
 from reelport.server.backup.state_dump import dump_state, name_database
-from reelport.server.queue.warm_up import choose_queries
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.server.state.own_tables import refuse_other_tables
 from reelport.server.state.revisions import REVISION
 from reelport.server.state.secret_fingerprint import read_fingerprint
-from reelport.server.state.tables import READABLE, REPORTS
+from reelport.server.state.tables import REPORTS
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder
 
@@ -37,7 +29,6 @@ _DRAFT = ".part"
 
 _Known = Mapping[tuple[str, str, str], Stored]
 """What the newest backup keeps, by store, name and tag: such a file isn't read again."""
-_DAYS = 7
 
 
 def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetime) -> Manifest:
@@ -49,7 +40,6 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
         id_, known = _choose_id(archive, now), _list_known(archive)
         with reading(db) as connection:
             fingerprint = read_fingerprint(connection)
-            channels = connection.execute(select(READABLE.c.channel_id).distinct()).scalars().all()
             reports = connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars().all()
         refuse_other_tables(db, settings)
         dump_state(settings, work / "state")
@@ -71,7 +61,6 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
             versions=versions,
             state=state,
             files=files,
-            probes=_make_probes(settings, versions, channels, work),
         )
         archive.add(manifest)
     return manifest
@@ -133,46 +122,3 @@ def _store_files(
             with closing(file):
                 content = archive.store(file)
         yield BackedUpFile(store_name, prefix + name, found.tag, content)
-
-
-def _make_probes(
-    settings: Settings, versions: Mapping[str, int], channels: Iterable[str], work: Path
-) -> tuple[Probe, ...]:
-    """Make a report over each table for these channels, over the last week of the facts."""
-    held = tuple(sorted(channels))
-    listing = pin(settings.facts_root, versions, versions).listing
-    days = [file.last_day for files in listing.values() for file in files if file.last is not None]
-    last = max(days, default=date(2000, 1, _DAYS))
-    queries = choose_queries(last - timedelta(days=_DAYS - 1), last)
-    written = _write_all(settings, settings.facts_root, versions, ((query, held) for query in queries), work)
-    return tuple(Probe(query, held, made.sha256, made.rows) for query, made in written)
-
-
-def find_differences(
-    settings: Settings, root: Path, versions: Mapping[str, int], probes: Collection[Probe], work: Path
-) -> list[str]:
-    """List a sentence for each probe that the tables below `root` give other bytes for."""
-    written = _write_all(settings, root, versions, ((probe.query, probe.channels) for probe in probes), work)
-    return [
-        f"The restored tables give another report for {query.canonical()}: {made.rows} rows, and not {probe.rows}."
-        for probe, (query, made) in zip(probes, written, strict=True)
-        if made.sha256 != probe.sha256
-    ]
-
-
-def _write_all(
-    settings: Settings,
-    root: Path,
-    versions: Mapping[str, int],
-    asked: Iterable[tuple[ReportQuery, tuple[str, ...]]],
-    work: Path,
-) -> Iterator[tuple[ReportQuery, Written]]:
-    with (
-        tempfile.TemporaryDirectory(dir=work) as folder,
-        QueryEngine(settings.worker_memory, settings.worker_threads or 1, Path(folder) / "spill") as engine,
-    ):
-        for query, channels in asked:
-            pieces = plan_pieces(query, Tenant(frozenset(channels)), pin(root, tables_of(query), versions))
-            session = engine.session()
-            yield query, session.write(pieces, Path(folder) / "probe")
-            session.close()

@@ -31,7 +31,7 @@ def warm_up(root: Path, engine: QueryEngine, folder: Path) -> None:
     that is away ends it soon: reports wait for that.
     """
     today = datetime.now(UTC).date()
-    for query in choose_queries(today, today):
+    for query in _choose_queries(today):
         draft = folder / CSV.file_name("warm-up")
         session = engine.session()
         try:
@@ -47,13 +47,13 @@ def warm_up(root: Path, engine: QueryEngine, folder: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def choose_queries(start: date, end: date) -> Iterator[ReportQuery]:
-    """Choose valid queries over these days that together read every table."""
+def _choose_queries(day: date) -> Iterator[ReportQuery]:
+    """Choose valid queries over a day that together read every table."""
     days = next(dimension for dimension in Dimension if dimension.grain is Grain.DAY)
     first = next(iter(Metric))
     asked: set[str] = set()
     for metric, dimension in [*((metric, days) for metric in Metric), *((first, dimension) for dimension in Dimension)]:
-        query = ReportQuery.of([metric.name], [dimension.name], start, end)
-        if not tables_of(query) <= asked and not problems(query, today=end):
+        query = ReportQuery.of([metric.name], [dimension.name], day, day)
+        if not tables_of(query) <= asked and not problems(query, today=day):
             asked |= tables_of(query)
             yield query
