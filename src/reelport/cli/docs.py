@@ -1,4 +1,4 @@
-"""`make docs`: write the generated pages and the GraphQL schema to their committed files."""
+"""`make docs`: write the generated pages to their committed files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 from reelport.facts.reference import format_tables_page
 from reelport.reference import catalog_page, errors_page
-from reelport.server.graphql.resolvers import build_sdl
 from reelport.server.settings_reference import format_settings_page
 
 ROOT = Path(__file__).parents[3]
@@ -20,7 +19,6 @@ def generate_pages() -> dict[Path, str]:
         reference / "errors.md": errors_page(),
         reference / "settings.md": format_settings_page(),
         reference / "tables.md": format_tables_page(),
-        ROOT / "src" / "reelport" / "server" / "graphql" / "schema.graphql": build_sdl(),
     }
 
 

@@ -18,7 +18,7 @@ from tests.server.api import ASK, INPUT, Api, open_api
 
 from reelport.engine.report_format import FORM_TYPES
 from reelport.report_details import REPORTS_PATH
-from reelport.server.graphql.resolvers import read_shipped_sdl
+from reelport.server.graphql.resolvers import build_sdl
 from reelport.server.http.openapi import OPENAPI_PATH, build_openapi
 from reelport.server.settings import read_settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, LOOK, PUBLIC_GRAPHQL_PATH, TOKEN_PATH
@@ -192,7 +192,7 @@ def test_the_schema_is_served_as_it_is_executed(api: Api) -> None:
     """With the descriptions, for generators of clients."""
     reply = api.client.get("/schema.graphql")
     assert reply.headers["content-type"] == "text/plain; charset=utf-8"
-    assert reply.text == read_shipped_sdl()
+    assert reply.text == build_sdl()
     assert print_schema(build_schema(reply.text))
 
 

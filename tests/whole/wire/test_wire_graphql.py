@@ -10,7 +10,7 @@ import pytest
 from graphql import build_client_schema, build_schema, get_introspection_query, print_schema
 from tests.cases import thin_out
 
-from reelport.server.graphql.resolvers import read_shipped_sdl
+from reelport.server.graphql.resolvers import build_sdl
 from reelport.testing import Service
 
 from .conftest import ASK, INPUT, PAYLOAD, Wire, token_of
@@ -187,7 +187,7 @@ def test_a_foreign_or_unknown_report_is_null(wire: Wire, service: Service) -> No
 def test_introspection_gives_the_shipped_schema(wire: Wire) -> None:
     """A tool that reads the schema over the wire has the file, descriptions included."""
     answer = wire.graphql(get_introspection_query(input_value_deprecation=True))
-    assert print_schema(build_client_schema(answer["data"])) == print_schema(build_schema(read_shipped_sdl()))
+    assert print_schema(build_client_schema(answer["data"])) == print_schema(build_schema(build_sdl()))
 
 
 def test_polling_with_a_fresh_token_each_time_is_never_throttled(wire: Wire) -> None:

@@ -1,10 +1,9 @@
-"""The executable schema: the shipped SDL, and resolvers that call a use case each.
+"""The executable schema, and resolvers that call a use case each.
 
 A refused field is null and adds its reasons to the context's `faults`; other fields are not affected. All problems of
 a report query are found together, also those that it would still have with the right names.
 
-`schema.graphql` is what the package ships and the service reads. Its fixed types are written by hand; `make docs`
-writes the rest, and a test compares that with the catalog.
+The fixed types of the schema stand in `schema.graphql`; those of names are made of the catalog.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import binascii
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -268,8 +268,8 @@ def _make_fault(info: _Info, problem: Problem) -> Fault:
 
 
 def build_schema() -> GraphQLSchema:
-    """Build the executable schema: the shipped SDL with the resolvers of this module."""
-    schema = graphql.build_schema(read_shipped_sdl())
+    """Build the executable schema with the resolvers of this module."""
+    schema = graphql.build_schema(build_sdl())
     date_time = schema.type_map["DateTime"]
     assert isinstance(date_time, GraphQLScalarType)  # noqa: S101 - told to the type checker
     date_time.coerce_output_value, date_time.coerce_input_value = _format_moment, _parse_moment
@@ -337,17 +337,10 @@ def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-_CATALOG = "# From here on `make docs` writes what the catalog says.\n"
-
-
-def read_shipped_sdl() -> str:
-    """Read the shipped SDL file."""
-    return resources.files(__package__).joinpath("schema.graphql").read_text("utf-8")
-
-
+@cache
 def build_sdl() -> str:
-    """Build the whole schema as SDL text: the shipped file with the types of today's catalog."""
-    fixed, _, _ = read_shipped_sdl().partition(_CATALOG)
+    """Build the whole schema as SDL text: the fixed types, and those of the catalog."""
+    fixed = resources.files(__package__).joinpath("schema.graphql").read_text("utf-8")
     filters = "\n\n".join(f'  """{_describe(row)}"""\n  {row.name}: {row.wire_type}' for row in Filter)
     types = [
         f'"""What to keep. Every filter may be left out."""\ninput PartnerReportFilters {{\n{filters}\n}}\n',
@@ -357,7 +350,7 @@ def build_sdl() -> str:
         _format_enum("PartnerReportProduct", "Whose data a report keeps.", ((p.name, _describe(p)) for p in Product)),
         *(_format_enum(f.wire_type, f.sentence, ((choice, "") for choice in f.choices)) for f in Filter if f.choices),
     ]
-    return "\n".join([fixed + _CATALOG, *types])
+    return "\n".join([fixed, *types])
 
 
 def _describe(row: Metric | Dimension | Filter | Product) -> str:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reelport.server.access.callers import REPORT_SCOPES
-from reelport.server.graphql.resolvers import read_shipped_sdl
+from reelport.server.graphql.resolvers import build_sdl
 from reelport.server.http.openapi import build_openapi
 from reelport.server.http.service import Service
 from reelport.wire import TOKEN_PATH
@@ -27,7 +27,7 @@ async def answer_openapi(_: Request) -> Response:
 
 async def answer_sdl(_: Request) -> Response:
     """Answer with the schema of GraphQL as SDL."""
-    return Response(_read_sdl(), 200, _HEADERS, media_type="text/plain")
+    return Response(build_sdl(), 200, _HEADERS, media_type="text/plain")
 
 
 async def answer_oauth_server(request: Request) -> Response:
@@ -48,8 +48,3 @@ async def answer_oauth_server(request: Request) -> Response:
 @cache
 def _write_openapi() -> bytes:
     return json.dumps(build_openapi(), separators=(",", ":")).encode()
-
-
-@cache
-def _read_sdl() -> str:
-    return read_shipped_sdl()
