@@ -285,7 +285,7 @@ class Bar:
             self._show(describe_event(event, f"report {shorten(token)}" if token else "the report"), share)
 
     def _find_share(self, event: Event) -> tuple[int, int] | None:
-        """Find the share of one file that is there: 0 of 1 where it is unknown; None for an event that isn't shown."""
+        """Find the share that is there, 0 of 1 if unknown; None for what isn't shown."""
         match event:
             case Warned() | KeyExpires():
                 return None
