@@ -26,13 +26,13 @@ QUERY = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 2))
 OWN = "That is a text of its own."
 
 
-def fail(code: str, *, own: str = "/secret/path") -> Callable[[Engine, str], None]:
+def fail(code: str, *, own: str | None = None) -> Callable[[Engine, str], None]:
     """What makes the next report end in this way."""
 
     def end(db: Engine, _: str) -> None:
         claim = jobs.claim(db, "w", running=9, lease_seconds=60)
         assert claim is not None
-        assert jobs.fail(db, claim, own, datetime.now(UTC), code=code)
+        assert jobs.fail(db, claim, "/secret/path", datetime.now(UTC), code=code, partner_reason=own)
 
     return end
 

@@ -16,10 +16,8 @@ from tests.server.conftest import State
 from reelport.engine.duckdb.engine import Cancelled, QueryEngine
 from reelport.engine.plan import Pieces, Plan, single_piece
 from reelport.server.access.roles import Reach
-from reelport.server.events.bus import Kind, subscribe
 from reelport.server.queue import backlog, jobs
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt, StopReason
-from reelport.server.queue.worker import Worker
 from reelport.server.reports import report_access, report_list
 
 ENDLESS = Plan("SELECT hash(i) AS n FROM range(1000000000000) t(i) WHERE hash(i) = 1", ("n",))
@@ -141,23 +139,6 @@ def test_leases_are_kept_beside_an_attempt_that_stops_late(
     assert jobs.postpone(state.db, claim)
     found = backlog.get_entry(state.db, claim.report_id)
     assert (found.state, found.losses, found.reason) == ("queued", 0, None)
-
-
-@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_a_report_that_was_late_says_how_much_time_it_had(state: State, tmp_path: Path) -> None:
-    """The seconds of one attempt; its partner reads the same."""
-    state.organization("demo", "c1")
-    state.ask(state.caller(state.key("demo")))
-    claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
-    assert claim is not None
-    settings = state.again(generation_seconds=1200)
-    with QueryEngine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
-        late = RunningAttempt(claim, engine.session(), stop=StopReason.LATE)
-        worker = Worker(settings, state.db, engine, "one", events)
-        worker._settle_interrupted(late, structlog.get_logger())  # noqa: SLF001 - as the report's thread does
-    failure = backlog.get_entry(state.db, claim.report_id).failure
-    assert failure is not None
-    assert (failure.code, failure.message) == ("too_late", "It was not made in 1,200 seconds.")
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)

@@ -19,9 +19,10 @@ from sqlalchemy import Connection, Engine, select
 
 from reelport.errors import DiskFull, InternalError
 from reelport.query import ReportQuery
+from reelport.report_details import FailureReason
 from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
-from reelport.server.queue.report_state import ReasonCode, choose_partner_reason
+from reelport.server.queue.report_state import ReasonCode, choose_partner_reason, find_failure_reason
 from reelport.server.state import tables, tallies
 from reelport.server.state.database import reading, sync_commits, writing
 from reelport.server.state.statements import Statements
@@ -223,11 +224,25 @@ def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
         return True
 
 
-def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = InternalError.code) -> bool:
+def fail(
+    db: Engine,
+    claim: Claim,
+    reason: str,
+    now: datetime,
+    *,
+    code: str = InternalError.code,
+    partner_reason: str | None = None,
+) -> bool:
     """End the report as FAILED, as `fail_report` does; False if the lease was lost."""
     with writing(db) as connection:
         failed = delete_job(connection, claim.fence) and fail_report(
-            connection, claim.report_id, reason, now, code=code, failures=claim.failures + 1
+            connection,
+            claim.report_id,
+            reason,
+            now,
+            code=code,
+            partner_reason=partner_reason,
+            failures=claim.failures + 1,
         )
         if failed:
             tallies.count_end(connection, Outcome.FAILED, code)
@@ -324,13 +339,26 @@ def requeue(
 
 
 def fail_report(
-    connection: Connection, report_id: str, reason: str, now: datetime, *, code: str, **counts: int
+    connection: Connection,
+    report_id: str,
+    reason: str,
+    now: datetime,
+    *,
+    code: str,
+    partner_reason: str | None = None,
+    **counts: int,
 ) -> bool:
-    """Set a report's status to FAILED, with its reason, the code of that and the given counts."""
-    told = choose_partner_reason(code, reason)
-    ended = {"reason": reason, "reason_code": code, "partner_reason": told, "ended_at": now}
+    """Set a report's status to FAILED, with its reason, the code of that and the given counts.
+
+    `partner_reason` is what its partner reads, None for what the code allows. A report that is too large keeps what was
+    stored of its size.
+    """
+    ended = {"status": ReportStatus.FAILED.value, "reason": reason, "reason_code": code, "ended_at": now}
+    told = partner_reason or choose_partner_reason(code, reason)
+    if told or find_failure_reason(code) is not FailureReason.TOO_LARGE:
+        ended["partner_reason"] = told
     publish(connection, Event(Kind.REPORT_ENDED, report_id))
-    return update_report(connection, report_id, status=ReportStatus.FAILED.value, **ended, **counts)
+    return update_report(connection, report_id, **ended, **counts)
 
 
 def update_report(connection: Connection, report_id: str, **values: object) -> bool:

@@ -34,7 +34,7 @@ from reelport.server import resources
 from reelport.server.events.bus import Kind, Subscription, subscribe
 from reelport.server.files import retention
 from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, is_ending, lower_priority
-from reelport.server.queue import attempt, deaths, jobs, liveness
+from reelport.server.queue import attempt, deaths, jobs, liveness, oversize
 from reelport.server.queue.attempt import LeaseLost, Log, clock, trace_attempt
 from reelport.server.queue.estimates import Estimates
 from reelport.server.queue.jobs import Claim
@@ -333,6 +333,8 @@ class Worker:
     def _attempt_report(self, running: RunningAttempt, afterwards: ExitStack) -> None:
         claim = running.claim
         log = _log.bind(report=claim.report_id, attempt=claim.attempt)
+        if claim.suspect:
+            oversize.note_suspect(self._db, self._settings, claim)
         try:
             record = attempt.make_report(
                 self._db, self._settings, claim, running.session, clock, self._stopping, afterwards
@@ -373,9 +375,9 @@ class Worker:
             case StopReason.LEAVING:
                 self._settle(lambda: jobs.give_back(self._db, running.claim), log)
             case StopReason.LATE:
-                late = f"It was not made in {self._settings.generation_seconds:,} seconds."
+                told = oversize.describe_too_late(self._settings, running.claim, running.measure_progress())
                 code = ReasonCode.TOO_LATE
-                self._settle(lambda: jobs.fail(self._db, running.claim, late, clock(), code=code), log)
+                self._settle(lambda: jobs.fail(self._db, running.claim, told, clock(), code=code), log)
             case StopReason.LONG:
                 self._settle(lambda: jobs.postpone(self._db, running.claim), log)
             case StopReason.TAKEN:
@@ -395,11 +397,15 @@ class Worker:
         log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
         current_span().fail(code)
 
+        told: str | None = None
+        if code == OutOfMemory.code and last and not claim.suspect:
+            told = oversize.describe_too_large(self._settings, claim)
+
         def record() -> None:
             if code == OutOfMemory.code and deaths.isolate(self._db, claim, reason):
                 log.info("attempt is made again alone")
             elif last:
-                jobs.fail(self._db, claim, reason, clock(), code=code)
+                jobs.fail(self._db, claim, reason, clock(), code=code, partner_reason=told)
             else:
                 jobs.retry(self._db, claim, reason, pause_seconds=4**claim.failures, code=code)
 
