@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 from tests.server.conftest import State
 
@@ -32,6 +33,18 @@ def test_a_copy_of_a_directory_is_another_place(state: State, tmp_path: Path) ->
     if not state.settings.database_url:
         (copy.data / NAME).write_text("half")
         assert identify_place(state.db, copy) == identify_place(state.db, copy) != own
+
+
+def test_a_copy_that_has_its_inode_by_chance_is_another_place(state: State) -> None:
+    """As on another disk: it was born at another time."""
+    settings = state.again(database_url=None)
+    own = identify_place(state.db, settings)
+    file = settings.data / NAME
+    identity, inode, born = file.read_text().split()
+    if born == "None":
+        pytest.skip("this file system doesn't tell a file's time of birth")
+    file.write_text(f"{identity} {inode} {int(born) - 1}")
+    assert identify_place(state.db, settings) == identify_place(state.db, settings) != own
 
 
 def test_each_database_is_another_place(new_database: Callable[[], str], state: State, tmp_path: Path) -> None:

@@ -10,11 +10,16 @@ from sqlalchemy import Engine, text
 
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
+from reelport.storage.birth_time import read_birth_time
 from reelport.storage.durable import private, sync_file, sync_folder, translate_io_errors
 from reelport.storage.locked_folders import lock_folder
 
 NAME = "state.place"
-"""The file of a data directory that holds the identity of its SQLite state, and the number of its own inode."""
+"""The file of a data directory that holds the identity of its SQLite state, and its own inode and time of birth.
+
+No program can set them, and no restart, `chown` or mount elsewhere changes them. On another disk a copy may have the
+same inode by chance: it was then born at another time.
+"""
 _DATABASE = text("""
 SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database())
 FROM pg_control_system()
@@ -50,11 +55,11 @@ def find_place(db: Engine, settings: Settings) -> str | None:
 
 
 def _write(path: Path, identity: str) -> None:
-    """Write the identity and the file's own inode, whole or not at all."""
+    """Write the identity and what tells the file from a copy, whole or not at all."""
     part = path.with_name(f".{path.name}-{secrets.token_hex(6)}")
     try:
         with private(), part.open("x", encoding="ascii") as file:
-            file.write(f"{identity} {os.fstat(file.fileno()).st_ino}")
+            file.write(f"{identity} {os.fstat(file.fileno()).st_ino} {read_birth_time(part)}")
         sync_file(part)
         part.rename(path)
     finally:
@@ -63,9 +68,10 @@ def _write(path: Path, identity: str) -> None:
 
 
 def _read(path: Path) -> str | None:
-    """Read the identity; None without one, or for a copy, which has another inode."""
+    """Read the identity; None without one, or for a copy."""
     try:
-        identity, inode = path.read_text("ascii").split()
-        return identity if inode == str(path.stat().st_ino) else None
+        identity, inode, born = path.read_text("ascii").split()
+        is_itself = inode == str(path.stat().st_ino) and born == str(read_birth_time(path))
     except (FileNotFoundError, ValueError):
         return None
+    return identity if is_itself else None
