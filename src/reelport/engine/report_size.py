@@ -30,7 +30,7 @@ _GROUP_BYTES, _CELL_BYTES, _MEASURE_BYTES = 48, 16, 24
 
 @dataclass(frozen=True, slots=True)
 class ReportSize:
-    """About how many rows a report has, the bytes of its CSV, and those of memory for its rows at once.
+    """About how many rows a report has, and how many bytes of CSV and of memory.
 
     `widest` is the dimension with the most values, apart from times; None without one. It has about `values` in the
     `days` that were looked at, of `all_days`. The rows are at least so many where `is_least`.
