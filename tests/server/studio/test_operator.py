@@ -41,10 +41,32 @@ def test_an_operator_sees_the_organizations(visitors: Visitors, people: Api) -> 
     """With how much of what each has."""
     people.ask(**people.new())
     text = visitors(OPERATOR).get(f"{PAGE}/organizations").text
-    row = re.search(r"<bdi>demo</bdi></th>(.*?)</tr>", text, re.DOTALL)
+    row = re.search(r"<bdi>demo</bdi></a></th>(.*?)</tr>", text, re.DOTALL)
     assert row is not None
     assert re.findall(r'number">([^<]*)<', row[1])[:3] == ["1", "1", "4"]
     assert int(re.findall(r'number">([^<]*)<', row[1])[3])
+
+
+def test_a_page_of_an_organization_has_its_limits_keys_people_and_reports(visitors: Visitors, people: Api) -> None:
+    """As they are now; no secret, and nothing of what a report is about."""
+    people.finished(b"day,views\n2026-01-01,8613\n")
+    visitor = visitors(OPERATOR)
+    listed = visitor.get(f"{PAGE}/organizations").text
+    address = re.search(rf'href="({PAGE}/organizations/\d+)"><bdi>demo<', listed)
+    assert address is not None
+    text = visitor.get(address[1]).text
+    for told in ("1 channel", "reports at the same time are being made", people.key.id, OWNER, MEMBER):
+        assert told in text
+    assert "Its keys have no maximum age." in text
+    assert people.key.secret not in text
+    assert "8613" not in text
+    assert text.count("<figure") == 4
+
+
+@pytest.mark.parametrize("number", ["0", "999999999", "-1", "x", "9" * 20])
+def test_an_organization_that_is_not_there_is_not_found(visitors: Visitors, number: str) -> None:
+    """Whatever the address has in place of its number."""
+    assert visitors(OPERATOR).get(f"{PAGE}/organizations/{number}").status_code == 404
 
 
 def test_of_many_organizations_those_with_reports_are_shown(state: State) -> None:

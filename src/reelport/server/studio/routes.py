@@ -108,6 +108,9 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio/operator/loads", operator_tables.show_loads, Right.OPERATE),
     StudioRoute("GET", "/studio/operator/reports", operator.show_reports, Right.OPERATE),
     StudioRoute("GET", "/studio/operator/organizations", operator_organizations.show_organizations, Right.OPERATE),
+    StudioRoute(
+        "GET", "/studio/operator/organizations/{organization}", operator_organizations.show_organization, Right.OPERATE
+    ),
     StudioRoute("POST", "/studio/operator/checks", operator.run_doctor, Right.OPERATE),
 )
 
