@@ -46,7 +46,7 @@ test-all: compile ## run all of them, with eight times the examples: before a re
 	@$(TESTS)
 
 test-once: compile
-	@$(TESTS) --hypothesis-profile few
+	@$(TESTS) -m "not nightly" --hypothesis-profile few
 
 test-busy: compile ## run all tests while another program keeps every core busy
 	@$(BIN)/python tests/busy.py $(TESTS)

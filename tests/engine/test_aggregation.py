@@ -69,7 +69,9 @@ def of_family(family: Family, product: Product) -> Iterator[ReportQuery]:
         yield ReportQuery.of([metric], split, START, END, {}, product)
 
 
-@pytest.mark.parametrize(("family", "product"), thin_out(zip(Family, cycle(Product), strict=False), 14), ids=str)
+@pytest.mark.parametrize(
+    ("family", "product"), thin_out(zip(Family, cycle(Product), strict=False), 14, nightly=True), ids=str
+)
 def test_a_report_is_the_same_wherever_it_was_aggregated(
     world: World, elsewhere: Aggregator, family: Family, product: Product
 ) -> None:
@@ -88,7 +90,7 @@ def test_a_drawn_report_is_the_same_wherever_it_was_aggregated(
     assert world.text(query, MINE, aggregator=elsewhere) == world.text(query, MINE)
 
 
-@pytest.mark.parametrize("family", thin_out(Family, 6), ids=str)
+@pytest.mark.parametrize("family", thin_out(Family, 6, nightly=True), ids=str)
 def test_an_aggregation_tells_the_columns_of_its_relation(world: World, family: Family) -> None:
     """By name, in order and with the types that DuckDB gives; a HUGEINT as a decimal without a fraction."""
     told = {"TEXT": "VARCHAR"}

@@ -38,14 +38,14 @@ TOTAL: list[str] = []
 SPLIT = ["MONTH", "VIDEO_TITLE"]
 
 
-@pytest.mark.parametrize(("family", "product"), thin_out(product(SOURCES, PRODUCTS), 3))
+@pytest.mark.parametrize(("family", "product"), thin_out(product(SOURCES, PRODUCTS), 3, nightly=True))
 def test_each_metric_is_its_hand_written_number(world: World, family: str, product: str) -> None:
     """Every metric, in every product, in all and by month and title, equals hand-written SQL."""
     for dimensions in (TOTAL, SPLIT):
         _compare(world, family, of_family(family), dimensions, product)
 
 
-@pytest.mark.parametrize("metric", thin_out(METRICS, 20))
+@pytest.mark.parametrize("metric", thin_out(METRICS, 20, nightly=True))
 def test_each_metric_alone_is_its_hand_written_number(world: World, metric: str) -> None:
     """Nothing that another metric brings with it is needed: one metric and product after the other."""
     turn = list(METRICS).index(metric)
@@ -58,7 +58,7 @@ def _compare(world: World, family: str, metrics: list[str], dimensions: list[str
     assert bool(expected) == (SOURCES[family][2][product] != "false")
 
 
-@pytest.mark.parametrize(("family", "dimensions"), thin_out(SPLITS, 15), ids=str)
+@pytest.mark.parametrize(("family", "dimensions"), thin_out(SPLITS, 15, nightly=True), ids=str)
 def test_each_dimension_splits_as_hand_written(world: World, family: str, dimensions: tuple[str, ...]) -> None:
     """Every dimension of every family of one source, over all three roles, equals hand-written SQL.
 

@@ -50,7 +50,7 @@ TABLES = {
 PAYEE_SLUG = "(SELECT slug FROM channels WHERE id = f.payee)"
 
 
-@pytest.mark.parametrize(("case", "product"), thin_out(product(CASES, ROLES), 5), ids=ascii)
+@pytest.mark.parametrize(("case", "product"), thin_out(product(CASES, ROLES), 5, nightly=True), ids=ascii)
 def test_each_filter_keeps_what_it_names(world: World, case: str, product: str) -> None:
     """A filter keeps the rows whose cell is its value: a slug whoever has it, the empty text the empty cells."""
     name, _, value = case.partition("=")

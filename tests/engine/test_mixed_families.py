@@ -25,7 +25,7 @@ FROM rows GROUP BY {cells}
 MONEY_OVER_ADS = "ECPM_EUR ECPM_USD ERPM_EUR ERPM_USD"
 
 
-@pytest.mark.parametrize("product", thin_out(ROLES, 2))
+@pytest.mark.parametrize("product", thin_out(ROLES, 2, nightly=True))
 @pytest.mark.parametrize(("dimensions", "cells"), [("DAY VIDEO_TITLE", "day, title"), ("DAY", "day")])
 def test_money_over_ads_is_a_sum_over_a_sum(world: World, product: str, dimensions: str, cells: str) -> None:
     """ECPM and ERPM divide the earnings of a row's cells by the ads of the same cells and the same payees."""

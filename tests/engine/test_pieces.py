@@ -34,7 +34,9 @@ EMPTY = Snapshot(Path("/nowhere"), dict.fromkeys(TABLES, 0), dict.fromkeys(TABLE
 READER = Tenant(MINE)
 
 
-@pytest.mark.parametrize(("family", "product"), thin_out(zip(Family, cycle(Product), strict=False), 7), ids=str)
+@pytest.mark.parametrize(
+    ("family", "product"), thin_out(zip(Family, cycle(Product), strict=False), 7, nightly=True), ids=str
+)
 def test_a_report_by_time_is_the_same_however_it_was_made(world: World, family: Family, product: Product) -> None:
     """All of a family's metrics by each grain of time that it has, and by all its other dimensions: cut or not."""
     metrics = [metric for metric in Metric if metric.family is family]

@@ -31,7 +31,7 @@ def _fits(query: ReportQuery) -> bool:
     return not problems(query, today=sample.LAST, rules=EVERYTHING)
 
 
-@pytest.mark.parametrize("family", thin_out(Family, 7), ids=str)
+@pytest.mark.parametrize("family", thin_out(Family, 7, nightly=True), ids=str)
 def test_what_check_accepts_of_a_family_can_be_planned(world: World, family: Family) -> None:
     """Each dimension alone, and each filter in each product, with one metric, product and choice after the other."""
     metrics, products = cycle(_metrics(family)), cycle(Product)
@@ -52,7 +52,7 @@ def test_what_check_accepts_of_a_family_can_be_planned(world: World, family: Fam
         assert not {"DOUBLE", "FLOAT", "TIMESTAMP", "BOOLEAN"} & {column[1] for column in described}
 
 
-@pytest.mark.parametrize(("family", "product"), thin_out(CASES, 5), ids=str)
+@pytest.mark.parametrize(("family", "product"), thin_out(CASES, 5, nightly=True), ids=str)
 def test_each_family_runs_by_all_its_dimensions(world: World, family: Family, product: Product) -> None:
     """Every metric x dimension x product that check accepts: all metrics by all of their dimensions at once."""
     metrics = _metrics(family)
@@ -62,7 +62,7 @@ def test_each_family_runs_by_all_its_dimensions(world: World, family: Family, pr
     _run(world, metrics, product, family)
 
 
-@pytest.mark.parametrize("metric", thin_out(Metric, 10), ids=str)
+@pytest.mark.parametrize("metric", thin_out(Metric, 10, nightly=True), ids=str)
 def test_each_metric_runs_by_all_its_dimensions_alone(world: World, metric: Metric) -> None:
     """Without another one beside it, which would bring tables and columns that it lacks itself."""
     _run(world, [metric], list(Product)[list(Metric).index(metric) % len(Product)], metric.family)

@@ -123,7 +123,7 @@ def migrated_database(postgresql: str, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave seven of eight tests on PostgreSQL, of those that run on SQLite too, to `make check`: a database is dear.
+    """Leave seven of eight tests on PostgreSQL, of those that run on SQLite too, to the night: a database is dear.
 
     A file keeps the first and every eighth after it, so that each room's statements are met by both.
     """
@@ -133,6 +133,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for place, item in enumerate(of_file):
             if place % 8:
                 item.add_marker(pytest.mark.long)
+                item.add_marker(pytest.mark.nightly)
 
 
 def _of_sqlite(item: pytest.Item) -> str:

@@ -58,7 +58,7 @@ def plan(plays: Snapshot) -> Plan:
     return compile_query(WIDE, Tenant(CHANNELS), plays)
 
 
-@pytest.mark.parametrize("engines", thin_out([ENGINES[::2], ENGINES], 2), ids=len)
+@pytest.mark.parametrize("engines", thin_out([ENGINES[::2], ENGINES], 2, nightly=True), ids=len)
 def test_the_bytes_are_the_same_for_any_number_of_threads(
     plan: Plan, tmp_path: Path, engines: Sequence[tuple[int, str]]
 ) -> None:
@@ -151,7 +151,7 @@ with QueryEngine("1GiB", 2, Path(sys.argv[1], "spill")) as engine:
 """
 
 
-@pytest.mark.parametrize("begun", thin_out([False, True], 2))
+@pytest.mark.parametrize("begun", thin_out([False, True], 2, nightly=True))
 def test_a_ctrl_c_ends_a_write_of_the_main_thread(tmp_path: Path, begun: bool) -> None:
     """It is raised as what it is once the endless write has stopped and its file is gone, begun or just beginning."""
     with child(_WRITES, str(tmp_path)) as process:

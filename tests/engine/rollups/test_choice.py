@@ -136,6 +136,7 @@ def test_a_day_changed_before_the_merge_stays_unread_after_it(built: Facts) -> N
             (["VIEWS"], ["PLAYLIST_TITLE"], {}, "it has no playlist_id"),
         ],
         3,
+        nightly=True,
     ),
 )
 def test_a_report_that_a_rollup_can_not_give_says_why(
@@ -288,7 +289,9 @@ def test_two_builds_at_once_agree(built: Facts) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", thin_out([Path.unlink, lambda path: path.write_bytes(b"no Parquet")], 2), ids=["gone", "damaged"]
+    "damage",
+    thin_out([Path.unlink, lambda path: path.write_bytes(b"no Parquet")], 2, nightly=True),
+    ids=["gone", "damaged"],
 )
 def test_a_build_does_not_stop_at_a_segment_that_can_not_be_read(
     built: Facts, damage: Callable[[Path], object]

@@ -66,7 +66,9 @@ def served(family: Family) -> Iterator[Dimension]:
     return (each for each in found if each not in never and not each.many_valued)
 
 
-@pytest.mark.parametrize(("family", "product"), thin_out(zip(Family, cycle(Product), strict=False), 7), ids=str)
+@pytest.mark.parametrize(
+    ("family", "product"), thin_out(zip(Family, cycle(Product), strict=False), 7, nightly=True), ids=str
+)
 def test_every_family_is_the_same_from_rollups(rolled: World, family: Family, product: Product) -> None:
     """All its metrics by everything at once, by a few and by nothing: from a rollup where they add up."""
     metrics = [metric for metric in Metric if metric.family is family]

@@ -60,6 +60,7 @@ def _listing(folder: Path) -> set[str]:
             ("parquet", GROUPED, False),
         ],
         9,
+        nightly=True,
     ),
 )
 def test_a_dry_run_counts_what_a_load_counts(
@@ -114,6 +115,7 @@ def test_reasons_of_a_mapping_name_the_rows_of_its_output(tmp_path: Path, root: 
             ({"max_bad": parse_max_bad("50%")}, None),
         ],
         3,
+        nightly=True,
     ),
 )
 def test_a_dry_run_tells_why_nothing_would_land(

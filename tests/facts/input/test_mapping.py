@@ -215,6 +215,7 @@ def test_texts_that_a_mapping_gives_are_cast_by_the_rules_of_columns(tmp_path: P
             ),
         ],
         3,
+        nightly=True,
     ),
 )
 def test_a_wrong_mapping_is_explained(tmp_path: Path, root: Path, export: Path, text: str, told: str) -> None:
@@ -279,7 +280,7 @@ BAD_LINES = {
 }
 
 
-@pytest.mark.parametrize("bad", thin_out(BAD_LINES, 2))
+@pytest.mark.parametrize("bad", thin_out(BAD_LINES, 2, nightly=True))
 def test_a_line_that_is_no_object_is_set_aside_by_its_number(tmp_path: Path, root: Path, ask: Ask, bad: bytes) -> None:
     """One bad line of NDJSON does not cost a mapping the others, packed or not."""
     plain, packed = tmp_path / "a.ndjson", tmp_path / "b.ndjson.gz"
@@ -330,7 +331,7 @@ def test_ndjson_of_empty_objects_is_refused(tmp_path: Path, root: Path) -> None:
         load(root, "videos", [path], mapping=_map(tmp_path, "SELECT 'v' AS id FROM input"))
 
 
-@pytest.mark.parametrize("name", thin_out(["a[bc].parquet", "x*.parquet", "y?.parquet", "q'.parquet"], 2))
+@pytest.mark.parametrize("name", thin_out(["a[bc].parquet", "x*.parquet", "y?.parquet", "q'.parquet"], 2, nightly=True))
 def test_a_file_name_with_glob_signs_is_one_file(tmp_path: Path, root: Path, ask: Ask, name: str) -> None:
     """The mapping reads that file, and none that its name would match as a pattern."""
     for each, video in ((name, "right"), ("ab.parquet", "b"), ("xy.parquet", "y"), ("yz.parquet", "z")):

@@ -184,7 +184,9 @@ def test_a_reject_file_is_capped(root: Path, channels: Callable[..., Path], cap:
 @pytest.mark.parametrize(
     ("most", "good", "bad", "lands"),
     thin_out(
-        [("5%", 95, 5, True), ("5%", 94, 6, False), ("0.5%", 199, 1, True), ("2", 1, 2, True), ("2", 90, 3, False)], 2
+        [("5%", 95, 5, True), ("5%", 94, 6, False), ("0.5%", 199, 1, True), ("2", 1, 2, True), ("2", 90, 3, False)],
+        2,
+        nightly=True,
     ),
 )
 def test_more_bad_rows_than_allowed_end_the_load(
@@ -235,7 +237,7 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
         parse_max_bad(text)
 
 
-@pytest.mark.parametrize("by", thin_out(["load", "compact", "vacuum"], 3))
+@pytest.mark.parametrize("by", thin_out(["load", "compact", "vacuum"], 3, nightly=True))
 def test_what_a_killed_load_left_goes_with_the_next_command(
     tmp_path: Path, root: Path, channels: Callable[..., Path], by: str
 ) -> None:

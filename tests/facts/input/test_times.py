@@ -52,7 +52,7 @@ def _file(folder: Path, form: str, time: str, row: dict[str, object]) -> Path:
 
 
 @pytest.mark.parametrize(
-    "form", thin_out(["csv", "ndjson", "plain", "utc", "paris", "dictionary", "texts", "int96"], 8)
+    "form", thin_out(["csv", "ndjson", "plain", "utc", "paris", "dictionary", "texts", "int96"], 8, nightly=True)
 )
 @pytest.mark.parametrize("mapped", [False, True])
 def test_a_nanosecond_before_midnight_stays_on_its_day(

@@ -55,7 +55,7 @@ def one(db: duckdb.DuckDBPyConnection, sql: str) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize("table", thin_out(FACTS, 4))
+@pytest.mark.parametrize("table", thin_out(FACTS, 4, nightly=True))
 def test_the_same_seed_gives_the_same_facts(table: str) -> None:
     """One thread and two draw the same rows; another seed draws others."""
     order = [(name, "ascending") for name in fact_schema(table).names]

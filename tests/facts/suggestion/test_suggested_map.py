@@ -96,7 +96,7 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize("column", thin_out(NAMES, 3))
+@pytest.mark.parametrize("column", thin_out(NAMES, 3, nightly=True))
 def test_names_of_exports_are_known(suggested: Callable[..., tuple[Suggestion, Path, Path]], column: str) -> None:
     """Snake case, camel case, blanks and brackets: each name is taken for its column, beside the others' own names."""
     for name in NAMES[column]:
@@ -119,6 +119,7 @@ def test_names_of_exports_are_known(suggested: Callable[..., tuple[Suggestion, P
             ("Watch time (hours)", '"2,61"', 9_396),
         ],
         3,
+        nightly=True,
     ),
 )
 def test_units_are_converted(
@@ -148,6 +149,7 @@ def test_units_are_converted(
             (["2023-07-25T05:00:00Z", "2023-07-26"], datetime(2023, 7, 25, 5, tzinfo=UTC)),
         ],
         9,
+        nightly=True,
     ),
 )
 def test_dates_are_read_in_the_form_that_all_of_them_have(

@@ -50,6 +50,7 @@ def _uncomment(to: Path, line: str) -> None:
             (["1.234", "2.613"], ["1.234", "2.613"]),
         ],
         3,
+        nightly=True,
     ),
 )
 def test_values_tell_what_their_commas_mean(
@@ -105,6 +106,7 @@ WRITE = "-- write how its values become the table's"
             (["1.0", "5"], [1, 5]),
         ],
         3,
+        nightly=True,
     ),
 )
 def test_whole_numbers_have_no_decimals(root: Path, ask: Ask, values: Sequence[str], counts: Sequence[int]) -> None:

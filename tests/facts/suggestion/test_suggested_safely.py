@@ -77,7 +77,7 @@ def test_only_what_was_found_is_selected(names: list[str], values: Sequence[Sequ
     assert _parse(written) == (expected, "input")
 
 
-@pytest.mark.parametrize("end", thin_out(ENDS, 3))
+@pytest.mark.parametrize("end", thin_out(ENDS, 3, nightly=True))
 def test_a_line_taken_out_of_its_comment_is_one_item(end: str) -> None:
     """A way to fill a gap stays one line, whose comment says that the name holds what no comment can."""
     found = _suggest([f"date{end}count, number AT total, /*"], SAMPLES)

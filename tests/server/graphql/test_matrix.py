@@ -44,7 +44,7 @@ def field(number: int, query: ReportQuery) -> str:
     )
 
 
-@pytest.mark.parametrize("metric", thin_out(Metric, 6), ids=str)
+@pytest.mark.parametrize("metric", thin_out(Metric, 6, nightly=True), ids=str)
 def test_what_check_refuses_the_server_refuses_for_the_same_reasons(api: Api, metric: Metric) -> None:
     """Each refused pair of a metric with a dimension or a filter gets exactly the problems of `check`."""
     queries = refused(metric)

@@ -262,7 +262,7 @@ def test_a_full_page_is_small(visitor: Visitor) -> None:
     assert len(visitor.get(f"/studio/explore?{view}&from=2026-07-03&to=2026-07-30").content) < 97_000
 
 
-@pytest.mark.parametrize("family", thin_out(Family, 7))
+@pytest.mark.parametrize("family", thin_out(Family, 7, nightly=True))
 def test_each_family_of_metrics_can_be_explored(visitor: Visitor, family: Family) -> None:
     """Alone, compared, with all that the page then offers."""
     metric = next(metric for metric in Metric if metric.family is family)
