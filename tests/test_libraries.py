@@ -135,7 +135,13 @@ def _params(item: pytest.Item) -> Iterable[object]:
     return callspec.params.values() if callspec else ()
 
 
-@pytest.mark.parametrize("words", thin_out(COMMANDS, 7))
+@pytest.mark.parametrize(
+    "words",
+    [
+        *thin_out((words for words in COMMANDS if words.endswith("--help")), 7, nightly=True),
+        *thin_out((words for words in COMMANDS if not words.endswith("--help")), 7),
+    ],
+)
 def test_a_command_loads_only_what_it_needs(loaded: Loaded, words: str) -> None:
     """The table says which; nothing of the service for a partner, no engine where nothing is computed."""
     assert loaded(words) <= COMMANDS[words]
