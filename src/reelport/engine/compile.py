@@ -15,7 +15,7 @@ from sqlglot import exp
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.engine.aggregation import Aggregator, plan_aggregation
 from reelport.engine.grouping import DUCKDB
-from reelport.engine.mapping import CELLS, LOOKUPS, LookupCell, find_sources
+from reelport.engine.mapping import CELLS, LOOKUPS, PICTURE, LookupCell, find_sources
 from reelport.engine.plan import Pieces, Plan, StoredObjects
 from reelport.engine.relations import Relations
 from reelport.engine.report_format import CSV, ReportFormat
@@ -133,4 +133,5 @@ def _list_objects(query: ReportQuery, snapshot: Snapshot) -> Iterator[StoredObje
     for name in sorted(tables_of(query)):
         if not TABLES[name].is_fact and (files := snapshot.files(name)):
             sql = read_files_sql(TABLES[name], list(files))
-            yield StoredObjects(sql, sum(file.rows for file in snapshot.listing[name]))
+            left_out = tuple(column.name for column in TABLES[name].columns if column.name == PICTURE)
+            yield StoredObjects(sql, sum(file.rows for file in snapshot.listing[name]), left_out)

@@ -1,6 +1,6 @@
 """Compiles a leaderboard: the first rows of a report by one dimension, ranked by a metric.
 
-It wraps the SQL of the report, and adds the cells of other days and titles.
+It wraps the SQL of the report, and adds the cells of other days, titles, and addresses of pictures.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from reelport.catalog import Dimension, Metric
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query
 from reelport.engine.grouping import DUCKDB
-from reelport.engine.mapping import TITLE, find_title_cell
+from reelport.engine.mapping import LOOKUPS, PICTURE, TITLE, find_title_cell
 from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import PLAIN, Refinement
@@ -31,6 +31,7 @@ class Ranking:
 
     Rows without a value come last in either direction. Ranked by change, rows that only the compared days have are
     ranked as well. `search` keeps the rows whose cell or title holds this text, whatever its case and accents.
+    Without `with_pictures` none are looked up.
     """
 
     metric: Metric
@@ -38,6 +39,7 @@ class Ranking:
     by_change: bool = False
     lowest_first: bool = False
     search: str = ""
+    with_pictures: bool = False
 
 
 def compile_leaderboard(
@@ -51,9 +53,9 @@ def compile_leaderboard(
 ) -> Plan:
     """Compile a checked query to a leaderboard of its one dimension.
 
-    The aggregator must aggregate within the statement. The columns are: the cell, its title (NULL where the dimension
-    has none), how many rows the report has and how many that of the compared days has, whether the row is in the
-    report, its metrics, and those of the compared days.
+    The aggregator must aggregate within the statement. The columns are: the cell, its title and the address of a
+    picture (NULL where there is none), how many rows the report has and how many that of the compared days has, whether
+    the row is in the report, its metrics, and those of the compared days.
     """
     dimension = Dimension[query.dimensions[0]]
     headers = [Metric[name].header for name in query.metrics]
@@ -63,7 +65,7 @@ def compile_leaderboard(
     ]
     shown, before = (*sides, _NO_ROWS)[:2]
     key = quote_name(dimension.header)
-    titles = _select_titles(dimension, snapshot)
+    titles = _select_titles(dimension, snapshot, with_pictures=ranking.with_pictures)
     found = _compile_search(ranking.search, f"COALESCE(shown.{key}, compared.{key})", titles)
     values = ", ".join(f"shown.{quote_name(name)} AS now_{place}" for place, name in enumerate(headers))
     befores = ", ".join(f"compared.{quote_name(name)} AS before_{place}" for place, name in enumerate(headers))
@@ -85,7 +87,7 @@ def compile_leaderboard(
                 LIMIT {ranking.rows}
             )
         SELECT
-            cell, {TITLE}, (SELECT COUNT(*) FROM shown), (SELECT COUNT(*) FROM compared),
+            cell, {TITLE}, {PICTURE}, (SELECT COUNT(*) FROM shown), (SELECT COUNT(*) FROM compared),
             ranked.* EXCLUDE (cell, score)
         FROM ranked
         LEFT JOIN ({titles}) AS titles ON titles.id = ranked.cell
@@ -103,13 +105,16 @@ def _compile_search(text: str, cell: str, titles: str) -> str:
     return f"WHERE {like} OR {cell} IN (SELECT id FROM ({titles}) WHERE {title})"  # noqa: S608 - a quoted text, and SQL that was compiled
 
 
-def _select_titles(dimension: Dimension, snapshot: Snapshot) -> str:
+def _select_titles(dimension: Dimension, snapshot: Snapshot, *, with_pictures: bool) -> str:
     found = find_title_cell(dimension)
     if found is None:
-        return f"SELECT NULL::TEXT AS id, NULL::TEXT AS {TITLE} WHERE false"
+        return f"SELECT NULL::TEXT AS id, NULL::TEXT AS {TITLE}, NULL::TEXT AS {PICTURE} WHERE false"
+    shows_pictures = with_pictures and LOOKUPS[found.lookup].has_pictures
+    columns, picture = ([TITLE, PICTURE], PICTURE) if shows_pictures else ([TITLE], "NULL::TEXT")
     # Objects have no days and no owners: the range and the channels of these relations are never looked at.
     relations = Relations(snapshot, date.min, date.max, frozenset())
-    return f"SELECT id, {TITLE} FROM {relations.lookup(found.lookup, 'found', [TITLE]).sql(dialect=DIALECT)}"  # noqa: S608 - SQL of the mapping's
+    lookup = relations.lookup(found.lookup, "found", columns).sql(dialect=DIALECT)
+    return f"SELECT id, {TITLE}, {picture} AS {PICTURE} FROM {lookup}"  # noqa: S608 - SQL of the mapping's
 
 
 def _score(ranking: Ranking) -> str:

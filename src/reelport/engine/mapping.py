@@ -13,6 +13,8 @@ from reelport.facts.tables import TABLES, Kind, Table
 
 TITLE = "title"
 """The column of a lookup with the title of what an id names."""
+PICTURE = "thumbnail_url"
+"""The column of a lookup, and of its table, with the address of a picture; no report has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,14 @@ class Lookup:
     """SQL over object tables with a column `id` to join by.
 
     Where `id` is `unique`, a join keeps every row once; where it is not, a row counts once per match. `many` says that
-    a report can have about as many different ids as rows.
+    a report can have about as many different ids as rows. `has_pictures` says that there is a column PICTURE.
     """
 
     sql: str
     tables: tuple[str, ...]
     many: bool = False
     unique: bool = True
+    has_pictures: bool = False
 
 
 _ESCAPED_TAGS = f"""
@@ -132,9 +135,13 @@ _ESCAPED_TAGS = f"""
 
 LOOKUPS: Mapping[str, Lookup] = {
     "video": Lookup(
-        f"SELECT id, title, NULLIF(ARRAY_TO_STRING({_ESCAPED_TAGS}, '{TAG_SEPARATOR}'), '') AS tag_list FROM videos",  # noqa: S608 - constants of the catalog's
+        f"""
+        SELECT id, title, {PICTURE}, NULLIF(ARRAY_TO_STRING({_ESCAPED_TAGS}, '{TAG_SEPARATOR}'), '') AS tag_list
+        FROM videos
+        """,  # noqa: S608 - constants of the catalog's
         ("videos",),
         many=True,
+        has_pictures=True,
     ),
     # A video without tags has no row here: the left join keeps its one row, with an empty tag.
     "tag": Lookup("SELECT id, UNNEST(tags) AS tag FROM videos", ("videos",), unique=False),

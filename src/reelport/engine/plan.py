@@ -8,10 +8,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoredObjects:
-    """One pinned object table: the relation that reads all of its files, and how many rows."""
+    """One pinned object table: the relation that reads all of its files, and how many rows.
+
+    `left_out` are columns that no report reads: in memory they would take room of others.
+    """
 
     sql: str
     rows: int
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def kept_sql(self) -> str:
+        """The relation of what is kept in memory."""
+        shown = f"* EXCLUDE ({', '.join(self.left_out)})" if self.left_out else "*"
+        return f"(SELECT {shown} FROM {self.sql})"  # noqa: S608 - columns and a relation of ours
 
 
 @dataclass(frozen=True, slots=True)

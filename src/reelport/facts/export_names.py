@@ -86,6 +86,7 @@ NAMES: Mapping[str, str] = {
     "storage_bytes": "storage;stored;storage used;disk usage",
     "ai_credits": "credits;ai usage",
     "title": "name;video title;content title;headline;media title;asset name",
+    "thumbnail_url": "thumbnail;thumbnail link;poster;poster url;image url;image;preview image;cover",
     "duration_seconds": "duration;length;video length;video duration;media duration;runtime;content duration",
     "tags": "keywords;labels;categories;video tags",
     "visibility": "privacy;privacy status;status;access",

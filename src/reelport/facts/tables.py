@@ -324,6 +324,7 @@ VIDEOS = Table(
         _text("title", "Title of the video."),
         _text("owner_channel_id", "Channel that owns the video.", required=True),
         Column("duration_seconds", Kind.COUNT, "Length of the video.", unit="seconds"),
+        _text("thumbnail_url", "Address of a picture of the video, which Studio shows if thumbnail_hosts allows it."),
         Column("tags", Kind.TEXTS, "Tags of the video. The load drops repeated and empty tags."),
         _text("visibility", "Who may see the video (public, private, password …)."),
         Column("created_at", Kind.MOMENT, "When the video was uploaded (UTC). UPLOADS counts it on this day."),

@@ -66,6 +66,8 @@ _ORIGINS = Form(
     rf"({_ORIGIN}(, ?{_ORIGIN})*)?",
     "origins with commas between them, such as https://pages.example",
 )
+_HOST = r"[a-z0-9][a-z0-9.\-]*"
+_HOSTS = Form(rf"({_HOST}(, ?{_HOST})*)?", "hosts with commas between them, such as pictures.example.com")
 _LINKS = Form("(?!.*@).*", "an address without a user's name and password")
 _SPARK = Form(f"({server_address.PATTERN})?", "the address of a Spark Connect server, such as sc://spark.example:15002")
 
@@ -163,6 +165,10 @@ def describe_bounds(rules: Mapping[str, Any]) -> str:
     return ""
 
 
+def _split(texts: str) -> tuple[str, ...]:
+    return tuple(text.strip() for text in texts.split(",") if text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Settings of a service, in the order of help. Only `read_settings` checks them."""
@@ -223,6 +229,12 @@ class Settings:
     )
     graphiql: Literal["yes", "no"] = setting(
         "no", description="Whether a browser gets GraphiQL at /graphql, a page for trying documents with a token."
+    )
+    thumbnail_hosts: str = setting(
+        "",
+        form=_HOSTS,
+        description="Hosts from which browsers may load pictures of videos (thumbnail_url) by HTTPS when Studio shows "
+        "them; empty: none.",
     )
     link_seconds: int = setting(900, ge=1, description="Life of a download link; each status query gives a new link.")
     look_seconds: int = setting(
@@ -388,7 +400,12 @@ class Settings:
     @property
     def allowed_origins(self) -> tuple[str, ...]:
         """The origins whose pages may use the API."""
-        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin)
+        return _split(self.cors_origins)
+
+    @property
+    def picture_hosts(self) -> tuple[str, ...]:
+        """The hosts from which Studio's pages may load pictures."""
+        return _split(self.thumbnail_hosts)
 
     @property
     def readers(self) -> Readers:

@@ -425,7 +425,7 @@ class ResidentTables:
             if size > self._most_bytes or not self._make_room(connection, size):
                 return None
             resident = _Resident(f"resident_{next(self._numbers)}", size)
-            connection.execute(f"CREATE TABLE {resident.name} AS FROM {objects.sql}").fetchall()
+            connection.execute(f"CREATE TABLE {resident.name} AS FROM {objects.kept_sql}").fetchall()
         except duckdb.OutOfMemoryException:  # the report may need less, and is to be made then
             self._asked[objects.sql] = _TOO_MANY
             return None
@@ -452,6 +452,6 @@ class ResidentTables:
 
 def _measure(connection: duckdb.DuckDBPyConnection, objects: StoredObjects) -> int:
     """Measure the bytes of a table as DuckDB would hold it: a third too many at the most."""
-    sql = f"SELECT count(*), sum(strlen(COLUMNS(*)::VARCHAR)) FROM {objects.sql}"  # noqa: S608 - a relation of ours
+    sql = f"SELECT count(*), sum(strlen(COLUMNS(*)::VARCHAR)) FROM {objects.kept_sql}"  # noqa: S608 - a relation of ours
     ((rows, *texts),) = connection.execute(sql).fetchall()
     return sum(map(int, filter(None, texts))) + _CELL_BYTES * int(rows) * len(texts)

@@ -65,8 +65,8 @@ class Lines:
 class Entry:
     """A row of a leaderboard: its cell (None: empty), a title, and one figure per metric.
 
-    `title` is that of what the cell names. `shares` are of the total, one per metric, None where there is none. An
-    entry that is not `is_shown` has numbers in the compared days alone.
+    `title` and `picture`, an address, are those of what the cell names. `shares` are of the total, one per metric, None
+    where there is none. An entry that is not `is_shown` has numbers in the compared days alone.
     """
 
     cell: str | None
@@ -74,6 +74,7 @@ class Entry:
     figures: tuple[Figure, ...]
     shares: tuple[Decimal | None, ...]
     is_shown: bool = True
+    picture: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

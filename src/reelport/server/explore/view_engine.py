@@ -112,8 +112,9 @@ class ViewEngine:
         titles = (table for dimension in view.dimensions for table in title_tables(dimension))
         snapshot = self._pin(tables_of(view.report_query()) | frozenset(titles))
         rollups, budget = self._list_rollups(), _ReadBudget(self._settings.explore_rows)
+        given = view, tenant, bool(self._settings.picture_hosts)
         return {
-            part: self._plan_part(partial(_compile_part, part, view, tenant), tenant, snapshot, rollups, budget)
+            part: self._plan_part(partial(_compile_part, part, *given), tenant, snapshot, rollups, budget)
             for part in _list_parts(view)
         }
 
@@ -311,9 +312,11 @@ class PartPlan:
     plan_from_facts: Callable[[], PartPlan]
 
 
-def _compile_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator) -> Statement:
+def _compile_part(
+    part: Part, view: View, tenant: Tenant, with_pictures: bool, snapshot: Snapshot, aggregator: Aggregator
+) -> Statement:
     if isinstance(part, Dimension):
-        return compile_board(view, part, tenant, snapshot, aggregator)
+        return compile_board(view, part, tenant, snapshot, aggregator, with_pictures=with_pictures)
     return (compile_totals if part == TOTALS else compile_lines)(view, tenant, snapshot, aggregator)
 
 
@@ -432,7 +435,13 @@ def compile_lines(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Ag
 
 
 def compile_board(
-    view: View, dimension: Dimension, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB
+    view: View,
+    dimension: Dimension,
+    tenant: Tenant,
+    snapshot: Snapshot,
+    aggregator: Aggregator = DUCKDB,
+    *,
+    with_pictures: bool = False,
 ) -> Statement:
     """Compile the leaderboard of a dimension."""
     queries = _queries(view, (dimension,))
@@ -443,6 +452,7 @@ def compile_board(
         by_change=view.sort is Sort.CHANGE,
         lowest_first=view.reverse,
         search=view.search if is_longer else "",
+        with_pictures=with_pictures,
     )
     narrowed = Refinement(view.kept)
     plan = compile_leaderboard(queries[0], view.compared_days, ranking, tenant, snapshot, aggregator, narrowed)
@@ -528,20 +538,20 @@ def read_leaderboard(view: View, dimension: Dimension, rows: Rows, totals: Total
         for place, metric in enumerate(view.metrics)
     )
     entries = []
-    for cell, title, _count, compared, is_shown, *values in rows:
+    for cell, title, picture, _count, compared, is_shown, *values in rows:
         now, before = values[: len(view.metrics)], values[len(view.metrics) :]
         figures = tuple(_pair(view.metrics, now, before if compared else None))
         shares = tuple(
             None if not whole or whole < 0 else Decimal(value or 0) / Decimal(whole)
             for value, whole in zip(now, wholes, strict=True)
         )
-        entries.append(Entry(cell, title, figures, shares, is_shown))
+        entries.append(Entry(cell, title, figures, shares, is_shown, picture))
     shown = [entry for entry in entries if entry.is_shown]
     rest = tuple(
         None if whole is None else whole - sum(entry.figures[place].value or 0 for entry in shown)
         for place, whole in enumerate(wholes)
     )
-    count, compared = (rows[0][2], rows[0][3]) if rows else (0, 0)
+    count, compared = rows[0][3:5] if rows else (0, 0)
     return Leaderboard(dimension, tuple(entries), count, compared, rest, reasons)
 
 

@@ -255,13 +255,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a list: its cell, title and numbers, and the address of its own page.
+    """A row of a list: its cell, title and numbers, the addresses of its picture and its own page.
 
     `more` are those of the other metrics.
     """
 
     cell: str
     title: str | None
+    picture: str | None
     address: str | None
     number: Cell
     share: str
@@ -305,7 +306,7 @@ def _show(visit: Visit, asked: _Asked, numbers: Sequence[Numbers], news: News) -
 
 
 def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -> dict[str, Any]:
-    choice, defaults = asked.choice, asked.defaults
+    choice, defaults, hosts = asked.choice, asked.defaults, visit.service.settings.picture_hosts
     views = [replace(view, longer=None) for view in asked.views]
     main = views[0]
     charted, found = next(
@@ -327,7 +328,7 @@ def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -
         "chart": _draw_chart(charted, charted.metrics.index(metric), found, defaults),
         "chart_exports": exports.offer_exports(visit, charted, "export-chart"),
         "list_exports": exports.offer_exports(visit, main, "export-lists"),
-        "lists": [_make_listing(main, by, numbers[0], defaults) for by in main.dimensions],
+        "lists": [_make_listing(main, by, numbers[0], defaults, hosts) for by in main.dimensions],
         "over_budget": next((each.over_budget for each in numbers if each.over_budget), None),
     }
 
@@ -366,7 +367,7 @@ def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) ->
     return LinePicture(metric.name, chart.heading, picture)
 
 
-def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Defaults) -> Listing:
+def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Defaults, hosts: Sequence[str]) -> Listing:
     units, board = choose_units(view, numbers), numbers.leaderboards[by]
     alone, heading = replace(view, dimensions=(by,), longer=by), name_dimension(by)
     if isinstance(board, OverBudget):
@@ -384,6 +385,7 @@ def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Default
         return Row(
             name_cell(by, entry.cell),
             entry.title,
+            pages.find_picture(entry.picture, hosts),
             write_page_address(view, by, entry.cell or "") or (explore.address_of(narrowed) if narrowed else None),
             cells[0],
             write_share(entry.shares[0]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -32,14 +32,22 @@ _POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": "'self'",
-    "img-src": "'self'",
+    "img-src": "'self'",  # and hosts of pictures, see `write_policy`
     "connect-src": "'self'",
     "form-action": "'self'",
     "base-uri": "'none'",
     "frame-ancestors": "'none'",
 }
+
+
+def write_policy(hosts: Sequence[str] = ()) -> str:
+    """Write the content security policy of a page that may load pictures from these hosts."""
+    images = " ".join(["'self'", *(f"https://{host}" for host in hosts)])
+    return "; ".join(f"{name} {value}" for name, value in {**_POLICY, "img-src": images}.items())
+
+
 HEADERS = {
-    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
+    "Content-Security-Policy": write_policy(),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # Not no-referrer: browsers would then send `Origin: null` with the page's own forms.
@@ -86,7 +94,19 @@ def render(visit: Visit, template: str, status: int = 200, **values: object) -> 
         "path": visit.request.url.path,
     }
     text = load_templates().get_template(template).render(**known, **values)
-    return HTMLResponse(text, status, HEADERS)
+    # Pages of anybody who has a link show no pictures.
+    hosts = visit.service.settings.picture_hosts if visit.session else ()
+    return HTMLResponse(text, status, {**HEADERS, "Content-Security-Policy": write_policy(hosts)})
+
+
+# As it is written: a browser finds no other host, no port and no user in it, whatever it mends in addresses.
+_PICTURE = re.compile(r"https://([a-z0-9.-]+)/[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{0,2000}")
+
+
+def find_picture(address: str | None, hosts: Sequence[str]) -> str | None:
+    """Return the address of a picture that pages may load from these hosts; None for any other."""
+    found = _PICTURE.fullmatch(address or "")
+    return found[0] if found and found[1] in hosts else None
 
 
 async def write_page(visit: Visit, organization_id: Hashable, write: Callable[[], Response]) -> Response:

@@ -118,7 +118,8 @@ def _write(
 ) -> Response:
     view, dimension = parsed.view, page.subject.dimension
     own = numbers.leaderboards[dimension]
-    title = next((each.title for each in own.entries if each.title), None) if isinstance(own, Leaderboard) else None
+    entry = next(iter(own.entries), None) if isinstance(own, Leaderboard) else None
+    hosts = visit.service.settings.picture_hosts
     shown = page.widen(view)
     made = make_page(view, numbers, defaults, list_options(view, defaults.rules, defaults.scopes))
     windows = tuple(_describe_windows(first_days)) if isinstance(first_days, FirstDays) else ()
@@ -131,7 +132,9 @@ def _write(
         kind=name_dimension(dimension),
         name=name_cell(dimension, page.value),
         value=page.value,
-        title=title,
+        title=entry and entry.title,
+        has_picture=page.subject.is_uploaded and bool(hosts),
+        picture=entry and pages.find_picture(entry.picture, hosts),
         action=page.path,
         address_of=page.address_of,
         explored=explore.address_of(view),

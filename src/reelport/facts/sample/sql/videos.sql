@@ -137,6 +137,7 @@ SELECT
     CASE WHEN NOT is_stream AND roll(number, 'timed') >= 0.02
         THEN floor(20 * pow(180, roll(number, 'duration')))::BIGINT
     END AS duration_seconds,
+    CASE WHEN roll(number, 'pictured') < 0.9 THEN 'https://pictures.example.com/' || number || '.jpg' END AS thumbnail_url,
     -- None for a fifth, else one to all, in random order.
     CASE WHEN roll(number, 'tagged') < 0.2 THEN []
         ELSE list_transform(
