@@ -121,3 +121,17 @@ def count_titles(path: Path) -> Plan:
     duckdb.execute(f"COPY (SELECT md5(range::TEXT) AS title FROM range(600000)) TO '{path}' (FORMAT parquet)")
     objects = StoredObjects(f"read_parquet(['{path}'], hive_partitioning = false)", 1)
     return Plan(f"SELECT count(title) AS n FROM {objects.sql} AS v", ("n",), objects=(objects,))
+
+
+def test_a_column_that_no_report_reads_takes_no_memory(tmp_path: Path) -> None:
+    """It counts for nothing where a table is kept, so that long addresses don't keep titles from being kept."""
+    path = tmp_path / "videos.parquet"
+    duckdb.execute(f"COPY (SELECT 'Goal' AS title, repeat('a', 100000) AS address) TO '{path}' (FORMAT parquet)")
+    relation = f"read_parquet(['{path}'], hive_partitioning = false)"
+    for left_out, is_kept in (((), False), (("address",), True)):
+        residents, objects = ResidentTables(most_bytes=10_000), StoredObjects(relation, 1, left_out)
+        with duckdb.connect() as connection:
+            for _ in range(2):
+                with residents.reading(connection, Plan(f"SELECT title FROM {relation} AS v", (), (objects,))) as sql:
+                    assert connection.execute(sql).fetchall() == [("Goal",)]
+            assert ("resident" in sql) == is_kept

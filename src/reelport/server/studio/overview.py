@@ -255,7 +255,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a list: its cell, title and numbers, the addresses of its picture and its own page.
+    """A row of a list: its cell, title, picture and numbers, and the address of its own page.
 
     `more` are those of the other metrics.
     """
