@@ -65,7 +65,7 @@ def test_second_factors_are_shown_and_reset(run: Commands, tmp_path: Path) -> No
     for _ in range(2):
         shown = json.loads(run("user", "factors", "ann@demo.example", "--reset", "--json")[1])
         assert (shown["authenticator"], shown["recovery_codes"]) == (None, 0)
-    assert len(audit_log.list_actions(db, action=audit_log.Action.AUTHENTICATOR_REMOVED)) == 1
+    assert len(audit_log.list_actions(db, action=audit_log.Action.FACTORS_RESET)) == 1
     assert "Did you mean ann@demo.example?" in run("user", "factors", "ann@demo.exampel", "--reset")[2]
     db.dispose()
 

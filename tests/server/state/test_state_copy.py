@@ -78,6 +78,7 @@ _MORE = (
     f"INSERT INTO sessions VALUES ('h', 'i', {_USER}, 9007199254740993, 0, 1, 253402300799999, '::1', '')",
     f"INSERT INTO password_links VALUES ('h', {_USER}, 1, 2)",
     f"INSERT INTO authenticators VALUES ({_USER}, 'ab', 1, 59000000)",
+    f"INSERT INTO passkeys VALUES ('c', 'i', {_USER}, 'localhost', 'k', 4294967295, 'n', 1, NULL)",
     f"INSERT INTO recovery_codes VALUES ('h', {_USER}, 1)",
     "INSERT INTO saved_views VALUES ('s', 1, 'n', '', 'c', 1, 'f', 2)",
     "INSERT INTO shared_views VALUES ('s', 'h', 1, 'n', '', '[]', 'c', 1, 2, NULL, 4611686018427387904, NULL, '')",

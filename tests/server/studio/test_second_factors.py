@@ -179,7 +179,7 @@ def test_an_owner_resets_what_somebody_lost(guarded: Guarded, visitors: Visitors
     assert owner.client.post("/studio/people/rpu_nobody/factors", data={"csrf": csrf[1]}).status_code == 404
     assert owner.send(page, f"/studio/people/{user}/factors").status_code == 200
     assert visitors(None).sign_in(guarded.email).url.path != CODE
-    found = audit_log.list_actions(guarded.people.service.db, action=Action.AUTHENTICATOR_REMOVED)
+    found = audit_log.list_actions(guarded.people.service.db, action=Action.FACTORS_RESET)
     assert (found[0].actor.name, found[0].subject) == (OWNER, guarded.email)
 
 

@@ -122,7 +122,7 @@ def change_password(
 def show_factors(
     email: Annotated[str, Parameter(help="The address of the user.")],
     *,
-    reset: Annotated[bool, Parameter(negative="", help="Remove the authenticator and the recovery codes.")] = False,
+    reset: Annotated[bool, Parameter(negative="", help="Remove authenticator, passkeys and recovery codes.")] = False,
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
@@ -137,7 +137,8 @@ def show_factors(
             second_factors.reset_factors_by_command(db, email)
         factors = second_factors.read_factors(db, users.get_user_id(db, email))
     shown = {"user": users.normalize_email(email), "authenticator": factors.added_at}
-    print_fields({**shown, "recovery_codes": factors.recovery_codes}, as_json=json)
+    counts = {"passkeys": len(factors.passkeys), "recovery_codes": factors.recovery_codes}
+    print_fields({**shown, **counts}, as_json=json)
 
 
 @USER.command(name="remove")

@@ -26,7 +26,8 @@ WHERE id = :user_id AND epoch = :epoch AND organization_id = :organization_id
 
 -- user: what a login by password needs
 SELECT id, organization_id, password_hash, epoch,
-  (SELECT count(*) FROM authenticators AS a WHERE a.user_id = users.id) AS factors
+  (SELECT count(*) FROM authenticators AS a WHERE a.user_id = users.id)
+    + (SELECT count(*) FROM passkeys AS p WHERE p.user_id = users.id) AS factors
 FROM users
 WHERE email = :email
 

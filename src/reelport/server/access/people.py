@@ -36,7 +36,15 @@ from reelport.server.access.users import (
 )
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
-from reelport.server.state.tables import AUDIT_LOG, AUTHENTICATORS, ORGANIZATIONS, PASSWORD_LINKS, SESSIONS, USERS
+from reelport.server.state.tables import (
+    AUDIT_LOG,
+    AUTHENTICATORS,
+    ORGANIZATIONS,
+    PASSKEYS,
+    PASSWORD_LINKS,
+    SESSIONS,
+    USERS,
+)
 
 LAST_OWNER = "There would be no owner left who can sign in: make somebody else an owner first."
 
@@ -91,7 +99,9 @@ def list_people(db: Engine, organization_id: int, now: datetime) -> tuple[Person
             sign_ins.c.at,
             open_sessions.label("sessions"),
             link_until.scalar_subquery().label("link_until"),
-            exists().where(AUTHENTICATORS.c.user_id == USERS.c.id).label("has_factor"),
+            or_(*(exists().where(table.c.user_id == USERS.c.id) for table in (AUTHENTICATORS, PASSKEYS))).label(
+                "has_factor"
+            ),
         )
         .outerjoin(sign_ins, sign_ins.c.actor == USERS.c.email)
         .where(USERS.c.organization_id == organization_id)

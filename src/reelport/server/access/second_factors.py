@@ -1,4 +1,4 @@
-"""Second factors of users: codes of an authenticator (TOTP, RFC 6238), and recovery codes.
+"""Second factors of users: codes of an authenticator (TOTP, RFC 6238), passkeys, and recovery codes.
 
 An authenticator's secret is made of a random seed, which the state holds, and of the service's secret: a copy of the
 state alone makes no code. A code counts once, and no earlier one after it. A recovery code is deleted by its use; the
@@ -11,22 +11,25 @@ import base64
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Delete, Engine, func, select
 
 from reelport.server import credentials
-from reelport.server.access import audit_log, sessions, users
+from reelport.server.access import audit_log, passkeys, sessions, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import clean_text
+from reelport.server.access.passkeys import Answer, Checked, Passkey
 from reelport.server.access.people import find_own_person, lock_organization_of
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
-from reelport.server.state.tables import AUTHENTICATORS, RECOVERY_CODES, USERS
+from reelport.server.state.tables import AUTHENTICATORS, PASSKEYS, RECOVERY_CODES, USERS
 
 ISSUER = "Reelport"
 STEP_SECONDS, DIGITS = 30, 6
@@ -45,6 +48,7 @@ class Factor(StrEnum):
 
     CODE = "a code"
     RECOVERY_CODE = "a recovery code"
+    PASSKEY = "a passkey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,16 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """When a user's authenticator was added (None without), and the recovery codes left."""
+    """When a user's authenticator was added (None without), the recovery codes left, and passkeys."""
 
     added_at: datetime | None
     recovery_codes: int
+    passkeys: tuple[Passkey, ...]
+
+    @property
+    def exist(self) -> bool:
+        """Whether the password alone doesn't sign in."""
+        return self.added_at is not None or bool(self.passkeys)
 
 
 def offer_authenticator(service_secret: ServiceSecret, session: Session, token: str = "") -> Offer:
@@ -110,13 +120,17 @@ def read_factors(db: Engine, user_id: str) -> Factors:
     added = select(AUTHENTICATORS.c.created_at).where(AUTHENTICATORS.c.user_id == user_id)
     left = select(func.count()).where(RECOVERY_CODES.c.user_id == user_id)
     with reading(db) as connection:
-        return Factors(connection.execute(added).scalar(), connection.execute(left).scalar_one())
+        codes = connection.execute(left).scalar_one()
+        return Factors(connection.execute(added).scalar(), codes, passkeys.list_passkeys(connection, user_id))
 
 
 def use_code(
-    connection: Connection, service_secret: ServiceSecret, user_id: str, given: str, now: datetime
+    connection: Connection, service_secret: ServiceSecret, user_id: str, given: str | Checked, now: datetime
 ) -> Factor | None:
-    """Use up a code of a user's authenticator, or a recovery code; None for any other text."""
+    """Use up a code of a user's authenticator, a recovery code, or a passkey's answer; None for any other."""
+    if isinstance(given, Checked):
+        is_own = given.user_id == user_id and passkeys.use_answer(connection, given, now)
+        return Factor.PASSKEY if is_own else None
     code = re.sub(r"[\s-]", "", clean_text(given)).lower()
     if not re.fullmatch(rf"[0-9]{{{DIGITS}}}", code):
         own = RECOVERY_CODES.c.user_id == user_id, RECOVERY_CODES.c.code_hash == _hash(service_secret, user_id, code)
@@ -136,12 +150,12 @@ def finish_session(
     db: Engine,
     service_secret: ServiceSecret,
     halfway: sessions.Halfway,
-    code: str,
+    code: str | Checked,
     browser: Browser,
     now: datetime,
     life: timedelta,
 ) -> Session | None:
-    """Begin the session of a user whose password was right, by a code; None for a wrong one."""
+    """Begin the session of a user whose password was right, by a code or a passkey; None for a wrong one."""
 
     def finish(connection: Connection) -> Session | None:
         factor = use_code(connection, service_secret, halfway.user_id, code, now)
@@ -171,53 +185,143 @@ def add_authenticator(
     known only now. Hashing takes some 20 ms of CPU.
     """
     seed = credentials.read_signed(service_secret, _OFFER, offer, session.id)
+    epoch = _find_epoch(db, session, password)
+    step = None if seed is None else find_step(derive_secret(service_secret, seed), _read_digits(code), now, 0)
+    if epoch is None or seed is None or step is None:
+        return None
+
+    def insert(connection: Connection) -> bool:
+        own = select(AUTHENTICATORS.c.user_id).where(AUTHENTICATORS.c.user_id == session.user_id)
+        if connection.execute(own).first() is not None:
+            return False
+        row = {"user_id": session.user_id, "seed": seed.hex(), "created_at": now, "last_step": step}
+        connection.execute(AUTHENTICATORS.insert().values(**row))
+        return True
+
+    add, action = partial(_add_factor, browser=browser, now=now, life=life), Action.AUTHENTICATOR_ADDED
+    return write(db, lambda connection: add(connection, service_secret, session, epoch, action, insert))
+
+
+def add_passkey(
+    db: Engine,
+    service_secret: ServiceSecret,
+    session: Session,
+    answer: Answer,
+    password: str,
+    name: str,
+    browser: Browser,
+    now: datetime,
+    *,
+    life: timedelta,
+) -> tuple[Session, tuple[str, ...]] | None:
+    """Add a passkey, as `add_authenticator` does; None if the password or the answer is wrong."""
+    epoch = _find_epoch(db, session, password)
+    key = None if epoch is None else passkeys.check_new(service_secret, answer, now)
+    if epoch is None or key is None:
+        return None
+
+    def insert(connection: Connection) -> bool:
+        return passkeys.insert_passkey(connection, session.user_id, key, name, now)
+
+    add, action = partial(_add_factor, browser=browser, now=now, life=life), Action.PASSKEY_ADDED
+    return write(db, lambda connection: add(connection, service_secret, session, epoch, action, insert))
+
+
+def _find_epoch(db: Engine, session: Session, password: str) -> int | None:
+    """Find the epoch of a session's user; None if the password is wrong."""
     with reading(db) as connection:
         found = select(USERS.c.password_hash, USERS.c.epoch).where(USERS.c.id == session.user_id)
         user = connection.execute(found).first()
     is_right = users.is_password(password, user.password_hash if user else None)
-    step = None if seed is None else find_step(derive_secret(service_secret, seed), _read_digits(code), now, 0)
-    if user is None or not is_right or seed is None or step is None:
+    return user.epoch if user and is_right else None
+
+
+def _add_factor(
+    connection: Connection,
+    service_secret: ServiceSecret,
+    session: Session,
+    epoch: int,
+    action: Action,
+    insert: Callable[[Connection], bool],
+    *,
+    browser: Browser,
+    now: datetime,
+    life: timedelta,
+) -> tuple[Session, tuple[str, ...]] | None:
+    locked = select(USERS.c.id).where(USERS.c.id == session.user_id, USERS.c.epoch == epoch)
+    if connection.execute(locked.with_for_update()).first() is None:
+        return None  # all logins ended meanwhile
+    is_first = not _has_factor(connection, session.user_id)
+    if not insert(connection):
         return None
+    codes = _replace_recovery_codes(connection, service_secret, session.user_id, now) if is_first else ()
+    epoch = users.end_logins(connection, session.user_id)
+    actor, halfway = Actor(session.email, browser.address), sessions.Halfway(session.user_id, epoch, session.email)
+    audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
+    begun = sessions.insert_session(connection, service_secret, halfway, browser, now, life)
+    return None if begun is None else (begun, codes)
 
-    def add(connection: Connection) -> tuple[Session, tuple[str, ...]] | None:
-        locked = select(USERS.c.id).where(USERS.c.id == session.user_id, USERS.c.epoch == user.epoch)
-        if connection.execute(locked.with_for_update()).first() is None:
-            return None  # all logins ended meanwhile
-        own = select(AUTHENTICATORS.c.user_id).where(AUTHENTICATORS.c.user_id == session.user_id)
-        if connection.execute(own).first() is not None:
-            return None
-        row = {"user_id": session.user_id, "seed": seed.hex(), "created_at": now, "last_step": step}
-        connection.execute(AUTHENTICATORS.insert().values(**row))
-        codes = _replace_recovery_codes(connection, service_secret, session.user_id, now)
-        epoch = users.end_logins(connection, session.user_id)
-        actor, halfway = Actor(session.email, browser.address), sessions.Halfway(session.user_id, epoch, session.email)
-        audit_log.record_action(
-            connection, session.organization_id, actor, Action.AUTHENTICATOR_ADDED, session.email, now
-        )
-        begun = sessions.insert_session(connection, service_secret, halfway, browser, now, life)
-        return None if begun is None else (begun, codes)
 
-    return write(db, add)
+def begin_session_by_passkey(
+    db: Engine, service_secret: ServiceSecret, checked: Checked, browser: Browser, now: datetime, life: timedelta
+) -> Session | None:
+    """Begin the session of a passkey's user; None if its answer was used already."""
+    user = sessions.Halfway(checked.user_id, checked.epoch, checked.email)
+    return finish_session(db, service_secret, user, checked, browser, now, life)
 
 
 def remove_authenticator(
-    db: Engine, service_secret: ServiceSecret, session: Session, code: str, actor: Actor, now: datetime
+    db: Engine, service_secret: ServiceSecret, session: Session, code: str | Checked, actor: Actor, now: datetime
 ) -> bool:
-    """Remove the user's authenticator and recovery codes; False for a wrong code."""
+    """Remove the user's authenticator, and recovery codes if it was the last factor; False for a wrong code."""
+    own = AUTHENTICATORS.delete().where(AUTHENTICATORS.c.user_id == session.user_id)
+    given = own, Action.AUTHENTICATOR_REMOVED, actor, now
+    return write(db, lambda connection: _remove_factor(connection, service_secret, session, code, *given))
 
-    def remove(connection: Connection) -> bool:
-        if use_code(connection, service_secret, session.user_id, code, now) is None:
-            return False
+
+def remove_passkey(
+    db: Engine,
+    service_secret: ServiceSecret,
+    session: Session,
+    code: str | Checked,
+    actor: Actor,
+    now: datetime,
+    *,
+    passkey_id: str,
+) -> bool:
+    """Remove one of the user's passkeys, as `remove_authenticator` does; False for none such, too."""
+    of_user = PASSKEYS.c.user_id == session.user_id, PASSKEYS.c.id == clean_text(passkey_id)
+    given = PASSKEYS.delete().where(*of_user), Action.PASSKEY_REMOVED, actor, now
+    return write(db, lambda connection: _remove_factor(connection, service_secret, session, code, *given))
+
+
+def _remove_factor(
+    connection: Connection,
+    service_secret: ServiceSecret,
+    session: Session,
+    code: str | Checked,
+    factor: Delete,
+    action: Action,
+    actor: Actor,
+    now: datetime,
+) -> bool:
+    if use_code(connection, service_secret, session.user_id, code, now) is None:
+        return False
+    if not connection.execute(factor).rowcount:
+        return False
+    if not _has_factor(connection, session.user_id):
         delete_factors(connection, session.user_id)
-        action = Action.AUTHENTICATOR_REMOVED
-        audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
-        return True
+    audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
+    return True
 
-    return write(db, remove)
+
+def _has_factor(connection: Connection, user_id: str) -> bool:
+    own = (select(table.c.user_id).where(table.c.user_id == user_id).limit(1) for table in (AUTHENTICATORS, PASSKEYS))
+    return any(connection.execute(each).first() is not None for each in own)
 
 
 def make_recovery_codes(
-    db: Engine, service_secret: ServiceSecret, session: Session, code: str, actor: Actor, now: datetime
+    db: Engine, service_secret: ServiceSecret, session: Session, code: str | Checked, actor: Actor, now: datetime
 ) -> tuple[str, ...] | None:
     """Make recovery codes in place of the earlier ones, known only now; None for a wrong code."""
 
@@ -242,7 +346,7 @@ def reset_factors(db: Engine, owner: Session, user_id: str, actor: Actor, now: d
         if user is None or user.id == owner.user_id:
             return False
         if delete_factors(connection, user.id):
-            audit_log.record_action(connection, holder.id, actor, Action.AUTHENTICATOR_REMOVED, user.email, now)
+            audit_log.record_action(connection, holder.id, actor, Action.FACTORS_RESET, user.email, now)
         return True
 
 
@@ -253,14 +357,14 @@ def reset_factors_by_command(db: Engine, email: str) -> bool:
         had_some = delete_factors(connection, user_id)
         if had_some:
             organization_id = connection.execute(select(USERS.c.organization_id).where(USERS.c.id == user_id)).scalar()
-            address, action = users.normalize_email(email), Action.AUTHENTICATOR_REMOVED
+            address, action = users.normalize_email(email), Action.FACTORS_RESET
             audit_log.record_command(connection, organization_id, action, address)
         return had_some
 
 
 def delete_factors(connection: Connection, user_id: str) -> bool:
-    """Delete a user's authenticator and recovery codes. Whether there was any."""
-    tables = AUTHENTICATORS, RECOVERY_CODES
+    """Delete a user's authenticator, passkeys and recovery codes. Whether there was any."""
+    tables = AUTHENTICATORS, PASSKEYS, RECOVERY_CODES
     deleted = [connection.execute(table.delete().where(table.c.user_id == user_id)).rowcount for table in tables]
     return any(deleted)
 

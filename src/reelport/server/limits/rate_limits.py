@@ -12,13 +12,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from reelport.server.addresses import find_site
 from reelport.server.limits.quotas import Quota, Unit
 from reelport.server.state.database import writing
 from reelport.server.state.statements import Statements
+from reelport.server.state.tables import to_milliseconds
 
 _SQL = Statements("limits/attempts")
 _MAX_BUCKETS = 10_000
@@ -161,3 +163,10 @@ def _name_values(owners: Mapping[bytes, _Limit]) -> dict[str, object]:
     of_both = {"first_step": of_first.step, "first_room": of_first.burst * of_first.step}
     of_both |= {"second_step": of_second.step, "second_room": of_second.burst * of_second.step}
     return {"first": first.hex(), "second": second.hex(), **of_both}
+
+
+def use_once(connection: Connection, text: str, life: timedelta, now: datetime) -> bool:
+    """Use up a text; False if it was used within this time already."""
+    once = _Limit(60 / life.total_seconds(), 1)
+    values = {**_name_values({hash_owner("once", text): once}), "now": to_milliseconds(now)}
+    return _SQL.run(connection, "begin", values).first() is not None

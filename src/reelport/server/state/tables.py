@@ -180,7 +180,23 @@ AUTHENTICATORS: Final = Table(
     Column("last_step", BigInteger, nullable=False),
 )
 
-# Codes by which a user without the authenticator signs in, each once.
+# Passkeys (WebAuthn). Ids of credentials and public keys are Base64 (RFC 4648, section 5). `sign_count` is how often a
+# device says that the key has signed; many say 0 for ever. `host` is the one of the pages at which it was made.
+PASSKEYS: Final = Table(
+    "passkeys",
+    METADATA,
+    Column("credential_id", Text, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("host", Text, nullable=False),
+    Column("public_key", Text, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("used_at", Moment),
+)
+
+# Codes by which a user without authenticator and passkey signs in, each once.
 RECOVERY_CODES: Final = Table(
     "recovery_codes",
     METADATA,
@@ -189,8 +205,8 @@ RECOVERY_CODES: Final = Table(
     Column("created_at", Moment, nullable=False),
 )
 
-# Attempts at passwords and codes, by the hash of whose they are. At `full_at` all of them have come back, and the row
-# means nothing any more; `room` is how far that may lie ahead, in milliseconds.
+# Attempts at passwords and codes, by the hash of whose they are, and used challenges of passkeys. At `full_at` all
+# attempts have come back, and the row means nothing any more; `room` (milliseconds) is how far that may lie ahead.
 ATTEMPTS: Final = Table(
     "attempts",
     METADATA,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -21,8 +22,9 @@ from starlette.responses import Response
 
 from reelport.errors import UsageError
 from reelport.language import N_, _
-from reelport.server.access import people, second_factors, sessions
+from reelport.server.access import passkeys, people, second_factors, sessions
 from reelport.server.access.grants import Password
+from reelport.server.access.passkeys import Answer, Checked, Passkey, Site
 from reelport.server.access.people import PasswordLink
 from reelport.server.access.sessions import Halfway, Session
 from reelport.server.studio import guard, pages
@@ -32,7 +34,11 @@ from reelport.storage.s3_address import is_loopback
 
 _TOO_MANY = N_("Too many wrong passwords or codes came from this address: try again later.")
 _TOO_MANY_CODES = N_("Too many wrong codes were tried for this user: try again later, and then change the password.")
-_WRONG_CODE = "The code is wrong, was used before, or is too old: wait for the next one."
+_WRONG_LOGIN = N_("The e-mail address or the password is wrong.")
+_WRONG_PASSKEY = N_("The passkey is not known here, or the page was too old: try again, or use the password.")
+_PASSKEY = "passkey"  # stands for a user's address where wrong answers are counted: no address looks like it
+_WRONG_CODE = N_("The code or passkey is wrong, was used before, or is too old: wait for the next code, or try again.")
+Added = tuple[Session, tuple[str, ...]]
 T = TypeVar("T")
 _OUR_PATH = re.compile(r"/studio(/[A-Za-z0-9._~/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
 
@@ -64,7 +70,7 @@ async def sign_in(visit: Visit) -> Response:
         guard.set_halfway(visit, response, token, sessions.HALFWAY_LIFE)
         return response
     if session is None:
-        response = _show_sign_in(visit, next_path, 403, email=password.email, wrong=True)
+        response = _show_sign_in(visit, next_path, 403, email=password.email, problem=_WRONG_LOGIN)
         response.background = BackgroundTask(sessions.record_failure, service.db, password, visit.browser, visit.now)
         return response
     await forgive_attempt(visit, visit.address, password.stored_email)
@@ -87,9 +93,15 @@ CODE_PATH = f"{pages.ROOT}/sign-in/code"
 async def show_code(visit: Visit) -> Response:
     """Show the form for the second factor to a browser in which the password was right."""
     next_path = visit.request.query_params.get("next", "")
-    if _read_halfway(visit) is None:
-        return _begin_again(next_path)
-    return pages.render(visit, "sign_in_code.html", next_path=next_path, problems=[])
+    halfway = _read_halfway(visit)
+    return _begin_again(next_path) if halfway is None else await _show_code(visit, halfway, next_path)
+
+
+async def _show_code(visit: Visit, halfway: Halfway, next_path: str, problem: str = "") -> Response:
+    factors = await anyio.to_thread.run_sync(second_factors.read_factors, visit.service.db, halfway.user_id)
+    passkey = _prepare_passkey(visit, factors.passkeys) if factors.passkeys else None
+    given = {"next_path": next_path, "passkey": passkey, "problems": [problem] if problem else []}
+    return pages.render(visit, "sign_in_code.html", 403 if problem else 200, **given)
 
 
 async def sign_in_by_code(visit: Visit) -> Response:
@@ -98,17 +110,67 @@ async def sign_in_by_code(visit: Visit) -> Response:
     if halfway is None:
         return _begin_again(next_path)
     await _begin_code(visit, halfway.user_id, halfway.email)
-    given = halfway, visit.form.text("code"), visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
+    given = halfway, await _read_code(visit), visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
     finish = partial(second_factors.finish_session, service.db, service.service_secret, *given)
     session = await anyio.to_thread.run_sync(finish)
     if session is None:
-        response = pages.render(visit, "sign_in_code.html", 403, next_path=next_path, problems=[_WRONG_CODE])
+        response = await _show_code(visit, halfway, next_path, _(_WRONG_CODE))
         wrong = Password(halfway.email, "")
         response.background = BackgroundTask(sessions.record_failure, service.db, wrong, visit.browser, visit.now)
         return response
     await _forgive_code(visit, halfway.user_id, halfway.email)
     await forgive_attempt(visit, visit.address, halfway.email)  # the password's
     return await _enter(visit, session, next_path)
+
+
+async def sign_in_by_passkey(visit: Visit) -> Response:
+    """Begin a session by a passkey alone: it stands for both factors."""
+    service, next_path = visit.service, visit.form.text("next")
+    too_many = N_("Too many passkeys that aren't known came from this address: try again later, or use the password.")
+    await begin_attempt(visit, visit.address, _PASSKEY, too_many)
+    checked, session = await _check_answer(visit), None
+    if checked is not None:
+        given = checked, visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
+        begin = partial(second_factors.begin_session_by_passkey, service.db, service.service_secret, *given)
+        session = await anyio.to_thread.run_sync(begin)
+    if session is None:
+        return _show_sign_in(visit, next_path, 403, problem=_WRONG_PASSKEY)
+    await forgive_attempt(visit, visit.address, _PASSKEY)
+    return await _enter(visit, session, next_path)
+
+
+@dataclass(frozen=True, slots=True)
+class _PasskeyForm:
+    """What the passkey forms of a page need: the challenge of the page, and the browser's options (JSON)."""
+
+    site: Site
+    challenge: str
+    request: str
+    creation: str = ""
+
+
+def _prepare_passkey(visit: Visit, own: Sequence[Passkey] = ()) -> _PasskeyForm:
+    site = Site.of(visit.origin)
+    challenge = passkeys.make_challenge(visit.service.service_secret, visit.csrf, visit.now)
+    request = passkeys.write_request(site, challenge, own)
+    if visit.session is None:
+        return _PasskeyForm(site, challenge, request)
+    user = visit.user.user_id, visit.user.email
+    return _PasskeyForm(site, challenge, request, passkeys.write_creation(site, challenge, *user, own))
+
+
+def _read_answer(visit: Visit) -> Answer:
+    return Answer(Site.of(visit.origin), visit.csrf, visit.form.text("challenge"), visit.form.raw("credential"))
+
+
+async def _check_answer(visit: Visit) -> Checked | None:
+    given = visit.service.db, visit.service.service_secret, _read_answer(visit), visit.now
+    return await anyio.to_thread.run_sync(passkeys.check_answer, *given, limiter=visit.service.password_checks)
+
+
+async def _read_code(visit: Visit) -> str | Checked:
+    """Read the code of a form, or the answer of a passkey; of a wrong answer, a code that is wrong, too."""
+    return (await _check_answer(visit) or "") if visit.form.raw("credential") else visit.form.text("code")
 
 
 def _begin_again(next_path: str) -> Response:
@@ -142,11 +204,10 @@ async def sign_out(visit: Visit) -> Response:
     return leave(visit)
 
 
-def _show_sign_in(visit: Visit, next_path: str, status: int = 200, *, email: str = "", wrong: bool = False) -> Response:
+def _show_sign_in(visit: Visit, next_path: str, status: int = 200, *, email: str = "", problem: str = "") -> Response:
     is_open = not guard.is_secure(visit.request, visit.service.settings) and not is_loopback(str(visit.request.url))
-    return pages.render(
-        visit, "sign_in.html", status, next_path=next_path, email=email, wrong=wrong, without_tls=is_open
-    )
+    given = {"next_path": next_path, "email": email, "problem": problem, "without_tls": is_open}
+    return pages.render(visit, "sign_in.html", status, passkey=_prepare_passkey(visit), **given)
 
 
 def _find_target(path: str) -> str:
@@ -216,7 +277,10 @@ _DONE = {
     "role": N_("Your role is changed."),
     "session": N_("That browser is signed out."),
     "language": N_("The language is changed."),
-    "authenticator": N_("The second factor is removed. The password alone signs you in."),
+    "authenticator": N_("The authenticator is removed."),
+    "passkey": N_("The passkey is removed."),
+    "renamed": N_("The passkey has another name."),
+    "added": N_("It is added. Every other browser is signed out."),
 }
 
 
@@ -277,35 +341,68 @@ async def add_authenticator(visit: Visit) -> Response:
     given = form.text("offer"), form.raw("password"), form.text("code"), visit.browser, visit.now
     add = partial(second_factors.add_authenticator, service.db, service.service_secret, visit.user, *given)
     work = partial(add, life=guard.UNUSED_SESSION_LIFE)
-    added = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
+    sentence = N_("The password or the code is wrong. If both are right, set the clock of the telephone.")
+    return await _add_factor(visit, work, sentence, form.text("offer"))
+
+
+async def add_passkey(visit: Visit) -> Response:
+    """Add a passkey, and show the recovery codes once if it is the first factor, in a new session."""
+    service, form = visit.service, visit.form
+    await _begin_code(visit, visit.user.user_id, visit.user.email)
+    given = _read_answer(visit), form.raw("password"), form.text("name"), visit.browser, visit.now
+    add = partial(second_factors.add_passkey, service.db, service.service_secret, visit.user, *given)
+    work = partial(add, life=guard.UNUSED_SESSION_LIFE)
+    return await _add_factor(visit, work, N_("The password is wrong, or the passkey can't be added: try again."))
+
+
+async def _add_factor(visit: Visit, add: Callable[[], Added | None], problem: str, offer: str = "") -> Response:
+    try:
+        added = await anyio.to_thread.run_sync(add, limiter=visit.service.password_checks)
+    except UsageError as error:
+        added, problem = None, str(error)
     if added is None:
-        sentence = N_("The password or the code is wrong. If both are right, set the clock of the telephone.")
-        return await _show_authenticator(visit, _(sentence), form.text("offer"))
+        return await _show_authenticator(visit, _(problem), offer)
     await _forgive_code(visit, visit.user.user_id, visit.user.email)
     session, codes = added
-    response = _show_recovery_codes(guard.make_visit(visit.request, service, session), codes)
+    visit = guard.make_visit(visit.request, visit.service, session)
+    response = _show_recovery_codes(visit, codes) if codes else pages.redirect(f"{AUTHENTICATOR_PATH}?done=added")
     guard.set_session_token(visit, response, session.token, guard.UNUSED_SESSION_LIFE)
     return response
+
+
+async def rename_passkey(visit: Visit) -> Response:
+    """Give a passkey another name."""
+    given = visit.user.user_id, visit.named("passkey"), visit.form.text("name")
+    if not await anyio.to_thread.run_sync(passkeys.rename_passkey, visit.service.db, *given):
+        raise not_found()
+    return pages.redirect(f"{AUTHENTICATOR_PATH}?done=renamed")
+
+
+async def remove_passkey(visit: Visit) -> Response:
+    """Remove a passkey, by a code or the answer of a passkey."""
+    if await _use_code(visit, partial(second_factors.remove_passkey, passkey_id=visit.form.text("passkey"))):
+        return pages.redirect(f"{AUTHENTICATOR_PATH}?done=passkey")
+    return await _show_authenticator(visit, _(_WRONG_CODE))
 
 
 async def remove_authenticator(visit: Visit) -> Response:
     """Remove the authenticator, by a code of it or a recovery code."""
     if await _use_code(visit, second_factors.remove_authenticator):
-        return pages.redirect(f"{PATH}?done=authenticator")
-    return await _show_authenticator(visit, _WRONG_CODE)
+        return pages.redirect(f"{AUTHENTICATOR_PATH}?done=authenticator")
+    return await _show_authenticator(visit, _(_WRONG_CODE))
 
 
 async def make_recovery_codes(visit: Visit) -> Response:
     """Make recovery codes in place of the earlier ones, and show them once."""
     codes = await _use_code(visit, second_factors.make_recovery_codes)
-    return _show_recovery_codes(visit, codes) if codes else await _show_authenticator(visit, _WRONG_CODE)
+    return _show_recovery_codes(visit, codes) if codes else await _show_authenticator(visit, _(_WRONG_CODE))
 
 
 async def _use_code(visit: Visit, change: Callable[..., T]) -> T:
     """Make a change that needs a code of the user's."""
     service, user = visit.service, visit.user
     await _begin_code(visit, user.user_id, user.email)
-    given = service.db, service.service_secret, user, visit.form.text("code"), visit.actor, visit.now
+    given = service.db, service.service_secret, user, await _read_code(visit), visit.actor, visit.now
     changed = await anyio.to_thread.run_sync(change, *given)
     if changed:
         await _forgive_code(visit, user.user_id, user.email)
@@ -316,10 +413,13 @@ async def _show_authenticator(visit: Visit, problem: str = "", token: str = "") 
     service, user = visit.service, visit.user
     factors = await anyio.to_thread.run_sync(second_factors.read_factors, service.db, user.user_id)
     offer = second_factors.offer_authenticator(service.service_secret, user, token)
+    passkey = _prepare_passkey(visit, factors.passkeys)
+    done = "" if problem else _(_DONE.get(visit.request.query_params.get("done", ""), ""))
     # Black on white in a dark page too: not every telephone reads the negative.
     picture = Markup(segno.make(offer.address, error="m").svg_inline(scale=5, light="#fff"))  # noqa: S704 - digits alone
-    given = {"factors": factors, "offer": offer, "picture": picture, "problems": [problem] if problem else []}
-    return pages.render(visit, "authenticator.html", 403 if problem else 200, **given)
+    given = {"factors": factors, "offer": offer, "picture": picture, "passkey": passkey, "done": done}
+    problems = [problem] if problem else []
+    return pages.render(visit, "authenticator.html", 403 if problem else 200, problems=problems, **given)
 
 
 def _show_recovery_codes(visit: Visit, codes: tuple[str, ...]) -> Response:

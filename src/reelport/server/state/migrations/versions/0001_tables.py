@@ -161,6 +161,22 @@ def _create_access() -> None:
         sa.PrimaryKeyConstraint("user_id", name="pk_authenticators"),
     )
     op.create_table(
+        "passkeys",
+        sa.Column("credential_id", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("public_key", sa.Text(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.BigInteger()),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_passkeys_user_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("credential_id", name="pk_passkeys"),
+        sa.UniqueConstraint("id", name="uq_passkeys_id"),
+    )
+    op.create_index("ix_passkeys_user_id", "passkeys", ["user_id"])
+    op.create_table(
         "recovery_codes",
         sa.Column("code_hash", sa.Text(), nullable=False),
         sa.Column("user_id", sa.Text(), nullable=False),
