@@ -70,7 +70,7 @@ async def sign_in(visit: Visit) -> Response:
         guard.set_halfway(visit, response, token, sessions.HALFWAY_LIFE)
         return response
     if session is None:
-        response = _show_sign_in(visit, next_path, 403, email=password.email, problem=_WRONG_LOGIN)
+        response = _show_sign_in(visit, next_path, 403, email=password.email, problem=_(_WRONG_LOGIN))
         response.background = BackgroundTask(sessions.record_failure, service.db, password, visit.browser, visit.now)
         return response
     await forgive_attempt(visit, visit.address, password.stored_email)
@@ -134,7 +134,7 @@ async def sign_in_by_passkey(visit: Visit) -> Response:
         begin = partial(second_factors.begin_session_by_passkey, service.db, service.service_secret, *given)
         session = await anyio.to_thread.run_sync(begin)
     if session is None:
-        return _show_sign_in(visit, next_path, 403, problem=_WRONG_PASSKEY)
+        return _show_sign_in(visit, next_path, 403, problem=_(_WRONG_PASSKEY))
     await forgive_attempt(visit, visit.address, _PASSKEY)
     return await _enter(visit, session, next_path)
 
