@@ -70,7 +70,7 @@ class Passkey:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a browser sends of a passkey (JSON), the challenge that its page held, and whose page it was."""
+    """A passkey's answer (JSON) to the challenge of a page, and which browser had that page."""
 
     site: Site
     browser: str
@@ -109,14 +109,14 @@ def make_challenge(service_secret: ServiceSecret, browser: str, now: datetime) -
 
 
 def write_request(site: Site, challenge: str, passkeys: Iterable[Passkey] = ()) -> str:
-    """Write the options of navigator.credentials.get, as JSON; without passkeys any of the site may answer."""
+    """Write the JSON options of navigator.credentials.get; without passkeys any may answer."""
     allowed = [{"type": "public-key", "id": each.credential_id} for each in passkeys]
     options = {"challenge": _encode(challenge.encode()), "rpId": site.host, "userVerification": "required"}
     return json.dumps({**options, "allowCredentials": allowed})
 
 
 def write_creation(site: Site, challenge: str, user_id: str, email: str, passkeys: Iterable[Passkey]) -> str:
-    """Write the options of navigator.credentials.create, as JSON; no device makes a second one for the user."""
+    """Write the JSON options of navigator.credentials.create, for devices without such a passkey."""
     options = {
         "challenge": _encode(challenge.encode()),
         "rp": {"id": site.host, "name": "Reelport"},
@@ -174,7 +174,7 @@ def check_answer(db: Engine, service_secret: ServiceSecret, answer: Answer, now:
 
 
 def use_answer(connection: Connection, checked: Checked, now: datetime) -> bool:
-    """Record the use of an answer; False if the challenge, or this count of the key, was used meanwhile."""
+    """Record the use of an answer; False if challenge or counter was used meanwhile."""
     if not _use_challenge(connection, checked.challenge, now):
         return False
     same = PASSKEYS.c.credential_id == checked.credential_id, PASSKEYS.c.sign_count == checked.sign_count
@@ -206,7 +206,7 @@ def check_new(service_secret: ServiceSecret, answer: Answer, now: datetime) -> N
 
 
 def insert_passkey(connection: Connection, user_id: str, key: NewKey, name: str, now: datetime) -> bool:
-    """Give a user a passkey. False if it is somebody's already, or the challenge was used meanwhile.
+    """Give a user a passkey; False if somebody has it, or the challenge was used meanwhile.
 
     UsageError for more of them than a user may have.
     """
@@ -242,10 +242,10 @@ def _use_challenge(connection: Connection, challenge: str, now: datetime) -> boo
 
 
 def _attempt(work: Callable[[], T]) -> T | None:
-    """Call what reads a browser's text; None if that fails: the library raises whatever it stumbles over."""
+    """Call what reads a browser's text; None if it raises anything."""
     try:
         return work()
-    except Exception as error:  # noqa: BLE001 - nothing of it is known to be a defect of ours
+    except Exception as error:  # noqa: BLE001 - the library raises whatever it stumbles over
         _LOG.info("a passkey was refused", reason=f"{type(error).__name__}: {error}"[:200])
         return None
 

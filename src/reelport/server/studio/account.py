@@ -141,7 +141,7 @@ async def sign_in_by_passkey(visit: Visit) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _PasskeyForm:
-    """What the passkey forms of a page need: the challenge of the page, and the browser's options (JSON)."""
+    """What the passkey forms of a page need: its challenge, and options for the browser (JSON)."""
 
     site: Site
     challenge: str
@@ -169,7 +169,7 @@ async def _check_answer(visit: Visit) -> Checked | None:
 
 
 async def _read_code(visit: Visit) -> str | Checked:
-    """Read the code of a form, or the answer of a passkey; of a wrong answer, a code that is wrong, too."""
+    """Read the code of a form, or the answer of a passkey; a wrong answer gives a wrong code."""
     return (await _check_answer(visit) or "") if visit.form.raw("credential") else visit.form.text("code")
 
 
@@ -346,7 +346,7 @@ async def add_authenticator(visit: Visit) -> Response:
 
 
 async def add_passkey(visit: Visit) -> Response:
-    """Add a passkey, and show the recovery codes once if it is the first factor, in a new session."""
+    """Add a passkey in a new session; show recovery codes once if it is the first factor."""
     service, form = visit.service, visit.form
     await _begin_code(visit, visit.user.user_id, visit.user.email)
     given = _read_answer(visit), form.raw("password"), form.text("name"), visit.browser, visit.now
