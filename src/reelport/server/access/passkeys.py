@@ -116,7 +116,7 @@ def write_request(site: Site, challenge: str, passkeys: Iterable[Passkey] = ()) 
 
 
 def write_creation(site: Site, challenge: str, user_id: str, email: str, passkeys: Iterable[Passkey]) -> str:
-    """Write the JSON options of navigator.credentials.create, for devices without such a passkey."""
+    """Write the JSON options of navigator.credentials.create: a device makes one passkey."""
     options = {
         "challenge": _encode(challenge.encode()),
         "rp": {"id": site.host, "name": "Reelport"},

@@ -1,4 +1,4 @@
-"""Second factors of users: codes of authenticators (TOTP, RFC 6238), passkeys, recovery codes.
+"""Second factors: codes of authenticators (TOTP, RFC 6238), passkeys, recovery codes.
 
 An authenticator's secret is made of a random seed, which the state holds, and of the service's secret: a copy of the
 state alone makes no code. A code counts once, and no earlier one after it. A recovery code is deleted by its use; the
@@ -70,7 +70,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """When an authenticator was added (None without), the recovery codes left, and passkeys."""
+    """When an authenticator was added (None without), recovery codes left, and passkeys."""
 
     added_at: datetime | None
     recovery_codes: int
@@ -127,7 +127,7 @@ def read_factors(db: Engine, user_id: str) -> Factors:
 def use_code(
     connection: Connection, service_secret: ServiceSecret, user_id: str, given: str | Checked, now: datetime
 ) -> Factor | None:
-    """Use up a code of an authenticator, a recovery code, or a passkey's answer; None for others."""
+    """Use up an authenticator's code, a recovery code, or a passkey's answer; None for others."""
     if isinstance(given, Checked):
         is_own = given.user_id == user_id and passkeys.use_answer(connection, given, now)
         return Factor.PASSKEY if is_own else None
@@ -155,7 +155,7 @@ def finish_session(
     now: datetime,
     life: timedelta,
 ) -> Session | None:
-    """Begin the session of a user whose password was right, by a code or passkey; None if wrong."""
+    """Begin a session after a right password, by a code or passkey; None if it is wrong."""
 
     def finish(connection: Connection) -> Session | None:
         factor = use_code(connection, service_secret, halfway.user_id, code, now)
@@ -273,7 +273,7 @@ def begin_session_by_passkey(
 def remove_authenticator(
     db: Engine, service_secret: ServiceSecret, session: Session, code: str | Checked, actor: Actor, now: datetime
 ) -> bool:
-    """Remove the authenticator, of a last factor the recovery codes too; False for a wrong code."""
+    """Remove the authenticator; of a last factor recovery codes, too. False for a wrong code."""
     own = AUTHENTICATORS.delete().where(AUTHENTICATORS.c.user_id == session.user_id)
     given = own, Action.AUTHENTICATOR_REMOVED, actor, now
     return write(db, lambda connection: _remove_factor(connection, service_secret, session, code, *given))
@@ -289,7 +289,7 @@ def remove_passkey(
     *,
     passkey_id: str,
 ) -> bool:
-    """Remove one of the user's passkeys, as `remove_authenticator`; False for no such one, too."""
+    """Remove a passkey, as `remove_authenticator` does; False for no such one, too."""
     of_user = PASSKEYS.c.user_id == session.user_id, PASSKEYS.c.id == clean_text(passkey_id)
     given = PASSKEYS.delete().where(*of_user), Action.PASSKEY_REMOVED, actor, now
     return write(db, lambda connection: _remove_factor(connection, service_secret, session, code, *given))

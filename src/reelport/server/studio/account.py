@@ -141,7 +141,7 @@ async def sign_in_by_passkey(visit: Visit) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _PasskeyForm:
-    """What the passkey forms of a page need: its challenge, and options for the browser (JSON)."""
+    """What a page's passkey forms need: its challenge, and options for the browser (JSON)."""
 
     site: Site
     challenge: str
