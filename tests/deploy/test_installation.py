@@ -22,7 +22,7 @@ from tests.deploy.empty_root import TEMPORARY, EmptyRoot, Stage, make_empty_root
 from tests.operate_pages import read_marked
 from tests.patience import PATIENCE
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.nightly]
 
 ROOT = Path(__file__).parents[2]
 PLACE = "empty-root"

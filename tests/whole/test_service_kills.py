@@ -89,6 +89,7 @@ def kill_tree(service: Service, chance: random.Random) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.timeout(900 + 60 * KILLS)
 def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
     """Of a hundred reports none is lost, none is there twice, none is different, and none is blamed for it."""

@@ -25,6 +25,7 @@ INSTALLED = set(
 
 
 @pytest.mark.long
+@pytest.mark.nightly
 def test_a_generated_client_is_sound_and_speaks_with_the_service(wire: Wire, tmp_path: Path) -> None:
     """Both generators take the descriptions, the program is sound and asks for a report; a wrong metric is no metric.
 
