@@ -89,7 +89,6 @@ class SpreadsheetGuard:
 
 
 def _guard_record(record: bytes) -> tuple[bytes, int]:
-    """Guard a record; return it with the number of changed cells."""
     if not _SUSPECT.search(record):
         return record, 0
     changed = 0

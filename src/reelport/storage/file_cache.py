@@ -178,7 +178,6 @@ class FileCache:
         return self.root / _DIGESTS / f"{self.folder}{name}"
 
     def _record_digest(self, name: str, digest: str) -> None:
-        """Record the digest of a copy, before it gets its name."""
         own = self._locate_digest(name)
         make_folder(own.parent)
         own.write_text(digest, "ascii")
@@ -224,7 +223,6 @@ class FileCache:
             fetched.bytes += sum(pool.map(fetch, names))
 
     def _fetch_file(self, name: str, open_file: Open, *, is_damaged: bool) -> int:
-        """Fetch a file, unless another process has just done so; return how many bytes."""
         part = self.root / _PARTS / hashlib.sha256(f"{self.folder}{name}".encode()).hexdigest()
         with _open_locked(part) as handle:
             if not is_damaged and self._touch(name):
@@ -277,7 +275,6 @@ class FileCache:
 
 @contextmanager
 def _open_locked(part: Path) -> Iterator[int]:
-    """Open and lock a part file that still has its name when it is locked."""
     while True:
         handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

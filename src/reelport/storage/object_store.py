@@ -63,7 +63,6 @@ _MEDIA_TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
 
 @lru_cache
 def _open_client(address: S3Address, endpoint: str, retry_seconds: float) -> S3Store:
-    """Open the process's client of a prefix; it reads credentials from the environment."""
     return S3Store(
         address.bucket,
         prefix=address.prefix or None,

@@ -125,7 +125,6 @@ def _fetch_again(
 
 
 def _choose_days(spec: Spec, state: State, start: date | None, end: date | None) -> tuple[Days, Days]:
-    """Choose the days to compare: those named, or the copy's last; and those that it lacks."""
     if not state.present.spans or not state.has_meaning_of(spec):
         raise UsageError(f"{spec.name}: there is nothing to compare with yet. `reelport sync run` reads it.")
     last = end or state.present.spans[-1][1]

@@ -302,8 +302,6 @@ class _HeldCopy:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A window's table, the number and days of its real rows, its columns, and notes."""
-
     table: pa.Table
     rows: int
     filled: Days

@@ -222,7 +222,6 @@ def explain(
 
 
 def _find_tenant(settings: Settings, org: str | None, snapshot: Snapshot) -> Tenant:
-    """Find the organization's channels; without one, channels that own rows in every file."""
     from reelport.engine.tenant import Tenant
 
     if org is None:

@@ -146,7 +146,6 @@ def _build_refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None
 
 
 def _describe_reply(reply: Reply, redact: Redact) -> tuple[set[str], str, object]:
-    """Return an answer's error codes in lower case, their sentences, and the `data`."""
     try:
         answer = parse_object(reply, redact)
     except Unreachable:
@@ -206,7 +205,6 @@ def describe_failure(answer: Mapping[str, Any], redact: Redact) -> str:
 
 
 def _read_retry_after(reply: Reply, now: datetime) -> float | None:
-    """Return the seconds that `Retry-After` asks for; the header holds seconds or a date."""
     text = reply.headers.get("retry-after", "").strip()[:_LONGEST_DATE]
     with suppress(ValueError):
         seconds = float(text)

@@ -187,7 +187,6 @@ class _Ask:
 
 
 def _send_ask(session: Session, claimed: Claimed, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
-    """Ask for the report; return the row with its token, or the error that nothing was taken."""
     row = claimed.row
     variables, policy, scopes = {"input": query.to_wire()}, build_ask_policy(session), scopes_of(query)
     with _Ask(session.ledger, row) as ask:

@@ -136,7 +136,6 @@ def mark_delivered(session: Session, parts: Iterable[Path]) -> Flow[None]:
 def _fetch_file(
     session: Session, row: Row, target: Path, tell: Progress, until: float, *, part: bool, just_asked: bool
 ) -> Flow[Downloaded]:
-    """Return a row's file: the existing one if it still is that report's, else a new one."""
     assert row.token is not None  # noqa: S101 - a row that serves has a token
     done = yield from work(partial(_find_existing_file, row, target))
     if done is not None:

@@ -124,7 +124,6 @@ def _merge_rows(paths: Sequence[Path], width: int) -> Iterator[Row]:
 
 
 def _sum_rows(plan: MergePlan, rows: Iterable[Row]) -> Iterator[tuple[Row, list[Number]]]:
-    """Yield the first row of each key, and the sums of the cells of all rows with that key."""
     width, columns = plan.width, plan.asked.metrics
     for _, group in groupby(rows, key=by_key):
         first: Row | None = None

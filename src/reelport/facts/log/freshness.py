@@ -115,7 +115,6 @@ def _find_completeness_of_objects(files: Iterable[DataFile], today: date) -> Com
 
 
 def _list_missing(told: Sequence[Span]) -> Iterator[date]:
-    """List the days between these spans, from the first that is long enough on."""
     is_expected = False
     for (first, last), (following, _) in pairwise(told):
         is_expected = is_expected or (last - first).days + 1 >= _EXPECTED_AFTER

@@ -75,7 +75,6 @@ class Speeds:
 
 
 def _list_kinds(query: ReportQuery, channels: frozenset[str]) -> Iterator[Hashable]:
-    """List the kinds of reports that it belongs to, the narrowest first."""
     columns = query.metrics, query.dimensions, tuple(name for name, _ in query.filters), query.product
     yield columns, channels
     yield columns

@@ -129,7 +129,6 @@ def claim(
 
 
 def _choose_job(connection: Connection, running: int, due: Mapping[str, int]) -> tuple[int, dict[str, int]] | None:
-    """Choose the number of a job, and its partner, whose row is locked; None without any."""
     partner = _SQL.run(connection, "partner", {"running": running, **due}).scalar()
     if partner is None:
         return None

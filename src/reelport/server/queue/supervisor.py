@@ -187,7 +187,6 @@ def begin_directory(settings: Settings) -> None:
 
 
 def _find_state_fault(settings: Settings) -> str | None:
-    """Say why this is not the state of the service that the worker is for; None if it is."""
     if not has_service_secret(settings):
         return "set REELPORT_SECRET to the service's secret."
     with opened(settings) as db, reading(db) as connection:

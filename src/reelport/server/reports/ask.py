@@ -190,7 +190,6 @@ def _ask_once(
 
 
 def _read_ask_state(connection: Connection, caller: Caller, question: str, least: datetime) -> _AskState:
-    """Read the key's newest report for the ask, valid until `least`, and its partner's jobs."""
     asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "least": least}
     return connection.execute(_ASK_STATE, asked).one()
 

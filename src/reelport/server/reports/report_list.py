@@ -236,7 +236,6 @@ def _make_report(row: Row[*tuple[Any, ...]], places: dict[str, int], now: dateti
 
 
 def _find_reason(row: Row[*tuple[Any, ...]], state: State) -> str | None:
-    """Say why a report failed, and what to do, or why it waits after an attempt."""
     match state:
         case State.FAILED | State.CANCELLED:
             failure = report_state.describe_failure(row.reason_code, row.partner_reason)

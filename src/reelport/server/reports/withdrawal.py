@@ -124,7 +124,6 @@ def preview_removal(db: Engine, organization: str) -> Withdrawal:
 
 
 def _describe(ended: Withdrawal) -> dict[str, object]:
-    """Count for the audit log what went along."""
     counts = {"keys": len(ended.keys), "users": ended.users, "reports": ended.waiting + ended.running + ended.finished}
     counts["ended_links"] = ended.links
     return {name: count for name, count in counts.items() if count}
@@ -187,7 +186,6 @@ def _select_keys(organization_id: int) -> Select[str]:
 
 
 def _find_channel_lists(connection: Connection, organization_id: int, gone: frozenset[str] | None) -> tuple[str, ...]:
-    """Find the distinct channel lists of reports with one of these channels; None: all."""
     lists = select(REPORTS.c.channels).where(REPORTS.c.organization_id == organization_id).distinct()
     texts = connection.execute(lists).scalars().all()
     return tuple(text for text in texts if gone is None or not gone.isdisjoint(json.loads(text)))
@@ -200,7 +198,6 @@ def _classify(row: Row[*tuple[str, ...]]) -> str:
 
 
 def _delete_reports(connection: Connection, organization_id: int, lists: Iterable[str]) -> None:
-    """Delete the reports over these channel lists; a worker that makes one stops."""
     # Lock jobs by number, as every transaction does that writes several: otherwise two could deadlock.
     held = select(JOBS.c.number).where(JOBS.c.organization_id == organization_id).order_by(JOBS.c.number)
     connection.execute(held.with_for_update())

@@ -176,7 +176,6 @@ def _describe_other_secret(settings: Settings, fingerprint: str) -> str | None:
 
 
 def _copy_rows(read: Connection, write: Connection, table: Table) -> int:
-    """Copy the rows of a table in the order of its key; returns how many."""
     found = read.execute(select(table).order_by(*table.primary_key), execution_options={"yield_per": _BATCH})
     try:
         for rows in found.mappings().partitions(_BATCH):

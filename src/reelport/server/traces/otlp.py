@@ -102,5 +102,4 @@ class _RecordedSpan(Span):
 
 
 def _read_context(traceparent: str | None) -> Context | None:
-    """The context that a `traceparent` names; None for the one of the running code."""
     return None if traceparent is None else _PROPAGATOR.extract({_TRACEPARENT: traceparent}, Context())
