@@ -6,9 +6,7 @@ All errors of a document are reported together, in the form of `faults`; nothing
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -60,18 +58,11 @@ def parse_body(body: bytes, *, strict: bool = False) -> Request | Fault:
     Programs in the wild may send any `extensions`, which are ignored; `strict` refuses all but an object.
     """
     try:
-        given = json.loads(
-            body.decode("utf-8-sig"),
-            object_pairs_hook=_build_object,
-            parse_constant=_refuse_constant,
-            parse_float=_parse_finite,
-        )
+        given = json.loads(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return Fault(Code.BAD_BODY, "The body isn't UTF-8.")
     except RecursionError:
         return Fault(Code.BAD_BODY, "The body is JSON that is nested too deeply.")
-    except _AmbiguousJson as refused:
-        return Fault(Code.BAD_BODY, str(refused))
     except json.JSONDecodeError as error:
         return Fault(Code.BAD_BODY, f"The body isn't JSON: {error.msg}, at line {error.lineno}, column {error.colno}.")
     except ValueError:
@@ -95,29 +86,6 @@ def _parse_request(given: Any, *, strict: bool) -> Request | Fault:  # noqa: ANN
         if not isinstance(given.get(name), kind | None):
             return Fault(Code.BAD_BODY, f"`{name}` isn't {noun}.")
     return Request(query, given.get("variables") or {}, given.get("operationName") or None)
-
-
-class _AmbiguousJson(ValueError):
-    """JSON without a single meaning: a repeated key, NaN, or a number too large for a float."""
-
-
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise _AmbiguousJson(f"The body has the key {name[:80]!r} twice in one object.")
-    return found
-
-
-def _refuse_constant(word: str) -> float:
-    raise _AmbiguousJson(f"The body holds {word}, which isn't JSON.")
-
-
-def _parse_finite(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise _AmbiguousJson(f"The body holds {digits[:80]}, which is larger than any number that is read here.")
-    return number
 
 
 def parse_wait(headers: Iterable[str], most: int) -> int:
