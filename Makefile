@@ -147,7 +147,7 @@ serve: $(READY) ## run the service on 127.0.0.1:8642 over ./reelport-data
 	@$(BIN)/reelport serve
 
 docs: $(READY) ## make the reference pages anew
-	@$(BIN)/python -m reelport.cli.docs
+	@$(BIN)/python -m supply_chain.reference
 
 site: $(READY) ## build the pages into site/, with search, the client's API and each page as Markdown
 	@$(BIN)/python -m supply_chain.pages

@@ -48,7 +48,6 @@ LAYERS: dict[str, set[str]] = {
     "cells": HEART | {"query"},
     "xlsx": HEART | {"query", "cells"},
     "additivity": HEART | {"query"},
-    "reference": HEART | {"query", "check"},
     "charts": HEART | {"query", "check", "additivity"},
     "client": HEART | {"query", "check", "cells", "xlsx", "additivity"},
     "sync": HEART | {"query", "check", "cells", "client"},
@@ -59,7 +58,7 @@ LAYERS: dict[str, set[str]] = {
     | {"query", "check", "cells", "xlsx", "additivity", "spreadsheet_guard", "charts", "storage", "facts", "engine"},
     "testing": HEART | {"query", "check", "charts", "client", "storage", "facts", "engine", "server"},
     "cli": HEART
-    | {"query", "check", "cells", "xlsx", "additivity", "spreadsheet_guard", "reference", "charts", "client", "sync"}
+    | {"query", "check", "cells", "xlsx", "additivity", "spreadsheet_guard", "charts", "client", "sync"}
     | {"storage", "facts", "engine", "server", "testing"},
     "__main__": {"cli"},
     "__init__": HEART | {"query", "check", "client"},

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from supply_chain.catalog_pages import catalog_page, errors_page
 
 from reelport import errors
 from reelport.catalog import Convention, Dimension, Filter, Limit, Metric, Product, Scope
-from reelport.reference import catalog_page, errors_page
 from reelport.report_details import FailureReason
 from reelport.wire import Code
 

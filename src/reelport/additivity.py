@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
-from reelport.catalog import Dimension, Distinct, Grain, Metric, Ratio, Stock, Sum, Total
+from reelport.catalog import Difference, Dimension, Distinct, Grain, Metric, Ratio, Rule, Stock, Sum, Total
 from reelport.catalog.labels import label_dimension
 from reelport.language import N_, _
 from reelport.query import ReportQuery
@@ -145,3 +145,35 @@ def _is_askable_with(part: Metric, metric: Metric, query: ReportQuery) -> bool:
 
 def _is_sum(part: Metric, measure: str) -> bool:
     return isinstance(part.rule, Sum) and part.rule.measure == measure
+
+
+def describe_rule(rule: Rule) -> str:
+    """Describe a metric's formula in a few words."""
+    match rule:
+        case Sum(measure):
+            return f"sum of {measure}"
+        case Total(parts):
+            return "sum of " + " + ".join(parts)
+        case Difference(minuend, subtrahend):
+            return f"sum of {minuend} - sum of {subtrahend}"
+        case Ratio(numerator, denominator, scale):
+            factor = f"{scale} x " if scale != 1 else ""
+            below = f"({' + '.join(denominator)})" if len(denominator) > 1 else denominator[0]
+            return f"{factor}sum of {numerator} / sum of {below}"
+        case Distinct(of):
+            return f"different values of {of}, without empty ones"
+        case Stock(measure):
+            return f"latest sum of {measure}"
+
+
+def describe_adding(rule: Rule) -> str:
+    """Describe whether a metric's rows add up."""
+    match rule:
+        case Sum() | Total() | Difference():
+            return "yes"
+        case Ratio():
+            return "no: divide the sums"
+        case Distinct():
+            return "no: one value may be in several rows"
+        case Stock():
+            return "over rows, not over time"

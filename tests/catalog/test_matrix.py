@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from supply_chain.catalog_pages import matrix_letter
 
 from reelport.catalog import Dimension, Family, Filter, Grain, Metric, Product, Scope, Standing
-from reelport.reference import matrix_letter
 
 GOLDEN = Path(__file__).with_name("matrix.txt")
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+from supply_chain.catalog_pages import catalog_page, standing_letter
 from tests.cases import thin_out
 
 from reelport.catalog import (
@@ -30,7 +31,6 @@ from reelport.catalog import (
     describe_standings,
 )
 from reelport.cli.client_commands.fields import explain_entry
-from reelport.reference import catalog_page, standing_letter
 from reelport.server.graphql.resolvers import build_sdl
 
 Entry = Metric | Dimension | Filter | Product

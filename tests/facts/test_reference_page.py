@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reelport.facts.reference import format_tables_page
+from supply_chain.tables_page import format_tables_page
+
 from reelport.facts.tables import TABLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tables.md"

@@ -7,9 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from supply_chain.settings_page import READERS, format_settings_page
 
 from reelport.server.settings import Settings, setting_names, variable_name
-from reelport.server.settings_reference import READERS, format_settings_page
 
 ROOT = Path(__file__).parents[2]
 SERVER = ROOT / "src" / "reelport" / "server"

@@ -31,7 +31,7 @@ from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field, ValidationError
 
 from reelport import check
-from reelport.additivity import advise_adding, list_lacking_parts, plan_group
+from reelport.additivity import advise_adding, describe_adding, list_lacking_parts, plan_group
 from reelport.catalog import Metric
 from reelport.catalog.synonyms import find_synonyms, means_money
 from reelport.cli.arguments.options import QueryOptions, split_names
@@ -56,7 +56,6 @@ from reelport.errors import (
     UsageError,
 )
 from reelport.query import ReportQuery, describe_query
-from reelport.reference import describe_adding
 from reelport.report_details import ReportDetails
 from reelport.wire import NO_DAY, Code, ReportStatus, format_complete_day
 

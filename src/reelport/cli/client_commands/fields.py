@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reelport import check
-from reelport.additivity import Added
+from reelport.additivity import Added, describe_adding, describe_rule
 from reelport.catalog import (
     Dimension,
     Distinct,
@@ -40,7 +40,6 @@ from reelport.cli.output.listing import PrintJson, build_grid, format_value, pri
 from reelport.client.ranges.merge_rules import plan_merge
 from reelport.errors import MergeRefused, Problem, QueryRefused, UsageError
 from reelport.query import ReportQuery
-from reelport.reference import describe_adding, describe_rule
 from reelport.wire import Code
 
 Facts = dict[str, object]  # facts about one entry: texts, and lists of names. What doesn't apply is left out.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reelport.facts.reference import format_tables_page
-from reelport.reference import catalog_page, errors_page
-from reelport.server.settings_reference import format_settings_page
+from supply_chain.catalog_pages import catalog_page, errors_page
+from supply_chain.settings_page import format_settings_page
+from supply_chain.tables_page import format_tables_page
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 
 
 def generate_pages() -> dict[Path, str]:

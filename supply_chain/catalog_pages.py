@@ -1,4 +1,4 @@
-"""Generates the reference pages: what can be asked, and which errors there are."""
+"""Generates the pages of what can be asked, and of the errors that there are."""
 
 from __future__ import annotations
 
@@ -6,27 +6,22 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
+from reelport.additivity import describe_adding, describe_rule
 from reelport.catalog import (
     CellType,
     Convention,
-    Difference,
     Dimension,
-    Distinct,
     Family,
     Filter,
     Limit,
     Meaning,
     Metric,
     Product,
-    Ratio,
-    Rule,
     Scope,
     Standing,
     Standings,
     Statement,
-    Stock,
     Sum,
-    Total,
 )
 from reelport.errors import ReelportError
 from reelport.report_details import FailureReason
@@ -306,35 +301,3 @@ def _format_limits() -> str:
     settable = ((each.sentence, f"{each.default} {each.unit} [{standing_letter(each.standing)}]") for each in Limit)
     fixed = ((each.sentence, f"{each.says} [{standing_letter(each.standing)}]") for each in Convention)
     return format_markdown_table(("limit", "default, or fixed rule"), (*settable, *fixed))
-
-
-def describe_rule(rule: Rule) -> str:
-    """Describe a metric's formula in a few words."""
-    match rule:
-        case Sum(measure):
-            return f"sum of {measure}"
-        case Total(parts):
-            return "sum of " + " + ".join(parts)
-        case Difference(minuend, subtrahend):
-            return f"sum of {minuend} - sum of {subtrahend}"
-        case Ratio(numerator, denominator, scale):
-            factor = f"{scale} x " if scale != 1 else ""
-            below = f"({' + '.join(denominator)})" if len(denominator) > 1 else denominator[0]
-            return f"{factor}sum of {numerator} / sum of {below}"
-        case Distinct(of):
-            return f"different values of {of}, without empty ones"
-        case Stock(measure):
-            return f"latest sum of {measure}"
-
-
-def describe_adding(rule: Rule) -> str:
-    """Describe whether a metric's rows add up."""
-    match rule:
-        case Sum() | Total() | Difference():
-            return "yes"
-        case Ratio():
-            return "no: divide the sums"
-        case Distinct():
-            return "no: one value may be in several rows"
-        case Stock():
-            return "over rows, not over time"
