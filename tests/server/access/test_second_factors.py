@@ -10,13 +10,14 @@ import pytest
 from tests import quick_users
 from tests.server.conftest import State
 
-from reelport.server.access import audit_log, grants, keys, second_factors, sessions, users
+from reelport.errors import UsageError
+from reelport.server.access import audit_log, grants, keys, people, second_factors, sessions, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Password, Refusal, Terms
 from reelport.server.access.second_factors import STEP_SECONDS, compute_code, derive_secret, find_step
 from reelport.server.access.sessions import Browser, Halfway, Session
-from reelport.server.state.database import reading, write
-from reelport.server.state.tables import AUTHENTICATORS, RECOVERY_CODES
+from reelport.server.state.database import reading, write, writing
+from reelport.server.state.tables import AUTHENTICATORS, RECOVERY_CODES, USERS
 
 ANN, PASSWORD = "ann@demo.example", "a long enough password"
 BROWSER, LIFE = Browser("192.0.2.1", "Firefox"), timedelta(hours=1)
@@ -215,7 +216,26 @@ def test_an_owner_resets_others_of_the_organization_alone(guarded: tuple[State, 
     assert not reset(state.db, ann, ann.user_id, ACTOR, state.now)
     assert not reset(state.db, sign_in_as("rob@rival.example"), ann.user_id, ACTOR, state.now)
     assert isinstance(sign_in(state), Halfway)
+    with writing(state.db) as connection:
+        connection.execute(USERS.update().where(USERS.c.email == ANN).values(role="analyst"))
     assert reset(state.db, sign_in_as("ben@demo.example"), ann.user_id, ACTOR, state.now)
+    assert isinstance(sign_in(state), Session)
+
+
+def test_an_owner_resets_no_factor_of_an_owner(guarded: tuple[State, Session, tuple[str, ...]]) -> None:
+    """Nor of whom an owner has made something less first; the operator does, by the command."""
+    state, ann, _ = guarded
+    quick_users.add_user(state.db, "demo", "ben@demo.example", "owner", PASSWORD, state.now)
+    ben = sessions.begin_session(
+        state.db, state.service_secret, Password("ben@demo.example", PASSWORD), BROWSER, state.now, LIFE
+    )
+    assert isinstance(ben, Session)
+    for _ in range(2):
+        with pytest.raises(UsageError, match="operator"):
+            second_factors.reset_factors(state.db, ben, ann.user_id, ACTOR, state.now)
+        assert people.change_role(state.db, ben, ann.user_id, "analyst", ACTOR, state.now)
+    assert isinstance(sign_in(state), Halfway)
+    assert second_factors.reset_factors_by_command(state.db, ANN)
     assert isinstance(sign_in(state), Session)
 
 

@@ -168,7 +168,8 @@ def test_a_stolen_session_changes_no_factor(guarded: Guarded) -> None:
 
 def test_an_owner_resets_what_somebody_lost(guarded: Guarded, visitors: Visitors) -> None:
     """Then the password alone signs in; the log names owner and person. Another organization's person isn't found."""
-    owner = visitors(OWNER)
+    owner, other_owner = visitors(OWNER), f"other-{guarded.email}"
+    add_user(guarded.people.service, other_owner, "owner")
     with reading(guarded.people.service.db) as connection:
         user = connection.execute(USERS.select().where(USERS.c.email == guarded.email)).one().id
         own = connection.execute(USERS.select().where(USERS.c.email == OWNER)).one().id
@@ -176,6 +177,11 @@ def test_an_owner_resets_what_somebody_lost(guarded: Guarded, visitors: Visitors
     csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
     assert csrf
     assert owner.client.post(f"/studio/people/{own}/factors", data={"csrf": csrf[1]}).status_code == 404
+    with reading(guarded.people.service.db) as connection:
+        other = connection.execute(USERS.select().where(USERS.c.email == other_owner)).one().id
+    refused = owner.client.post(f"/studio/people/{other}/factors", data={"csrf": csrf[1]})
+    assert (refused.status_code, "Only the operator of the platform" in refused.text) == (400, True)
+    assert f"/studio/people/{other}/factors" not in page.text
     assert owner.client.post("/studio/people/rpu_nobody/factors", data={"csrf": csrf[1]}).status_code == 404
     assert owner.send(page, f"/studio/people/{user}/factors").status_code == 200
     assert visitors(None).sign_in(guarded.email).url.path != CODE

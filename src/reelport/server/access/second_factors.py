@@ -20,17 +20,24 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Delete, Engine, func, select
 
+from reelport.errors import UsageError
+from reelport.language import N_
 from reelport.server import credentials
 from reelport.server.access import audit_log, passkeys, sessions, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import clean_text
 from reelport.server.access.passkeys import Answer, Checked, Passkey
 from reelport.server.access.people import find_own_person, lock_organization_of
+from reelport.server.access.roles import Role
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
-from reelport.server.state.tables import AUTHENTICATORS, PASSKEYS, RECOVERY_CODES, USERS
+from reelport.server.state.tables import AUDIT_LOG, AUTHENTICATORS, PASSKEYS, RECOVERY_CODES, USERS
 
+_OWNERS_FACTORS = N_(
+    "Only the operator of the platform resets the second factor of somebody who is an owner, or was one: by the "
+    "command reelport user factors."
+)
 ISSUER = "Reelport"
 STEP_SECONDS, DIGITS = 30, 6
 _DRIFT = 1
@@ -338,16 +345,27 @@ def make_recovery_codes(
 def reset_factors(db: Engine, owner: Session, user_id: str, actor: Actor, now: datetime) -> bool:
     """Remove the second factors of another user of an owner's organization; False for none.
 
-    UsageError for the owner's own: a stolen session must not be enough to be rid of them.
+    Not the owner's own: a stolen session must not be enough to be rid of them. UsageError for whoever is an owner, or
+    was one: else an owner could sign in as another one, by a link for a password, and act in that name.
     """
     with writing(db) as connection:
         holder = lock_organization_of(connection, owner)
         user = find_own_person(connection, holder, user_id)
         if user is None or user.id == owner.user_id:
             return False
+        if user.role == Role.OWNER or _was_owner(connection, holder.id, user.email):
+            raise UsageError(_OWNERS_FACTORS)
         if delete_factors(connection, user.id):
             audit_log.record_action(connection, holder.id, actor, Action.FACTORS_RESET, user.email, now)
         return True
+
+
+def _was_owner(connection: Connection, organization_id: int, email: str) -> bool:
+    """Whether the log tells that somebody was made something less than an owner."""
+    log = AUDIT_LOG.c
+    changed = log.organization_id == organization_id, log.action == Action.ROLE_CHANGED.value, log.subject == email
+    was_owner = select(log.number).where(*changed, log.details.contains('"was": "owner"')).limit(1)
+    return connection.execute(was_owner).first() is not None
 
 
 def reset_factors_by_command(db: Engine, email: str) -> bool:

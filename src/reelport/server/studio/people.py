@@ -107,7 +107,11 @@ async def limit_channels(visit: Visit) -> Response:
 async def reset_factors(visit: Visit) -> Response:
     """Remove the second factors of somebody who lost them."""
     work = partial(second_factors.reset_factors, visit.service.db, visit.user, visit.named("user"))
-    if not await _change(visit, work):
+    try:
+        is_known = await _change(visit, work)
+    except UsageError as error:
+        return await show_people(visit, [_(str(error))])
+    if not is_known:
         raise not_found()
     return pages.redirect(f"{PATH}?done=factors")
 
