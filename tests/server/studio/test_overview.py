@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from tests import quick_users
 from tests.sandboxes import START, begin_sandbox, sample_channels
 from tests.server.api import Api
-from tests.server.studio.conftest import LAST, MEMBER, OWNER, Visitors, fetch_report
+from tests.server.studio.conftest import LAST, MEMBER, OWNER, Visitors, fetch_report, visit_as
 from tests.server.studio.visitor import PASSWORD, FoundForm, Visitor, add_user, find_forms, links, text_of
 
 from reelport.catalog import Dimension, Metric
@@ -126,7 +126,7 @@ def test_numbers_are_those_of_the_report(visit: Callable[[str], str], sampled: S
     lists = find_lists(page)
     for heading, by in (("Top videos", Dimension.VIDEO_ID), ("Country", Dimension.VISITOR_COUNTRY)):
         found = ask(sampled, AUDIENCE[:1], days, (by,), channel)
-        rows = {COUNTRIES.get(cell, cell or "(empty)"): str(views) for cell, views in found}
+        rows = {COUNTRIES.get(cell, cell or "Unknown"): str(views) for cell, views in found}
         assert lists[heading].items() <= rows.items()
         least = min(int(number) for number in lists[heading].values())
         assert len(lists[heading]) == min(10, len(rows))
@@ -164,7 +164,7 @@ def test_a_card_chooses_what_the_chart_shows(visit: Callable[[str], str]) -> Non
     assert set(address.partition("?")[2].split("&")) == {"range=7", "channel=demo-news", f"metric={EARNED.name}"}
     chosen = visit(f"?{address.partition('?')[2]}")
     assert re.findall(r'id="card-(\w+)"[^>]*aria-current', chosen) == [EARNED.name]
-    assert "<title>Estimated earnings (EUR) by day</title>" in chosen
+    assert "<h2>Estimated earnings (EUR) by day</h2>" in chosen
     assert "Days before" in chosen
 
 
@@ -184,7 +184,7 @@ def test_each_part_has_a_menu_that_gives_what_it_shows(visitor: Visitor, query: 
     for part, heading in headings.items():
         header, *rows = export(listed, f"{part}.csv")
         views = header.index("views")
-        cells = [COUNTRIES.get(row[0]) or label_value(Dimension[part], row[0]) or "(empty)" for row in rows]
+        cells = [COUNTRIES.get(row[0]) or label_value(Dimension[part], row[0]) or "Unknown" for row in rows]
         assert dict(zip(cells, (row[views] for row in rows), strict=True)) == lists[heading]
         assert ("views_change" in header) == ("compared with" in text_of(page))
     metric = "ESTIMATED_EARNINGS_EUR" if "metric" in query else "VIEWS"
@@ -211,6 +211,52 @@ def test_what_an_address_asks_for_in_vain_counts_for_nothing(visit: Callable[[st
         page = visit(query)
         assert find_cards(page) == plain
         assert re.findall(r'id="card-(\w+)"[^>]*aria-current', page) == ["VIEWS"]
+
+
+def pin_view(visitor: Visitor, name: str, query: str) -> None:
+    """Save a view, and pin it to the overview."""
+    page = visitor.send(visitor.get(f"/studio/explore?{query}"), "/studio/saved", name=name)
+    (action,) = (form.action for form in find_forms(page.text) if form.action.endswith("/place"))
+    assert visitor.send(page, action, pinned="yes").status_code == 200
+
+
+def find_pins(page: str) -> dict[str, tuple[str, str]]:
+    """The exact number of each pinned view, and its change as it is told, by the view's name."""
+    (section,) = re.findall(r'id="pinned">.*?</section>', page, re.DOTALL)
+    pattern = r"<li><a [^>]*><bdi>(.*?)</bdi></a>(?:<div class=\"pin\">.*?<strong title=\"([^\"]*)\">(.*?)</div>)?"
+    return {
+        name: (number, "".join(re.findall(r'class="change[^"]*">([^<]*)<', rest)))
+        for name, number, rest in re.findall(pattern, section, re.DOTALL)
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "metric", "days", "before"),
+    [
+        ("metric=VIEWS&metric=AVERAGE_WATCH_TIME_SEC&by=VIDEO_ID&{}", Metric.VIEWS, 14, 14),
+        ("metric=VIEWS&rank=AVERAGE_WATCH_TIME_SEC&metric=AVERAGE_WATCH_TIME_SEC&{}", AUDIENCE[2], 14, 14),
+        ("metric=ESTIMATED_EARNINGS_EUR&by=none&compare=weekdays&{}", EARNED, 10, 14),
+        ("metric=VIEWS&by=none&compare=year&{}", Metric.VIEWS, 10, 0),
+    ],
+)
+def test_a_pinned_view_tells_its_number(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, query: str, metric: Metric, days: int, before: int
+) -> None:
+    """The total of the metric that it is ranked by, as the report's, and its change where all days are complete."""
+    copy = begin_copy(tmp_path, tmp_path_factory)
+    span = LAST - timedelta(days - 1), LAST
+    with TestClient(create_app(copy)) as client:
+        for visitor in visit_as(client, MEMBER):
+            pin_view(visitor, "Kept", query.format(f"from={span[0]}&to={span[1]}"))
+            pins = find_pins(visitor.get("/studio/overview").text)
+    ((total,),) = ask(copy, (metric,), span, (), "")
+    change = ""
+    if before:
+        ((then,),) = ask(copy, (metric,), (span[0] - timedelta(before), LAST - timedelta(before)), (), "")
+        change = f"{'-' if total < then else '+'}{abs(total - then) / then * 100:,.1f}%"
+    assert pins == {"Kept": (str(total), change.replace("-", "\N{MINUS SIGN}"))}
+    # All pins may together read as much as a view: what costs more is named, and has no number.
+    assert find_pins(open_page(read_settings(data=copy.data, workers=0, explore_rows=5))) == {"Kept": ("", "")}
 
 
 def test_what_is_new_stands_beside_the_numbers(people: Api, visitors: Visitors) -> None:

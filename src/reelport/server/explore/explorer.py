@@ -67,15 +67,17 @@ class Explorer:
             if self._engine is not None:
                 self._engine.close()
 
-    async def compute(self, view: View, tenant: Tenant, partner: Hashable, page: Hashable = None) -> Numbers:
+    async def compute(
+        self, view: View, tenant: Tenant, partner: Hashable, page: Hashable = None, *, share: int = 1
+    ) -> Numbers:
         """Compute the numbers of a view, each part whole or over the budget.
 
-        With `page`, an unfinished view of the same page is cancelled: it raises Superseded. StorageError when a table
-        can't be read.
+        It may read the budget's part by `share`: half of it for 2. With `page`, an unfinished view of the same page is
+        cancelled: it raises Superseded. StorageError when a table can't be read.
         """
         engine = await anyio.to_thread.run_sync(self._open_engine)
         with self._supersede(page), holding():
-            return await self._compute(engine, view, tenant, partner)
+            return await self._compute(engine, view, tenant, partner, share)
         raise Superseded("The page asked for another view.")
 
     async def compute_first_days(
@@ -143,7 +145,7 @@ class Explorer:
                 if self._pages.get(page) is scope:
                     del self._pages[page]
 
-    async def _compute(self, engine: ViewEngine, view: View, tenant: Tenant, partner: Hashable) -> Numbers:
+    async def _compute(self, engine: ViewEngine, view: View, tenant: Tenant, partner: Hashable, share: int) -> Numbers:
         """Compute the parts of a view. Those that are not done within its time are over it."""
         outcomes: dict[Part, Outcome] = {}
         failures: list[ReelportError] = []
@@ -156,7 +158,7 @@ class Explorer:
 
         with anyio.move_on_after(self._settings.explore_seconds):
             async with self._partners.turn(partner), self._slots:
-                planned = await anyio.to_thread.run_sync(engine.plan, view, tenant)
+                planned = await anyio.to_thread.run_sync(engine.plan, view, tenant, share)
                 outcomes |= {part: plan.outcome for part, plan in planned.items() if plan.outcome is not None}
                 async with anyio.create_task_group() as tasks:
                     for parts in engine.group(planned):

@@ -104,14 +104,15 @@ class ViewEngine:
         """Open a session for one statement."""
         return self._engine.session()
 
-    def plan(self, view: View, tenant: Tenant) -> Mapping[Part, PlannedPart]:
+    def plan(self, view: View, tenant: Tenant, share: int = 1) -> Mapping[Part, PlannedPart]:
         """Pin the newest tables, and plan the parts of a view.
 
-        The read budget is spent in order: on totals, lines, and leaderboards. What is known costs nothing.
+        The read budget, of which it has one of so many shares, is spent in order: on totals, lines, and leaderboards.
+        What is known costs nothing.
         """
         titles = (table for dimension in view.dimensions for table in title_tables(dimension))
         snapshot = self._pin(tables_of(view.report_query()) | frozenset(titles))
-        rollups, budget = self._list_rollups(), _ReadBudget(self._settings.explore_rows)
+        rollups, budget = self._list_rollups(), _ReadBudget(self._settings.explore_rows // share)
         given = view, tenant, bool(self._settings.picture_hosts)
         return {
             part: self._plan_part(partial(_compile_part, part, *given), tenant, snapshot, rollups, budget)

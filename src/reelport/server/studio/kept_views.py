@@ -149,13 +149,13 @@ async def place_view(visit: Visit) -> Response:
     return pages.redirect(_SAVED_PATH)
 
 
-def pinned_views(visit: Visit) -> tuple[PinnedView, ...]:
+def pinned_views(visit: Visit, defaults: Defaults) -> tuple[PinnedView, ...]:
     """List the views that the visitor's organization pinned to its overview, in order of name.
 
-    Those that can't be shown as they were saved, or not to this visitor, are left out. Reads the state and the tables'
-    freshness: call it in a thread.
+    Those that can't be shown as they were saved, or not to this visitor, are left out. Reads the state: call it in a
+    thread.
     """
-    defaults, found = read_defaults(visit), list_saved_views(visit.service.db, visit.organization_id)
+    found = list_saved_views(visit.service.db, visit.organization_id)
     listed = [_list_view(visit, each, defaults) for each in found if each.is_pinned]
     shown = [each for each in listed if not each.parsed.problems and _is_within(visit, each)]
     return tuple(PinnedView(each.saved.name, each.parsed.view) for each in shown)

@@ -96,6 +96,7 @@ class _Asked:
     tenant: Tenant
     channels: tuple[Channel, ...]
     views: tuple[View, ...]
+    pins: tuple[tuple[PinnedView, View], ...]  # each with the view of its number
 
 
 async def show_overview(visit: Visit) -> Response:
@@ -113,7 +114,8 @@ def _read(visit: Visit) -> _Asked:
     channels = tuple(each for each in _list_channels(settings, files) if each.id in tenant.channels)
     choice = _read_choice(visit, channels, groups)
     views = tuple(_make_views(choice, defaults, groups))
-    return _Asked(choice, defaults, tenant, channels, views)
+    pins = tuple((each, _make_pin_view(each.view, defaults)) for each in pinned_views(visit, defaults))
+    return _Asked(choice, defaults, tenant, channels, views, pins)
 
 
 def _list_metrics(defaults: Defaults) -> tuple[tuple[Metric, ...], ...]:
@@ -160,32 +162,47 @@ def _make_views(choice: Choice, defaults: Defaults, groups: Sequence[tuple[Metri
         end = min(end, last)
         start = min(start, end)
         boards = () if place else OVERVIEW_BOARDS
-        # Days that are not all complete are compared with none: no change is told.
-        is_compared = start - first >= end - start + timedelta(1)
-        comparison = Comparison.PREVIOUS if is_compared else Comparison.NONE
         grain = default_grain((end - start).days + 1)
         # The map needs all countries, of which the list shows the first.
         longer = next((by for by in boards if by in COUNTRIES), None)
-        yield View(metrics, boards, start, end, metrics[0], grain, filters, comparison=comparison, longer=longer)
+        view = View(metrics, boards, start, end, metrics[0], grain, filters, longer=longer)
+        yield _compare(view, Comparison.PREVIOUS, defaults)
 
 
-async def _compute(visit: Visit, asked: _Asked) -> list[Numbers]:
-    """Compute the views at the same time."""
+def _make_pin_view(view: View, defaults: Defaults) -> View:
+    """Narrow a pinned view to the total of the metric that it is ranked by, and compare it."""
+    alone = replace(view, metrics=(view.ranked_by,), dimensions=(), longer=None, search="")
+    return _compare(alone, Comparison.PREVIOUS if view.comparison is Comparison.NONE else view.comparison, defaults)
+
+
+def _compare(view: View, comparison: Comparison, defaults: Defaults) -> View:
+    """Compare a view, unless one of all these days isn't complete: no change is told then."""
+    compared, complete = replace(view, comparison=comparison), defaults.complete_days(view.metrics)
+    days = compared.compared_days
+    is_known = complete is not None and days is not None and complete[0] <= days[0] and view.end <= complete[1]
+    return compared if is_known else replace(view, comparison=Comparison.NONE)
+
+
+async def _compute(visit: Visit, asked: _Asked) -> Mapping[View, Numbers]:
+    """Compute the views at the same time. All that are pinned may together read as much as one."""
     found: dict[View, Numbers] = {}
     failures: list[ReelportError] = []
 
-    async def compute(view: View) -> None:
+    async def compute(view: View, share: int = 1) -> None:
         try:
-            found[view] = await visit.service.explorer.compute(view, asked.tenant, visit.organization_id)
+            work = visit.service.explorer.compute(view, asked.tenant, visit.organization_id, share=share)
+            found[view] = await work
         except ReelportError as error:  # kept, since the task group would raise it within a group
             failures.append(error)
 
     async with anyio.create_task_group() as tasks:
         for view in asked.views:
             tasks.start_soon(compute, view)
+        for _pinned, view in asked.pins:
+            tasks.start_soon(compute, view, len(asked.pins))
     if failures:
         raise failures[0]
-    return [found[view] for view in asked.views]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,12 +216,11 @@ class TableNews:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is new, and the pinned views that stand above it."""
+    """What is new."""
 
     tables: tuple[TableNews, ...]
     reports: tuple[ListedReport, ...]
     keys: tuple[Key, ...]
-    pinned: tuple[PinnedView, ...]
 
 
 def _read_news(visit: Visit, defaults: Defaults) -> News:
@@ -225,7 +241,7 @@ def _read_news(visit: Visit, defaults: Defaults) -> News:
     ready = [each for each in page.reports if each.ended_at is not None and each.ended_at >= now - _NEWS]
     held = keys.list_keys(service.db, visit.organization) if visit.may(Right.MANAGE_KEYS) else ()
     ending = tuple(each for each in held if expires_soon(each, now))
-    return News(tuple(tables), tuple(ready[:_MOST_REPORTS]), ending, pinned_views(visit))
+    return News(tuple(tables), tuple(ready[:_MOST_REPORTS]), ending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,9 +256,17 @@ class Card:
     number: Cell
     change: Change | None
     spark: Markup
-    address: str
+    address: str = ""
     is_chosen: bool = False
     days: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A pinned view, and its number; None where that costs more than a page may."""
+
+    view: PinnedView
+    card: Card | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +310,7 @@ class Listing:
     picture: Markup | None = None
 
 
-def _show(visit: Visit, asked: _Asked, numbers: Sequence[Numbers], news: News) -> Response:
+def _show(visit: Visit, asked: _Asked, numbers: Mapping[View, Numbers], news: News) -> Response:
     """Write the page: in a thread, as the event loop should not wait so long."""
     choice = asked.choice
     ranges = [
@@ -300,8 +324,9 @@ def _show(visit: Visit, asked: _Asked, numbers: Sequence[Numbers], news: News) -
         channels=asked.channels,
         ranges=ranges,
         news=news,
+        pins=[Pin(pinned, next(_make_cards(view, numbers[view]), None)) for pinned, view in asked.pins],
         describe=describe_query,
-        **(_describe_numbers(visit, asked, numbers) if asked.views else {"view": None}),
+        **(_describe_numbers(visit, asked, [numbers[view] for view in asked.views]) if asked.views else {"view": None}),
     )
 
 
@@ -315,9 +340,14 @@ def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -
     )
     metric = choice.metric if choice.metric in charted.metrics else charted.metrics[0]
     cards = [
-        replace(card, is_chosen=metric is card.metric, days=(view.start, view.end) if view.end != main.end else None)
+        replace(
+            card,
+            address=replace(choice, metric=card.metric).address,
+            is_chosen=metric is card.metric,
+            days=(view.start, view.end) if view.end != main.end else None,
+        )
         for view, each in zip(views, numbers, strict=True)
-        for card in _make_cards(choice, view, each)
+        for card in _make_cards(view, each)
     ]
     return {
         "view": main,
@@ -333,7 +363,7 @@ def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -
     }
 
 
-def _make_cards(choice: Choice, view: View, numbers: Numbers) -> Iterator[Card]:
+def _make_cards(view: View, numbers: Numbers) -> Iterator[Card]:
     if not isinstance(numbers.totals, Totals):
         return
     points = numbers.lines.points if isinstance(numbers.lines, Lines) else ()
@@ -347,7 +377,6 @@ def _make_cards(choice: Choice, view: View, numbers: Numbers) -> Iterator[Card]:
             Cell(written.write_short(figure.value), "" if figure.value is None else str(figure.value)),
             _make_change(figure, written),
             spark,
-            replace(choice, metric=metric).address,
         )
 
 
