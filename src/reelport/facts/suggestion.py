@@ -35,8 +35,6 @@ from reelport.facts.tables import Column, Kind, Table, find_table
 from reelport.sql_quoting import quote_name, quote_text
 
 _ROWS, _VALUES = 2_000, 500
-_MOST_COLUMNS = 10_000
-_LONGEST_NAME = 1_000
 _INPUT = "_reelport_export"
 _WIDTH = 110
 _SHOWN = 3
@@ -67,20 +65,16 @@ _FORMATS = (*_DAYS, *(f"{day} %H:%M:%S" for day in _DAYS), "%Y%m%d%H", "%Y-%m-%d
 
 @dataclass(frozen=True, slots=True)
 class ExportColumn:
-    """A column of an export: name, SQL type, and distinct texts of its first rows.
-
-    `path` are the names that lead to a field inside a column; if it is empty, `name` is the column itself.
-    """
+    """A column of an export: name, SQL type, and distinct texts of its first rows."""
 
     name: str
     type: str
     values: tuple[str, ...]
-    path: tuple[str, ...] = ()
 
     @property
     def sql(self) -> str:
         """The column in SQL."""
-        return ".".join(map(quote_name, self.path or (self.name,)))
+        return quote_name(self.name)
 
     @property
     def text(self) -> str:
@@ -169,7 +163,7 @@ def suggest_for_files(root: Path, table: str, files: Sequence[Path], memory: str
 
 def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[ExportColumn]) -> Suggestion:
     """Suggest which of the export's columns fill the table's; each is used at most once."""
-    usable = [given for given in columns if _is_usable(given)]
+    usable = [given for given in columns if given.name]  # SQL can't name a column without one
     guesses: dict[str, Guess] = {}
     gaps: dict[str, Gap] = {}
     used: set[str] = set()
@@ -198,11 +192,6 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
         tuple(gaps[column.name] for column in table.columns if column.name in gaps),
         tuple(given.name for given in columns if given.name not in used | offered),
     )
-
-
-def _is_usable(given: ExportColumn) -> bool:
-    """Whether SQL can name the column, by a name of at most 1,000 characters."""
-    return all(given.path or (given.name,)) and len(given.name) <= _LONGEST_NAME
 
 
 def _explain(match: Guess, ways: Conversions) -> str:
@@ -246,31 +235,16 @@ def _read_columns(space: Workspace, file: InputFile) -> tuple[ExportColumn, ...]
             create_json_view(reading, _INPUT, [file])
             described = space.session.execute(f"DESCRIBE {_INPUT}").fetchall()
             types, relation = {name: kind for name, kind, *_ in described}, _INPUT
-    found = [ExportColumn(name, kind, (), (name,)) for name, kind in types.items()]
-    # The fields of columns that hold objects (`device.category`) are columns of their own.
-    described = space.session.execute(f"SELECT * FROM {relation} LIMIT 0").description  # noqa: S608 - quoted
-    for column, kind, *_ in described or ():
-        if kind.id == "struct":
-            found += [ExportColumn(f"{column}.{name}", str(of), (), (column, name)) for name, of in kind.children]
-    _check_column_count(file, len(found))
-    usable = [given for given in found if _is_usable(given)]
-    texts = ", ".join(f"CAST({given.sql} AS VARCHAR)" for given in usable) or "NULL"
+    texts = ", ".join(f"CAST({quote_name(name)} AS VARCHAR)" for name in types if name) or "NULL"
     rows = space.session.execute(f"SELECT {texts} FROM {relation} LIMIT {_ROWS}").fetchall()  # noqa: S608 - quoted
-    read = [replace(given, values=_distinct_values(row[at] for row in rows)) for at, given in enumerate(usable)]
-    return (*read, *(given for given in found if not _is_usable(given)))
-
-
-def _check_column_count(file: InputFile, count: int) -> None:
-    if count > _MOST_COLUMNS:
-        raise BadInput(
-            f"{file.path} has {count:,} columns: a mapping is guessed for {_MOST_COLUMNS:,} at most; "
-            "take those that you need into another file, or write the mapping yourself"
-        )
+    named = [(name, kind) for name, kind in types.items() if name]
+    return tuple(
+        ExportColumn(name, kind, _distinct_values(row[at] for row in rows)) for at, (name, kind) in enumerate(named)
+    )
 
 
 def _read_csv_columns(file: InputFile) -> tuple[ExportColumn, ...]:
     names = read_header(file)
-    _check_column_count(file, len(names))
     broken: list[str] = []
 
     def reject(_: int, line: int, reason: str, __: str) -> None:

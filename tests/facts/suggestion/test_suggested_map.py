@@ -242,20 +242,6 @@ def test_types_tell_where_names_do_not(tmp_path: Path, root: Path, ask: Ask) -> 
     assert told == [(moment, "7", "video", 3, 2)]
 
 
-def test_fields_inside_of_columns_are_found(tmp_path: Path, root: Path, ask: Ask) -> None:
-    """A warehouse nests what belongs together: the field is named by its column and its own name."""
-    path, to = tmp_path / "e.ndjson", tmp_path / "e.map.sql"
-    event = {"event_date": "20230701", "video_id": "v1", "channel": {"id": "c1"}, "views": 1, "live": False}
-    event |= {"watch time": {"seconds": 7}, "device": {"category": "mobile"}, "geo": {"country": "fr", "city": "Paris"}}
-    path.write_text(json.dumps(event) + "\n")
-    found = suggest_for_files(root, "plays", [path])
-    assert _gaps(found) == []
-    to.write_text(format_map(found, [path], to))
-    assert load(root, "plays", [path], mapping=to).rejects == 0
-    told = ask("plays", "SELECT owner_channel_id, visitor_device_type, visitor_country, time_watched_seconds FROM t")
-    assert told == [("c1", "mobile", "FR", 7)]
-
-
 def test_objects_of_ndjson_are_suggested_too(tmp_path: Path, root: Path, ask: Ask) -> None:
     """A table of objects takes its id by the names of its kind; what is nested and no such thing is left alone."""
     path, to = tmp_path / "v.ndjson", tmp_path / "v.map.sql"
@@ -267,7 +253,7 @@ def test_objects_of_ndjson_are_suggested_too(tmp_path: Path, root: Path, ask: As
     assert ask("videos", "SELECT id, owner_channel_id, title, tags, duration_seconds FROM t") == [
         ("v1", "c1", "One", ["a", "b"], 61)
     ]
-    assert found.unused == ("more", "more.a")
+    assert found.unused == ("more",)
 
 
 def test_no_name_ends_a_comment(suggested: Callable[..., tuple[Suggestion, Path, Path]], root: Path) -> None:

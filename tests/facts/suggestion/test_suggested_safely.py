@@ -168,18 +168,15 @@ def test_a_mapping_of_several_files_says_that_one_was_looked_at() -> None:
 
 @pytest.mark.long
 def test_thousands_of_columns_are_told_from_the_few_that_count(tmp_path: Path, root: Path) -> None:
-    """Columns of names like those that are known cost little; more than 10,000 are refused with what to do."""
+    """Columns of names like those that are known cost little."""
     path = tmp_path / "c.csv"
     names = ["channel_id", *(f"report date {number}" for number in range(1_000))]
     path.write_text(f"{','.join(names)}\n{','.join('x' for _ in names)}\n")
     found = suggest_for_files(root, "plays", [path])
     assert "owner_channel_id" in {guess.column.name for guess in found.guesses}
-    path.write_text(",".join(f"c{number}" for number in range(10_001)) + "\n")
-    with pytest.raises(BadInput, match=r"has 10,001 columns: a mapping is guessed for 10,000 at most; take those"):
-        suggest_for_files(root, "plays", [path])
 
 
-def test_columns_and_fields_without_a_name_are_left_alone(tmp_path: Path, root: Path) -> None:
+def test_columns_without_a_name_are_left_alone(tmp_path: Path, root: Path) -> None:
     """Nothing is called by nothing: they are listed as unused, and the others are read."""
     path = tmp_path / "c.parquet"
     pq.write_table(pa.table({"channel_id": ["c1"], "": ["x"], "more": [{"": 1, "x": "y"}], "handle": ["one"]}), path)
@@ -188,7 +185,7 @@ def test_columns_and_fields_without_a_name_are_left_alone(tmp_path: Path, root: 
         "id": "channel_id",
         "slug": "handle",
     }
-    assert found.unused == ("C1", "more", "more.x", "more.")  # DuckDB gives a column without a name one
+    assert found.unused == ("C1", "more")  # DuckDB gives a column without a name one
 
 
 def test_objects_of_thousands_of_keys_are_suggested_from(tmp_path: Path, root: Path) -> None:
@@ -197,7 +194,7 @@ def test_objects_of_thousands_of_keys_are_suggested_from(tmp_path: Path, root: P
     path.write_text(
         json.dumps({f"k{number}": {"a": "1"} for number in range(1_000)} | {"channel_id": {"a": "1"}}) + "\n"
     )
-    assert len(suggest_for_files(root, "channels", [path]).unused) > 2_000
+    assert len(suggest_for_files(root, "channels", [path]).unused) > 1_000
     path.write_text('{"channel_id": "c1", "": 1}\n')
     with pytest.raises(BadInput, match="no line holds a JSON object whose keys all have a name"):
         suggest_for_files(root, "channels", [path])
