@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
 from tests.patience import PATIENCE
 
+from reelport.cli.output.progress_bars import estimate_share
 from reelport.cli.output.progress_lines import ProgressLines
 from reelport.client.events import Asked, Event, InWindow, Looked, Merging, Received, WindowDone
 from reelport.report_details import ReportDetails, State
@@ -84,10 +86,12 @@ def test_a_report_that_waits_shows_its_place() -> None:
 
 
 def test_a_running_report_shows_rows_bytes_and_the_time_left() -> None:
-    """Without an estimate, how much there is."""
+    """With a bar by the estimate; without one, how much there is."""
     ready = datetime.now(UTC) + timedelta(hours=2, seconds=30)
     running = ReportDetails("R-1", State.RUNNING, rows=1_200, bytes=3_400_000, ready_at=ready)
-    assert re.search(r"running, 1,200 rows, 3\.4 MB 2 h 0 min left 0:00:0\d", draw(look(running), until="min left 0:0"))
+    assert re.search(
+        r"running, 1,200 rows, 3\.4 MB ━{20} 2 h 0 min left 0:00:0\d", draw(look(running), until="min left 0:0")
+    )
     late = ReportDetails("R-1", State.RUNNING, rows=1, bytes=20, ready_at=ready - timedelta(days=1))
     assert "running, 1 row, 20 bytes 0:00:0" in draw(look(late), until="bytes 0:0")
 
@@ -100,7 +104,7 @@ def test_another_vendors_report_shows_its_status() -> None:
 
 
 def test_a_range_shows_each_window_in_flight_and_how_many_are_done() -> None:
-    """A bar tells how many of the windows are done."""
+    """A longer line has a shorter bar, or none."""
     ready = datetime.now(UTC) + timedelta(minutes=30, seconds=30)
     running = ReportDetails("R-1", State.RUNNING, rows=1_200, bytes=3_400, ready_at=ready)
     drawn = draw(
@@ -111,7 +115,7 @@ def test_a_range_shows_each_window_in_flight_and_how_many_are_done() -> None:
     )
     assert re.search(r"windows ━{20} 1 of 3 0:0", drawn)
     assert "2026-01-01..2026-06-29: running, 1,200 rows, 3.4 kB 30 min left 0:0" in drawn
-    assert re.search(r"2026-06-30\.\.2026-12-26: queued, place 12 30 min left 0:0", drawn)
+    assert re.search(r"2026-06-30\.\.2026-12-26: queued, place 12 ━{16} 30 min left 0:0", drawn)
     assert "merging 0:0" in draw(Merging(3), until="merging 0:0")
 
 
@@ -120,3 +124,20 @@ def test_a_download_shows_its_bytes() -> None:
     assert "downloading ━━━━━━━━━━━━━━━━━━━━ 10 bytes of 40 bytes 0:0" in draw(
         Received(10, 40), until="of 40 bytes 0:0"
     )
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "left", "before", "share"),
+    [
+        (0.0, 10.0, 0.0, 0.0),
+        (5.0, 5.0, 0.0, 0.5),
+        (5.0, 45.0, 0.5, 0.5),
+        (5.0, 0.0, 0.5, 0.9),
+        (5.0, -3.0, 0.5, 0.9),
+    ],
+)
+def test_an_estimated_share_never_shrinks_and_is_never_all(
+    elapsed: float, left: float, before: float, share: float
+) -> None:
+    """A later estimate holds the bar still; only the report's own end is the end."""
+    assert estimate_share(elapsed, left, before) == share

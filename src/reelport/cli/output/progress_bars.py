@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DRAWN_A_SECOND = 10
 _BAR, _LEAST = 20, 6  # the cells of a bar, where the terminal is wide enough, and below which there is none
+_ALMOST = 0.9  # what an estimate fills at most: the report itself says when it is ready
 
 
 @dataclass(frozen=True, slots=True)
 class BarLine:
-    """A text, with a bar if its `total` is known, and `left`: estimated seconds to go."""
+    """A text, with a bar if its `total` is known, or `left`: estimated seconds to go."""
 
     text: str
     done: float = 0
@@ -35,11 +36,19 @@ class BarLine:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A line, when its name was first shown, and when it was."""
+    """A line, when its name was first shown, when it was, and the share done by then."""
 
     line: BarLine
     begun: float
     at: float
+    share: float | None
+
+    def find_share(self, now: float) -> float | None:
+        if self.line.total:
+            return min(self.line.done / self.line.total, 1)
+        if self.line.left is None:
+            return None
+        return estimate_share(now - self.begun, self.line.left - (now - self.at), self.share or 0.0)
 
 
 class ProgressBars:
@@ -72,7 +81,11 @@ class ProgressBars:
     def show(self, name: str, line: BarLine) -> None:
         """Show a line in the place of the last one of this name."""
         now, before = time.monotonic(), self._lines.get(name)
-        self._lines[name] = _Shown(line, now if before is None else before.begun, now)
+        if before is None:
+            self._lines[name] = _Shown(line, now, now, None)
+        else:
+            estimated = before.line.total is None
+            self._lines[name] = _Shown(line, before.begun, now, before.find_share(now) if estimated else None)
 
     def end(self, name: str) -> None:
         """Remove one line."""
@@ -113,7 +126,7 @@ class ProgressBars:
 def _render_line(shown: _Shown, width: int, now: float) -> Text:
     from rich.text import Text
 
-    line = shown.line
+    line, share = shown.line, shown.find_share(now)
     left = 0.0 if line.left is None else line.left - (now - shown.at)
     after = f" {line.amounts}" if line.amounts else ""
     after += f" {format_rough_duration(left)} left" if left > 0 else ""
@@ -121,10 +134,15 @@ def _render_line(shown: _Shown, width: int, now: float) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(_SPINNER[int(now * _DRAWN_A_SECOND) % len(_SPINNER)], "green").append(f" {line.text}")
     cells = min(_BAR, width - len(text) - len(after) - 2)
-    if line.total and cells >= _LEAST:
-        filled = round(min(line.done / line.total, 1) * cells)
+    if share is not None and cells >= _LEAST:
+        filled = round(share * cells)
         text.append(" ").append("━" * filled, "green").append("━" * (cells - filled), "bright_black")
     return text.append(after)
+
+
+def estimate_share(elapsed: float, left: float, before: float) -> float:
+    """Estimate the share that is done; it never shrinks below what it was `before`."""
+    return max(before, min(elapsed / (elapsed + max(left, 0.0)), _ALMOST) if elapsed > 0 else 0.0)
 
 
 def _format_clock(seconds: float) -> str:
