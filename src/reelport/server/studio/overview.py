@@ -39,9 +39,9 @@ from reelport.server.reports.report_list import ListedReport, StateFilter
 from reelport.server.settings import Settings
 from reelport.server.studio import explore, exports, pages
 from reelport.server.studio.formats import MetricUnit, name_dimension, write_share
-from reelport.server.studio.kept_views import PinnedView, pinned_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
+from reelport.server.studio.saved_views import PinnedView, pinned_views
 from reelport.server.studio.view_page import (
     Cell,
     LinePicture,

@@ -1,23 +1,21 @@
-"""Views that are kept: saved by name, shared by a link, embedded in a page.
+"""Views that are shared by a link, or as an embed in pages of named hosts.
 
-`/studio/saved` lists those that an organization saved, `/studio/shared` links and embeds. A link's token is 256 random
-bits; the state holds a keyed hash of it.
+`/studio/shared` lists both. A link's token is 256 random bits; the state holds a keyed hash of it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from html import escape
-from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from typing import Any
 
 import anyio.to_thread
-from sqlalchemy import Connection, Engine, Row, Select, and_, func, or_, select
+from sqlalchemy import Connection, Engine, Row, and_, or_, select
 from starlette.responses import Response
 
 from reelport.engine.tenant import Tenant
@@ -31,26 +29,29 @@ from reelport.server.access.roles import Reach, Role
 from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.numbers import Numbers
-from reelport.server.explore.view import Pairs, Parameter, View
-from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
+from reelport.server.explore.view import View
+from reelport.server.explore.view_parameters import Defaults, list_options, parse_view
 from reelport.server.http.service import run_while_connected
-from reelport.server.state.database import reading, write
-from reelport.server.state.tables import ORGANIZATIONS, SAVED_VIEWS, SHARED_VIEWS, USERS
-from reelport.server.studio import exports, pages, report_form, view_page
+from reelport.server.state.database import write
+from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS, USERS
+from reelport.server.studio import exports, pages, view_page
 from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import RIGHTS, Right
+from reelport.server.studio.saved_views import (
+    KeptView,
+    clean_name,
+    find_own,
+    may_know,
+    parse_parameters,
+    read_rows,
+    read_view,
+)
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Refused, Visit, count_wrong_link, not_found
-from reelport.wire import Code
-from reelport.wording import clean_line
 
-_SAVED_PATH, _SHARED_PATH = f"{pages.ROOT}/saved", f"{pages.ROOT}/shared"
+_PATH = f"{pages.ROOT}/shared"
 _EMBED_PATH = f"{pages.ROOT}/embed"
-_OWN_FIELDS = frozenset({"csrf", "name", "days", "folder", "hosts"})
-_LONGEST_NAME = 100
-_MOST_SAVED = 500  # saved views of one organization
-_MOST_PINNED = 8  # pinned ones of one organization
 LIVES, EMBED_LIVES = (1, 7, 30, 90), (30, 90, 365)  # the days that a link or an embed may live
 _MOST_HOSTS = 10
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?::[0-9]{1,5})?")
@@ -60,286 +61,17 @@ _PREFIX, _PURPOSE = "rpv", "shared view"
 _KEPT = timedelta(days=30)
 _ENDED_KEPT = 200  # ended links of one organization that stay: made and revoked in turn, links would fill the disk
 _VISITOR = "a shared link"  # who opened a view, in the audit log: nobody signed in
-Kept = TypeVar("Kept", "SavedView", "SharedView")
 _SHARED = select(SHARED_VIEWS, ORGANIZATIONS.c.name.label("organization")).join(
     ORGANIZATIONS, ORGANIZATIONS.c.id == SHARED_VIEWS.c.organization_id
 )
 
 
 @dataclass(frozen=True, slots=True)
-class SavedView:
-    """A view with its name.
+class SharedView(KeptView):
+    """A view that is shared by a link, or shown within pages of its `hosts`, which are origins."""
 
-    `parameters` are those of its URL, without days where it moves on. `created_by` is a user's e-mail address.
-    """
-
-    id: str
-    name: str
-    parameters: Pairs
-    created_by: str
-    created_at: datetime
-    folder: str = ""
-    is_pinned: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ListedView:
-    """A saved view as the page shows it: in words, as links, and what is wrong with it by now.
-
-    `newest` asks for as many days up to the last complete one; None for a view whose days move on by themselves.
-    """
-
-    saved: SavedView
-    parsed: ParsedView
-    newest: str | None
-    may_change: bool
-
-    @property
-    def fields(self) -> Pairs:
-        """The fields of a form that is about this view."""
-        return self.parsed.view.at_its_days().params()
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedView:
-    """A saved view on the overview: its name, and the view with the days that it has now."""
-
-    name: str
-    view: View
-
-    @property
-    def address(self) -> str:
-        """The address of its page."""
-        return f"{pages.ROOT}/explore?{self.view.rolling_query()}"
-
-
-async def show_saved(visit: Visit, problems: Sequence[str] = ()) -> Response:
-    """List the saved views by name."""
-
-    def write() -> Response:
-        defaults = read_defaults(visit)
-        found = list_saved_views(visit.service.db, visit.organization_id)
-        views = [view for saved in found if _is_within(visit, view := _list_view(visit, saved, defaults))]
-        folders = {name: [each for each in views if each.saved.folder == name] for name in _list_folders(views)}
-        return pages.render(visit, "saved.html", 422 if problems else 200, folders=folders, problems=problems)
-
-    return await write_page(visit, visit.organization_id, write)
-
-
-async def save(visit: Visit) -> Response:
-    """Save the view of a form under its name."""
-    view = await _read_view(visit)
-    work = partial(save_view, visit.service.db, visit.organization_id, visit.actor)
-    try:
-        await anyio.to_thread.run_sync(work, visit.form.text("name"), view, visit.now, visit.form.text("folder"))
-    except UsageError as error:
-        return await show_saved(visit, [str(error)])
-    return pages.redirect(_SAVED_PATH)
-
-
-async def place_view(visit: Visit) -> Response:
-    """Put a saved view into a folder, and on the overview or off it."""
-    sentence = N_("You may place the views that you saved. An owner of your organization may place any.")
-    found = await _find_own(visit, find_saved_view, sentence)
-    work = partial(place_saved_view, visit.service.db, visit.organization_id, visit.actor, found)
-    try:
-        await anyio.to_thread.run_sync(work, visit.form.text("folder"), visit.form.has("pinned"), visit.now)
-    except UsageError as error:
-        return await show_saved(visit, [str(error)])
-    return pages.redirect(_SAVED_PATH)
-
-
-def pinned_views(visit: Visit, defaults: Defaults) -> tuple[PinnedView, ...]:
-    """List the views that the visitor's organization pinned to its overview, in order of name.
-
-    Those that can't be shown as they were saved, or not to this visitor, are left out. Reads the state: call it in a
-    thread.
-    """
-    found = list_saved_views(visit.service.db, visit.organization_id)
-    listed = [_list_view(visit, each, defaults) for each in found if each.is_pinned]
-    shown = [each for each in listed if not each.parsed.problems and _is_within(visit, each)]
-    return tuple(PinnedView(each.saved.name, each.parsed.view) for each in shown)
-
-
-async def delete_view(visit: Visit) -> Response:
-    """Delete a saved view."""
-    sentence = N_("You may delete the views that you saved. An owner of your organization may delete any.")
-    found = await _find_own(visit, find_saved_view, sentence)
-    work = partial(delete_saved_view, visit.service.db, visit.organization_id, visit.actor, found, visit.now)
-    await anyio.to_thread.run_sync(work)
-    return pages.redirect(_SAVED_PATH)
-
-
-async def _find_own(visit: Visit, find: Callable[[Engine, Reach, str], Kept | None], sentence: str) -> Kept:
-    """Find what the path names. Refused where it is missing, or somebody else made it."""
-    found = await anyio.to_thread.run_sync(find, visit.service.db, visit.reach, visit.named("view_id"))
-    if found is None:
-        raise not_found()
-    if not visit.may_change(found.created_by):
-        raise Refused(403, N_("Not yours to do"), sentence)
-    return found
-
-
-async def _read_view(visit: Visit) -> View:
-    """Read the view of a form; Refused when something is wrong: no other is taken for it."""
-    # A range by its name has the days that it has now, which may be others than when the form was shown.
-    left_out = {*_OWN_FIELDS, *({Parameter.START, Parameter.END} if visit.form.text(Parameter.PRESET) else ())}
-    pairs = [pair for pair in visit.form.fields if pair[0] not in left_out]
-    parsed = parse_view(pairs, await anyio.to_thread.run_sync(read_defaults, visit))
-    if parsed.problems:
-        sentences = " ".join(problem.sentence for problem in parsed.problems)
-        raise Refused(422, N_("This view can't be kept"), sentences)
-    return parsed.view
-
-
-def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView:
-    parsed = parse_view(saved.parameters, defaults)
-    newest = None
-    if parsed.view.preset is None:
-        kept = [pair for pair in parsed.view.params() if pair[0] not in {Parameter.START, Parameter.END}]
-        start, end = report_form.shift_days(parsed.view.days, defaults.last_day(parsed.view.metrics))
-        newest = report_form.write_link([*kept, (Parameter.START, f"{start}"), (Parameter.END, f"{end}")])
-    return ListedView(saved, parsed, newest, visit.may_change(saved.created_by))
-
-
-def _is_within(visit: Visit, listed: ListedView) -> bool:
-    """Whether a visitor sees a saved view in the list: not one of earnings without that scope."""
-    is_missing = any(problem.code is Code.SCOPE_MISSING for problem in listed.parsed.problems)
-    return not is_missing and _may_know(visit, listed.parsed.view, listed.saved.created_by)
-
-
-def _may_know(visit: Visit, view: View, created_by: str) -> bool:
-    """Whether a visitor may read what a kept view names.
-
-    Somebody with some channels alone sees none of others that names a value: it may be a channel or a video of theirs.
-    """
-    names_value = view.kept or view.search or any(not row.choices for row, _ in view.filters)
-    return visit.reach.channels is None or not names_value or created_by == visit.user.email
-
-
-def save_view(
-    db: Engine, organization_id: int, actor: Actor, name: str, view: View, now: datetime, folder: str = ""
-) -> str:
-    """Save a view under a name, and return its id; UsageError for a bad name, or too many.
-
-    Its days move on where a range's name chose them.
-    """
-    cleaned, place = _clean_name(name), _clean_folder(folder)
-
-    def save(connection: Connection) -> str:
-        saved = select(func.count()).select_from(SAVED_VIEWS).where(SAVED_VIEWS.c.organization_id == organization_id)
-        if connection.execute(saved).scalar_one() >= _MOST_SAVED:
-            raise UsageError(f"{_MOST_SAVED} views are saved already: delete some that nobody needs.")
-        row = {
-            "id": credentials.short_id(),
-            "organization_id": organization_id,
-            "name": cleaned,
-            "parameters": view.rolling_query(),
-            "created_by": actor.name,
-            "created_at": now,
-            "folder": place,
-        }
-        connection.execute(SAVED_VIEWS.insert().values(**row))
-        audit_log.record_action(connection, organization_id, actor, Action.VIEW_SAVED, cleaned, now)
-        return str(row["id"])
-
-    return write(db, save)
-
-
-def list_saved_views(db: Engine, organization_id: int) -> tuple[SavedView, ...]:
-    """List an organization's saved views by name."""
-    of_organization = SAVED_VIEWS.c.organization_id == organization_id
-    wanted = select(SAVED_VIEWS).where(of_organization).order_by(SAVED_VIEWS.c.name, SAVED_VIEWS.c.id)
-    return tuple(map(_make_saved, _read(db, wanted)))
-
-
-def find_saved_view(db: Engine, reach: Reach, view_id: str) -> SavedView | None:
-    """Find a saved view; None for an unknown one and for another organization's."""
-    own = SAVED_VIEWS.c.organization_id == reach.organization_id, SAVED_VIEWS.c.id == clean_text(view_id)
-    return next(map(_make_saved, _read(db, select(SAVED_VIEWS).where(*own))), None)
-
-
-def delete_saved_view(db: Engine, organization_id: int, actor: Actor, view: SavedView, now: datetime) -> bool:
-    """Delete a saved view; False when it was deleted before."""
-
-    def delete(connection: Connection) -> bool:
-        deleted = connection.execute(SAVED_VIEWS.delete().where(SAVED_VIEWS.c.id == view.id)).rowcount == 1
-        if deleted:
-            audit_log.record_action(connection, organization_id, actor, Action.VIEW_DELETED, view.name, now)
-        return deleted
-
-    return write(db, delete)
-
-
-def place_saved_view(
-    db: Engine, organization_id: int, actor: Actor, view: SavedView, folder: str, pinned: bool, now: datetime
-) -> None:
-    """Put a saved view into a folder (empty: none), and pin it or not.
-
-    UsageError for a bad name, or too many pins.
-    """
-    place = _clean_folder(folder)
-
-    def change(connection: Connection) -> None:
-        of_organization = SAVED_VIEWS.c.organization_id == organization_id
-        others = of_organization, SAVED_VIEWS.c.pinned_at.is_not(None), SAVED_VIEWS.c.id != view.id
-        count = connection.execute(select(func.count()).select_from(SAVED_VIEWS).where(*others)).scalar_one()
-        if pinned and count >= _MOST_PINNED:
-            raise UsageError(f"{_MOST_PINNED} views are pinned already: take another one off the overview first.")
-        placed = SAVED_VIEWS.update().where(of_organization, SAVED_VIEWS.c.id == view.id)
-        connection.execute(placed.values(folder=place, pinned_at=now if pinned else None))
-        details = {"folder": place, "pinned": pinned}
-        audit_log.record_action(connection, organization_id, actor, Action.VIEW_PLACED, view.name, now, details)
-
-    write(db, change)
-
-
-def _list_folders(views: Sequence[ListedView]) -> list[str]:
-    """List the folders by name; views that are in none come first."""
-    return sorted({each.saved.folder for each in views})
-
-
-def _clean_folder(folder: str) -> str:
-    return _clean_name(folder) if folder.strip() else ""
-
-
-def _clean_name(name: str) -> str:
-    cleaned = clean_line(clean_text(name)).strip()
-    if not cleaned:
-        raise UsageError("Give the view a name.")
-    if len(cleaned) > _LONGEST_NAME:
-        raise UsageError(f"The name has {len(cleaned)} characters: {_LONGEST_NAME} are the most.")
-    return cleaned
-
-
-def _read(db: Engine, wanted: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
-    with reading(db) as connection:
-        return connection.execute(wanted).all()
-
-
-def _make_saved(row: Row[*tuple[Any, ...]]) -> SavedView:
-    parameters, is_pinned = _parse_parameters(row), row.pinned_at is not None
-    return SavedView(row.id, row.name, parameters, row.created_by, row.created_at, row.folder, is_pinned)
-
-
-def _parse_parameters(row: Row[*tuple[Any, ...]]) -> Pairs:
-    return tuple(parse_qsl(row.parameters, keep_blank_values=True))
-
-
-@dataclass(frozen=True, slots=True)
-class SharedView:
-    """A view that is shared by a link. `created_by` is a user's e-mail address.
-
-    One with `hosts`, as origins, is shown within pages of these alone.
-    """
-
-    id: str
     organization_id: int
     organization: str
-    name: str
-    parameters: Pairs
-    created_by: str
-    created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
     opened: int
@@ -381,7 +113,7 @@ async def show_links(
         links = [
             ListedLink(each, view.sentence(), each.is_open(visit.now), visit.may_change(each.created_by))
             for each, view in views
-            if _may_know(visit, view, each.created_by)
+            if may_know(visit, view, each.created_by)
         ]
         shown = {"links": links, "problems": problems, "link": link, "frame": frame}
         return pages.render(visit, "shared.html", 422 if problems else 200, **shown)
@@ -391,7 +123,7 @@ async def show_links(
 
 async def share(visit: Visit) -> Response:
     """Make a link to the view of a form, or an embed of it, and show it this once."""
-    view = await _read_view(visit)
+    view = await read_view(visit)
     service, is_embed = visit.service, visit.form.has("hosts")
     lives = {str(days): days for days in (EMBED_LIVES if is_embed else LIVES)}.get(visit.form.text("days"), 0)
     name = visit.form.text("name")
@@ -402,7 +134,7 @@ async def share(visit: Visit) -> Response:
     except UsageError as error:
         return await show_links(visit, [str(error)])
     if not is_embed:
-        return await show_links(visit, link=f"{visit.origin}{_SHARED_PATH}/{token}")
+        return await show_links(visit, link=f"{visit.origin}{_PATH}/{token}")
     address, title = escape(f"{visit.origin}{_EMBED_PATH}/{token}"), escape(name)
     size = 'width="100%" height="640" loading="lazy" referrerpolicy="no-referrer"'
     return await show_links(visit, frame=f'<iframe src="{address}" title="{title}" {size}></iframe>')
@@ -429,15 +161,15 @@ def _is_own(host: str) -> bool:
 async def revoke_link(visit: Visit) -> Response:
     """End a link at once."""
     sentence = N_("You may revoke the links that you made. An owner of your organization may revoke any.")
-    found = await _find_own(visit, find_shared_view, sentence)
+    found = await find_own(visit, find_shared_view, sentence)
     await anyio.to_thread.run_sync(revoke_shared_view, visit.service.db, found, visit.actor, visit.now)
-    return pages.redirect(_SHARED_PATH)
+    return pages.redirect(_PATH)
 
 
 async def open_link(visit: Visit) -> Response:
     """Show the view of a link to whoever has it."""
     opened = await _open(visit)
-    exported = exports.Exports(f"{_SHARED_PATH}/{visit.named('token')}/export")
+    exported = exports.Exports(f"{_PATH}/{visit.named('token')}/export")
     return await _show_view(visit, opened, "shared_view.html", exported)
 
 
@@ -531,7 +263,7 @@ def share_view(
     The token is known this once. UsageError for a bad name, another number of days, when too many links are open, and
     when the sharer was removed, or may share no more, since a moment ago.
     """
-    cleaned = _clean_name(name)
+    cleaned = clean_name(name)
     kind, lives = ("An embed", EMBED_LIVES) if hosts else ("A link", LIVES)
     if days not in lives:
         raise UsageError(f"{kind} lives {', '.join(map(str, lives))} days.")
@@ -588,7 +320,7 @@ def open_shared_view(
         SHARED_VIEWS.c.token_hash == service_secret.hash(_PURPOSE, token),
         SHARED_VIEWS.c.hosts.is_not(None) if embedded else SHARED_VIEWS.c.hosts.is_(None),
     )
-    if not any(_make_shared(row).is_open(now) for row in _read(db, _SHARED.where(is_named))):
+    if not any(_make_shared(row).is_open(now) for row in read_rows(db, _SHARED.where(is_named))):
         return None
 
     def count(connection: Connection) -> OpenedView | None:
@@ -613,13 +345,13 @@ def list_shared_views(db: Engine, reach: Reach, now: datetime) -> tuple[SharedVi
     """List the links within a reach, the newest first; ended ones for thirty more days."""
     of_organization = SHARED_VIEWS.c.organization_id == reach.organization_id, SHARED_VIEWS.c.expires_at > now - _KEPT
     wanted = _SHARED.where(*of_organization).order_by(SHARED_VIEWS.c.created_at.desc(), SHARED_VIEWS.c.id)
-    return tuple(_make_shared(row) for row in _read(db, wanted) if _reaches(reach, row))
+    return tuple(_make_shared(row) for row in read_rows(db, wanted) if _reaches(reach, row))
 
 
 def find_shared_view(db: Engine, reach: Reach, view_id: str) -> SharedView | None:
     """Find a link by its id; None for an unknown one and for one out of reach."""
     own = SHARED_VIEWS.c.organization_id == reach.organization_id, SHARED_VIEWS.c.id == clean_text(view_id)
-    return next((_make_shared(row) for row in _read(db, _SHARED.where(*own)) if _reaches(reach, row)), None)
+    return next((_make_shared(row) for row in read_rows(db, _SHARED.where(*own)) if _reaches(reach, row)), None)
 
 
 def _reaches(reach: Reach, row: Row[*tuple[Any, ...]]) -> bool:
@@ -643,12 +375,12 @@ def revoke_shared_view(db: Engine, view: SharedView, actor: Actor, now: datetime
 def _make_shared(row: Row[*tuple[Any, ...]]) -> SharedView:
     return SharedView(
         row.id,
-        row.organization_id,
-        row.organization,
         row.name,
-        _parse_parameters(row),
+        parse_parameters(row),
         row.created_by,
         row.created_at,
+        row.organization_id,
+        row.organization,
         row.expires_at,
         row.revoked_at,
         row.opened,
