@@ -26,6 +26,15 @@ def run_program(name: str, folder: Path, *words: str, **environment: str) -> str
     return _run([_find_node(), str(folder / "node_modules" / ".bin" / name), *words], environment, folder)
 
 
+def start_node(folder: Path, script: Path, *words: str | Path) -> subprocess.Popen[str]:
+    """Start Node.js with a copy of a script in a folder, from which it imports the packages; by pipes, in text."""
+    link_packages(folder)
+    copied = shutil.copy(script, folder)
+    return subprocess.Popen(
+        [_find_node(), copied, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
 def link_packages(folder: Path) -> None:
     """Let programs in a folder use the packages; skip the test without them."""
     _find_node()

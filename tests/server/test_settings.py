@@ -180,3 +180,40 @@ def test_a_service_warns_of_secrets_in_the_list_of_processes_and_says_how_to_tak
             2,
             True,
         )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://id:pa55word@login.example",
+        "https://id:pa55word@login.example/?x",
+        "https://id:pa55:word@login.example",
+        "https://:pa55word@login.example",
+        "https://login.example",
+        "id:pa55word@login.example",
+    ],
+)
+def test_an_address_of_a_provider_has_tls_and_a_client(address: str) -> None:
+    """But on this machine. What is refused is not repeated: it may hold the client's secret."""
+    with pytest.raises(UsageError) as refused:
+        read_settings(oidc_url=address, oidc_groups="a b/c=acme:owner, d=operator")
+    assert str(refused.value).startswith("REELPORT_OIDC_URL (--oidc-url): It is the issuer's address with client id")
+    assert "pa55" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "groups", ["staff", "staff=acme", "staff=acme:operator", "staff=:owner", "=acme:owner", "a=b:king"]
+)
+def test_groups_of_a_provider_give_roles(groups: str) -> None:
+    """Each a role in an organization, or that of an operator."""
+    with pytest.raises(
+        UsageError, match=r"REELPORT_OIDC_GROUPS .--oidc-groups.: It is groups with organization and role"
+    ):
+        read_settings(oidc_url="https://id:secret@login.example/realms/staff", oidc_groups=groups)
+
+
+def test_a_provider_comes_with_its_groups() -> None:
+    """Without them, nobody would get in; without it, they would say nothing."""
+    for given in ({"oidc_url": "https://id:secret@login.example"}, {"oidc_groups": "staff=acme:viewer"}):
+        with pytest.raises(UsageError, match="Give both or none"):
+            read_settings(**given)

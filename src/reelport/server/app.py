@@ -23,6 +23,7 @@ from reelport.engine.report_format import CSV, FORM_TYPES
 from reelport.errors import ReelportError
 from reelport.report_details import LIMITS_PATH, REPORTS_PATH
 from reelport.server.access.key_uses import KeyUses
+from reelport.server.access.oidc import Provider
 from reelport.server.explore.explorer import Explorer
 from reelport.server.files import retention
 from reelport.server.graphql.document_cache import DocumentCache
@@ -142,11 +143,12 @@ def build_service(settings: Settings, db: Engine) -> Service:
     long_polls = LongPolls(db, reads, settings, durable_reports)
     burst = KEY_GRANTS / _BURSTS_PER_MINUTE
     documents = DocumentCache(build_schema(), DocumentLimits())
+    service_secret = require_same_secret(db, settings)
     return Service(
         settings,
         db,
         reads,
-        require_same_secret(db, settings),
+        service_secret,
         documents,
         Metrics(StateMetrics(db, settings), lambda: len(long_polls)),
         long_polls,
@@ -161,6 +163,7 @@ def build_service(settings: Settings, db: Engine) -> Service:
         KeyUses(db),
         TokenBuckets(_NOTICES_PER_MINUTE, 1),
         Explorer(settings),
+        Provider.of(settings, service_secret),
     )
 
 

@@ -69,6 +69,16 @@ _ORIGINS = Form(
 _HOST = r"[a-z0-9][a-z0-9.\-]*"
 _HOSTS = Form(rf"({_HOST}(, ?{_HOST})*)?", "hosts with commas between them, such as pictures.example.com")
 _LINKS = Form("(?!.*@).*", "an address without a user's name and password")
+_CLIENT = r"[^\s/?#@:]+(:[^\s/?#@:]*)?@"
+_OIDC = Form(
+    rf"((https://{_CLIENT}[^\s/?#@]+|http://{_CLIENT}(127\.0\.0\.1|localhost)(:[0-9]+)?)(/[^\s?#]*)?)?",
+    "the issuer's address with client id and secret, such as https://reelport:SECRET@login.example/realms/staff",
+)
+_GRANT = r"[^\s,=][^,=]*=(operator|[^,=]+:(owner|analyst|viewer|viewer-without-revenue))"
+_OIDC_GROUPS = Form(
+    rf"({_GRANT}(, ?{_GRANT})*)?",
+    "groups with organization and role, such as acme-heads=acme:owner, acme-staff=acme:analyst, platform=operator",
+)
 _SPARK = Form(f"({server_address.PATTERN})?", "the address of a Spark Connect server, such as sc://spark.example:15002")
 
 
@@ -253,6 +263,21 @@ class Settings:
     token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description=Limit.TOKEN_SECONDS.sentence)
     public_token_seconds: int = setting(
         Limit.PUBLIC_TOKEN_SECONDS.default, ge=1, description=Limit.PUBLIC_TOKEN_SECONDS.sentence
+    )
+
+    oidc_url: str = setting(
+        "",
+        form=_OIDC,
+        shown=False,
+        section="Sign-in by an OpenID Connect provider",
+        description="Issuer of the provider by which people sign in to Studio, with the client's id and secret, each "
+        "percent-encoded: https://ID:SECRET@ISSUER. The provider sends browsers back to /studio/oidc/callback.",
+    )
+    oidc_groups: str = setting(
+        "",
+        form=_OIDC_GROUPS,
+        description="Roles that the provider's groups (its claim groups) give: GROUP=ORGANIZATION:ROLE or "
+        "GROUP=operator, with commas between them. The first group that a person is in decides.",
     )
 
     downloads: int = setting(1000, ge=1, section="Limits of one API process", description="Downloads at the same time.")
@@ -486,6 +511,9 @@ def read_settings(**given: object) -> Settings:
     if facts and files and S3Address.parse(facts).overlaps(S3Address.parse(files)):
         both = f"{variable_name('facts_url')} and {variable_name('files_url')}"
         wrong.append(f"{both}: One is in the other: take two prefixes.")
+    if bool(values.get("oidc_url")) != bool(values.get("oidc_groups")):
+        both = f"{variable_name('oidc_url')} and {variable_name('oidc_groups')}"
+        wrong.append(f"{both}: Give both or none: without groups nobody would get access.")
     if values.get("engine") and facts:
         wrong.append(
             f"{variable_name('engine')}: Spark doesn't see tables in an object store: leave one of the two out."

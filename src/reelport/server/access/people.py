@@ -8,15 +8,16 @@ signed random token, and the state its hash. Opening it changes nothing: program
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sqlalchemy import Connection, Engine, Row, delete, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import UsageError
+from reelport.language import _
 from reelport.server import credentials
 from reelport.server.access import audit_log, users
 from reelport.server.access.audit_log import Action, Actor
@@ -62,7 +63,8 @@ class Person:
     """A user of an organization. `sessions` counts the browsers in which the user is signed in.
 
     `link_until` is when a link to set a password expires; None without one. With `has_factor` the password alone signs
-    nobody in. `channels` are the ids of those that the user may see; None for all.
+    nobody in. `channels` are the ids of those that the user may see; None for all. With `is_by_provider` an OpenID
+    Connect provider signs the user in, and decides the role.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Person:
     link_until: datetime | None
     has_factor: bool
     channels: frozenset[str] | None
+    is_by_provider: bool
 
 
 def list_people(db: Engine, organization_id: int, now: datetime) -> tuple[Person, ...]:
@@ -138,13 +141,15 @@ def make_password_link(
 ) -> NewPasswordLink | None:
     """Make a link for a user of the owner's organization; None when there is no such user.
 
-    The user's password and logins stay until the link is used.
+    The user's password and logins stay until the link is used. UsageError for a user whom a provider signs in.
     """
     with writing(db) as connection:
         holder = lock_organization_of(connection, owner)
         user = find_own_person(connection, holder, user_id)
         if user is None:
             return None
+        if user.subject is not None:
+            raise UsageError(_("%(email)s signs in by the provider, and has no password here.", email=user.email))
         audit_log.record_action(connection, holder.id, actor, Action.PASSWORD_LINK_MADE, user.email, now)
         return insert_link(connection, service_secret, user.id, user.email, now)
 
@@ -152,8 +157,8 @@ def make_password_link(
 def change_role(db: Engine, owner: Session, user_id: str, role: str, actor: Actor, now: datetime) -> bool:
     """Give a user of the owner's organization another role; False when there is no such user.
 
-    UsageError when no owner would be left. The user's sessions go on, with the new role's rights. Links to views end
-    with a role that may not share. An owner sees every channel.
+    UsageError when no owner would be left, and for a user whom a provider signs in. The user's sessions go on, with the
+    new role's rights.
     """
     if wrong := _find_role_problem(role):
         raise UsageError("\n".join(wrong))
@@ -164,15 +169,33 @@ def change_role(db: Engine, owner: Session, user_id: str, role: str, actor: Acto
             return False
         if user.role == role:
             return True
+        if user.subject is not None:
+            raise UsageError(_("%(email)s signs in by the provider, whose groups decide the role.", email=user.email))
         _check_owner_stays(connection, holder, user)
-        is_limited = role != Role.OWNER
-        values = {"role": role, "channels": user.channels if is_limited else None}
-        connection.execute(USERS.update().where(USERS.c.id == user.id).values(**values))
-        is_sharing = Role(role) in (Role.OWNER, Role.ANALYST)
-        ended = 0 if is_sharing else end_links_of(connection, holder.id, user.email, now)
-        details = {"was": user.role, "is": role, **describe_links(ended)}
-        audit_log.record_action(connection, holder.id, actor, Action.ROLE_CHANGED, user.email, now, details)
+        set_role(connection, user, Role(role), actor, now)
         return True
+
+
+def set_role(
+    connection: Connection,
+    user: Row[*tuple[Any, ...]],
+    role: Role,
+    actor: Actor,
+    now: datetime,
+    by: Mapping[str, object] | None = None,
+) -> None:
+    """Give a user another role, unless it is the same.
+
+    Links to views end with a role that may not share. An owner sees every channel.
+    """
+    if user.role == role:
+        return
+    values = {"role": role.value, "channels": None if role is Role.OWNER else user.channels}
+    connection.execute(USERS.update().where(USERS.c.id == user.id).values(**values))
+    is_sharing, of = role in (Role.OWNER, Role.ANALYST), user.organization_id
+    links = 0 if is_sharing or of is None else end_links_of(connection, of, user.email, now)
+    details = {"was": user.role, "is": role.value, **describe_links(links), **(by or {})}
+    audit_log.record_action(connection, of, actor, Action.ROLE_CHANGED, user.email, now, details)
 
 
 def limit_channels(
@@ -236,19 +259,17 @@ def lock_organization_of(connection: Connection, owner: Session) -> Organization
     return Organization(found.id, found.name)
 
 
-def find_own_person(connection: Connection, holder: Organization, user_id: str) -> Row[*tuple[str, ...]] | None:
-    """Find a user of an organization: id, email, role, channels; None for any other."""
+def find_own_person(connection: Connection, holder: Organization, user_id: str) -> Row[*tuple[Any, ...]] | None:
+    """Find the row of a user of an organization; None for any other."""
     of_organization = USERS.c.id == clean_text(user_id), USERS.c.organization_id == holder.id
-    return connection.execute(
-        select(USERS.c.id, USERS.c.email, USERS.c.role, USERS.c.channels).where(*of_organization)
-    ).first()
+    return connection.execute(select(USERS).where(*of_organization)).first()
 
 
-def _check_owner_stays(connection: Connection, holder: Organization, user: Row[*tuple[str, ...]]) -> None:
+def _check_owner_stays(connection: Connection, holder: Organization, user: Row[*tuple[Any, ...]]) -> None:
     others = select(func.count()).where(
         USERS.c.organization_id == holder.id,
         USERS.c.role == Role.OWNER.value,
-        USERS.c.password_hash != NO_PASSWORD,
+        or_(USERS.c.password_hash != NO_PASSWORD, USERS.c.subject.is_not(None)),
         USERS.c.id != user.id,
     )
     if user.role == Role.OWNER and connection.execute(others).scalar_one() == 0:
@@ -274,7 +295,7 @@ def _find_role_problem(role: str) -> list[str]:
 def _make_person(row: Row[*tuple[object, ...]]) -> Person:
     has_password = row.password_hash != NO_PASSWORD
     known = row.id, row.email, Role(row.role), has_password, row.created_at, row.at, row.sessions, row.link_until
-    return Person(*known, bool(row.has_factor), parse_channels(row.channels))
+    return Person(*known, bool(row.has_factor), parse_channels(row.channels), row.subject is not None)
 
 
 LIFE = timedelta(hours=72)

@@ -34,6 +34,10 @@ _SEEN_STEP = timedelta(minutes=5)
 """How often the use of a session is written at most."""
 _LONGEST_LIFE = timedelta(days=14)
 """After so long a user signs in again, however much the session is used."""
+_LONGEST_LIFE_BY_PROVIDER = timedelta(hours=12)
+"""A working day: then the provider is asked again whether the user has access still, and which role."""
+BY_PROVIDER: Mapping[str, object] = {"by": "the provider"}
+"""For the audit log: an OpenID Connect provider said so."""
 _SESSIONS_KEPT = 50
 """Sessions of one user; the oldest go first."""
 _FAILURE_STEP = timedelta(minutes=1)
@@ -61,6 +65,8 @@ class Session:
     """The code of the language that the user chose; None for the browser's."""
     reach: Reach | None = None
     """What the user may see; None for an operator."""
+    is_by_provider: bool = False
+    """Whether an OpenID Connect provider signs the user in, and no password."""
     token: str = field(repr=False, default="")
     """The cookie's; empty in lists."""
 
@@ -197,7 +203,8 @@ def is_renewal_due(session: Session, now: datetime) -> bool:
 
 def renew_session(db: Engine, session: Session, browser: Browser, now: datetime, life: timedelta) -> None:
     """Note that a session is used, and move its end on."""
-    until = min(now + life, session.created_at + _LONGEST_LIFE)
+    longest = _LONGEST_LIFE_BY_PROVIDER if session.is_by_provider else _LONGEST_LIFE
+    until = min(now + life, session.created_at + longest)
     used = {"seen_at": now, "expires_at": until, "address": browser.address}
     write(
         db, lambda connection: connection.execute(SESSIONS.update().where(SESSIONS.c.id == session.id).values(**used))
@@ -232,6 +239,7 @@ _SELECT = (
         USERS.c.role,
         USERS.c.channels,
         USERS.c.language,
+        USERS.c.subject,
         USERS.c.organization_id,
         ORGANIZATIONS.c.name,
     )
@@ -261,6 +269,7 @@ def _make_session(row: Row[*tuple[object, ...]], token: str = "") -> Session:
         row.agent,
         row.language,
         None if organization_id is None else Reach.of(organization_id, role, row.channels),
+        row.subject is not None,
         token,
     )
 

@@ -139,15 +139,19 @@ def get_user_id(db: Engine, email: str) -> str:
 
 
 def change_password(db: Engine, email: str, password: str) -> None:
-    """Give a user another password, and end every login at once; UsageError for no such user."""
+    """Give a user another password, and end every login at once.
+
+    UsageError for no such user, and for one whom a provider signs in.
+    """
     if wrong := find_password_problems(password):
         raise UsageError("\n".join(wrong))
     hashed = hash_password(password)
     with writing(db) as connection:
-        id_ = find_user_id(connection, email)
-        end_logins(connection, id_, hashed)
-        organization_id = connection.execute(select(USERS.c.organization_id).where(USERS.c.id == id_)).scalar()
-        audit_log.record_command(connection, organization_id, Action.PASSWORD_CHANGED, normalize_email(email))
+        user = connection.execute(select(USERS).where(USERS.c.id == find_user_id(connection, email))).one()
+        if user.subject is not None:
+            raise UsageError(f"{user.email} signs in by the provider, and has no password here.")
+        end_logins(connection, user.id, hashed)
+        audit_log.record_command(connection, user.organization_id, Action.PASSWORD_CHANGED, user.email)
 
 
 def end_logins(

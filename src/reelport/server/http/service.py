@@ -17,6 +17,7 @@ from starlette.routing import Route
 from reelport.errors import ReelportError
 from reelport.server.access.callers import Caller
 from reelport.server.access.key_uses import KeyUses
+from reelport.server.access.oidc import Provider
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.explorer import Explorer
 from reelport.server.graphql.document_cache import DocumentCache
@@ -63,6 +64,7 @@ class Service:
     key_uses: KeyUses
     expiry_notices: TokenBuckets
     explorer: Explorer
+    provider: Provider | None = None
     concurrency: Concurrency = field(default_factory=Concurrency)
     password_checks: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PASSWORD_CHECKS))
     guarded_downloads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_GUARDED_DOWNLOADS))

@@ -136,6 +136,8 @@ USERS: Final = Table(
     Column("password_hash", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("language", Text),
+    # Issuer and subject at the OpenID Connect provider that made the user and signs it in; NULL: a password does.
+    Column("subject", Text, unique=True),
     Column("created_at", Moment, nullable=False),
     # The ids of the channels that the user may see, as a list in JSON; NULL: all of the organization, later ones too.
     Column("channels", Text),

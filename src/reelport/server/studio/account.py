@@ -51,7 +51,7 @@ async def show_start(visit: Visit) -> Response:
 async def show_sign_in(visit: Visit) -> Response:
     """Show the form for e-mail address and password."""
     if visit.session is not None:
-        return pages.redirect(_find_target(visit.request.query_params.get("next", "")))
+        return pages.redirect(find_target(visit.request.query_params.get("next", "")))
     return _show_sign_in(visit, visit.request.query_params.get("next", ""))
 
 
@@ -65,7 +65,7 @@ async def sign_in(visit: Visit) -> Response:
     session = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     if isinstance(session, Halfway):
         # The attempt counts until the code is right, too: else the password would allow any number of codes.
-        response = pages.redirect(f"{CODE_PATH}?{urlencode({'next': _find_target(next_path)})}")
+        response = pages.redirect(f"{CODE_PATH}?{urlencode({'next': find_target(next_path)})}")
         token = sessions.sign_halfway(service.service_secret, session, visit.now)
         guard.set_halfway(visit, response, token, sessions.HALFWAY_LIFE)
         return response
@@ -74,14 +74,14 @@ async def sign_in(visit: Visit) -> Response:
         response.background = BackgroundTask(sessions.record_failure, service.db, password, visit.browser, visit.now)
         return response
     await forgive_attempt(visit, visit.address, password.stored_email)
-    return await _enter(visit, session, next_path)
+    return await enter(visit, session, next_path)
 
 
-async def _enter(visit: Visit, session: Session, next_path: str) -> Response:
+async def enter(visit: Visit, session: Session, next_path: str) -> Response:
     """Lead a user who has just signed in to a page; an earlier session of this browser ends."""
     if visit.session is not None:
         await anyio.to_thread.run_sync(sessions.end_session, visit.service.db, visit.session, visit.actor, visit.now)
-    response = pages.redirect(_find_target(next_path))
+    response = pages.redirect(find_target(next_path))
     guard.set_session_token(visit, response, session.token, guard.UNUSED_SESSION_LIFE)
     guard.set_halfway(visit, response, "", timedelta())
     return response
@@ -120,7 +120,7 @@ async def sign_in_by_code(visit: Visit) -> Response:
         return response
     await _forgive_code(visit, halfway.user_id, halfway.email)
     await forgive_attempt(visit, visit.address, halfway.email)  # the password's
-    return await _enter(visit, session, next_path)
+    return await enter(visit, session, next_path)
 
 
 async def sign_in_by_passkey(visit: Visit) -> Response:
@@ -136,7 +136,7 @@ async def sign_in_by_passkey(visit: Visit) -> Response:
     if session is None:
         return _show_sign_in(visit, next_path, 403, problem=_(_WRONG_PASSKEY))
     await forgive_attempt(visit, visit.address, _PASSKEY)
-    return await _enter(visit, session, next_path)
+    return await enter(visit, session, next_path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ async def _read_code(visit: Visit) -> str | Checked:
 
 
 def _begin_again(next_path: str) -> Response:
-    following = f"?{urlencode({'next': _find_target(next_path)})}" if next_path else ""
+    following = f"?{urlencode({'next': find_target(next_path)})}" if next_path else ""
     return pages.redirect(f"{pages.ROOT}/sign-in{following}")
 
 
@@ -207,10 +207,11 @@ async def sign_out(visit: Visit) -> Response:
 def _show_sign_in(visit: Visit, next_path: str, status: int = 200, *, email: str = "", problem: str = "") -> Response:
     is_open = not guard.is_secure(visit.request, visit.service.settings) and not is_loopback(str(visit.request.url))
     given = {"next_path": next_path, "email": email, "problem": problem, "without_tls": is_open}
+    given |= {"has_provider": visit.service.provider is not None, "left": visit.request.query_params.get("left")}
     return pages.render(visit, "sign_in.html", status, passkey=_prepare_passkey(visit), **given)
 
 
-def _find_target(path: str) -> str:
+def find_target(path: str) -> str:
     """Return a path of Studio unchanged; for any other path, and for none, the first page."""
     is_ours = path != pages.ROOT and _OUR_PATH.fullmatch(path) and "//" not in path
     # A browser follows `..` out of Studio.
@@ -447,6 +448,7 @@ async def sign_out_everywhere(visit: Visit) -> Response:
 
 def leave(visit: Visit) -> Response:
     """Show the sign-in to a user whose session ended, and make the browser forget it."""
-    response = pages.redirect(f"{pages.ROOT}/sign-in")
+    left = "?left=provider" if visit.user.is_by_provider else ""  # which offers to end the provider's session, too
+    response = pages.redirect(f"{pages.ROOT}/sign-in{left}")
     guard.set_session_token(visit, response, "", timedelta())
     return response

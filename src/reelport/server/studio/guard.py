@@ -66,15 +66,15 @@ def guard(endpoint: Endpoint, right: Right, *, is_embedded: bool = False) -> Cal
         except SignInNeeded as needed:
             return finish(visit, pages.redirect(f"{pages.ROOT}/sign-in?next={quote(needed.path)}"))
         except Refused as refused:
-            return finish(visit, _show_refusal(visit, refused))
+            return finish(visit, show_refusal(visit, refused))
         except StorageError as error:
             _LOG.error("the state can't be used", reason=str(error))
-            return _show_refusal(visit, _UNAVAILABLE)
+            return show_refusal(visit, _UNAVAILABLE)
         except ClientDisconnect:
             raise
         except Exception:  # noqa: BLE001 - a defect: log it with its traceback, and answer with a page
             _LOG.exception("a page failed", path=_hide_parameters(request))
-            return _show_refusal(visit, _FAILED)
+            return show_refusal(visit, _FAILED)
         await _renew(visit, response)
         return finish(visit, response)
 
@@ -91,7 +91,7 @@ async def refuse_unrouted(request: Request, status: int) -> Response:
     wrong_method = Refused(
         status, N_("Not in this way"), N_("This address isn't a page to open: begin at the first page.")
     )
-    return _finish(visit, _show_refusal(visit, not_found() if status == _NOT_FOUND else wrong_method))
+    return _finish(visit, show_refusal(visit, not_found() if status == _NOT_FOUND else wrong_method))
 
 
 def _hide_parameters(request: Request) -> str:
@@ -180,7 +180,8 @@ def _check_form(visit: Visit) -> None:
         raise Refused(403, N_("This form is too old"), N_("Go back, load the page anew, and send the form again."))
 
 
-def _show_refusal(visit: Visit, refused: Refused) -> Response:
+def show_refusal(visit: Visit, refused: Refused) -> Response:
+    """Show why a visit is refused."""
     said = {"heading": _(refused.heading), "sentence": _(refused.sentence)}
     response = pages.render(visit, "refused.html", refused.status, **said)
     if refused.retry_after is not None:
@@ -214,7 +215,7 @@ def _finish(visit: Visit, response: Response) -> Response:
     return response
 
 
-_SESSION, _FORM, _HALFWAY = "reelport-session", "reelport-form", "reelport-halfway"
+_SESSION, _FORM, _HALFWAY, _BEGUN = "reelport-session", "reelport-form", "reelport-halfway", "reelport-oidc"
 _HOST_PREFIX = "__Host-"  # browsers take a cookie of such a name over TLS alone, for the whole host and no other
 
 
@@ -236,6 +237,16 @@ def set_halfway(visit: Visit, response: Response, token: str, life: timedelta) -
 def read_halfway(visit: Visit) -> str:
     """Return what the browser keeps of the first factor; empty without."""
     return _read_cookie(visit.request, visit.service, _HALFWAY)
+
+
+def set_begun(visit: Visit, response: Response, token: str, life: timedelta) -> None:
+    """Let the browser keep a sign-in that begins at the provider; without time it forgets it."""
+    _set_cookie(visit, response, _BEGUN, token, int(life.total_seconds()))
+
+
+def read_begun(visit: Visit) -> str:
+    """Return what the browser keeps of a sign-in at the provider; empty without."""
+    return _read_cookie(visit.request, visit.service, _BEGUN)
 
 
 def _set_cookie(visit: Visit, response: Response, name: str, value: str, seconds: int | None) -> None:

@@ -63,7 +63,10 @@ async def make_password_link(visit: Visit) -> Response:
     """Make a link for somebody who forgot the password, and show it once."""
     service = visit.service
     work = partial(people.make_password_link, service.db, service.service_secret, visit.user, visit.named("user"))
-    link = await _change(visit, work)
+    try:
+        link = await _change(visit, work)
+    except UsageError as error:
+        return await show_people(visit, str(error).splitlines())
     if link is None:
         raise not_found()
     return _show_link(visit, link)

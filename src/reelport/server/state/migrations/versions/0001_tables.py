@@ -113,6 +113,7 @@ def _create_access() -> None:
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("language", sa.Text()),
+        sa.Column("subject", sa.Text()),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("(role = 'operator') = (organization_id IS NULL)", name=op.f("ck_users_of")),
         sa.Column("channels", sa.Text()),
@@ -123,6 +124,7 @@ def _create_access() -> None:
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="fk_users_organization_id"),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("email", name="uq_users_email"),
+        sa.UniqueConstraint("subject", name="uq_users_subject"),
     )
     op.create_index("ix_users_organization_id", "users", ["organization_id"])
     op.create_table(

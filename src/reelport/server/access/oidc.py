@@ -1,0 +1,366 @@
+"""Signs people in by an OpenID Connect provider: authorization code with PKCE.
+
+The browser keeps a signed token for ten minutes. State, nonce and verifier are derived from it: an answer counts in the
+browser that began, and in no other. At each sign-in the provider's groups decide the role. Nobody who comes by the
+provider takes over an account that it did not make.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from urllib.parse import quote_plus, unquote, urlencode, urlsplit
+
+import anyio
+from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy.exc import IntegrityError
+
+from reelport.errors import ServiceError
+from reelport.language import N_, _
+from reelport.server import credentials
+from reelport.server.access import audit_log, sessions, users
+from reelport.server.access.audit_log import Action, Actor
+from reelport.server.access.callers import clean_text
+from reelport.server.access.organizations import lock_organization
+from reelport.server.access.people import set_role
+from reelport.server.access.roles import Role
+from reelport.server.access.sessions import BY_PROVIDER, Browser, Halfway, Session
+from reelport.server.access.shared_links import end_links_of
+from reelport.server.credentials import ServiceSecret
+from reelport.server.settings import Settings
+from reelport.server.state.database import write
+from reelport.server.state.tables import ORGANIZATIONS, USERS
+
+LIFE = timedelta(minutes=10)
+"""How long after the start the provider may send the browser back."""
+_PREFIX = "rpi"
+_SEED_BYTES = 24
+_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]
+"""Signatures that need a private key of the provider: neither none, nor one that the client's secret makes."""
+_KEY_TYPES = frozenset({"RSA", "EC", "OKP"})
+_SECONDS, _KEPT_SECONDS, _LEEWAY_SECONDS = 5.0, 600.0, 60
+_LARGEST_ANSWER = 1_048_576
+_CALLS = 4
+"""Sign-ins that wait for the provider at the same time: while it is slow, only they wait."""
+_GROUPS = "groups"
+_OK, _SERVER_FAILED = 200, 500
+
+
+class ProviderFailed(ServiceError):
+    """The provider's answer is not right, or with `is_away` there is none."""
+
+    is_away = False
+
+
+class NoAccess(ServiceError):
+    """The provider signed somebody in who gets no access here. The sentence is for that person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom the provider has signed in. `subject` names one person for ever, with the issuer."""
+
+    subject: str
+    email: str
+    groups: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a group gives: a role in an organization, or with None that of an operator."""
+
+    organization: str | None
+    role: Role
+
+
+def parse_groups(text: str) -> dict[str, Granted]:
+    """Parse the setting of groups. The first group that a person is in decides."""
+    found = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        group, _sign, grant = part.partition("=")
+        organization, _sign, role = grant.rpartition(":")
+        found[group] = Granted(organization or None, Role(role))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """The provider by which people sign in.
+
+    It keeps the provider's description and keys for ten minutes. Its methods call the provider, and block for some
+    seconds at most. ProviderFailed says what was wrong, for the log.
+    """
+
+    issuer: str
+    client_id: str
+    groups: Mapping[str, Granted]
+    _secret: str = field(repr=False)
+    _service_secret: ServiceSecret
+    calls: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_CALLS))
+    _kept: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings, service_secret: ServiceSecret) -> Provider | None:
+        """Return the provider of the settings; None where they name none."""
+        if not settings.oidc_url:
+            return None
+        address = urlsplit(settings.oidc_url)
+        issuer = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+        client_id, secret = unquote(address.username or ""), unquote(address.password or "")
+        return cls(issuer, client_id, parse_groups(settings.oidc_groups), secret, service_secret)
+
+    def begin(self, token: str, redirect_uri: str) -> str:
+        """Find the address at the provider for a browser that keeps this token of `sign_begun`."""
+        description = self._describe()
+        known = _list(description, "scopes_supported")
+        challenge = hashlib.sha256(self._derive("verifier", token).encode()).digest()
+        asked = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": redirect_uri,
+            "scope": " ".join(["openid", "email", *([_GROUPS] if _GROUPS in known else [])]),
+            "state": self._derive("state", token),
+            "nonce": self._derive("nonce", token),
+            "code_challenge": base64.urlsafe_b64encode(challenge).decode().rstrip("="),
+            "code_challenge_method": "S256",
+        }
+        return _add_query(self._find_endpoint("authorization"), asked)
+
+    def is_own(self, token: str, state: str, now: datetime) -> bool:
+        """Whether a state is that of a sign-in which began with this token, not too long ago."""
+        begun = credentials.read_signed(self._service_secret, _PREFIX, token)
+        if begun is None or int(begun.partition(b"\n")[0]) <= now.timestamp():
+            return False
+        return hmac.compare_digest(self._derive("state", token).encode(), state.encode("utf-8", "replace"))
+
+    def finish(self, token: str, answer: Mapping[str, str], redirect_uri: str) -> Identity:
+        """Find whom the provider signed in, by its answer. Check `is_own` before."""
+        description = self._describe()
+        names_itself = description.get("authorization_response_iss_parameter_supported", False)
+        if answer.get("iss", "" if names_itself else self.issuer) != self.issuer:  # RFC 9207
+            raise ProviderFailed(f"The answer is of another provider: {clean_text(answer.get('iss', ''))[:200]!r}.")
+        if "code" not in answer:
+            raise ProviderFailed(f"The provider refused: {clean_text(answer.get('error', 'no code'))[:200]!r}.")
+        granted = self._redeem(answer["code"], self._derive("verifier", token), redirect_uri)
+        claims = self._read_id_token(str(granted.get("id_token", "")), self._derive("nonce", token))
+        if "userinfo_endpoint" in description and not claims.keys() >= {"email", _GROUPS}:
+            claims = self._read_userinfo(str(granted.get("access_token", "")), claims["sub"]) | claims
+        email = users.normalize_email(clean_text(str(claims.get("email", ""))))
+        if users.find_email_problems(email) or claims.get("email_verified") in (False, "false"):
+            raise ProviderFailed(f"The provider gave no e-mail address that it has verified: {email[:200]!r}.")
+        groups = claims.get(_GROUPS) or ()
+        return Identity(claims["sub"], email, frozenset(map(str, groups if isinstance(groups, list) else [groups])))
+
+    def find_end(self, redirect_uri: str) -> str:
+        """Find the address that ends the provider's session; without one, `redirect_uri`."""
+        if "end_session_endpoint" not in self._describe():
+            return redirect_uri
+        asked = {"client_id": self.client_id, "post_logout_redirect_uri": redirect_uri}
+        return _add_query(self._find_endpoint("end_session"), asked)
+
+    def _derive(self, part: str, token: str) -> str:
+        return self._service_secret.hash(f"oidc {part}", token)
+
+    def _redeem(self, code: str, verifier: str, redirect_uri: str) -> dict[str, Any]:
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+        form["code_verifier"] = verifier
+        methods, auth = _list(self._describe(), "token_endpoint_auth_methods_supported"), None
+        if self._secret and ("client_secret_basic" in methods or not methods):
+            auth = quote_plus(self.client_id), quote_plus(self._secret)  # RFC 6749, section 2.3.1
+        else:
+            form |= {"client_id": self.client_id, **({"client_secret": self._secret} if self._secret else {})}
+        return _ask("POST", self._find_endpoint("token"), data=form, auth=auth)
+
+    def _read_id_token(self, token: str, nonce: str) -> dict[str, Any]:
+        """Check an identity by the provider's keys, if need be by newly read ones."""
+        from joserfc.errors import JoseError  # noqa: PLC0415 - loads cryptography: only where a provider signs in
+
+        for is_last in (False, True):
+            try:
+                return self._check_id_token(token, nonce, self._keep(self._find_address("jwks_uri"), is_new=is_last))
+            except (JoseError, ValueError, TypeError, KeyError) as error:
+                if is_last:
+                    raise ProviderFailed(f"The identity is not valid: {error}.") from error
+        raise AssertionError
+
+    def _check_id_token(self, token: str, nonce: str, found: Mapping[str, Any]) -> dict[str, Any]:
+        from joserfc import jwt  # noqa: PLC0415 - see above
+        from joserfc.jwk import KeySet  # noqa: PLC0415 - see above
+        from joserfc.jws import JWSRegistry  # noqa: PLC0415 - see above
+
+        ours = [key for key in found["keys"] if key["kty"] in _KEY_TYPES and key.get("use", "sig") == "sig"]
+        rules = jwt.JWTClaimsRegistry(
+            leeway=_LEEWAY_SECONDS,
+            iss={"essential": True, "value": self.issuer},
+            aud={"essential": True, "value": self.client_id},
+            azp={"value": self.client_id},
+            nonce={"essential": True, "value": nonce},
+            sub={"essential": True},
+            exp={"essential": True},
+            iat={"essential": True},
+        )
+        registry = JWSRegistry(algorithms=_ALGORITHMS, strict_check_header=False)
+        claims = jwt.decode(token, KeySet.import_key_set({"keys": ours}), registry=registry).claims
+        rules.validate(claims)
+        return dict(claims)
+
+    def _read_userinfo(self, token: str, subject: str) -> dict[str, Any]:
+        found = _ask("GET", self._find_endpoint("userinfo"), headers={"Authorization": f"Bearer {token}"})
+        if found.get("sub") != subject:
+            raise ProviderFailed("The provider tells of somebody else than it signed in.")
+        return found
+
+    def _describe(self) -> dict[str, Any]:
+        found = self._keep(f"{self.issuer.rstrip('/')}/.well-known/openid-configuration")
+        if found.get("issuer") != self.issuer:
+            raise ProviderFailed(f"The provider calls itself {found.get('issuer')!r}, and not {self.issuer!r}.")
+        return found
+
+    def _find_endpoint(self, name: str) -> str:
+        return self._find_address(f"{name}_endpoint")
+
+    def _find_address(self, name: str) -> str:
+        found = str(self._describe().get(name, ""))
+        if not found.startswith(f"{urlsplit(self.issuer).scheme}://"):
+            raise ProviderFailed(f"The provider's {name} is not an address like its own: {found!r}.")
+        return found
+
+    def _keep(self, address: str, *, is_new: bool = False) -> dict[str, Any]:
+        read_at, found = self._kept.get(address, (0.0, {}))
+        if is_new or not found or time.monotonic() - read_at > _KEPT_SECONDS:
+            found = _ask("GET", address)
+            self._kept[address] = time.monotonic(), found
+        return found
+
+
+def sign_begun(service_secret: ServiceSecret, now: datetime) -> str:
+    """Sign what a browser keeps of a sign-in that begins, for ten minutes."""
+    until = int((now + LIFE).timestamp())
+    return credentials.sign(service_secret, _PREFIX, f"{until}\n{secrets.token_urlsafe(_SEED_BYTES)}".encode())
+
+
+def _ask(method: str, address: str, headers: Mapping[str, str] | None = None, **given: Any) -> dict[str, Any]:  # noqa: ANN401 - as httpx2 takes them
+    """Ask for an object of JSON of at most a megabyte."""
+    import httpx2  # noqa: PLC0415 - only where a provider signs in
+
+    plain = {"Accept": "application/json", "Accept-Encoding": "identity", **(headers or {})}
+    until, body = time.monotonic() + 2 * _SECONDS, b""
+    try:
+        with httpx2.stream(method, address, headers=plain, timeout=_SECONDS, **given) as answer:
+            for part in answer.iter_raw():
+                body += part
+                if len(body) > _LARGEST_ANSWER or time.monotonic() > until:
+                    raise ProviderFailed(f"The answer of {address} is too long.")
+    except (httpx2.TransportError, OSError) as error:
+        raise _away(f"{address} doesn't answer: {error}") from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        raise ProviderFailed(f"{address} can't be asked: {error}") from error
+    shown = body[:300].decode(errors="replace")
+    if answer.status_code >= _SERVER_FAILED:
+        raise _away(f"{address} answers {answer.status_code}: {shown!r}")
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if answer.status_code != _OK or not isinstance(found, dict):
+        raise ProviderFailed(f"{address} answers {answer.status_code}: {shown!r}")
+    return found
+
+
+def _away(sentence: str) -> ProviderFailed:
+    failed = ProviderFailed(sentence)
+    failed.is_away = True
+    return failed
+
+
+def _list(found: Mapping[str, Any], name: str) -> list[object]:
+    value = found.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _add_query(address: str, asked: Mapping[str, str]) -> str:
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}"
+
+
+def begin_session(
+    db: Engine,
+    service_secret: ServiceSecret,
+    provider: Provider,
+    identity: Identity,
+    browser: Browser,
+    now: datetime,
+    life: timedelta,
+) -> Session | None:
+    """Begin the session of whom a provider signed in; the first time, add the user.
+
+    None if the person signs in elsewhere at this moment: try again. NoAccess if no group gives a role, or the address
+    is another account's. A user who had a role before loses every login then, and the links to views.
+    """
+    granted = next((grant for name, grant in provider.groups.items() if name in identity.groups), None)
+    subject = f"{provider.issuer}\n{identity.subject}"
+    work = partial(_begin, service_secret, subject, identity, granted, browser, now, life)
+    try:
+        found = write(db, work)
+    except IntegrityError:  # the same person signs in twice at this moment
+        return None
+    if isinstance(found, str):
+        raise NoAccess(_(found, email=identity.email))
+    return found
+
+
+def _begin(
+    service_secret: ServiceSecret,
+    subject: str,
+    identity: Identity,
+    granted: Granted | None,
+    browser: Browser,
+    now: datetime,
+    life: timedelta,
+    connection: Connection,
+) -> Session | str | None:
+    """Begin the session, or return why there is none.
+
+    The sentence is not translated yet: this may run in another visit's thread.
+    """
+    holder = None
+    if granted is not None and granted.organization is not None:
+        if connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.name == granted.organization)).first():
+            holder = lock_organization(connection, granted.organization)
+        else:
+            granted = None
+    known = connection.execute(select(USERS).where(USERS.c.subject == subject).with_for_update()).first()
+    actor = Actor(identity.email if known is None else known.email, browser.address)
+    if known is not None and (granted is None or known.organization_id != (holder.id if holder else None)):
+        _withdraw(connection, known, actor, now)
+        return N_("Your groups at the provider give you no access to this account any more: ask who manages them.")
+    if granted is None:
+        return N_("None of your groups at the provider gives you access here: ask who manages them.")
+    if known is None:
+        if connection.execute(select(USERS.c.id).where(USERS.c.email == identity.email)).first() is not None:
+            return N_("%(email)s has an account here that the provider did not make: sign in by its password.")
+        new = users.insert_user(connection, holder, identity.email, granted.role, users.NO_PASSWORD, now)
+        connection.execute(USERS.update().where(USERS.c.id == new.id).values(subject=subject))
+        details = {"role": granted.role.value, **BY_PROVIDER}
+        audit_log.record_action(connection, new.organization_id, actor, Action.USER_ADDED, new.email, now, details)
+        halfway = Halfway(new.id, new.epoch, new.email)
+    else:
+        set_role(connection, known, granted.role, actor, now, BY_PROVIDER)
+        halfway = Halfway(known.id, known.epoch, known.email)
+    return sessions.insert_session(connection, service_secret, halfway, browser, now, life, BY_PROVIDER)
+
+
+def _withdraw(connection: Connection, known: Row[*tuple[Any, ...]], actor: Actor, now: datetime) -> None:
+    users.end_logins(connection, known.id)
+    of = known.organization_id
+    links = 0 if of is None else end_links_of(connection, of, known.email, now)
+    details = {**BY_PROVIDER, **users.describe_links(links)}
+    audit_log.record_action(connection, of, actor, Action.SIGN_IN_FAILED, known.email, now, details)
