@@ -32,7 +32,7 @@ TRACKED = {
         "opentelemetry",
     ),
     *("numpy", "pandas", "polars", "prometheus_client", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy"),
-    *("sqlglot", "starlette", "structlog", "uvicorn", "resvg_py"),
+    *("sqlglot", "starlette", "structlog", "uvicorn", "resvg_py", "webauthn"),
 }
 HELP = {"cyclopts", "rich"}
 STATE = {"cyclopts", "sqlalchemy", "asyncio"}  # SQLAlchemy imports asyncio

@@ -8,17 +8,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 
 import httpx2
 import pytest
 from starlette.testclient import TestClient
-from tests.server.api import Api
+from tests.server.api import Api, open_api
+from tests.server.studio.conftest import OWNER, Visitors
 from tests.server.studio.device import Device, find_options
 from tests.server.studio.visitor import PASSWORD, Visitor, add_user, guess_until_refused
 
-from reelport.server.access import audit_log, passkeys, second_factors, users
+from reelport.server.access import audit_log, grants, keys, passkeys, second_factors, users
 from reelport.server.access.audit_log import Action
+from reelport.server.access.grants import ClientCredentials, Grant, Password, Refusal, Terms
 from reelport.server.access.passkeys import Answer, Site
+from reelport.server.settings import read_settings
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import PASSKEYS, RECOVERY_CODES
 
@@ -299,6 +303,40 @@ def test_a_challenge_is_short_lived(owned: Owned) -> None:
 def test_a_site_is_that_of_the_public_address(address: str, origin: str, host: str) -> None:
     """As browsers write it: without path and usual port, in small letters."""
     assert Site.of(address) == Site(origin, host)
+
+
+def test_behind_a_proxy_passkeys_are_those_of_the_public_host(tmp_path: Path) -> None:
+    """Whatever host the request names: one that a phishing page relays, or the address of the machine itself."""
+    with open_api(read_settings(data=tmp_path, workers=0, public_url="https://reports.example/")) as named:
+
+        def browse(host: str) -> Visitor:
+            visitor = Visitor(named.client)
+            visitor.client = TestClient(named.client.app, base_url=f"https://{host}")
+            visitor.client.portal = named.client.portal
+            return visitor
+
+        owned = Owned(named, lambda: browse("10.0.0.7"))
+        assert owned.count_passkeys() == 0, "the device made it for another host"
+        device = Device("https://reports.example", "reports.example")
+        assert owned.add(device).status_code == 200
+        assert owned.sign_in(device) == 303
+        for wrong in (Device("https://10.0.0.7", "10.0.0.7"), replace(device, origin="https://10.0.0.7")):
+            assert owned.sign_in(replace(wrong, id=device.id, user=device.user, _key=device._key)) == 403  # noqa: SLF001
+        page = browse("evil.example").get("/studio/sign-in")
+        assert find_options(page.text, "passkey")["rpId"] == "reports.example"
+
+
+def test_a_passkey_keeps_programs_out_and_is_reset_by_an_owner(owned: Owned, people: Api, visitors: Visitors) -> None:
+    """A public key gets no token by the password alone; after the reset the password signs in, and no passkey."""
+    db, secret, now = people.service.db, people.service.service_secret, people.service_now()
+    key = keys.create_key(db, secret, "demo", ("read_reports",), now, kind="public")
+    given = ClientCredentials(key.id, key.secret), Password(owned.email, PASSWORD), (), now, Terms(60, timedelta(1))
+    assert grants.grant_by_password(db, secret, *given) is Refusal.INVALID_GRANT
+    owner = visitors(OWNER)
+    user_id = users.get_user_id(db, owned.email)
+    assert owner.send(owner.get("/studio/people"), f"/studio/people/{user_id}/factors").is_success
+    assert owned.sign_in() == 403
+    assert isinstance(grants.grant_by_password(db, secret, *given), Grant)
 
 
 def test_a_user_has_a_bounded_number_of_passkeys(owned: Owned) -> None:
