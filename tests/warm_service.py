@@ -1,6 +1,6 @@
 """A real service whose serving process is forked from one that has imported the libraries: a start costs a third less.
 
-What a start itself does, and what kills do to it, is tried on `reelport.testing.Service` as it is.
+What a start itself does, and what kills of the whole service do to it, is tried on `reelport.testing.Service`.
 """
 
 from __future__ import annotations

@@ -19,9 +19,10 @@ from urllib.error import HTTPError
 import psutil
 from tests.patience import PATIENCE
 from tests.postgresql import PostgresServer
+from tests.warm_service import Service
 
 from reelport.server.settings import Settings
-from reelport.testing import Key, Service
+from reelport.testing import Key
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH
 
 # What every claim of a job met, and every claim of a sweep: the database itself notes it, in their transactions.

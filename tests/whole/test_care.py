@@ -15,11 +15,12 @@ import duckdb
 import pytest
 from tests.disks import remount, small_disk
 from tests.patience import until
+from tests.warm_service import Service
 
 from reelport.server.queue import backlog, jobs
 from reelport.server.queue.backlog import Entry
 from reelport.server.state.database import connect
-from reelport.testing import Channel, Service
+from reelport.testing import Channel
 
 from .freezing import freeze
 from .partner import Partner

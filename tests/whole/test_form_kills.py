@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from tests.cases import thin_out
 from tests.patience import until
+from tests.warm_service import Service
 
 from reelport import killpoints
-from reelport.testing import Channel, Service
+from reelport.testing import Channel
 
 from .partner import Partner
 from .test_kills import EXPECTED, Rehearsal, rows

@@ -16,11 +16,12 @@ import pytest
 from sqlalchemy import update
 from tests.cases import thin_out
 from tests.patience import PATIENCE, until
+from tests.warm_service import Service
 
 from reelport import killpoints
 from reelport.server.state.database import connect, writing
 from reelport.server.state.tables import REPORTS
-from reelport.testing import Channel, Service
+from reelport.testing import Channel
 
 from .partner import Partner
 

@@ -21,6 +21,7 @@ import psutil
 import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, func, select
+from tests import warm_service
 from tests.patience import PATIENCE, until
 
 from reelport import killpoints
@@ -148,7 +149,7 @@ def test_poison_report_fails_alone_and_takes_nobody_with_it(tmp_path: Path) -> N
     """It kills each worker that makes it: first beside two others, which are made all the same; then alone."""
     armed = f"claim:{tmp_path}/{{subject}}"
     with (
-        Service(slots=3, worker_threads=1, environment={killpoints.VARIABLE: armed}) as service,
+        warm_service.Service(slots=3, worker_threads=1, environment={killpoints.VARIABLE: armed}) as service,
         opened(service) as db,
         duckdb.connect() as connection,
     ):

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from tests import warm_service
 from tests.patience import free_port, until
 
 from reelport.testing import Service
@@ -33,7 +34,9 @@ ROOM = 64 * 1_048_576
 @pytest.fixture
 def beset() -> Iterator[tuple[Wire, Wire]]:
     """A service with small limits, an attacker and another partner."""
-    with Service(workers=0, report_downloads=DOWNLOADS, pending_bytes=4 * KEPT, log_level="warning") as service:
+    with warm_service.Service(
+        workers=0, report_downloads=DOWNLOADS, pending_bytes=4 * KEPT, log_level="warning"
+    ) as service:
         service.organization("attacker")
         service.organization("other")
         yield Wire(service, service.key("attacker")), Wire(service, service.key("other"))
@@ -71,7 +74,10 @@ def test_readers_and_half_bodies_by_the_hundred_keep_nobody_waiting(beset: tuple
 @pytest.mark.long
 def test_slow_readers_of_a_link_that_is_over_make_room_for_a_fresh_one() -> None:
     """All places of a report are theirs, and its owner has the file all the same: whole, by a link of now."""
-    with Service(workers=0, report_downloads=2, link_seconds=2, log_level="warning") as service, ExitStack() as opened:
+    with (
+        warm_service.Service(workers=0, report_downloads=2, link_seconds=2, log_level="warning") as service,
+        ExitStack() as opened,
+    ):
         service.organization("owner")
         wire = Wire(service, service.key("owner"))
         token = token_of(wire.graphql(ASK, {"input": INPUT}))

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests import warm_service
 from tests.patience import PATIENCE, until
 
 from reelport.server.access import keys
 from reelport.server.state.database import connect
-from reelport.testing import Service
 from reelport.wire import LOOK
 
 from .conftest import ASK, INPUT, Wire, finish, token_of
@@ -28,7 +28,7 @@ CONNECTIONS, MOST_CONNECTIONS = 100, 500
 @pytest.fixture(scope="module")
 def several() -> Iterator[Wire]:
     """Two API processes and no worker."""
-    with Service(processes=2, workers=0, look_seconds=100) as running:
+    with warm_service.Service(processes=2, workers=0, look_seconds=100) as running:
         running.organization("demo")
         assert until(lambda: running.log.count('"listening"') == 2)
         yield Wire(running, running.key("demo"))
@@ -156,7 +156,7 @@ def test_processes_are_gone_with_their_killed_service(several: Wire) -> None:
 @pytest.mark.long
 def test_processes_are_gone_with_their_stopped_service() -> None:
     """Stopped in order, it leaves none behind either."""
-    with Service(processes=2, workers=0) as service:
+    with warm_service.Service(processes=2, workers=0) as service:
         api = children(service.pid)
         service.stop()
         assert until(lambda: not any(lives(pid) for pid in api))
