@@ -68,7 +68,7 @@ def test_what_commands_write_is_for_their_owner_alone(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_open_mask")
 @pytest.mark.parametrize(
     ("readable_by", "denied", "folder", "file"),
-    thin_out([("owner", 0o077, 0o700, 0o600), ("group", 0o027, 0o750, 0o640)], 2),
+    thin_out([("owner", 0o077, 0o700, 0o600), ("group", 0o027, 0o750, 0o640)], 2, nightly=True),
 )
 def test_all_that_is_written_is_for_those_who_may_read_it(
     tmp_path: Path, readable_by: str, denied: int, folder: int, file: int
