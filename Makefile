@@ -42,7 +42,7 @@ test: compile ## run the tests but the long ones, in three processes (PROCESSES=
 test-long: compile ## run the long ones alone: drills, and the further cases of families
 	@$(TESTS) -m long
 
-test-all: compile ## run all of them, with eight times the examples: before a release, or at night
+test-all: compile ## run all of them, with eight times the examples: at night, and before a release (make spark test-all)
 	@$(TESTS)
 
 test-once: compile

@@ -20,7 +20,6 @@ import yaml
 from deploy.containers.images import read_base
 from deploy.fleet.spark_cluster import find_spark
 from tests import forked
-from tests.cases import thin_out
 from tests.deploy.empty_root import Stage, parse_containerfile
 from tests.deploy.programs import find_tool, make_certificate
 
@@ -249,7 +248,9 @@ def read_checks(compose: dict[str, Any]) -> dict[str, str]:
     return {name: test[1] for name, test in tests.items() if test}
 
 
-@pytest.mark.parametrize("name", thin_out(["spark-master", "spark-worker"], 2))
+@pytest.mark.long
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["spark-master", "spark-worker"])
 def test_spark_takes_its_words(compose: dict[str, Any], name: str) -> None:
     """Up to the one that asks for help in the place of work; another version's would refuse a word that it lost."""
     if (home := find_spark()) is None:

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from deploy.fleet.spark_cluster import SparkCluster
 from hypothesis import HealthCheck, given, settings
-from tests.cases import thin_out
 from tests.engine import sample
 from tests.engine.drawn import queries
 from tests.engine.few import ME, earned, play, video
@@ -34,7 +33,7 @@ from reelport.query import ReportQuery
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import RunningAttempt, StopReason
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.nightly]
 """A cluster is four Javas. What an aggregator elsewhere must keep is held in `tests/engine/test_aggregation.py`."""
 
 ONCE = 10**9
@@ -66,7 +65,7 @@ def long(tmp_path_factory: pytest.TempPathFactory, engine: QueryEngine) -> World
     return laid({**tables, "plays": plays}, tmp_path_factory.mktemp("long"), engine, rows_a_file=1)
 
 
-@pytest.mark.parametrize(("family", "product"), thin_out(FAMILIES, len(FAMILIES), nightly=True), ids=str)
+@pytest.mark.parametrize(("family", "product"), FAMILIES, ids=str)
 def test_every_metric_by_every_dimension_is_the_same(
     world: World, aggregator: SparkAggregator, family: Family, product: Product
 ) -> None:
@@ -163,7 +162,6 @@ def test_a_worker_that_is_killed_in_mid_report_changes_nothing(
         cluster.start_worker("two")
 
 
-@pytest.mark.nightly
 def test_a_server_that_dies_in_mid_report_is_an_engine_to_wait_for(
     world: World, long: World, cluster: SparkCluster, engine: QueryEngine, tmp_path: Path
 ) -> None:
