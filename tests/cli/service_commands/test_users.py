@@ -70,6 +70,19 @@ def test_second_factors_are_shown_and_reset(run: Commands, tmp_path: Path) -> No
     db.dispose()
 
 
+def test_an_operator_is_given_the_right_to_look(run: Commands) -> None:
+    """And loses it again. People of an organization never have it."""
+    assert add(run)[0] == 0
+    given = ("--role", "operator", "--email", "olga@platform.example", "--password-stdin")
+    assert run("user", "add", *given, stdin=f"{PASSWORD}\n")[0] == 0
+    for allowed in ("yes", "no"):
+        assert run("user", "may-look", "olga@platform.example", allowed)[0] == 0
+        listed = {row["user"]: row["may_look"] for row in json.loads(run("user", "list", "--json")[1])}
+        assert listed == {"ann@demo.example": None, "olga@platform.example": allowed == "yes"}
+    assert "ann@demo.example is no operator" in run("user", "may-look", "ann@demo.example", "yes")[2]
+    assert "Did you mean olga@platform.example?" in run("user", "may-look", "olga@platfrom.example", "yes")[2]
+
+
 def test_a_wrong_command_says_what_to_change(run: Commands) -> None:
     """Without a terminal, with a short password, for an unknown user: a sentence, and nothing is changed."""
     status, _, err = run("user", "add", "--org", "demo", "--email", "ann@demo.example")

@@ -75,7 +75,7 @@ def filled(state: State) -> State:
 
 _USER = "(SELECT id FROM users)"
 _MORE = (
-    f"INSERT INTO sessions VALUES ('h', 'i', {_USER}, 9007199254740993, 0, 1, 253402300799999, '::1', '')",
+    f"INSERT INTO sessions VALUES ('h', 'i', {_USER}, 9007199254740993, 0, 1, 253402300799999, '::1', '', 1, 2, 'so')",
     f"INSERT INTO password_links VALUES ('h', {_USER}, 1, 2)",
     f"INSERT INTO authenticators VALUES ({_USER}, 'ab', 1, 59000000)",
     f"INSERT INTO passkeys VALUES ('c', 'i', {_USER}, 'localhost', 'k', 4294967295, 'n', 1, NULL)",

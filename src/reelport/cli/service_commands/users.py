@@ -89,6 +89,7 @@ def list_users(
             "organization": each.organization,
             "role": each.role,
             "channels": None if each.channels is None else len(each.channels),
+            "may_look": each.may_look if each.role == "operator" else None,
             "id": each.id,
             "created": each.created_at,
         }
@@ -116,6 +117,27 @@ def change_password(
         users.get_user_id(db, email)  # before the password is asked for
         users.change_password(db, email, _read_password(password_stdin))
     print_fields({"user": users.normalize_email(email), "password": "changed"}, as_json=json)
+
+
+@USER.command(name="may-look")
+def allow_looks(
+    email: Annotated[str, Parameter(help="The address of the operator.")],
+    allowed: Annotated[Literal["yes", "no"], Parameter(help="Whether the operator may look at organizations.")],
+    *,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """Let an operator see an organization's Studio as its people do, or end that.
+
+    Such a look is read-only, lasts half an hour, and stands with its reason in the organization's audit log.
+
+    Example: reelport user may-look olga@platform.example yes
+    """
+    from reelport.server.access import looks, users
+
+    with open_state(data) as (_, db):
+        looks.allow_looks(db, email, allowed=allowed == "yes")
+    print_fields({"user": users.normalize_email(email), "may_look": allowed}, as_json=json)
 
 
 @USER.command(name="factors")

@@ -61,6 +61,9 @@ class Action(StrEnum):
     VIEW_PLACED = N_("placed a view")
     VIEW_SHARED = N_("shared a view")
     SHARED_VIEW_OPENED = N_("opened a shared view")
+    LOOK_BEGUN = N_("began to look as the operator of the platform")
+    LOOK_ENDED = N_("ended a look as the operator of the platform")
+    LOOK_RIGHT_CHANGED = N_("changed an operator's right to look")
     SHARED_VIEW_REVOKED = N_("revoked a shared view")
 
 

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, func, select
 
@@ -47,8 +48,19 @@ _ROWS_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """An operator's look at an organization: until when, and why."""
+
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in user. `organization_id` and `organization` are None for an operator."""
+    """A signed-in user. `organization_id` and `organization` are None for an operator.
+
+    While an operator looks at an organization, they and `reach` are those of the `look`.
+    """
 
     id: str
     user_id: str
@@ -67,6 +79,9 @@ class Session:
     """What the user may see; None for an operator."""
     is_by_provider: bool = False
     """Whether an OpenID Connect provider signs the user in, and no password."""
+    may_look: bool = False
+    """Whether an operator may look at organizations."""
+    look: Look | None = None
     token: str = field(repr=False, default="")
     """The cookie's; empty in lists."""
 
@@ -216,9 +231,18 @@ def end_session(db: Engine, session: Session, actor: Actor, now: datetime) -> No
 
     def end(connection: Connection) -> None:
         connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session.id))
-        audit_log.record_action(connection, session.organization_id, actor, Action.SIGNED_OUT, session.email, now)
+        record_look_end(connection, session, actor, now)
+        whose = None if session.look else session.organization_id
+        audit_log.record_action(connection, whose, actor, Action.SIGNED_OUT, session.email, now)
 
     write(db, end)
+
+
+def record_look_end(connection: Connection, session: Session, actor: Actor, now: datetime) -> None:
+    """Record in its organization's log that a session's look ended, if there was one."""
+    if session.look is not None:
+        name = session.organization or ""
+        audit_log.record_action(connection, session.organization_id, actor, Action.LOOK_ENDED, name, now)
 
 
 def list_sessions(db: Engine, user_id: str, now: datetime) -> tuple[Session, ...]:
@@ -229,9 +253,10 @@ def list_sessions(db: Engine, user_id: str, now: datetime) -> tuple[Session, ...
                 SESSIONS.c.seen_at.desc()
             )
         )
-        return tuple(_make_session(row) for row in rows)
+        return tuple(_make_session(row, now) for row in rows)
 
 
+_LOOKED_AT = ORGANIZATIONS.alias()
 _SELECT = (
     select(
         SESSIONS,
@@ -240,36 +265,46 @@ _SELECT = (
         USERS.c.channels,
         USERS.c.language,
         USERS.c.subject,
+        USERS.c.may_look,
         USERS.c.organization_id,
         ORGANIZATIONS.c.name,
+        _LOOKED_AT.c.name.label("looked_at"),
     )
     .join(USERS, (USERS.c.id == SESSIONS.c.user_id) & (USERS.c.epoch == SESSIONS.c.epoch))
     .outerjoin(ORGANIZATIONS, ORGANIZATIONS.c.id == USERS.c.organization_id)
+    .outerjoin(_LOOKED_AT, _LOOKED_AT.c.id == SESSIONS.c.looks_at)
 )
 
 
 def _find(connection: Connection, token_hash: str, token: str, now: datetime) -> Session | None:
     row = connection.execute(_SELECT.where(SESSIONS.c.token_hash == token_hash, SESSIONS.c.expires_at > now)).first()
-    return None if row is None else _make_session(row, token)
+    return None if row is None else _make_session(row, now, token)
 
 
-def _make_session(row: Row[*tuple[object, ...]], token: str = "") -> Session:
-    role, organization_id = Role(row.role), row.organization_id
+def _make_session(row: Row[*tuple[Any, ...]], now: datetime, token: str = "") -> Session:
+    role, organization_id, name = Role(row.role), row.organization_id, row.name
+    look, reach = None, None if organization_id is None else Reach.of(organization_id, role, row.channels)
+    if row.may_look and row.looked_at is not None and row.looks_until > now:
+        organization_id, name = row.looks_at, row.looked_at
+        # What a viewer sees of it: numbers and reports, without the right to ask for any.
+        look, reach = Look(row.looks_until, row.look_reason), Reach.of(organization_id, Role.VIEWER, None)
     return Session(
         row.id,
         row.user_id,
         row.email,
         role,
         organization_id,
-        row.name,
+        name,
         row.created_at,
         row.seen_at,
         row.expires_at,
         row.address,
         row.agent,
         row.language,
-        None if organization_id is None else Reach.of(organization_id, role, row.channels),
+        reach,
         row.subject is not None,
+        bool(row.may_look),
+        look,
         token,
     )
 

@@ -36,7 +36,8 @@ _EPOCH_BITS = 63
 class User:
     """A user, without the password. Logins of another `epoch` are invalid.
 
-    `channels` are the ids of those that the user may see; None for all of the organization, later ones too.
+    `channels` are the ids of those that the user may see; None for all of the organization, later ones too. An operator
+    who `may_look` sees the Studio of organizations as their people do.
     """
 
     id: str
@@ -47,6 +48,7 @@ class User:
     epoch: int
     created_at: datetime
     channels: frozenset[str] | None = None
+    may_look: bool = False
 
 
 def normalize_email(given: str) -> str:
@@ -110,6 +112,7 @@ def list_users(db: Engine, organization: str | None = None) -> tuple[User, ...]:
                 row.epoch,
                 row.created_at,
                 parse_channels(row.channels),
+                bool(row.may_look),
             )
             for row in connection.execute(found)
         )

@@ -141,12 +141,16 @@ USERS: Final = Table(
     Column("created_at", Moment, nullable=False),
     # The ids of the channels that the user may see, as a list in JSON; NULL: all of the organization, later ones too.
     Column("channels", Text),
+    # Whether an operator may see an organization's Studio as its people do (`access/looks`).
+    Column("may_look", Integer, nullable=False, server_default="0"),
+    CheckConstraint("may_look = 0 OR role = 'operator'", name="look"),
     CheckConstraint("role IN ('owner', 'analyst', 'viewer', 'viewer-without-revenue', 'operator')", name="role"),
     CheckConstraint("channels IS NULL OR role NOT IN ('owner', 'operator')", name="channels"),
     CheckConstraint("(role = 'operator') = (organization_id IS NULL)", name="of"),
 )
 
-# Browsers in which a user is signed in. A session ends at `expires_at`, which moves on while it is used.
+# Browsers in which a user is signed in. A session ends at `expires_at`, which moves on while it is used. An operator's
+# looks at an organization until `looks_until`.
 SESSIONS: Final = Table(
     "sessions",
     METADATA,
@@ -159,6 +163,9 @@ SESSIONS: Final = Table(
     Column("expires_at", Moment, nullable=False),
     Column("address", Text, nullable=False),
     Column("agent", Text, nullable=False),
+    Column("looks_at", ForeignKey("organizations.id", ondelete="SET NULL")),
+    Column("looks_until", Moment),
+    Column("look_reason", Text),
 )
 
 # Links by which a user sets a password, once.

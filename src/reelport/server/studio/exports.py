@@ -64,8 +64,10 @@ class Exports:
     form: str = "export"
 
 
-def offer_exports(visit: Visit, view: View, form: str = "export") -> Exports:
-    """Offer the exports of a view to whoever may read its numbers."""
+def offer_exports(visit: Visit, view: View, form: str = "export") -> Exports | None:
+    """Offer the exports of a view to whoever may download its numbers."""
+    if not visit.may(Right.DOWNLOAD):
+        return None
     may_ask = visit.may(Right.ASK_FOR_REPORTS)
     return Exports(f"{pages.ROOT}/explore/export", view.params(), view_page.list_kinds(), may_ask, form)
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import anyio.to_thread
 from sqlalchemy import Engine
 from starlette.responses import Response
 
-from reelport.server.access import keys, people
+from reelport.errors import UsageError
+from reelport.language import N_
+from reelport.server.access import keys, looks, people
 from reelport.server.access.keys import Key, list_marks
 from reelport.server.access.people import Person
 from reelport.server.state.database import reading
 from reelport.server.state.tables import to_moment
-from reelport.server.studio import operator
+from reelport.server.studio import operator, pages
 from reelport.server.studio.operator import SQL, ReportDay, draw_report_days, read_report_days
-from reelport.server.studio.visit import Visit, not_found
+from reelport.server.studio.visit import Refused, Visit, not_found
 
 _ORGANIZATIONS = 200
 
@@ -68,10 +71,7 @@ class OrganizationDetails:
 
 async def show_organization(visit: Visit) -> Response:
     """Show an organization's limits, keys, people and reports by day."""
-    number = visit.named("organization")
-    found = None
-    if re.fullmatch("[0-9]{1,9}", number):
-        found = await anyio.to_thread.run_sync(read_organization, visit.service.db, int(number), visit.now)
+    found = await anyio.to_thread.run_sync(read_organization, visit.service.db, _read_id(visit), visit.now)
     if found is None:
         raise not_found()
     return await operator.render(
@@ -82,6 +82,38 @@ async def show_organization(visit: Visit) -> Response:
         marks={key.id: list_marks(key, visit.now) for key in found.keys},
         charts=await anyio.to_thread.run_sync(draw_report_days, found.days),
     )
+
+
+def _read_id(visit: Visit) -> int:
+    """Read the id of the address; 0, which no organization has, for anything else."""
+    return int(visit.named("organization")) if re.fullmatch("[0-9]{1,9}", visit.named("organization")) else 0
+
+
+async def begin_look(visit: Visit) -> Response:
+    """Begin to look at an organization, and lead to its first page."""
+    begin = partial(
+        looks.begin_look,
+        visit.service.db,
+        visit.user,
+        _read_id(visit),
+        visit.form.text("reason"),
+        visit.actor,
+        visit.now,
+    )
+    try:
+        has_begun = await anyio.to_thread.run_sync(begin)
+    except UsageError as error:
+        raise Refused(400, N_("The reason is missing"), str(error)) from None
+    if not has_begun:
+        raise not_found()
+    return pages.redirect(f"{pages.ROOT}/overview")
+
+
+async def end_look(visit: Visit) -> Response:
+    """End the look of this session, and lead back to the organization's page for operators."""
+    looked = visit.user.organization_id if visit.user.look else None
+    await anyio.to_thread.run_sync(looks.end_look, visit.service.db, visit.user, visit.actor, visit.now)
+    return pages.redirect(f"{operator.PATH}/organizations/{looked}" if looked else pages.ROOT)
 
 
 def read_organization(db: Engine, organization_id: int, now: datetime) -> OrganizationDetails | None:

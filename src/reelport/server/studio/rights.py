@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from reelport.server.access.roles import Role
+from reelport.server.access.sessions import Session
 
 
 class Right(Enum):
@@ -12,7 +13,9 @@ class Right(Enum):
 
     ENTER = auto()  # anybody may: sign in, styles, views that were shared by a link
     STAY = auto()  # whoever is signed in may: the own account, signing out
+    LEAVE = auto()  # whoever is signed in, and whoever looks as an operator: signing out, ending a look
     READ_NUMBERS = auto()
+    DOWNLOAD = auto()  # numbers and reports as files
     ASK_FOR_REPORTS = auto()
     SHARE_VIEWS = auto()
     # Cancel, delete and revoke what others of the organization, or its keys, made; the own may whoever made it.
@@ -20,10 +23,12 @@ class Right(Enum):
     MANAGE_KEYS = auto()
     MANAGE_PEOPLE = auto()
     READ_AUDIT_LOG = auto()  # of the own organization; operators read what concerns the platform alone
+    LOOK = auto()  # begin to see an organization's Studio as its people do; never by a role alone
     OPERATE = auto()  # see the platform's own state: queue, workers, loads, disk; never a partner's numbers
 
 
-_VIEWER = frozenset({Right.ENTER, Right.STAY, Right.READ_NUMBERS})
+_SIGNED_IN = frozenset({Right.ENTER, Right.STAY, Right.LEAVE})
+_VIEWER = _SIGNED_IN | {Right.READ_NUMBERS, Right.DOWNLOAD}
 _ANALYST = _VIEWER | {Right.ASK_FOR_REPORTS, Right.SHARE_VIEWS}
 # The rights of each role; of None, those of whoever is not signed in.
 RIGHTS: dict[Role | None, frozenset[Right]] = {
@@ -32,5 +37,15 @@ RIGHTS: dict[Role | None, frozenset[Right]] = {
     Role.VIEWER_WITHOUT_REVENUE: _VIEWER,
     Role.ANALYST: _ANALYST,
     Role.OWNER: _ANALYST | {Right.CHANGE_ANYBODYS, Right.MANAGE_KEYS, Right.MANAGE_PEOPLE, Right.READ_AUDIT_LOG},
-    Role.OPERATOR: frozenset({Right.ENTER, Right.STAY, Right.READ_AUDIT_LOG, Right.OPERATE}),
+    Role.OPERATOR: _SIGNED_IN | {Right.READ_AUDIT_LOG, Right.OPERATE},
 }
+LOOKING = frozenset({Right.ENTER, Right.LEAVE, Right.READ_NUMBERS})
+"""The rights of an operator's session while it looks at an organization, in place of its own."""
+
+
+def find_rights(session: Session | None) -> frozenset[Right]:
+    """Find what a session may do; None for a visitor who isn't signed in."""
+    if session is not None and session.look is not None:
+        return LOOKING
+    found = RIGHTS[session.role if session else None]
+    return found | {Right.LOOK} if session is not None and session.may_look else found

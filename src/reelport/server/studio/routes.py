@@ -50,10 +50,10 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio/oidc", provider.begin_sign_in, Right.ENTER),
     StudioRoute("GET", "/studio/oidc/callback", provider.finish_sign_in, Right.ENTER),
     StudioRoute("GET", "/studio/oidc/end", provider.sign_out_there, Right.ENTER),
-    StudioRoute("POST", "/studio/sign-out", account.sign_out, Right.STAY),
+    StudioRoute("POST", "/studio/sign-out", account.sign_out, Right.LEAVE),
     StudioRoute("GET", "/studio/overview", overview.show_overview, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/explore", explore.show_explore, Right.READ_NUMBERS),
-    StudioRoute("GET", "/studio/explore/export", explore.export_part, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/explore/export", explore.export_part, Right.DOWNLOAD),
     *(
         StudioRoute("GET", f"/studio/{each.path}/{{value}}", subjects.make_endpoint(each), Right.READ_NUMBERS)
         for each in SUBJECTS
@@ -63,10 +63,10 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio/reports/new", report_form.show_form, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/{report_id}", reports.show_report, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/reports/{report_id}/preview", reports.show_preview, Right.READ_NUMBERS),
-    StudioRoute("GET", "/studio/reports/{report_id}/chart.{kind}", reports.download_chart, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/reports/{report_id}/chart.{kind}", reports.download_chart, Right.DOWNLOAD),
     StudioRoute("POST", "/studio/reports/{report_id}/cancel", reports.cancel_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/delete", reports.delete_report, Right.ASK_FOR_REPORTS),
-    StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.READ_NUMBERS),
+    StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.DOWNLOAD),
     StudioRoute("GET", "/studio/saved", saved_views.show_saved, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/saved", saved_views.save, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/shared", shared_views.show_links, Right.SHARE_VIEWS),
@@ -120,6 +120,10 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute(
         "GET", "/studio/operator/organizations/{organization}", operator_organizations.show_organization, Right.OPERATE
     ),
+    StudioRoute(
+        "POST", "/studio/operator/organizations/{organization}/look", operator_organizations.begin_look, Right.LOOK
+    ),
+    StudioRoute("POST", "/studio/operator/end-look", operator_organizations.end_look, Right.LEAVE),
     StudioRoute("POST", "/studio/operator/checks", operator.run_doctor, Right.OPERATE),
 )
 

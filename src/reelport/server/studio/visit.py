@@ -15,7 +15,7 @@ from reelport.server.access.audit_log import Actor
 from reelport.server.access.roles import Reach
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.http.service import Service
-from reelport.server.studio.rights import RIGHTS, Right
+from reelport.server.studio.rights import Right, find_rights
 from reelport.storage.s3_address import is_loopback
 
 _LONGEST_FORM = 65_536
@@ -140,7 +140,7 @@ class Visit:
 
     def may(self, right: Right) -> bool:
         """Whether the visitor's role has this right."""
-        return right in RIGHTS[self.session.role if self.session else None]
+        return right in find_rights(self.session)
 
     def may_change(self, made_by: str | None) -> bool:
         """Whether the visitor may cancel, delete or revoke what this user made; None: a key did."""

@@ -1,0 +1,209 @@
+"""An operator looks at an organization's Studio: read-only, for a while, and the organization reads of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+import pytest
+from sqlalchemy import func, select
+from tests.server.api import Api
+from tests.server.studio.conftest import OPERATOR, OWNER, VIEWER, Visitors
+from tests.server.studio.visitor import Visitor, add_user, find_forms
+
+from reelport.errors import UsageError
+from reelport.server.access import audit_log, looks, organizations
+from reelport.server.access.audit_log import Action
+from reelport.server.reports.withdrawal import remove_organization
+from reelport.server.state.database import reading, writing
+from reelport.server.state.tables import METADATA, SESSIONS
+from reelport.server.studio.rights import LOOKING, RIGHTS, Right
+from reelport.server.studio.routes import ROUTES
+
+REASON = "ticket 4711"
+BANNER = "as an operator, until"
+NOT_NOW = "You look as an operator"
+
+
+@pytest.fixture
+def right(people: Api) -> Iterator[None]:
+    """The operator may look."""
+    looks.allow_looks(people.service.db, OPERATOR, allowed=True)
+    yield
+    looks.allow_looks(people.service.db, OPERATOR, allowed=False)
+
+
+def find_address(people: Api, name: str = "demo") -> str:
+    """The page of an organization for operators."""
+    return f"/studio/operator/organizations/{organizations.get_organization(people.service.db, name).id}"
+
+
+def begin(visitor: Visitor, address: str, reason: str = REASON) -> httpx2.Response:
+    """Begin a look by the page's form."""
+    return visitor.send(visitor.get(address), f"{address}/look", reason=reason)
+
+
+def count_rows(people: Api) -> dict[str, int]:
+    """How many rows each table of the state has, but that of attempts: whoever opens a wrong link makes one."""
+    with reading(people.service.db) as connection:
+        return {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in METADATA.sorted_tables
+            if table.name != "attempts"
+        }
+
+
+def test_no_role_alone_may_look(visitors: Visitors, people: Api) -> None:
+    """Without the right the page has no form, and the form's address refuses; nobody of an organization has it."""
+    assert not any(Right.LOOK in rights for rights in RIGHTS.values())
+    address, operator = find_address(people), visitors(OPERATOR)
+    assert not [form for form in find_forms(operator.get(address).text) if form.action.endswith("/look")]
+    refused = operator.client.post(f"{address}/look", data={"reason": REASON})
+    assert (refused.status_code, "operators with the right to look" in refused.text) == (403, True)
+    with pytest.raises(UsageError, match="is no operator"):
+        looks.allow_looks(people.service.db, OWNER, allowed=True)
+
+
+@pytest.mark.usefixtures("right")
+def test_a_look_shows_what_people_of_the_organization_see(visitors: Visitors, people: Api) -> None:
+    """Its numbers, reports and saved views, with a banner on each page; it ends by a button."""
+    people.finished()
+    operator, address = visitors(OPERATOR), find_address(people)
+    first = begin(operator, address)
+    assert (first.status_code, first.url.path, BANNER in first.text) == (200, "/studio/overview", True)
+    looked, seen = operator.get("/studio/reports").text, visitors(VIEWER).get("/studio/reports").text
+    reports = [set(re.findall(r"/studio/reports/(\w+)", text)) for text in (looked, seen)]
+    assert reports[0]
+    assert reports[0] == reports[1]
+    assert BANNER not in seen
+    back = operator.send(operator.get("/studio/saved"), "/studio/operator/end-look")
+    assert (back.url.path, BANNER in back.text) == (address, False)
+    assert "This is for the people of an organization" in operator.get("/studio/reports").text
+
+
+@pytest.mark.usefixtures("right")
+def test_nothing_is_changed_asked_for_or_downloaded_in_a_look(visitors: Visitors, people: Api) -> None:
+    """Every route is walked: those that read numbers open, all others refuse, and no table gains or loses a row."""
+    operator = visitors(OPERATOR)
+    page = begin(operator, find_address(people))
+    token = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
+    assert token is not None
+    before, wrong = count_rows(people), {}
+    for route in ROUTES:
+        if route.right is Right.LEAVE:
+            continue
+        path = route.path.replace("{", "").replace("}", "")
+        sent = {"csrf": token[1]} if route.method == "POST" else None
+        answer = operator.client.request(route.method, path, data=sent, follow_redirects=False)
+        refused = answer.status_code == 403 and NOT_NOW in answer.text
+        if refused == (route.right in LOOKING):
+            wrong[f"{route.method} {path}"] = answer.status_code
+        assert route.method == "GET" or refused or route.right is Right.ENTER, path
+    assert not wrong
+    assert count_rows(people) == before
+
+
+@pytest.mark.usefixtures("right")
+def test_a_page_in_a_look_offers_no_download(visitors: Visitors, people: Api) -> None:
+    """Nor does it lead to the operator's account, or to the organization's keys and people."""
+    people.finished()
+    operator = visitors(OPERATOR)
+    begin(operator, find_address(people))
+    path = max(re.findall(r'"(/studio/reports/(?!new)\w+)"', operator.get("/studio/reports").text))
+    texts = [operator.get(each).text for each in ("/studio/overview", "/studio/explore", path, f"{path}/preview")]
+    csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', texts[0])
+    assert csrf is not None
+    for download in ("/studio/explore/export?metric=VIEWS&as=lines.csv", f"{path}/chart.svg"):
+        assert operator.get(download).status_code == 403
+    assert operator.client.post(f"{path}/download", data={"csrf": csrf[1]}).status_code == 403
+    for text in texts:
+        assert BANNER in text
+        assert {form.action for form in find_forms(text) if form.method == "post"} == {
+            "/studio/operator/end-look",
+            "/studio/sign-out",
+        }
+        assert not re.search(r'href="[^"]*/(export|chart\.|account|keys|people)', text)
+        assert "/explore/export" not in text
+
+
+@pytest.mark.usefixtures("right")
+def test_owners_read_of_a_look_in_their_audit_log(visitors: Visitors, people: Api, rival: str) -> None:
+    """Who looked, from when to when, and why; nobody else reads of it."""
+    operator = visitors(OPERATOR)
+    begin(operator, find_address(people), "why the <b>owner</b> asked")
+    operator.send(operator.get("/studio/overview"), "/studio/sign-out")
+    text = visitors(OWNER).get("/studio/audit").text
+    assert f"<bdi>{OPERATOR}</bdi>" in text
+    assert re.search(
+        r"began to look as the operator of the platform: demo \(until [^)]*, reason why the &lt;b&gt;owner", text
+    )
+    assert "ended a look as the operator of the platform: demo" in text
+    assert not re.search(rf"<bdi>{OPERATOR}</bdi></td><td[^>]*><bdi>signed", text)
+    assert OPERATOR not in visitors(rival).get("/studio/audit").text
+
+
+@pytest.mark.usefixtures("right")
+@pytest.mark.parametrize("reason", ["", "   ", "x" * 301, "two\nlines"])
+def test_a_look_needs_a_reason(visitors: Visitors, people: Api, reason: str) -> None:
+    """Without one nothing begins, and nothing is recorded."""
+    operator, address = visitors(OPERATOR), find_address(people)
+    before = count_rows(people)["audit_log"]
+    refused = begin(operator, address, reason)
+    assert (refused.status_code, "A reason is one line" in refused.text) == (400, True)
+    assert count_rows(people)["audit_log"] == before
+    assert BANNER not in operator.get(address).text
+
+
+@pytest.mark.usefixtures("right")
+def test_a_look_ends_by_itself(visitors: Visitors, people: Api) -> None:
+    """After half an hour, however much it is used; the session goes on as the operator's own."""
+    operator = visitors(OPERATOR)
+    begin(operator, find_address(people))
+    with reading(people.service.db) as connection:
+        until = connection.execute(select(func.max(SESSIONS.c.looks_until))).scalar_one()
+    assert timedelta(0) < until - datetime.now(UTC) <= looks.LIFE
+    with writing(people.service.db) as connection:
+        connection.execute(SESSIONS.update().values(looks_until=datetime.now(UTC)))
+    assert operator.get("/studio/reports").status_code == 403
+    assert operator.get("/studio/operator").status_code == 200
+
+
+def test_a_look_ends_with_the_right_to_it(visitors: Visitors, people: Api) -> None:
+    """At once, at the next page."""
+    looks.allow_looks(people.service.db, OPERATOR, allowed=True)
+    operator = visitors(OPERATOR)
+    assert BANNER in begin(operator, find_address(people)).text
+    looks.allow_looks(people.service.db, OPERATOR, allowed=False)
+    assert operator.get("/studio/reports").status_code == 403
+    changes = [each for each in audit_log.list_actions(people.service.db) if each.action == Action.LOOK_RIGHT_CHANGED]
+    assert [each.details["may_look"] for each in changes[:2]] == ["no", "yes"]
+
+
+@pytest.mark.usefixtures("right")
+def test_a_look_ends_with_its_organization(visitors: Visitors, people: Api) -> None:
+    """No other organization that gets its number is looked at."""
+    organizations.add_organization(people.service.db, "short", datetime.now(UTC))
+    operator = visitors(OPERATOR)
+    assert BANNER in begin(operator, find_address(people, "short")).text
+    remove_organization(people.service.db, people.service.settings, "short")
+    organizations.add_organization(people.service.db, "next", datetime.now(UTC))
+    assert operator.get("/studio/reports").status_code == 403
+    assert operator.get("/studio/operator").status_code == 200
+
+
+@pytest.mark.usefixtures("right")
+def test_another_session_of_the_operator_does_not_look(visitors: Visitors, people: Api) -> None:
+    """A look is one browser's; an organization that isn't there can't be looked at."""
+    one, other = visitors(OPERATOR), visitors(OPERATOR)
+    begin(one, find_address(people))
+    assert other.get("/studio/operator").status_code == 200
+    assert BANNER not in other.get("/studio/operator").text
+    page = other.get(find_address(people))
+    csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
+    assert csrf is not None
+    gone = other.client.post("/studio/operator/organizations/99999/look", data={"csrf": csrf[1], "reason": REASON})
+    assert gone.status_code == 404
+    add_user(people.service, "omar@platform.example", "operator", None)
+    assert visitors("omar@platform.example").client.post(f"{find_address(people)}/look").status_code == 403
