@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import datetime, timedelta
 from multiprocessing import get_context
 
 from sqlalchemy import func, select
 from tests.server.conftest import State
 from tests.server.state.test_costs import seen
 
-from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
+from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets, use_once
 from reelport.server.settings import Settings
-from reelport.server.state.database import connected, reading
+from reelport.server.state.database import connected, reading, writing
 from reelport.server.state.tables import ATTEMPTS
 
 
@@ -138,3 +139,18 @@ def _guess(settings: Settings, times: int) -> int:
     with connected(settings) as db:
         attempts = LoginAttempts(db, lambda: 0.0)
         return sum(attempts.begin("192.0.2.1", "ann") == 0 for _ in range(times))
+
+
+def test_a_text_is_used_once_however_many_use_it_at_a_time(state: State) -> None:
+    """Until its time is over: a challenge that was answered lives no longer than that."""
+    life = timedelta(minutes=10)
+
+    def use(text: str, now: datetime) -> bool:
+        with writing(state.db) as connection:
+            return use_once(connection, text, life, now)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(lambda _: use("challenge", state.now), range(8))) == 1
+    assert use("another", state.now)
+    assert not use("challenge", state.now + life - timedelta(seconds=1))
+    assert use("challenge", state.now + life + timedelta(seconds=1))
