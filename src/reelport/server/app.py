@@ -87,7 +87,6 @@ def create_app(settings: Settings) -> Starlette:
             db = await anyio.to_thread.run_sync(connect, settings)
             closing.callback(db.dispose)
             service = app.state.service = await anyio.to_thread.run_sync(build_service, settings, db)
-            closing.callback(service.reads.close)
             closing.callback(service.explorer.close)
             async with service.long_polls.watch_reports(), anyio.create_task_group() as tasks:
                 stopping = threading.Event()
@@ -138,7 +137,7 @@ def create_app(settings: Settings) -> Starlette:
 
 def build_service(settings: Settings, db: Engine) -> Service:
     """Assemble the parts of the API around an open database."""
-    reads = Reads(db, settings)
+    reads = Reads(db)
     durable_reports = DurableReports(db)
     long_polls = LongPolls(db, reads, settings, durable_reports)
     burst = KEY_GRANTS / _BURSTS_PER_MINUTE

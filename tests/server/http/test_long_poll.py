@@ -46,7 +46,7 @@ def finish(state: State) -> None:
 
 
 async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> PollOutcome:
-    polls = LongPolls(state.db, Reads(state.db, state.settings), state.settings, DurableReports(state.db))
+    polls = LongPolls(state.db, Reads(state.db), state.settings, DurableReports(state.db))
     ends: list[PollOutcome] = []
     async with polls.watch_reports(), anyio.create_task_group() as tasks:
 
@@ -101,7 +101,7 @@ def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
 
     async def run() -> None:
         settings = replace(state.settings, held_looks=5)
-        polls = LongPolls(state.db, Reads(state.db, settings), settings, DurableReports(state.db))
+        polls = LongPolls(state.db, Reads(state.db), settings, DurableReports(state.db))
         report = frozenset({asked(state)})
         async with polls.watch_reports(), anyio.create_task_group() as tasks:
             for partner in (1, 1, 1, 2, 2, 3):

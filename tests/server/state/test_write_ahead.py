@@ -23,8 +23,17 @@ from tests.server.syncs import count_syncs
 from reelport.errors import StorageError
 from reelport.server.access import organizations
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import connect, connected, reading, require_room, sync_commits, write, writing
-from reelport.server.state.sqlite_engine import BUSY_SECONDS, open_reader
+from reelport.server.state.database import (
+    connect,
+    connected,
+    open_database,
+    reading,
+    require_room,
+    sync_commits,
+    write,
+    writing,
+)
+from reelport.server.state.sqlite_engine import BUSY_SECONDS
 from reelport.server.state.write_ahead import CHECKPOINT_COMMITS, WriteAheadLog
 
 _PUT = text("INSERT INTO chores (name, due_at) VALUES (:name, 1)")
@@ -50,11 +59,8 @@ def names(db: Engine) -> list[str]:
 
 def test_no_connection_checkpoints_by_itself(local: Settings) -> None:
     """A checkpoint beside a commit is what SQLite's race needs: only whoever holds the lock may make one."""
-    with connected(local) as db:
-        reader = open_reader(local)
-        with reading(db) as one, reading(reader) as two:
-            asked = [each.execute(text("PRAGMA wal_autocheckpoint")).scalar() for each in (one, two)]
-        reader.dispose()
+    with connected(local) as db, reading(db) as one, reading(db) as two:
+        asked = [each.execute(text("PRAGMA wal_autocheckpoint")).scalar() for each in (one, two)]
     assert asked == [0, 0]
 
 
@@ -305,12 +311,12 @@ def test_a_read_only_view_sees_what_is_written_beside_it(local: Settings, tmp_pa
         connect(local).dispose()
         view = read_settings(data=tmp_path / "view")
         with read_only_view(view.data, local.data):
-            reader = open_reader(view)
-            assert names(reader) == []
+            seen = open_database(view)
+            assert names(seen) == []
             with connected(local) as db:
                 put(db, "one")
-                assert names(reader) == ["one"]
-            reader.dispose()
+                assert names(seen) == ["one"]
+            seen.dispose()
 
 
 def test_a_disk_without_a_limit_is_not_full(local: Settings) -> None:

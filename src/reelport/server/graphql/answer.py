@@ -30,7 +30,7 @@ from reelport.server.graphql.faults import Fault, Path, format_errors, format_re
 from reelport.server.graphql.resolvers import Context
 from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask
-from reelport.server.state.database import StateBusy, StateUnavailable
+from reelport.server.state.database import StateUnavailable
 from reelport.wire import Code
 
 _LOG = structlog.get_logger(__name__)
@@ -157,9 +157,7 @@ def _execute(schema: GraphQLSchema, request: Request, prepared: Operation, conte
         operation_name=request.operation,
     )
     for error in result.errors or ():
-        if isinstance(error.original_error, StateUnavailable) or (
-            context.repeatable and isinstance(error.original_error, StateBusy)
-        ):
+        if isinstance(error.original_error, StateUnavailable):
             raise error.original_error
     faults = [*context.faults, *(_convert_execution_error(error) for error in result.errors or ())]
     body: dict[str, Any] = {"data": result.data}

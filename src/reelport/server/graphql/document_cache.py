@@ -36,7 +36,6 @@ from graphql import (
     NullValueNode,
     ObjectValueNode,
     OperationDefinitionNode,
-    OperationType,
     SelectionSetNode,
     StringValueNode,
     TypeInfo,
@@ -76,9 +75,6 @@ MAX_DOCUMENTS = 500
 """Most cached documents; the least recently used are dropped first."""
 MAX_CACHED_CHARACTERS = 100_000
 """Most characters of all cached documents: a parsed document takes up to 250 bytes of memory a character."""
-_SHORT_FIELDS = 50
-"""Most fields of a query that is answered on the event loop: each takes some 50 microseconds."""
-_INTROSPECTION = frozenset({"__schema", "__type"})
 _ABORTED = "Parsing aborted."
 _LINE_END = re.compile(r"\r\n|[\n\r]")
 _INPUT = "input"
@@ -93,13 +89,6 @@ class Operation:
     paths: NodePaths
     faults: Sequence[Fault]
     """What is wrong with the document, whatever its variables are."""
-
-    @property
-    def is_short_read(self) -> bool:
-        """Whether it is a query of few fields, no introspection: it changes nothing, and is short."""
-        introspects = any(field.name.value in _INTROSPECTION for field, _ in self.paths.roots)
-        is_query = self.node.operation is OperationType.QUERY
-        return is_query and not introspects and self.paths.field_count <= _SHORT_FIELDS
 
 
 class DocumentCache:
@@ -249,11 +238,6 @@ class NodePaths:
     def find(self, *nodes: Node) -> NodePath:
         """Return the path of the first of these nodes that belongs to a field."""
         return next((self._nodes[id(node)] for node in nodes if id(node) in self._nodes), NodePath())
-
-    @property
-    def field_count(self) -> int:
-        """Number of fields, with fragments expanded."""
-        return self._repeats.total()
 
     @property
     def most_repeated(self) -> tuple[Path, int]:

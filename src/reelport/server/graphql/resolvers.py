@@ -44,7 +44,7 @@ from reelport.server.reports.ask import AskedReport
 from reelport.server.reports.details import Extension
 from reelport.server.reports.report_access import FoundReport
 from reelport.server.settings import Settings
-from reelport.server.state.database import StateBusy, StateUnavailable
+from reelport.server.state.database import StateUnavailable
 from reelport.wire import Code, ReportStatus
 
 _LOG = structlog.get_logger(__name__)
@@ -59,7 +59,6 @@ _OTHER_END = {"startDate": "endDate", "endDate": "startDate"}
 class Context:
     """The context of one request. `base` is the beginning of download links.
 
-    `repeatable`: the request is retried when the database was busy.
     Resolvers add to the last five: `faults` are the errors of refused fields, `unfinished` and `finished` the public
     ids of such reports that the answer tells of, `complete_days` the last complete days of finished ones; `extension`
     is what it tells of all of them beyond the schema.
@@ -71,7 +70,6 @@ class Context:
     caller: Caller
     now: datetime
     base: str
-    repeatable: bool = False
     faults: list[Fault] = field(default_factory=list)
     unfinished: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
@@ -254,8 +252,7 @@ def _run_or_refuse(info: _Info, do: Callable[[], _T]) -> _T | None:
         context.faults.append(_make_fault(info, Problem(Code.UNAVAILABLE, (), str(changed))))
     except StorageError as error:
         # A query changes nothing: where the state was away for it, it is refused whole.
-        is_unread = info.operation.operation is OperationType.QUERY and isinstance(error, StateUnavailable)
-        if is_unread or (context.repeatable and isinstance(error, StateBusy)):
+        if info.operation.operation is OperationType.QUERY and isinstance(error, StateUnavailable):
             raise
         _LOG.error("the state can't be used", reason=str(error))
         sentence = "The service can't do this now: try again."

@@ -15,14 +15,12 @@ from typing import Any
 
 import anyio.to_thread
 import structlog
-from sqlalchemy import Engine
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from reelport.errors import StorageError
 from reelport.server.access.callers import Caller
-from reelport.server.graphql.answer import Request as GraphqlRequest
 from reelport.server.graphql.answer import answer_request, parse_body, parse_wait
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.resolvers import Context
@@ -38,8 +36,6 @@ _LOG = structlog.get_logger(__name__)
 _JSON, _GRAPHQL_JSON = "application/json", "application/graphql-response+json"
 _PARTIAL_SUCCESS = 294
 """The specification's own status of an answer with both data and errors."""
-_SHORT_BODY = 10_000
-"""Longest body that is parsed as JSON on the event loop: it takes a tenth of a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,41 +125,24 @@ async def _answer_in_turn(
         if waited and await request.is_disconnected():
             raise ClientDisconnect
         pending.protect()
-        strict = _wants_statuses(request)
-        if (short_query := _find_short_query(service, body, strict=strict)) is not None:
-            answer = await service.reads.run(_execute, service, caller, short_query, base)
-        else:
-            answer = await anyio.to_thread.run_sync(_parse_and_execute, service, caller, body, base, strict)
+        answer = await anyio.to_thread.run_sync(
+            _parse_and_execute, service, caller, body, base, _wants_statuses(request)
+        )
     await service.durable_reports.ensure(answer.finished)
     return answer
-
-
-def _find_short_query(service: Service, body: bytes, *, strict: bool) -> GraphqlRequest | None:
-    if not service.reads.runs_on_event_loop or len(body) > _SHORT_BODY:
-        return None
-    graphql_request = parse_body(body, strict=strict)
-    if isinstance(graphql_request, Fault):
-        return None
-    operation = service.documents.find_prepared(graphql_request.query, graphql_request.operation)
-    return graphql_request if operation is not None and operation.is_short_read else None
 
 
 def _parse_and_execute(service: Service, caller: Caller, body: bytes, base: str, strict: bool = False) -> _Answer:
     graphql_request = parse_body(body, strict=strict)
     if isinstance(graphql_request, Fault):
         return _Answer(format_refusal([graphql_request]))
-    return _execute(service.db, service, caller, graphql_request, base)
-
-
-def _execute(db: Engine, service: Service, caller: Caller, graphql_request: GraphqlRequest, base: str) -> _Answer:
-    repeatable = db is not service.db
-    context = Context(db, service.settings, service.service_secret, caller, datetime.now(UTC), base, repeatable)
-    body = answer_request(service.documents, graphql_request, context)
-    unfinished = frozenset() if "errors" in body else frozenset(context.unfinished)
+    context = Context(service.db, service.settings, service.service_secret, caller, datetime.now(UTC), base)
+    answer = answer_request(service.documents, graphql_request, context)
+    unfinished = frozenset() if "errors" in answer else frozenset(context.unfinished)
     complete_day, slots = min(context.complete_days, default=None), context.extension.slots
     is_full = any(fault.code is Code.TOO_MANY_REPORTS for fault in context.faults)
     slots_left = None if slots is None else slots.left
-    return _Answer(body, unfinished, frozenset(context.finished), complete_day, slots_left, is_full)
+    return _Answer(answer, unfinished, frozenset(context.finished), complete_day, slots_left, is_full)
 
 
 def _make_headers(service: Service, caller: Caller, answer: _Answer) -> dict[str, str]:

@@ -178,22 +178,6 @@ def open_sqlite(settings: Settings, options: dict[str, object]) -> Engine:
     return db
 
 
-def open_reader(settings: Settings) -> Engine:
-    """Open the SQLite file to read in one thread; StateBusy for a read while a commit runs."""
-    db = create_engine(
-        "sqlite://",
-        creator=partial(open_file, settings.state_file, 0),
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
-    )
-    log = WriteAheadLog(settings.state_file, 0)
-    event.listen(db, "connect", partial(_configure_reader, log))
-    event.listen(db, "checkout", partial(_check_file, settings.state_file))
-    _begin_by(db, choose_journal(settings.data))
-    return db
-
-
 def get_log(db: Engine) -> WriteAheadLog | None:
     """Get the write-ahead log of an engine; None without one."""
     found: WriteAheadLog | None = db.get_execution_options().get(_LOG_OPTION)
@@ -248,14 +232,6 @@ def _set_journal(connection: sqlite3.Connection, journal: Journal) -> None:
         execute_once_free(connection, statement, BUSY_SECONDS)
     else:
         connection.execute(statement)
-
-
-def _configure_reader(log: WriteAheadLog, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    with _close_on_error(connection):
-        log.set_aside_foreign_log()
-        connection.isolation_level = None
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("PRAGMA query_only = ON")
 
 
 @contextmanager
