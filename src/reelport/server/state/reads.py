@@ -1,4 +1,4 @@
-"""Reads the state for requests, in threads: the event loop never waits for a disk or a database."""
+"""Reads the state for requests, in threads: the event loop waits for no disk."""
 
 from __future__ import annotations
 
