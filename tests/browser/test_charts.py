@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 from tests.browser.studio import MEMBER, Studio, find_barriers
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 from reelport.client.client import Client
 from reelport.query import ReportQuery
@@ -155,6 +155,48 @@ def test_a_touch_shows_a_day_and_selects_none(studio: Studio) -> None:
     assert "from=2026-07-04" in page.url
     page.get_by_role("heading", name="Explore").tap()
     expect(page.locator(".chart-tip")).to_have_count(0)
+
+
+def swipe(page: Page, x: float, y: float, down: float) -> None:
+    """Move a finger down the window, or up: the page is scrolled by it."""
+    session = page.context.new_cdp_session(page)
+    for kind, at in (("touchStart", y), ("touchMove", y + down / 2), ("touchMove", y + down)):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": at}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_two_touches_select_days(studio: Studio) -> None:
+    """A button below the chart begins a range; it outlives scrolling, and the day that is touched next ends it."""
+    page = studio.open(VIEW, MEMBER, touch=True)
+    page.set_viewport_size({"width": 360, "height": 520})
+    page.touchscreen.tap(*find_place(page, 20))
+    begin = page.get_by_text("Choose days from here on")
+    box = begin.bounding_box()
+    assert box is not None
+    assert box["height"] >= 44
+    begin.tap()
+    expect(begin).to_have_count(0)
+    expect(page.get_by_text("Now touch the last day.")).to_have_count(1)
+    before = page.evaluate("scrollY")
+    swipe(page, *find_place(page, 6), 200)
+    until(lambda: page.evaluate("scrollY") < before)
+    expect(page.get_by_text("Now touch the last day.")).to_have_count(1)
+    page.touchscreen.tap(*find_place(page, 12))
+    page.wait_for_url("**from=2026-07-16**")
+    assert parse_qs(urlsplit(page.url).query)["to"] == ["2026-07-24"]
+    assert not studio.complaints
+
+
+def test_a_touch_elsewhere_ends_a_range(studio: Studio) -> None:
+    """The next touch of the chart only reads it again."""
+    page = studio.open(VIEW, MEMBER, touch=True)
+    page.touchscreen.tap(*find_place(page, 20))
+    page.get_by_text("Choose days from here on").tap()
+    page.get_by_role("heading", name="Explore").tap()
+    expect(page.locator(".chart-tip")).to_have_count(0)
+    page.touchscreen.tap(*find_place(page, 12))
+    expect(page.get_by_text("Choose days from here on")).to_have_count(1)
+    assert "from=2026-07-04" in page.url
 
 
 def test_a_map_says_what_its_table_says(studio: Studio) -> None:

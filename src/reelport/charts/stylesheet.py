@@ -97,6 +97,7 @@ _PAGE_RULES = """\
 .chart-tip{font-variant-numeric:tabular-nums}
 .chart-tip div b{margin-inline-start:auto;padding-inline-start:.5rem;white-space:nowrap}
 .chart-tip b{font-weight:600}
+.chart-range button{min-height:44px}
 .chart-tip bdi{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .chart-swatch{flex:none;width:.9rem;border-top:2px solid currentColor}
 .chart-swatch.chart-earlier{border-top-style:dashed}

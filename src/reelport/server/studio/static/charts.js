@@ -1,9 +1,12 @@
 // Charts over time answer: a crosshair over all charts of the page tells a day and its numbers, by mouse, touch and keys.
 // Texts come with the chart, as its table has them. A chart within data-range selects days: it leads to that address.
+// By mouse they are dragged over. A finger that slides reads, and scrolls where it moves up or down: for it a button below
+// the chart begins the range, which ends at the day that is touched next.
 // Countries of a map tell their names and numbers.
 
 const readings = new WeakMap(); // What a figure carries: its times, days and lines.
-let range = null; // The places between which days are being selected, and the figure that it began in.
+let range = null; // The place from which days are being selected, and the layer that it began in.
+let isTouched = false; // Whether charts are read by a finger.
 
 function enhance() {
   // Browsers show a title late, and not at all where it is touched.
@@ -27,11 +30,11 @@ function enhance() {
     layer.addEventListener("pointerdown", press);
     layer.addEventListener("pointermove", move);
     layer.addEventListener("pointerup", release);
-    layer.addEventListener("pointercancel", clear);
+    layer.addEventListener("pointercancel", () => (range ? show(figureOf(range.layer), range.from) : clear()));
     layer.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && !range && clear());
     layer.addEventListener("keydown", press_key);
     layer.addEventListener("focus", () => layer.matches(":focus-visible") && show(figure, Number(layer.ariaValueNow) - 1));
-    layer.addEventListener("blur", clear);
+    layer.addEventListener("blur", ({ relatedTarget }) => relatedTarget?.closest(".chart-range") || clear());
   }
 }
 
@@ -49,7 +52,7 @@ const figureOf = (layer) => layer.closest("figure");
 function clear() {
   range = null;
   for (const layer of layers()) layer.replaceChildren();
-  for (const tip of document.querySelectorAll(".chart-tip")) tip.remove();
+  for (const tip of document.querySelectorAll(".chart-tip, .chart-range")) tip.remove();
 }
 
 function nameLand({ target, clientX, clientY }) {
@@ -94,8 +97,10 @@ function press(event) {
   const { currentTarget: layer, pointerType, button, pointerId } = event;
   if (button) return;
   layer.setPointerCapture(pointerId);
+  isTouched = pointerType === "touch";
   const place = findPlace(event);
-  if (pointerType !== "touch" && layer.classList.contains("chart-ranging")) range = { layer, from: place };
+  if (range?.layer !== layer) range = null;
+  if (!isTouched && layer.classList.contains("chart-ranging")) range = { layer, from: place };
   show(figureOf(layer), place);
 }
 
@@ -106,7 +111,7 @@ function move(event) {
 function release(event) {
   const place = findPlace(event);
   if (range && range.from !== place) select(place);
-  else range = null;
+  else if (!isTouched) range = null;
 }
 
 // Lead to the days from where the selection began to this place.
@@ -165,7 +170,20 @@ function show(figure, place) {
     layer.replaceChildren();
     if (at >= 0) draw(layer, at, from === null ? -1 : times.indexOf(from));
   }
+  for (const row of document.querySelectorAll(".chart-range")) row.remove();
+  if (isTouched && figure.querySelector(".chart-ranging")) offerRange(figure, place);
   say(figure, place);
+}
+
+// Offer to begin a range by touch; one that has begun says what to do next.
+function offerRange(figure, place) {
+  const { from, to } = figure.closest("[data-range]").dataset;
+  const row = make("div", "chart-range", figure);
+  if (range) return make("p", "", row, to);
+  make("button", "", row, from).addEventListener("click", () => {
+    range = { layer: figure.querySelector(".chart-layer"), from: place };
+    show(figure, place);
+  });
 }
 
 function draw(layer, place, from) {
@@ -217,8 +235,10 @@ addEventListener("resize", clear);
 document.addEventListener("pointermove", nameLand);
 document.addEventListener("pointerout", ({ target, pointerType }) => target.dataset?.says && pointerType === "mouse" && clear());
 document.addEventListener("pointerdown", (event) => {
-  if (!event.target.closest(".chart-layer")) clear();
+  // A finger that scrolls the page elsewhere ends no range that it began.
+  if (!event.target.closest(".chart-layer, .chart-range") && !(range && event.pointerType === "touch")) clear();
   nameLand(event);
 });
+document.addEventListener("click", ({ target }) => range && !target.closest(".chart-layer, .chart-range") && clear());
 document.addEventListener("keydown", (event) => event.key === "Escape" && clear());
 enhance();
