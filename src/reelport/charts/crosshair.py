@@ -27,13 +27,17 @@ Write = Callable[[Number | None], str]  # writes a number as the tables beside a
 def write_readings(chart: ChartOverTime, write: Write | None = None) -> str:
     """Write the readings of a chart as JSON, for the attribute `data-readings` of its figure.
 
-    `times` are in words, `days` the first and last day of each. `lines` have a name, a look, and for each time a text
-    and a number; a compared line has `times` of its own. From the place `settled` on the words `moving` are true.
+    `times` are in words, `days` the first day of each, and `lasts` the last one where that is another. `lines` have a
+    name, a look, and for each time a text and a number; a compared line has `times` of its own. From the place
+    `settled` on the words `moving` are true.
     """
     write = write or partial(format_full, unit=chart.unit)
+    days = [find_days(label, chart.grain) or ("", "") for label in chart.times]
+    firsts, lasts = ([pair[end] for pair in days] for end in (0, 1))
     readings = {
         "times": _describe_times(chart.times),
-        "days": [find_days(label, chart.grain) for label in chart.times],
+        "days": firsts,
+        **({} if firsts == lasts else {"lasts": lasts}),
         "settled": chart.first_moving,
         "moving": _(MAY_CHANGE),
         "lines": list(_list_lines(chart, write)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -310,3 +311,19 @@ def test_a_metric_has_one_unit_on_the_whole_page(visitor: Visitor) -> None:
     divisor = {"hours": 3600, "minutes": 60}[unit]
     assert float(total[2].replace(",", "")) == pytest.approx(int(total[1]) / divisor, abs=0.05)
     assert f">{unit}</text>" in page
+
+
+def test_shares_over_time_add_up_to_the_lines(visitor: Visitor) -> None:
+    """The largest values and all others together, at each day; what doesn't add up offers no shares."""
+    view = "metric=VIEWS&by=VISITOR_DEVICE_TYPE&by=VISITOR_COUNTRY&from=2026-07-01&to=2026-07-14"
+    page = visitor.get(f"/studio/explore?{view}").text
+    address = unescape(re.findall(r'id="shares-VISITOR_COUNTRY" href="([^"]*)"', page)[0])
+    shown = visitor.get(address).text
+    lines, shares = (json.loads(unescape(each))["lines"] for each in re.findall(r"data-readings='([^']*)'", shown))
+    assert [line["name"] for line in shares][-1] == "All others"
+    assert len(shares) == 6
+    columns = zip(*(line["values"] for line in shares), strict=True)
+    assert [sum(values) for values in columns] == lines[0]["values"]
+    assert "Hide shares over time" in shown
+    rate = visitor.get(f"/studio/explore?{view.replace('VIEWS', 'AVERAGE_WATCH_TIME_SEC')}").text
+    assert "shares-VISITOR_COUNTRY" not in rate

@@ -102,6 +102,7 @@ class Parameter(StrEnum):
     GRAIN = "grain"
     LONGER = "longer"
     PRESET = "range"
+    SHARES = "shares"
 
 
 # The parameters that a URL may have several of; of each other one the last counts.
@@ -118,7 +119,8 @@ class View:
     `grain`, one of HOUR to MONTH, is that of the lines. `filters` are in the order of the catalog. `kept` narrows the
     view by cells that no filter of a report takes: in the order of the catalog too, and of a dimension any of several
     cells. `preset` is the range that the days were
-    chosen by; None for days that were typed, and where it has other days by now.
+    chosen by; None for days that were typed, and where it has other days by now. `shares` is the leaderboard whose
+    shares are drawn over time.
     """
 
     metrics: tuple[Metric, ...]
@@ -136,6 +138,7 @@ class View:
     kept: KeptCells = ()
     preset: Preset | None = None
     search: str = ""
+    shares: Dimension | None = None
 
     @property
     def days(self) -> int:
@@ -246,6 +249,7 @@ class View:
             (Parameter.GRAIN, self.grain.name.lower(), self.grain is not default_grain(self.days)),
             (Parameter.SEARCH, self.search, bool(self.search)),
             (Parameter.LONGER, self.longer.name if self.longer else "", self.longer is not None),
+            (Parameter.SHARES, self.shares.name if self.shares else "", self.shares is not None),
         )
         pairs += [(name, value) for name, value, is_said in optional if is_said]
         return tuple((str(name), value) for name, value in pairs)

@@ -272,6 +272,7 @@ def _make_view(
     sort = url.choice(Parameter.SORT, {each.value: each for each in Sort}) or Sort.VALUE
     ranked_by = url.choice(Parameter.RANKED_BY, Metric.__members__)
     longer = url.choice(Parameter.LONGER, Dimension.__members__)
+    shares = url.choice(Parameter.SHARES, Dimension.__members__)
     return View(
         metrics,
         dimensions,
@@ -286,6 +287,7 @@ def _make_view(
         reverse=url.single(Parameter.REVERSE) == "yes",
         longer=longer if longer in dimensions else None,
         search=url.single(Parameter.SEARCH) if longer in dimensions else "",
+        shares=shares if shares in dimensions else None,
         kept=tuple((row, cell) for row, cells in kept.items() if row in asked for cell in cells),
     )
 

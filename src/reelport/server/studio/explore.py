@@ -24,6 +24,7 @@ from reelport.catalog.labels import (
     label_metric,
     label_names,
 )
+from reelport.charts.chart_types import MOST_STACKED
 from reelport.charts.report_chart import list_query_notes
 from reelport.check import Rules
 from reelport.engine.tenant import Tenant
@@ -33,7 +34,7 @@ from reelport.server.access.callers import find_tenant
 from reelport.server.access.roles import Reach
 from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget
-from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset, Sort, View
+from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset, Sort, View, name_cell
 from reelport.server.explore.view_parameters import (
     Defaults,
     Option,
@@ -49,7 +50,7 @@ from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
 from reelport.server.studio import exports, pages, view_page
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.view_page import make_line_chart, make_page
+from reelport.server.studio.view_page import Board, Parts, draw_shares, make_line_chart, make_page
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import format_days, format_list
 
@@ -58,10 +59,11 @@ PATH = f"{pages.ROOT}/explore"
 _HIDDEN = frozenset(
     {
         *(Parameter.PRESET, Parameter.RANKED_BY, Parameter.SORT, Parameter.REVERSE),
-        *(Parameter.LONGER, Parameter.SEARCH, Parameter.KEPT),
+        *(Parameter.LONGER, Parameter.SEARCH, Parameter.KEPT, Parameter.SHARES),
     }
 )
 _MOST_FAMILIES = 4  # families of metrics that a sentence names
+_MOST_SHARES = 5  # cells whose shares are drawn, beside those of all others together
 _MOST_SUGGESTED = 3  # values that are named where none is like the text
 
 
@@ -80,7 +82,8 @@ async def show_explore(visit: Visit) -> Response:
         return pages.redirect(address_of(view))
     numbers = await compute_view(visit, view, visit.organization_id)
     suggestions = await _suggest_values(visit, view, numbers, asked.defaults)
-    return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers, suggestions))
+    shares = await _compute_shares(visit, view, numbers)
+    return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers, suggestions, shares))
 
 
 async def export_part(visit: Visit) -> Response:
@@ -122,14 +125,61 @@ def _read_url(visit: Visit) -> _Asked:
     return _Asked(parsed, defaults, bool(read_tenant(visit.service.db, visit.reach).channels))
 
 
-def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Suggestion]) -> Response:
+async def _compute_shares(visit: Visit, view: View, numbers: Numbers) -> Parts | OverBudget:
+    """Compute the lines of the largest cells of the leaderboard whose shares the view draws."""
+    parts: list[tuple[str, Lines]] = []
+    if view.shares is None or not _may_share(view, view.shares, numbers):
+        return parts
+    board = numbers.leaderboards[view.shares]
+    entries = [each for each in board.entries if each.is_shown] if isinstance(board, Leaderboard) else []
+    alone = replace(view, metrics=(view.ranked_by,), dimensions=(), longer=None, shares=None, sort=Sort.VALUE)
+    alone = replace(alone, comparison=Comparison.NONE, search="")
+    for entry in entries[:_MOST_SHARES]:
+        lines = (await compute_view(visit, alone.keep(view.shares, [entry.cell or ""]), visit.organization_id)).lines
+        if isinstance(lines, OverBudget):
+            return lines
+        parts.append((entry.title or name_cell(view.shares, entry.cell), lines))
+    return parts
+
+
+def _may_share(view: View, dimension: Dimension, numbers: Numbers) -> bool:
+    """Whether a leaderboard has shares of the lines, at times that can be told apart."""
+    board, lines = numbers.leaderboards[dimension], numbers.lines
+    if not isinstance(board, Leaderboard) or not isinstance(lines, Lines):
+        return False
+    wholes = [point.figures[view.metrics.index(view.ranked_by)].value or 0 for point in lines.points]
+    is_apart = view.ranked_by not in board.reasons and board.rows > 1
+    return is_apart and len(wholes) <= MOST_STACKED and any(wholes) and min(wholes) >= 0
+
+
+def _add_shares(board: Board, view: View, numbers: Numbers, defaults: Defaults, found: Parts | OverBudget) -> Board:
+    """Offer a leaderboard's shares over time, and draw those that the view asks for."""
+    if not _may_share(view, board.dimension, numbers):
+        return board
+    if view.shares is not board.dimension:
+        return replace(board, other_shares=replace(view, shares=board.dimension))
+    hidden = replace(board, other_shares=replace(view, shares=None))
+    if isinstance(found, OverBudget) or not isinstance(numbers.lines, Lines):
+        return replace(hidden, notes=(*board.notes, found.sentence if isinstance(found, OverBudget) else ""))
+    return replace(hidden, shares=draw_shares(view, numbers.lines, found, defaults.complete_days([view.ranked_by])))
+
+
+def _show(
+    visit: Visit,
+    asked: _Asked,
+    numbers: Numbers,
+    suggestions: list[_Suggestion],
+    shares: Parts | OverBudget,
+) -> Response:
     """Write the page: in a thread, as the event loop should not wait so long."""
     view = asked.parsed.view
     options = list_options(view, asked.defaults.rules, asked.defaults.scopes)
+    page = make_page(view, numbers, asked.defaults, options)
+    boards = tuple(_add_shares(board, view, numbers, asked.defaults, shares) for board in page.boards)
     return pages.render(
         visit,
         "explore.html",
-        page=make_page(view, numbers, asked.defaults, options),
+        page=replace(page, boards=boards),
         problems=[problem.sentence for problem in asked.parsed.problems],
         metrics=list(_group_metrics(view, options, asked.defaults.rules)),
         dimensions=list(_group_dimensions(view, options, asked.defaults.rules)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -20,6 +20,7 @@ from reelport.charts import (
     Country,
     LineChart,
     Series,
+    StackedShares,
     WorldMap,
     count_settled,
     draw_file,
@@ -49,6 +50,7 @@ from reelport.server.studio.formats import (
 from reelport.server.studio.visit import not_found
 from reelport.wording import format_day, format_days, format_list
 
+Parts = Sequence[tuple[str, Lines]]  # lines of some cells, by name
 DaySpan = tuple[date, date] | None  # the first and the last complete day of a metric's tables; None where there is none
 _TABLE_LABELS = {name: name for name in (N_("plays"), N_("ads"), N_("earnings"), N_("usage"), N_("videos"))}
 # What the compared days are called.
@@ -333,7 +335,8 @@ class BoardRow:
 class Board:
     """A leaderboard as a table, or why it isn't there.
 
-    `notes` are sentences below it, `picture` is a map above it.
+    `notes` are sentences below it, `picture` is a map above it, `shares` are its largest parts over time, and
+    `other_shares` is the view with them or without.
     The longer one is searched: `search` is the text, `all_fields` and `chosen_fields` are what forms send beside
     another text, and beside the values to which the view is narrowed.
     """
@@ -347,6 +350,8 @@ class Board:
     shorter: View | None
     over_budget: OverBudget | None = None
     picture: Markup | None = None
+    shares: Markup | None = None
+    other_shares: View | None = None
     search: str = ""
     all_fields: Pairs = ()
     chosen_fields: Pairs = ()
@@ -400,6 +405,21 @@ def draw_map(board: Leaderboard, place: int, metric_unit: MetricUnit) -> Markup 
         _("%(metrics)s by %(dimensions)s", metrics=name, dimensions=by), countries, metric_unit.metric.unit
     )
     return Markup(embed_chart(chart, metric_unit.write_amount))  # noqa: S704 - its texts are escaped
+
+
+def draw_shares(view: View, lines: Lines, parts: Parts, complete: DaySpan) -> Markup | None:
+    """Draw the shares that some cells have over time; None where one is below 0."""
+    place, heading = view.metrics.index(view.ranked_by), name_metric(view.ranked_by)
+    chart = make_line_chart(replace(view, comparison=Comparison.NONE), lines, place, complete)
+    values = [(name, [point.figures[0].value or 0 for point in part.points]) for name, part in parts]
+    wholes = [point.figures[place].value or 0 for point in lines.points]
+    rest = [whole - sum(each) for whole, *each in zip(wholes, *(numbers for _name, numbers in values), strict=True)]
+    values += [(_("All others"), rest)] if any(rest) else []
+    if any(number < 0 for _name, numbers in values for number in numbers):
+        return None
+    series = tuple(Series(name, tuple(numbers)) for name, numbers in values)
+    shares = StackedShares(heading, chart.times, series, chart.unit, chart.grain, chart.settled, chart.notes)
+    return Markup(embed_chart(shares))  # noqa: S704 - its texts are escaped
 
 
 def find_filter(dimension: Dimension, options: Options) -> Filter | None:

@@ -117,11 +117,11 @@ function release(event) {
 // Lead to the days from where the selection began to this place.
 function select(place) {
   const figure = figureOf(range.layer);
-  const { days } = readings.get(figure);
+  const { days, lasts = days } = readings.get(figure);
   const [from, to] = [range.from, place].sort((one, two) => one - two);
   const address = new URL(figure.closest("[data-range]").dataset.range, location.href);
-  address.searchParams.set("from", days[from][0]);
-  address.searchParams.set("to", days[to][1]);
+  address.searchParams.set("from", days[from]);
+  address.searchParams.set("to", lasts[to]);
   clear();
   const link = make("a", "", figure);
   link.dataset.swap = "";
