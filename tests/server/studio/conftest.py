@@ -86,7 +86,7 @@ def app(sampled: Settings) -> Iterator[TestClient]:
     with TestClient(app) as client:
         add_user(app.state.service, OWNER)
         add_user(app.state.service, MEMBER, "analyst")
-        add_user(app.state.service, RIVAL, "analyst", "rival")
+        add_user(app.state.service, RIVAL, "owner", "rival")
         add_user(app.state.service, OPERATOR, "operator", None)
         yield client
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from html import unescape
@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 from tests.sandboxes import begin_sandbox, sample_channels
+from tests.server.studio.conftest import Visitors, make_visitors
 from tests.server.studio.visitor import Visitor, add_user, find_forms
 
 from reelport.catalog import Metric, Scope
@@ -35,7 +36,6 @@ OWNER, VIEWER, BLIND, LIMITED = (f"{name}@demo.example" for name in ("ann", "vic
 DAYS = "from=2026-07-01&to=2026-07-14"
 DAY = date(2026, 7, 1)
 EARNINGS = "ESTIMATED_EARNINGS_EUR"
-Visitors = Callable[[str], Visitor]
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +70,7 @@ def limit(service: Service, channels: set[str]) -> None:
 @pytest.fixture
 def visitors(service: tuple[Service, TestClient]) -> Iterator[Visitors]:
     """Makes a signed-in browser."""
-    made: list[Visitor] = []
-
-    def make(email: str) -> Visitor:
-        made.append(Visitor(service[1]))
-        assert made[-1].sign_in(email, follow=False).status_code == 303
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.client.close()
+    yield from make_visitors(service[1])
 
 
 def make_report(service: Service, channels: set[str] | None, metric: str = "VIEWS", day: date = DAY) -> str:
@@ -110,9 +101,7 @@ def read_total(page: httpx2.Response) -> int:
 def answers(visitor: Visitor, report: str) -> set[int]:
     """The statuses of everything that there is about a report."""
     path = f"/studio/reports/{report}"
-    csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', visitor.get("/studio/account").text)
-    assert csrf
-    form = {"csrf": csrf[1]}
+    form = {"csrf": visitor.csrf}
     shown = [visitor.get(each) for each in (path, f"{path}/preview", f"{path}/chart.svg")]
     shown += [visitor.client.post(f"{path}/download", data=form, follow_redirects=False)]
     if "New report" in visitor.get("/studio/reports").text:

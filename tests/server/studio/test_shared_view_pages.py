@@ -9,69 +9,38 @@ from html import unescape
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 from tests.cases import thin_out
-from tests.sandboxes import begin_sandbox
-from tests.server.studio.conftest import Visitors, make_visitors
-from tests.server.studio.visitor import FoundForm, Visitor, add_user, find_forms, guess_until_refused
+from tests.server.studio.conftest import MEMBER, OWNER, RIVAL, Visitors, make_visitors
+from tests.server.studio.visitor import FoundForm, Visitor, find_forms, guess_until_refused
 
 from reelport.server import credentials
 from reelport.server.access import audit_log, organizations
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.roles import Reach
-from reelport.server.app import create_app
 from reelport.server.http.service import Service
 from reelport.server.reports import withdrawal
-from reelport.server.settings import Settings, read_settings
+from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.server.studio import shared_views
 
-OWNER, MEMBER, STRANGER = "ann@demo.example", "mia@demo.example", "rob@rival.example"
 VIEW = "metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=VIDEO_ID&by=VIDEO_OWNER_CHANNEL_SLUG&from=2026-07-01&to=2026-07-10"
 ROLLING = VIEW.partition("&from")[0] + "&range=last-7-days"
 FORM, SHARED = "/studio/reports/new", "/studio/shared"
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    settings = read_settings(data=tmp_path_factory.mktemp("shared") / "data", workers=0)
-    begin_sandbox(settings, tmp_path_factory)
-    return settings
-
-
-@pytest.fixture(scope="module")
-def running(settings: Settings) -> Iterator[TestClient]:
-    """Studio over sample facts."""
-    app = create_app(settings)
-    with TestClient(app) as running:
-        for email, role, organization in (
-            (OWNER, "owner", "demo"),
-            (MEMBER, "analyst", "demo"),
-            (STRANGER, "owner", "rival"),
-        ):
-            add_user(app.state.service, email, role, organization)
-        yield running
-
-
 @pytest.fixture
-def app(running: TestClient) -> Starlette:
-    assert isinstance(running.app, Starlette)
-    return running.app
-
-
-@pytest.fixture
-def service(app: Starlette) -> Service:
+def service(app: TestClient) -> Service:
     """What the app's requests share."""
-    found: Service = app.state.service
+    found: Service = app.app.state.service  # type: ignore[attr-defined]
     return found
 
 
 @pytest.fixture
-def visitors(running: TestClient) -> Iterator[Visitors]:
-    """Makes a browser: signed in as a user, or not at all."""
-    yield from make_visitors(running)
+def visitors(app: TestClient) -> Iterator[Visitors]:
+    """Makes a browser over the sample facts: signed in as a user, or not at all."""
+    yield from make_visitors(app)
 
 
 def share(visitor: Visitor, name: str = "For the board", days: str = "7") -> str:
@@ -82,10 +51,10 @@ def share(visitor: Visitor, name: str = "For the board", days: str = "7") -> str
     return found[1]
 
 
-def elsewhere(running: TestClient, address: str) -> TestClient:
+def elsewhere(app: TestClient, address: str) -> TestClient:
     """A browser at another address: wrong links are counted there."""
-    browser = TestClient(running.app, base_url="http://127.0.0.1:8642", client=(address, 1))
-    browser.portal = running.portal
+    browser = TestClient(app.app, base_url="http://127.0.0.1:8642", client=(address, 1))
+    browser.portal = app.portal
     return browser
 
 
@@ -93,13 +62,6 @@ def id_of(service: Service, name: str) -> str:
     """The id of a link that was made last under this name."""
     links = shared_views.list_shared_views(service.db, Reach(1), datetime.now(UTC))
     return next(each.id for each in links if each.name == name)
-
-
-def csrf_of(visitor: Visitor) -> str:
-    """What each form of the visitor's pages carries."""
-    found = re.search(r'name="csrf" value="([0-9a-f]+)"', visitor.get("/studio/account").text)
-    assert found
-    return found[1]
 
 
 def numbers_of(page: str) -> list[str]:
@@ -114,7 +76,7 @@ def test_a_link_shows_the_numbers_of_its_view_and_nothing_else(visitors: Visitor
     member = visitors(MEMBER)
     path = share(member)
     explored = member.get(f"/studio/explore?{VIEW}")
-    for visitor in (visitors(None), visitors(STRANGER)):
+    for visitor in (visitors(None), visitors(RIVAL)):
         page = visitor.get(path)
         assert page.status_code == 200
         assert numbers_of(page.text) == numbers_of(explored.text)
@@ -180,14 +142,14 @@ def test_revoked_and_unknown_links_are_told_alike(service: Service, visitors: Vi
     assert (entry.actor.name, entry.action) == (MEMBER, "revoked a shared view")
 
 
-def test_a_link_shows_no_channel_that_was_withdrawn(service: Service, settings: Settings, visitors: Visitors) -> None:
+def test_a_link_shows_no_channel_that_was_withdrawn(service: Service, sampled: Settings, visitors: Visitors) -> None:
     """It has the channels that the organization has read ever since it was made: one that is given again stays away."""
     member, anybody = visitors(MEMBER), visitors(None)
     path = share(member, "Channels")
     before = anybody.get(path).text
     with reading(service.db) as connection:
         channels = sorted(find_readable_channels(connection, 1))
-    withdrawal.remove_channels(service.db, settings, "demo", channels[:1], datetime.now(UTC))
+    withdrawal.remove_channels(service.db, sampled, "demo", channels[:1], datetime.now(UTC))
     after = anybody.get(path).text
     assert numbers_of(after) == numbers_of(member.get(f"/studio/explore?{VIEW}").text)
     assert numbers_of(after) != numbers_of(before)
@@ -200,14 +162,14 @@ def test_a_link_shows_no_channel_that_was_withdrawn(service: Service, settings: 
 
 def test_members_revoke_their_own_links_and_owners_all(service: Service, visitors: Visitors) -> None:
     """Another organization's people can't tell the id of a link from an unknown one."""
-    owner, member, stranger = visitors(OWNER), visitors(MEMBER), visitors(STRANGER)
+    owner, member, stranger = visitors(OWNER), visitors(MEMBER), visitors(RIVAL)
     share(owner, "The owner's")
     share(member, "The member's")
     path = f"{SHARED}/{id_of(service, 'The owner' + chr(39) + 's')}/revoke"
     assert path not in member.get(SHARED).text
     assert "The owner" not in stranger.get(SHARED).text
-    assert member.client.post(path, data={"csrf": csrf_of(member)}).status_code == 403
-    assert stranger.client.post(path, data={"csrf": csrf_of(stranger)}).status_code == 404
+    assert member.client.post(path, data={"csrf": member.csrf}).status_code == 403
+    assert stranger.client.post(path, data={"csrf": stranger.csrf}).status_code == 404
     path = f"{SHARED}/{id_of(service, 'The member' + chr(39) + 's')}/revoke"
     assert owner.send(owner.get(SHARED), path).status_code == 200
 
@@ -241,9 +203,7 @@ def test_guesses_are_slowed_down_at_their_own_address(service: Service, visitors
     assert guess_until_refused(lambda: anybody.get(well_formed).status_code)[-1] == 429
 
 
-def test_a_link_gives_the_tables_that_it_shows_as_files(
-    running: TestClient, service: Service, visitors: Visitors
-) -> None:
+def test_a_link_gives_the_tables_that_it_shows_as_files(app: TestClient, service: Service, visitors: Visitors) -> None:
     """The rows and numbers of its page, to nobody after it has ended; never a part that it doesn't show."""
     member, anybody = visitors(MEMBER), visitors(None)
     path = share(member, "With files")
@@ -258,7 +218,7 @@ def test_a_link_gives_the_tables_that_it_shows_as_files(
     for other in ("VISITOR_COUNTRY.csv", "VIEWS.svg", "VIDEO_ID.report", ""):
         assert anybody.get(f"{path}/export?as={other}").status_code == 404
     member.send(member.get(SHARED), f"{SHARED}/{id_of(service, 'With files')}/revoke")
-    assert elsewhere(running, "192.0.2.20").get(f"{path}/export?as=lines.csv").status_code == 404
+    assert elsewhere(app, "192.0.2.20").get(f"{path}/export?as=lines.csv").status_code == 404
 
 
 def embed(visitor: Visitor, name: str, **given: str) -> httpx2.Response:
@@ -302,9 +262,9 @@ def test_an_embed_stands_in_pages_of_its_hosts_alone(visitors: Visitors) -> None
     assert "https://www.example.com, https://intranet.example.com:8443" in member.get(SHARED).text
 
 
-def test_an_embed_is_no_link_and_a_link_no_embed(running: TestClient, visitors: Visitors) -> None:
+def test_an_embed_is_no_link_and_a_link_no_embed(app: TestClient, visitors: Visitors) -> None:
     """The address of a frame can be read by everybody who sees its page: it opens neither Studio's page nor files."""
-    member, anybody = visitors(MEMBER), elsewhere(running, "192.0.2.21")
+    member, anybody = visitors(MEMBER), elsewhere(app, "192.0.2.21")
     token = frame_of(embed(member, "Framed", hosts="www.example.com", days="30").text).rpartition("/")[2]
     linked = share(member, "Linked").rpartition("/")[2]
     assert anybody.get(f"/studio/embed/{token}").status_code == 200
@@ -318,10 +278,10 @@ def test_an_embed_is_no_link_and_a_link_no_embed(running: TestClient, visitors: 
 
 
 def test_an_embed_moves_on_with_the_days_and_ends_when_it_is_revoked(
-    running: TestClient, service: Service, visitors: Visitors
+    app: TestClient, service: Service, visitors: Visitors
 ) -> None:
     """It keeps the range by its name; the log says for which hosts it was made."""
-    member, anybody = visitors(MEMBER), elsewhere(running, "192.0.2.22")
+    member, anybody = visitors(MEMBER), elsewhere(app, "192.0.2.22")
     path = frame_of(embed(member, "Ends", hosts="www.example.com", days="365").text)
     entry = audit_log.list_actions(service.db)[0]
     assert entry.details == {"name": "Ends", "days": 365, "hosts": ["https://www.example.com"]}
@@ -364,12 +324,12 @@ def test_the_name_of_a_frame_stays_within_its_quotes(visitors: Visitors) -> None
     assert "<script>alert" not in page
 
 
-def test_the_log_of_a_failure_holds_no_token(app: Starlette, service: Service, visitors: Visitors) -> None:
+def test_the_log_of_a_failure_holds_no_token(app: TestClient, service: Service, visitors: Visitors) -> None:
     """Whoever reads the service's log can't open the link. The very last test: the explorer is closed in it."""
     path = share(visitors(MEMBER), "Fails")
     service.explorer.close()
     with capture_logs() as written:
-        answer = TestClient(app, base_url="http://127.0.0.1:8642", client=("192.0.2.9", 1)).get(path)
+        answer = TestClient(app.app, base_url="http://127.0.0.1:8642", client=("192.0.2.9", 1)).get(path)
     assert answer.status_code == 500
     failure = next(each for each in written if each["event"] == "a page failed")
     assert failure["path"] == f"{SHARED}/…"

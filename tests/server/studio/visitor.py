@@ -77,6 +77,13 @@ class Visitor:
         self.client = TestClient(running.app, base_url="http://127.0.0.1:8642", follow_redirects=True)
         self.client.portal = running.portal
 
+    @property
+    def csrf(self) -> str:
+        """What each form of this visitor's pages carries."""
+        found = re.search(r'name="csrf" value="([0-9a-f]+)"', self.get("/studio/account").text)
+        assert found
+        return found[1]
+
     def get(self, path: str, **given: object) -> httpx2.Response:
         """The page at a path, wherever it leads."""
         return self.client.get(path, **given)  # type: ignore[arg-type]
