@@ -17,7 +17,7 @@ from starlette.responses import Response
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.first_look import OVERVIEW_BOARDS, OVERVIEW_CHANNEL, OVERVIEW_METRICS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_metric
-from reelport.charts import draw_inline_bar, draw_sparkline, embed_chart
+from reelport.charts import draw_sparkline, embed_chart
 from reelport.charts.amounts import choose_unit
 from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError
@@ -30,27 +30,28 @@ from reelport.query import describe_query, parse_day
 from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import Key, expires_soon
-from reelport.server.explore.numbers import Entry, Figure, Lines, Numbers, OverBudget, Totals
-from reelport.server.explore.view import Comparison, View, default_grain, name_cell
+from reelport.server.explore.numbers import Leaderboard, Lines, Numbers, Totals
+from reelport.server.explore.view import Comparison, View, default_grain
 from reelport.server.explore.view_parameters import EARLIEST, Defaults, list_options
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list
 from reelport.server.reports.report_list import ListedReport, StateFilter
 from reelport.server.settings import Settings
 from reelport.server.studio import explore, exports, pages
-from reelport.server.studio.formats import MetricUnit, name_dimension, write_share
+from reelport.server.studio.formats import MetricUnit
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
 from reelport.server.studio.saved_views import PinnedView, pinned_views
 from reelport.server.studio.view_page import (
+    Board,
     Cell,
     LinePicture,
     choose_units,
     draw_map,
-    find_filter,
-    keep_value,
+    make_board,
+    make_cell,
+    make_change,
     make_line_chart,
-    write_page_address,
 )
 from reelport.server.studio.visit import Visit
 from reelport.wording import format_days, format_list
@@ -254,7 +255,7 @@ class Card:
     metric: Metric
     label: str
     number: Cell
-    change: Change | None
+    change: Cell | None
     spark: Markup
     address: str = ""
     is_chosen: bool = False
@@ -270,44 +271,12 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """How a number changed against the days before, in words; `direction` is 1, 0 or -1."""
-
-    text: str
-    direction: int
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of a list: its cell, title, picture and numbers, and the address of its own page.
-
-    `more` are those of the other metrics.
-    """
-
-    cell: str
-    title: str | None
-    picture: str | None
-    address: str | None
-    number: Cell
-    share: str
-    bar: Markup
-    change: Change | None
-    more: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Listing:
-    """The first values of a dimension; `address` leads to more of them in the explorer.
+    """The first values of a dimension; `address` leads to more of them in the explorer."""
 
-    `picture` is a map of all, of a dimension of countries.
-    """
-
-    by: Dimension
-    heading: str
-    headings: tuple[str, ...]
-    rows: tuple[Row, ...]
+    board: Board
     address: str
-    picture: Markup | None = None
+    picture: Markup | None
 
 
 def _show(visit: Visit, asked: _Asked, numbers: Mapping[View, Numbers], news: News) -> Response:
@@ -331,7 +300,7 @@ def _show(visit: Visit, asked: _Asked, numbers: Mapping[View, Numbers], news: Ne
 
 
 def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -> dict[str, Any]:
-    choice, defaults, hosts = asked.choice, asked.defaults, visit.service.settings.picture_hosts
+    choice, defaults = asked.choice, asked.defaults
     views = [replace(view, longer=None) for view in asked.views]
     main = views[0]
     charted, found = next(
@@ -354,11 +323,12 @@ def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -
         "days": format_days(main.start, main.end),
         "compared": format_days(*main.compared_days) if main.compared_days else None,
         "explore": explore.address_of(charted),
+        "address_of": explore.address_of,
         "cards": cards,
         "chart": _draw_chart(charted, charted.metrics.index(metric), found, defaults),
         "chart_exports": exports.offer_exports(visit, charted, "export-chart"),
         "list_exports": exports.offer_exports(visit, main, "export-lists"),
-        "lists": [_make_listing(main, by, numbers[0], defaults, hosts) for by in main.dimensions],
+        "lists": [_make_listing(main, by, numbers[0], defaults) for by in main.dimensions],
         "over_budget": next((each.over_budget for each in numbers if each.over_budget), None),
     }
 
@@ -374,17 +344,10 @@ def _make_cards(view: View, numbers: Numbers) -> Iterator[Card]:
         yield Card(
             metric,
             written.heading,
-            Cell(written.write_short(figure.value), "" if figure.value is None else str(figure.value)),
-            _make_change(figure, written),
+            replace(make_cell(written, figure.value), text=written.write_short(figure.value)),
+            None if figure.difference is None else make_change(written, figure),
             spark,
         )
-
-
-def _make_change(figure: Figure, written: MetricUnit) -> Change | None:
-    difference = figure.difference
-    if difference is None:
-        return None
-    return Change(written.write_change(figure), (difference > 0) - (difference < 0))
 
 
 def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) -> LinePicture | None:
@@ -396,35 +359,10 @@ def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) ->
     return LinePicture(metric.name, chart.heading, picture)
 
 
-def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Defaults, hosts: Sequence[str]) -> Listing:
-    units, board = choose_units(view, numbers), numbers.leaderboards[by]
-    alone, heading = replace(view, dimensions=(by,), longer=by), name_dimension(by)
-    if isinstance(board, OverBudget):
-        return Listing(by, heading, (), (), explore.address_of(alone))
-    filter_ = find_filter(by, list_options(view, defaults.rules))
-    largest = max((float(entry.figures[0].value or 0) for entry in board.entries), default=0.0)
-
-    def make_row(entry: Entry) -> Row:
-        cells = [
-            Cell(units[metric].write(figure.value), "" if figure.value is None else str(figure.value))
-            for metric, figure in zip(view.metrics, entry.figures, strict=True)
-        ]
-        narrowed = keep_value(view, by, filter_, entry.cell)
-        bar = draw_inline_bar(float(entry.figures[0].value or 0), largest)
-        return Row(
-            name_cell(by, entry.cell),
-            entry.title,
-            pages.find_picture(entry.picture, hosts),
-            write_page_address(view, by, entry.cell or "") or (explore.address_of(narrowed) if narrowed else None),
-            cells[0],
-            write_share(entry.shares[0]),
-            Markup(bar),  # noqa: S704 - drawn from two numbers
-            _make_change(entry.figures[0], units[view.metrics[0]]),
-            tuple(cells[1:]),
-        )
-
-    shown = [entry for entry in board.entries if entry.is_shown]
-    headings = tuple(units[metric].heading for metric in view.metrics)
-    rows = tuple(make_row(entry) for entry in shown[:_LISTED])
-    picture = draw_map(board, 0, units[view.metrics[0]])
-    return Listing(by, heading, headings, rows, explore.address_of(alone), picture)
+def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Defaults) -> Listing:
+    units, found = choose_units(view, numbers), numbers.leaderboards[by]
+    board = make_board(view, by, found, list_options(view, defaults.rules), units)
+    # Drawn of many countries, of which a few are listed.
+    picture = draw_map(found, 0, units[view.metrics[0]]) if isinstance(found, Leaderboard) else None
+    address = explore.address_of(replace(view, dimensions=(by,), longer=by))
+    return Listing(replace(board, rows=board.rows[:_LISTED]), address, picture)

@@ -145,6 +145,7 @@ def load_templates() -> Environment:
     )
     environment.filters |= FILTERS
     environment.globals |= {"_": _translate, "ngettext": _count, "asset": address_of, "root": ROOT, "Right": Right}
+    environment.globals["find_picture"] = find_picture
     return environment
 
 

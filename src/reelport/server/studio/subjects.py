@@ -27,7 +27,7 @@ from reelport.server.studio import explore, pages
 from reelport.server.studio.formats import MetricUnit, name_dimension
 from reelport.server.studio.guard import Endpoint
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.view_page import Cell, find_filter, keep_value, make_page
+from reelport.server.studio.view_page import Cell, find_filter, keep_value, make_cell, make_page
 from reelport.server.studio.visit import Visit, not_found
 
 _FIELDS = frozenset({Parameter.START, Parameter.END, Parameter.COMPARISON, Parameter.GRAIN})
@@ -119,7 +119,6 @@ def _write(
     view, dimension = parsed.view, page.subject.dimension
     own = numbers.leaderboards[dimension]
     entry = next(iter(own.entries), None) if isinstance(own, Leaderboard) else None
-    hosts = visit.service.settings.picture_hosts
     shown = page.widen(view)
     made = make_page(view, numbers, defaults, list_options(view, defaults.rules, defaults.scopes))
     windows = tuple(_describe_windows(first_days)) if isinstance(first_days, FirstDays) else ()
@@ -133,8 +132,8 @@ def _write(
         name=name_cell(dimension, page.value),
         value=page.value,
         title=entry and entry.title,
-        has_picture=page.subject.is_uploaded and bool(hosts),
-        picture=entry and pages.find_picture(entry.picture, hosts),
+        has_picture=page.subject.is_uploaded and bool(visit.service.settings.picture_hosts),
+        picture=entry and entry.picture,
         action=page.path,
         address_of=page.address_of,
         explored=explore.address_of(view),
@@ -180,7 +179,7 @@ def _describe_windows(first_days: FirstDays) -> list[WindowRow]:
         figures = [Figure(*pair) for pair in zip(each.own or nothing, each.usual or nothing, strict=True)]
         cells = tuple(
             (
-                Cell(unit.write(figure.value), "" if figure.value is None else str(figure.value)),
+                make_cell(unit, figure.value),
                 unit.write(figure.before),
                 unit.write_change(figure),
             )

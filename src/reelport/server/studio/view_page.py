@@ -196,7 +196,7 @@ def _make_totals(
         said = "" if figure.value is None or unit.lower() in label.lower() else unit
         change = metric_unit.write_change(figure) if can_change else NO_NUMBER
         shown = None if view.comparison is Comparison.NONE else change
-        number = replace(_make_cell(metric_unit, figure.value), text=metric_unit.write_short(figure.value))
+        number = replace(make_cell(metric_unit, figure.value), text=metric_unit.write_short(figure.value))
         yield Total(label, said, _(metric.sentence), number, shown)
 
 
@@ -228,13 +228,22 @@ def _make_times(
     times = next(iter(drawn.values())).times
     settled = count_settled(times, view.grain, complete, view.end)
     for place, time in enumerate(times):
-        cells = tuple(_make_cell(unit, line.values[place]) for unit, line in columns)
+        cells = tuple(make_cell(unit, line.values[place]) for unit, line in columns)
         yield TimeRow(time, describe_time(time), cells, place >= settled)
 
 
-def _make_cell(metric_unit: MetricUnit, value: Drawn) -> Cell:
+def make_cell(metric_unit: MetricUnit, value: Drawn) -> Cell:
     """Write a number for people, and as the report's file has it."""
     return Cell(metric_unit.write(value), "" if value is None else str(value))
+
+
+def make_change(metric_unit: MetricUnit, figure: Figure) -> Cell:
+    """Write how much a number changed, and what it was before."""
+    is_new = figure.before == 0 and figure.value
+    text = _("new") if is_new else metric_unit.write_change(figure)
+    before = "" if figure.before is None else _("before: %(number)s", number=figure.before)
+    difference = figure.difference or 0
+    return Cell(text, before, (difference > 0) - (difference < 0))
 
 
 def _list_filters(view: View) -> Iterator[Removable]:
@@ -307,10 +316,14 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A number of a row: its text, and in full as the report has it."""
+    """A number of a row: its text, and in full as the report has it.
+
+    Of a change `full` is what was before, and `direction` 1, 0 or -1.
+    """
 
     text: str
     full: str
+    direction: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +331,8 @@ class BoardRow:
     """A row of a leaderboard, and the view that it filters to, unless that is the view already.
 
     `value` is its cell as in a report, `cell` the same in words.
-    `page` is the address of the page of what it names; None where that has none.
+    `page` is the address of the page of what it names; None where that has none. `picture` is the address of its
+    picture, as it was loaded.
     """
 
     value: str
@@ -329,6 +343,7 @@ class BoardRow:
     cells: tuple[Cell, ...]
     is_gone: bool
     page: str | None
+    picture: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,6 +474,7 @@ def _make_row(
         cells,
         not entry.is_shown,
         write_page_address(view, board.dimension, entry.cell or ""),
+        entry.picture,
     )
 
 
@@ -475,14 +491,11 @@ def write_page_address(view: View, dimension: Dimension, cell: str) -> str | Non
 
 def _make_cells(view: View, units: Mapping[Metric, MetricUnit], entry: Entry, *, can_change: bool) -> Iterator[Cell]:
     for metric, figure, share in zip(view.metrics, entry.figures, entry.shares, strict=True):
-        yield _make_cell(units[metric], figure.value)
+        yield make_cell(units[metric], figure.value)
         if metric is view.ranked_by:
             yield Cell(write_share(share), "")
             if view.comparison is not Comparison.NONE:
-                is_new = figure.before == 0 and figure.value
-                text = _("new") if is_new else units[metric].write_change(figure)
-                before = "" if figure.before is None else _("before: %(number)s", number=figure.before)
-                yield Cell(text, before) if can_change else Cell(NO_NUMBER, "")
+                yield make_change(units[metric], figure) if can_change else Cell(NO_NUMBER, "")
 
 
 def _make_headings(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[Heading]:
