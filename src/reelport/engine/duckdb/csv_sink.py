@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 
 _CHUNK = 1 << 20
 """Bytes per read from the pipe; also the size of the pipe's buffer, where the system allows it."""
@@ -94,7 +93,7 @@ class CsvSink:
             if hasattr(fcntl, "F_SETPIPE_SZ"):
                 with suppress(OSError):
                     fcntl.fcntl(self._reading, fcntl.F_SETPIPE_SZ, _CHUNK)
-            _READERS.serve(self)
+            threading.Thread(target=self.read_later, name="csv-sink", daemon=True).start()
             undone.pop_all()
 
     @property
@@ -178,33 +177,6 @@ class CsvSink:
             left = left[os.write(self._file, left) :]
         self._digest.update(data)
         self.bytes += len(data)
-
-
-class _Readers:
-    """Threads that read from sinks, one for each open sink; starting one takes a while."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sinks: SimpleQueue[CsvSink] = SimpleQueue()
-        self._idle = 0
-
-    def serve(self, sink: CsvSink) -> None:
-        """Let a thread read from this sink, until it is closed."""
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-            else:
-                threading.Thread(target=self._run, name="csv-sink", daemon=True).start()
-        self._sinks.put(sink)
-
-    def _run(self) -> None:
-        while True:
-            self._sinks.get().read_later()
-            with self._lock:
-                self._idle += 1
-
-
-_READERS = _Readers()
 
 
 @contextmanager
