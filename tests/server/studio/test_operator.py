@@ -19,6 +19,7 @@ from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 from reelport.server.access import organizations
 from reelport.server.access.roles import Role
 from reelport.server.queue import jobs
+from reelport.server.reports.report_days import read_report_days
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, REPORTS
 from reelport.server.studio import operator, operator_organizations
@@ -168,7 +169,7 @@ def test_the_days_of_reports_are_those_of_their_records(state: State, records: l
             connection.execute(REPORTS.insert(), made)
     for whose in (None, holders["demo"]):
         own = [each for each in made if whose in {None, each["organization_id"]}]
-        days = operator.read_report_days(state.db, now, whose)
+        days = read_report_days(state.db, now, whose)
         assert [each.day for each in days] == [date(2026, 2, 2) + timedelta(days=place) for place in range(28)]
         for day in days:
             asked = [each for each in own if each["created_at"].date() == day.day]
@@ -225,7 +226,7 @@ def test_the_days_of_reports_are_found_by_their_index(state: State) -> None:
     made: list[tuple[str, Any]] = []
     note = lambda *given: made.append((given[2], given[3]))  # noqa: E731 - its identity ends the listening
     event.listen(state.db, "before_cursor_execute", note)
-    operator.read_report_days(state.db, state.now)
+    read_report_days(state.db, state.now)
     event.remove(state.db, "before_cursor_execute", note)
     assert len(made) == 3
     with reading(state.db) as connection:

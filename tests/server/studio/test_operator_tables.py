@@ -68,7 +68,7 @@ def test_a_load_that_was_undone_restates_nothing(tmp_path: Path) -> None:
     load_days(tmp_path, EARNINGS, "b", [4], (date(2023, 7, 4), date(2023, 7, 5)))
 
     def read() -> tuple[DayState | None, ...]:
-        return dict(operator_tables.read_months(tmp_path, JULY, TODAY)[0].tables)["earnings"]
+        return dict(operator_tables.read_months(tmp_path, JULY, TODAY)[0][1])["earnings"]
 
     states = read()
     assert [place + 1 for place, state in enumerate(states) if state is DayState.RESTATED] == [4, 5]

@@ -9,9 +9,8 @@ import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from functools import partial
-from itertools import accumulate
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +26,9 @@ from reelport.language import N_, _
 from reelport.report_details import State
 from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry
+from reelport.server.reports.report_days import ReportDay, read_report_days
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
-from reelport.server.state.database import reading
-from reelport.server.state.statements import Statements
-from reelport.server.state.tables import to_milliseconds
 from reelport.server.studio import pages
 from reelport.server.studio.visit import Refused, Visit
 
@@ -47,11 +44,8 @@ PAGES = (
     (f"{PATH}/reports", N_("Reports")),
     (f"{PATH}/organizations", N_("Organizations")),
 )
-SQL = Statements("studio/platform")
 _CHECKING = threading.Lock()
 _QUEUE = 200
-_DAY = timedelta(days=1)
-_DAYS = 28  # records of reports are kept for 30 days after their end
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,60 +178,11 @@ def _list_disks(settings: Settings) -> list[Disk]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class ReportDay:
-    """The reports that were asked for on one day (UTC), and how they ended.
-
-    `rows` and `bytes` are those of the finished ones. `most` reports of any day were unfinished at the same time. In
-    `median` seconds half of the finished ones had a file after the ask, in `slowest` 95 of 100; None without one.
-    """
-
-    day: date
-    asked: int
-    finished: int
-    failed: int
-    cancelled: int
-    expired: int
-    rows: int
-    bytes: int
-    most: int
-    median: float | None = None
-    slowest: float | None = None
-
-
 async def show_reports(visit: Visit) -> Response:
     """Show the reports of four weeks, day by day, as charts and as a table."""
     days = await anyio.to_thread.run_sync(read_report_days, visit.service.db, visit.now)
     charts = await anyio.to_thread.run_sync(draw_report_days, days)
     return await render(visit, "operator_reports.html", days=days[::-1], charts=charts)
-
-
-def read_report_days(db: Engine, now: datetime, organization_id: int | None = None) -> tuple[ReportDay, ...]:
-    """Read the reports of the last 28 days, today included, the oldest day first.
-
-    Of one organization, or of all.
-    """
-    first = now.date() - (_DAYS - 1) * _DAY
-    since = datetime.combine(first, time(), UTC)
-    # A report may have been asked for before the first day, and have ended in it: its record is no older than this.
-    values = {
-        "since": to_milliseconds(since),
-        "reach": to_milliseconds(since - _DAYS * _DAY),
-        "organization": organization_id,
-    }
-    with reading(db) as connection:
-        asked = {row.day: row for row in SQL.run(connection, "asked", values)}
-        waited = {row.day: row for row in SQL.run(connection, "waited", values)}
-        unfinished = {row.day: row for row in SQL.run(connection, "unfinished", values)}
-    days = [first + place * _DAY for place in range(_DAYS)]
-    numbers = [to_milliseconds(datetime.combine(day, time(), UTC)) // 86_400_000 for day in days]
-    at_begin = [0, *accumulate(unfinished[each].change if each in unfinished else 0 for each in numbers)]
-    found = []
-    for day, each, before in zip(days, numbers, at_begin, strict=False):
-        most = max(before, unfinished[each].most if each in unfinished else 0)
-        waits = [milliseconds / 1000 for milliseconds in waited[each][1:]] if each in waited else []
-        found.append(ReportDay(*[day, *(asked[each][1:] if each in asked else [0] * 7), most, *waits]))
-    return tuple(found)
 
 
 def draw_report_days(days: Sequence[ReportDay]) -> list[tuple[str, Markup]]:

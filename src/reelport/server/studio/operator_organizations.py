@@ -16,12 +16,15 @@ from reelport.language import N_
 from reelport.server.access import keys, looks, people
 from reelport.server.access.keys import Key, list_marks
 from reelport.server.access.people import Person
+from reelport.server.reports.report_days import ReportDay, read_report_days
 from reelport.server.state.database import reading
+from reelport.server.state.statements import Statements
 from reelport.server.state.tables import to_moment
 from reelport.server.studio import operator, pages
-from reelport.server.studio.operator import SQL, ReportDay, draw_report_days, read_report_days
+from reelport.server.studio.operator import draw_report_days
 from reelport.server.studio.visit import Refused, Visit, not_found
 
+_SQL = Statements("studio/platform")
 _ORGANIZATIONS = 200
 
 
@@ -49,9 +52,9 @@ def read_organizations(db: Engine) -> tuple[tuple[OrganizationCounts, ...], int]
     with reading(db) as connection:
         rows = tuple(
             OrganizationCounts(row.id, row.name, to_moment(row.created_at), *row[3:])
-            for row in SQL.run(connection, "organizations", {"most": _ORGANIZATIONS})
+            for row in _SQL.run(connection, "organizations", {"most": _ORGANIZATIONS})
         )
-        return rows, SQL.run(connection, "total").scalar_one()
+        return rows, _SQL.run(connection, "total").scalar_one()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ async def end_look(visit: Visit) -> Response:
 def read_organization(db: Engine, organization_id: int, now: datetime) -> OrganizationDetails | None:
     """Read an organization; None where there is none of that id."""
     with reading(db) as connection:
-        row = SQL.run(connection, "organization", {"organization": organization_id}).first()
+        row = _SQL.run(connection, "organization", {"organization": organization_id}).first()
     if row is None:
         return None
     held = tuple(key for key in keys.list_keys(db, row.name) if key.revoked_at is None)

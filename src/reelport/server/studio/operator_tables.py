@@ -39,12 +39,8 @@ STATES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Month:
-    """A month of days: for each table their states, None of a day without anything."""
-
-    first: date
-    tables: tuple[tuple[str, tuple[DayState | None, ...]], ...]
+Month = tuple[date, list[tuple[str, tuple[DayState | None, ...]]]]
+"""The first day of a month, and for each table the states of its days, None of a day without anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +91,11 @@ def read_months(root: Path, last: date, today: date) -> list[Month]:
         ]
         for table in COUNTED
     }
-    months = []
+    months: list[Month] = []
     for first in firsts:
         days = [first + place * _DAY for place in range((_shift(first, 1) - first).days)]
         states = [(each, read_day_states(root, each, days, restated[each], today)) for each in COUNTED]
-        months.append(Month(first, tuple(states)))
+        months.append((first, states))
     return months
 
 
