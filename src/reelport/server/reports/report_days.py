@@ -1,4 +1,4 @@
-"""Counts reports day by day: how many were asked for, how they ended, and how long they took."""
+"""Counts reports day by day: how many were asked for, how they ended, how long it took."""
 
 from __future__ import annotations
 
