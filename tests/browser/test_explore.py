@@ -30,6 +30,30 @@ def test_a_click_filters_without_loading_the_page_anew(studio: Studio) -> None:
     assert not studio.complaints
 
 
+def test_values_are_chosen_from_a_list_that_is_searched_in_place(studio: Studio) -> None:
+    """From below a leaderboard: the search has the focus, and what is checked alone is shown."""
+    page = studio.open(VIEW, MEMBER)
+    page.evaluate("window.stayed = true")
+    board = page.locator("section.board", has=page.locator("#board-VISITOR_COUNTRY"))
+    board.get_by_role("button", name="Choose some").click()
+    search = page.get_by_label("Name, id or slug")
+    expect(search).to_be_focused()
+    expect(page.get_by_role("checkbox", name="Germany")).to_be_visible()
+    search.fill("Frnace")
+    search.press("Enter")
+    page.get_by_role("link", name="France", exact=True).click()
+    page.wait_for_url("**search=France**")
+    expect(page.get_by_role("checkbox", name="Germany")).to_have_count(0)
+    assert find_barriers(page) == []
+    page.get_by_role("checkbox", name="France").check()
+    page.get_by_role("button", name="Show the checked ones alone").click()
+    expect(page.get_by_label("Remove the filter Country")).to_be_visible()
+    assert "only=VISITOR_COUNTRY%3AFR" in page.url
+    assert "pick=" not in page.url
+    assert page.evaluate("window.stayed")
+    assert not studio.complaints
+
+
 class Answers:
     """The answers to a page's requests, of views as a rule: each is held until it is let through."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from unicodedata import combining, normalize
 
 from reelport.catalog.dimensions import Dimension
 from reelport.catalog.dimensions import Dimension as D  # noqa: N817 - a table wants short names
@@ -233,6 +234,19 @@ def label_value(dimension: Dimension, cell: str) -> str:
         return current_language().countries.get(cell.upper(), cell)
     label = VALUE_LABELS.get(dimension, {}).get(cell.lower())
     return _(label) if label else cell
+
+
+def find_cells(dimension: Dimension, text: str) -> tuple[str, ...]:
+    """Find the codes of a dimension whose label has this text, whatever its case and accents."""
+    wanted = fold(text)
+    codes = current_language().countries if dimension in COUNTRIES else VALUE_LABELS.get(dimension, {})
+    return tuple(code for code in codes if wanted and wanted in fold(label_value(dimension, code)))
+
+
+def fold(text: str) -> str:
+    """Write a text without case, accents and what divides words: two that read alike are equal."""
+    plain = "".join(each for each in normalize("NFD", text) if not combining(each))
+    return re.sub(r"[\W_]+", "-", plain.casefold()).strip("-")
 
 
 def label_names(sentence: str) -> str:

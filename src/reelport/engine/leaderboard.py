@@ -30,7 +30,8 @@ class Ranking:
     """How rows are ranked: by a metric's value or by its change, and how many are kept.
 
     Rows without a value come last in either direction. Ranked by change, rows that only the compared days have are
-    ranked as well. `search` keeps the rows whose cell or title holds this text, whatever its case and accents.
+    ranked as well. `search` keeps the rows whose cell or title holds this text, whatever its case and accents, and
+    those whose cell is one of `labelled`.
     Without `with_pictures` none are looked up.
     """
 
@@ -40,6 +41,7 @@ class Ranking:
     lowest_first: bool = False
     search: str = ""
     with_pictures: bool = False
+    labelled: tuple[str, ...] = ()
 
 
 def compile_leaderboard(
@@ -66,7 +68,7 @@ def compile_leaderboard(
     shown, before = (*sides, _NO_ROWS)[:2]
     key = quote_name(dimension.header)
     titles = _select_titles(dimension, snapshot, with_pictures=ranking.with_pictures)
-    found = _compile_search(ranking.search, f"COALESCE(shown.{key}, compared.{key})", titles)
+    found = _compile_search(ranking, f"COALESCE(shown.{key}, compared.{key})", titles)
     values = ", ".join(f"shown.{quote_name(name)} AS now_{place}" for place, name in enumerate(headers))
     befores = ", ".join(f"compared.{quote_name(name)} AS before_{place}" for place, name in enumerate(headers))
     order = f"ORDER BY score {'ASC' if ranking.lowest_first else 'DESC'} NULLS LAST, cell NULLS LAST"
@@ -96,13 +98,16 @@ def compile_leaderboard(
     return Plan(sql, ())
 
 
-def _compile_search(text: str, cell: str, titles: str) -> str:
+def _compile_search(ranking: Ranking, cell: str, titles: str) -> str:
+    text = ranking.search
     if not text:
         return ""
     like, title = (
         f"CONTAINS(STRIP_ACCENTS(LOWER({each})), STRIP_ACCENTS(LOWER({quote_text(text)})))" for each in (cell, TITLE)
     )
-    return f"WHERE {like} OR {cell} IN (SELECT id FROM ({titles}) WHERE {title})"  # noqa: S608 - a quoted text, and SQL that was compiled
+    labelled = ", ".join(quote_text(each.lower()) for each in ranking.labelled)
+    named = f" OR LOWER({cell}) IN ({labelled})" if labelled else ""
+    return f"WHERE {like} OR {cell} IN (SELECT id FROM ({titles}) WHERE {title}){named}"  # noqa: S608 - a quoted text, and SQL that was compiled
 
 
 def _select_titles(dimension: Dimension, snapshot: Snapshot, *, with_pictures: bool) -> str:

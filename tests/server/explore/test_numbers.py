@@ -122,8 +122,8 @@ def lines_of(world: World, view: View) -> Lines:
     return read_lines(view, fetch(world, partial(compile_lines, view, TENANT, world.snapshot)))
 
 
-def board_of(world: World, view: View, dimension: Dimension) -> Leaderboard:
-    rows = fetch(world, partial(compile_board, view, dimension, TENANT, world.snapshot))
+def board_of(world: World, view: View, dimension: Dimension, search: str = "") -> Leaderboard:
+    rows = fetch(world, partial(compile_board, view, dimension, TENANT, world.snapshot, search=search))
     return read_leaderboard(view, dimension, rows, totals_of(world, view))
 
 
@@ -312,8 +312,8 @@ def test_a_play_with_several_of_the_kept_tags_counts_once(world: World) -> None:
 @pytest.mark.parametrize(("search", "found"), [("COMMA", ["x2"]), ("x-g", ["x-gone"]), ("%", []), ("nothing", [])])
 def test_a_leaderboard_is_searched_by_ids_and_titles(world: World, search: str, found: list[str]) -> None:
     """A part of one, whatever its case; nothing in it is a pattern."""
-    view = replace(_by_video(sample.START, sample.END), search=search, longer=Dimension.VIDEO_ID)
-    assert [entry.cell for entry in board_of(world, view, Dimension.VIDEO_ID).entries] == found
+    view = _by_video(sample.START, sample.END)
+    assert [entry.cell for entry in board_of(world, view, Dimension.VIDEO_ID, search).entries] == found
 
 
 def test_an_entry_that_is_gone_is_ranked_by_its_loss(world: World) -> None:

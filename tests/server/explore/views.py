@@ -69,6 +69,7 @@ def views(
     comparison = draw(some.sampled_from(Comparison))
     sorts = [sort for sort in Sort if sort is not Sort.CHANGE or comparison is not Comparison.NONE]
     longer = draw(some.sampled_from([None, *dimensions]))
+    picked = draw(some.sampled_from([None, *dimensions])) if searches else None
     return View(
         tuple(metrics),
         tuple(dimensions),
@@ -82,7 +83,8 @@ def views(
         draw(some.sampled_from(sorts)),
         reverse=draw(some.booleans()),
         longer=longer,
-        search=draw(some.sampled_from(("", "x", "é '%"))) if longer and searches else "",
+        picked=picked,
+        search=draw(some.sampled_from(("", "x", "é '%"))) if picked else "",
         kept=tuple((row, cell) for row in Dimension for cell in kept.get(row, ())),
     )
 

@@ -6,6 +6,7 @@ import re
 from html import unescape
 from urllib.parse import urlencode
 
+import pytest
 from tests.server.studio.test_explore import DAYS
 from tests.server.studio.test_subjects import find_total
 from tests.server.studio.visitor import Visitor, links, text_of
@@ -20,7 +21,7 @@ def test_what_does_not_fit_is_greyed_with_its_reason(visitor: Visitor) -> None:
     assert re.search(
         r'<fieldset disabled class="off" aria-describedby="why-UPLOADS"><small id="why-UPLOADS">'
         r"Uploads can&#39;t be split by country\. Choose another split for these\.</small>\s*"
-        r'<div><label><input type="checkbox">Uploads</label>',
+        r'<p><label><input type="checkbox">Uploads</label>',
         page,
     )
     assert page.count("Stock can&#39;t be split by country.") == 1
@@ -34,30 +35,93 @@ def test_metrics_and_dimensions_stand_in_groups_with_their_sentences(visitor: Vi
     for id_, rows in (("metrics", list(Metric)), ("dimensions", [row for row in Dimension if row.grain is None])):
         part = re.search(rf'<details id="{id_}">.*?</details>', page, re.DOTALL)
         assert part is not None
-        offered = re.findall(
-            r'<div><label><input type="checkbox"[^>]*>[^<]*</label><small>([^<]*)</small></div>', part[0]
-        )
+        offered = re.findall(r'<p><label><input type="checkbox"[^>]*>[^<]*</label><small>([^<]*)</small></p>', part[0])
         assert sorted(map(unescape, offered)) == sorted(row.sentence for row in rows)
     headings = re.findall("<legend>([^<]*)</legend>", page)
     assert headings == [capitalize(label) for label in (*FAMILY_LABELS.values(), *DIMENSION_GROUPS)]
 
 
 def test_several_values_are_chosen_from_a_searched_list(visitor: Visitor) -> None:
-    """Without a script: a long leaderboard is searched, and the view is narrowed to any of the checked rows."""
-    listed = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&longer=VISITOR_COUNTRY&{DAYS}")
-    assert 'name="only" value="VISITOR_COUNTRY:FR"' in listed.text
-    found = visitor.get(f"{listed.url}&search=f").text
-    assert set(re.findall(r'value="VISITOR_COUNTRY:(\w+)"', found)) == {"FR"}
-    fields = re.search(r'<form[^>]*id="pick-VISITOR_COUNTRY".*?</form>', listed.text, re.DOTALL)
-    assert fields is not None
-    pairs = [(name, unescape(value)) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', fields[0])]
-    query = urlencode([*pairs, ("only", "VISITOR_COUNTRY:FR"), ("only", "VISITOR_COUNTRY:DE")])
+    """Without a script: values are searched by name or code, and the view is narrowed to any of the checked ones."""
+    page = f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}"
+    assert 'form="choose" name="pick" value="VISITOR_COUNTRY">Choose some</button>' in visitor.get(page).text
+    listed = visitor.get(f"{page}&pick=VISITOR_COUNTRY")
+    assert dict(list_picked(listed.text))["VISITOR_COUNTRY:FR"] == ("France", False)
+    for search in ("France", "fran"):
+        assert [field for field, _ in list_picked(visitor.get(f"{listed.url}&search={search}").text)] == [
+            "VISITOR_COUNTRY:FR"
+        ]
+    query = urlencode([*list_fields(listed.text), ("only", "VISITOR_COUNTRY:FR"), ("only", "VISITOR_COUNTRY:DE")])
     both = visitor.get(f"/studio/explore?{query}").text
     assert "of country France or Germany alone" in text_of(both)
-    totals = [int(find_total(visitor.get(f"{listed.url}&only=VISITOR_COUNTRY:{code}").text)) for code in ("FR", "DE")]
+    totals = [int(find_total(visitor.get(f"{page}&only=VISITOR_COUNTRY:{code}").text)) for code in ("FR", "DE")]
     assert int(find_total(both)) == sum(totals)
     report = visitor.get(links(both, "As a report")[0])
     assert "a report can't be narrowed so" in text_of(report.text)
+
+
+def list_form(page: str) -> str:
+    """The form with the values to choose from."""
+    found = re.search(r'<form[^>]*class="picker".*?</form>', page, re.DOTALL)
+    assert found is not None
+    return found[0]
+
+
+def list_fields(page: str) -> list[tuple[str, str]]:
+    """What the form sends beside the values that are checked."""
+    hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', list_form(page))
+    return [(name, unescape(value)) for name, value in hidden]
+
+
+def list_picked(page: str) -> list[tuple[str, tuple[str, bool]]]:
+    """The values to choose from: what each sends, and its name, and whether it is chosen."""
+    rows = re.findall(r'name="only" value="([^"]*)"( checked)?><bdi>([^<]*)</bdi>', list_form(page))
+    return [(unescape(field), (unescape(name), bool(checked))) for field, checked, name in rows]
+
+
+def test_values_of_any_dimension_are_chosen_though_it_is_no_leaderboard(visitor: Visitor) -> None:
+    """A video by its title, from a list that also has what is chosen already, whatever is searched for."""
+    listed = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}&pick=VIDEO_ID")
+    ((first, (title, _)), (second, _), *_) = list_picked(listed.text)
+    found = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}", params=None).text
+    assert first not in found
+    query = urlencode([*list_fields(listed.text), ("only", first)])
+    chosen = f"/studio/explore?{query}"
+    assert "by=VISITOR_COUNTRY" in chosen
+    again = list_picked(visitor.get(f"{chosen}&pick=VIDEO_ID&search={second.partition(':')[2]}").text)
+    assert [(field, is_chosen) for field, (_, is_chosen) in again] == [(first, True), (second, False)]
+    searched = visitor.get(f"/studio/explore?metric=VIEWS&by=none&{DAYS}&pick=VIDEO_ID&{urlencode({'search': title})}")
+    assert first in [field for field, _ in list_picked(searched.text)]
+
+
+def test_a_filter_by_one_value_becomes_one_of_several(visitor: Visitor) -> None:
+    """The channel that a report's filter keeps is checked in the list, whose form replaces that filter."""
+    page = f"/studio/explore?metric=VIEWS&by=none&{DAYS}&videoOwnerChannelSlug=demo-news"
+    listed = visitor.get(f"{page}&pick=VIDEO_OWNER_CHANNEL_SLUG")
+    values = dict(list_picked(listed.text))
+    assert values["VIDEO_OWNER_CHANNEL_SLUG:demo-news"] == ("demo-news", True)
+    assert [field for field, (_, is_chosen) in values.items() if not is_chosen]
+    assert "videoOwnerChannelSlug" not in dict(list_fields(listed.text))
+
+
+@pytest.mark.parametrize(
+    ("pick", "typed", "meant"),
+    [("VISITOR_COUNTRY", "Frnace", "France"), ("VIDEO_OWNER_CHANNEL_SLUG", "demo nwes", "demo-news")],
+)
+def test_a_search_with_a_typo_suggests_what_was_meant(visitor: Visitor, pick: str, typed: str, meant: str) -> None:
+    """By its name, with a link that searches for it."""
+    page = visitor.get(f"/studio/explore?metric=VIEWS&by=none&{DAYS}&pick={pick}&search={typed}")
+    assert list_picked(page.text) == []
+    assert re.search(rf"No value or title has this text\. Did you mean\s+{meant}", text_of(page.text))
+    (link,) = links(page.text, meant)
+    assert meant in [name for _, (name, _) in list_picked(visitor.get(link).text)]
+
+
+def test_values_that_the_numbers_can_not_have_are_not_listed(visitor: Visitor) -> None:
+    """Uploads have no countries: the page is that of the view."""
+    page = visitor.get(f"/studio/explore?metric=UPLOADS&by=none&{DAYS}&pick=VISITOR_COUNTRY").text
+    assert 'class="picker"' not in page
+    assert 'value="VISITOR_COUNTRY">' not in page.partition('name="pick"')[2].partition("</select>")[0]
 
 
 def test_choices_notes_and_headings_are_french_in_french(visitor: Visitor) -> None:

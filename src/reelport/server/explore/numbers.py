@@ -127,11 +127,15 @@ TOO_LARGE = N_("It needs more memory than a page may use.")  # a sentence of Ove
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """All numbers of a view. Each part is whole, or says why it isn't there."""
+    """All numbers of a view. Each part is whole, or says why it isn't there.
+
+    `picked` are the values of a dimension to choose from.
+    """
 
     totals: Totals | OverBudget
     lines: Lines | OverBudget
     leaderboards: Mapping[Dimension, Leaderboard | OverBudget]
+    picked: Leaderboard | OverBudget | None = None
 
     @property
     def over_budget(self) -> OverBudget | None:

@@ -101,6 +101,7 @@ class Parameter(StrEnum):
     SEARCH = "search"
     GRAIN = "grain"
     LONGER = "longer"
+    PICKED = "pick"
     PRESET = "range"
     SHARES = "shares"
 
@@ -114,8 +115,8 @@ class View:
     """What a page of the explorer shows.
 
     `dimensions` are its leaderboards, none of them a time. `ranked_by` is the metric that leaderboards are sorted by,
-    `reverse` puts their lowest values first, and `longer` is the leaderboard that shows more rows than the others: of
-    these it shows those that have `search` in their value or title.
+    `reverse` puts their lowest values first, and `longer` is the leaderboard that shows more rows than the others.
+    `picked` is the dimension whose values are listed to choose from: those with `search` in their value or title.
     `grain`, one of HOUR to MONTH, is that of the lines. `filters` are in the order of the catalog. `kept` narrows the
     view by cells that no filter of a report takes: in the order of the catalog too, and of a dimension any of several
     cells. `preset` is the range that the days were
@@ -137,6 +138,7 @@ class View:
     longer: Dimension | None = None
     kept: KeptCells = ()
     preset: Preset | None = None
+    picked: Dimension | None = None
     search: str = ""
     shares: Dimension | None = None
 
@@ -228,6 +230,22 @@ class View:
         kept = {**self.kept_by_dimension(), dimension: list(dict.fromkeys(cells))}
         return replace(self, kept=tuple((row, cell) for row in Dimension for cell in kept.get(row, ())))
 
+    def release(self, dimension: Dimension) -> View:
+        """Copy the view, narrowed by nothing of this dimension."""
+        filters = tuple(pair for pair in self.filters if pair[0].dimension is not dimension)
+        return replace(self.keep(dimension, ()), filters=filters)
+
+    def list_picked(self) -> View | None:
+        """The view whose one leaderboard has the values to choose from, the largest first."""
+        if self.picked is None:
+            return None
+        listed = replace(self.release(self.picked), dimensions=(self.picked,), longer=self.picked)
+        return replace(listed, comparison=Comparison.NONE, sort=Sort.VALUE, reverse=False)
+
+    def without_picking(self) -> View:
+        """The view that lists no values to choose from."""
+        return replace(self, picked=None, search="")
+
     def params(self) -> Pairs:
         """The canonical parameters of the view's URL: what is by default so is left out."""
         pairs: list[tuple[str, str]] = [(Parameter.METRIC, metric.name) for metric in self.metrics]
@@ -247,9 +265,10 @@ class View:
             (Parameter.RANKED_BY, self.ranked_by.name, self.ranked_by is not self.metrics[0]),
             (Parameter.REVERSE, "yes", self.reverse),
             (Parameter.GRAIN, self.grain.name.lower(), self.grain is not default_grain(self.days)),
-            (Parameter.SEARCH, self.search, bool(self.search)),
             (Parameter.LONGER, self.longer.name if self.longer else "", self.longer is not None),
             (Parameter.SHARES, self.shares.name if self.shares else "", self.shares is not None),
+            (Parameter.PICKED, self.picked.name if self.picked else "", self.picked is not None),
+            (Parameter.SEARCH, self.search, bool(self.search)),
         )
         pairs += [(name, value) for name, value, is_said in optional if is_said]
         return tuple((str(name), value) for name, value in pairs)

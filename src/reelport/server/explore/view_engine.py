@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import structlog
 
 from reelport.catalog import Dimension, Grain, Metric
+from reelport.catalog.labels import find_cells
 from reelport.charts.time_axis import parse_time
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query, tables_of
@@ -70,8 +71,8 @@ _MOST_ROWS_KEPT = 5_000
 _log = structlog.get_logger()
 Value = TypeVar("Value")
 ENTRIES, MORE_ENTRIES = 10, 100  # entries of a leaderboard, and of the one that is longer
-TOTALS, LINES = "totals", "lines"
-Part = str | Dimension  # a part of a view: TOTALS, LINES or the dimension of a leaderboard
+TOTALS, LINES, PICKED = "totals", "lines", "picked"
+Part = str | Dimension  # a part of a view: TOTALS, LINES, the dimension of a leaderboard, or PICKED
 Compile = Callable[[Snapshot, Aggregator], "Statement"]
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, as the hours of a report are parsed
 
@@ -110,8 +111,10 @@ class ViewEngine:
         The read budget, of which it has one of so many shares, is spent in order: on totals, lines, and leaderboards.
         What is known costs nothing.
         """
-        titles = (table for dimension in view.dimensions for table in title_tables(dimension))
-        snapshot = self._pin(tables_of(view.report_query()) | frozenset(titles))
+        listed = view.list_picked()
+        titles = (table for each in (*view.dimensions, view.picked) if each for table in title_tables(each))
+        tables = tables_of(view.report_query()) | (tables_of(listed.report_query()) if listed else frozenset())
+        snapshot = self._pin(tables | frozenset(titles))
         rollups, budget = self._list_rollups(), _ReadBudget(self._settings.explore_rows // share)
         given = view, tenant, bool(self._settings.picture_hosts)
         return {
@@ -249,7 +252,11 @@ class ViewEngine:
         boards = {
             each: _read(outcomes[each], partial(read_leaderboard, view, each, totals=whole)) for each in view.dimensions
         }
-        return Numbers(totals, _read(outcomes[LINES], lambda rows: read_lines(view, rows)), boards)
+        lines = _read(outcomes[LINES], partial(read_lines, view))
+        listed, picked = view.list_picked(), None
+        if listed is not None:
+            picked = _read(outcomes[PICKED], partial(read_leaderboard, listed, listed.dimensions[0], totals=None))
+        return Numbers(totals, lines, boards, picked)
 
     def _run_from_facts(self, session: Session, planned: PlannedPart) -> Outcome:
         """Run the part from facts alone; rollups that fail once more are read no longer."""
@@ -290,7 +297,8 @@ class ViewEngine:
 
 
 def _list_parts(view: View) -> tuple[Part, ...]:
-    return (LINES, *view.dimensions) if is_total_of_lines(view) else (TOTALS, LINES, *view.dimensions)
+    totals = () if is_total_of_lines(view) else (TOTALS,)
+    return (*totals, LINES, *view.dimensions, *((PICKED,) if view.picked else ()))
 
 
 def _read(outcome: Outcome, read: Callable[[Rows], Value]) -> Value | OverBudget:
@@ -318,6 +326,8 @@ def _compile_part(
 ) -> Statement:
     if isinstance(part, Dimension):
         return compile_board(view, part, tenant, snapshot, aggregator, with_pictures=with_pictures)
+    if part == PICKED and (listed := view.list_picked()):
+        return compile_board(listed, listed.dimensions[0], tenant, snapshot, aggregator, search=view.search)
     return (compile_totals if part == TOTALS else compile_lines)(view, tenant, snapshot, aggregator)
 
 
@@ -443,17 +453,18 @@ def compile_board(
     aggregator: Aggregator = DUCKDB,
     *,
     with_pictures: bool = False,
+    search: str = "",
 ) -> Statement:
-    """Compile the leaderboard of a dimension."""
+    """Compile the leaderboard of a dimension, of all rows or of those that `search` finds."""
     queries = _queries(view, (dimension,))
-    is_longer = view.longer is dimension
     ranking = Ranking(
         view.ranked_by,
-        MORE_ENTRIES if is_longer else ENTRIES,
+        MORE_ENTRIES if view.longer is dimension else ENTRIES,
         by_change=view.sort is Sort.CHANGE,
         lowest_first=view.reverse,
-        search=view.search if is_longer else "",
         with_pictures=with_pictures,
+        search=search,
+        labelled=find_cells(dimension, search),
     )
     narrowed = Refinement(view.kept)
     plan = compile_leaderboard(queries[0], view.compared_days, ranking, tenant, snapshot, aggregator, narrowed)

@@ -133,8 +133,17 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
     url.problems += check.problems(judged, today=defaults.today, scopes=defaults.scopes, rules=defaults.view_rules)
     view = _make_view(url, _fit(asked, defaults), boards, kept, grain)
     view = replace(view, preset=_find_preset(url, view, defaults))
+    view = view if can_pick(view, defaults) else view.without_picking()
     has_days = url.single(Parameter.START) and url.single(Parameter.END)
     return ParsedView(view, tuple(url.problems), is_relative=not has_days)
+
+
+def can_pick(view: View, defaults: Defaults) -> bool:
+    """Whether the values that the view lists to choose from can be had with its metrics and filters."""
+    listed = view.list_picked()
+    return listed is None or not check.problems(
+        listed.report_query(), today=defaults.today, scopes=defaults.scopes, rules=defaults.view_rules
+    )
 
 
 def _read_boards(url: _UrlTexts, defaults: Defaults) -> tuple[str, ...]:
@@ -273,6 +282,7 @@ def _make_view(
     ranked_by = url.choice(Parameter.RANKED_BY, Metric.__members__)
     longer = url.choice(Parameter.LONGER, Dimension.__members__)
     shares = url.choice(Parameter.SHARES, Dimension.__members__)
+    picked = url.choice(Parameter.PICKED, Dimension.__members__)
     return View(
         metrics,
         dimensions,
@@ -286,8 +296,9 @@ def _make_view(
         Sort.VALUE if sort is Sort.CHANGE and comparison is Comparison.NONE else sort,
         reverse=url.single(Parameter.REVERSE) == "yes",
         longer=longer if longer in dimensions else None,
-        search=url.single(Parameter.SEARCH) if longer in dimensions else "",
         shares=shares if shares in dimensions else None,
+        picked=picked,
+        search=url.single(Parameter.SEARCH) if picked else "",
         kept=tuple((row, cell) for row, cells in kept.items() if row in asked for cell in cells),
     )
 

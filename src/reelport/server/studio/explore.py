@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,6 +17,7 @@ from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS
 from reelport.catalog.labels import (
     DIMENSION_GROUPS,
     capitalize,
+    fold,
     label_dimension,
     label_family,
     label_filter,
@@ -41,6 +41,7 @@ from reelport.server.explore.view_parameters import (
     Options,
     ParsedView,
     Row,
+    can_pick,
     list_grains,
     list_options,
     parse_view,
@@ -50,7 +51,7 @@ from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
 from reelport.server.studio import exports, pages, view_page
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.view_page import Board, Parts, draw_shares, make_line_chart, make_page
+from reelport.server.studio.view_page import Board, Parts, Picker, draw_shares, make_line_chart, make_page, make_picker
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import format_days, format_list
 
@@ -59,7 +60,8 @@ PATH = f"{pages.ROOT}/explore"
 _HIDDEN = frozenset(
     {
         *(Parameter.PRESET, Parameter.RANKED_BY, Parameter.SORT, Parameter.REVERSE),
-        *(Parameter.LONGER, Parameter.SEARCH, Parameter.KEPT, Parameter.SHARES),
+        *(Parameter.LONGER, Parameter.KEPT, Parameter.SHARES, Parameter.EMPTY),
+        *(row.name for row in Filter if not row.choices),
     }
 )
 _MOST_FAMILIES = 4  # families of metrics that a sentence names
@@ -83,7 +85,9 @@ async def show_explore(visit: Visit) -> Response:
     numbers = await compute_view(visit, view, visit.organization_id)
     suggestions = await _suggest_values(visit, view, numbers, asked.defaults)
     shares = await _compute_shares(visit, view, numbers)
-    return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers, suggestions, shares))
+    picker = make_picker(view, numbers, await _suggest_search(visit, view, numbers, asked.defaults))
+    write = partial(_show, visit, asked, numbers, suggestions, shares, picker)
+    return await write_page(visit, visit.organization_id, write)
 
 
 async def export_part(visit: Visit) -> Response:
@@ -132,8 +136,8 @@ async def _compute_shares(visit: Visit, view: View, numbers: Numbers) -> Parts |
         return parts
     board = numbers.leaderboards[view.shares]
     entries = [each for each in board.entries if each.is_shown] if isinstance(board, Leaderboard) else []
-    alone = replace(view, metrics=(view.ranked_by,), dimensions=(), longer=None, shares=None, sort=Sort.VALUE)
-    alone = replace(alone, comparison=Comparison.NONE, search="")
+    plain = replace(view.without_picking(), comparison=Comparison.NONE, sort=Sort.VALUE)
+    alone = replace(plain, metrics=(view.ranked_by,), dimensions=(), longer=None, shares=None)
     for entry in entries[:_MOST_SHARES]:
         lines = (await compute_view(visit, alone.keep(view.shares, [entry.cell or ""]), visit.organization_id)).lines
         if isinstance(lines, OverBudget):
@@ -170,9 +174,10 @@ def _show(
     numbers: Numbers,
     suggestions: list[_Suggestion],
     shares: Parts | OverBudget,
+    picker: Picker | None,
 ) -> Response:
     """Write the page: in a thread, as the event loop should not wait so long."""
-    view = asked.parsed.view
+    picking, view = asked.parsed.view, asked.parsed.view.without_picking()
     options = list_options(view, asked.defaults.rules, asked.defaults.scopes)
     page = make_page(view, numbers, asked.defaults, options)
     boards = tuple(_add_shares(board, view, numbers, asked.defaults, shares) for board in page.boards)
@@ -188,6 +193,8 @@ def _show(
         address_of=address_of,
         exports=exports.offer_exports(visit, view),
         suggestions=suggestions,
+        picker=picker,
+        picking=picking,
         several=" ".join(SEVERAL),
         grains=list_grains(view, asked.defaults.rules),
         presets=list_presets(view, asked.defaults, PATH),
@@ -243,9 +250,8 @@ def _group_metrics(view: View, options: Options, rules: Rules) -> Iterator[_Grou
 def _group_dimensions(view: View, options: Options, rules: Rules) -> Iterator[_Group]:
     def explain(option: Option[Dimension]) -> str:
         sentence = N_("%(metrics)s can't be split by this. What can: %(fitting)s.")
-        return _explain(
-            view, option, sentence, lambda family: option.row in family.dimensions(permissive=rules.permissive)
-        )
+        fitting = [each for each in Family if option.row in each.dimensions(permissive=rules.permissive)]
+        return _explain(view, option, sentence, fitting)
 
     offered = {each.row: each for each in options.dimensions}
     for label, rows in DIMENSION_GROUPS.items():
@@ -253,21 +259,22 @@ def _group_dimensions(view: View, options: Options, rules: Rules) -> Iterator[_G
 
 
 def _explain_filters(view: View, options: Options) -> Iterator[tuple[Option[Filter], str]]:
-    """List the filters, each with why it can't be had, or nothing."""
+    """List the filters that have choices, each with why it can't be had, or nothing."""
     sentence = N_("%(metrics)s can't be narrowed by this. What can: %(fitting)s.")
-    for each in options.filters:
-        yield each, _explain(view, each, sentence, lambda family, row=each.row: row in family.filters)  # type: ignore[misc]
+    for each in (each for each in options.filters if each.row.choices):
+        fitting = [family for family in Family if each.row in family.filters]
+        yield each, _explain(view, each, sentence, fitting)
 
 
-def _explain(view: View, option: Option[Any], sentence: str, fits: Callable[[Family], bool]) -> str:
+def _explain(view: View, option: Option[Any], sentence: str, fitting: Sequence[Family]) -> str:
     """Say which of the view's metrics don't go with an option, and which families do."""
-    against = [label_metric(metric) for metric in view.metrics if not fits(metric.family)]
+    against = [label_metric(metric) for metric in view.metrics if metric.family not in fitting]
     if option.reason is None or not against:
         return label_names(option.reason or "")
-    fitting = [label_family(family) for family in Family if fits(family)]
+    named = [label_family(family) for family in fitting[:_MOST_FAMILIES]]
     if len(fitting) > _MOST_FAMILIES:
-        fitting[_MOST_FAMILIES:] = [_("%(count)s more", count=len(fitting) - _MOST_FAMILIES)]
-    return _(sentence, metrics=capitalize(format_list(against)), fitting=format_list(fitting))
+        named.append(_("%(count)s more", count=len(fitting) - _MOST_FAMILIES))
+    return _(sentence, metrics=capitalize(format_list(against)), fitting=format_list(named))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,40 +321,48 @@ async def _suggest_values(visit: Visit, view: View, numbers: Numbers, defaults: 
         figure != Figure(None) for point in numbers.lines.points for figure in point.figures
     ):
         return []
-    free = [(row, text) for row, text in view.filters if text and not row.choices]
-    found = [await _suggest(visit, view, row, text, defaults) for row, text in free]
-    return [each for each in found if each is not None]
+    found = []
+    for row, text in view.filters:
+        if text and not row.choices and (values := await _list_values(visit, view, row.dimension, defaults)):
+            near = _find_near(row.dimension, text, values)
+            shown = [near] if near else list(values)[:_MOST_SUGGESTED]
+            views = {
+                value: replace(view, filters=tuple((each, value if each is row else it) for each, it in view.filters))
+                for value in shown
+            }
+            found.append(_Suggestion(label_filter(row), text, near is not None, views))
+    return found
 
 
-async def _suggest(visit: Visit, view: View, row: Filter, text: str, defaults: Defaults) -> _Suggestion | None:
-    others = tuple(pair for pair in view.filters if pair[0] is not row)
-    plain = replace(view, filters=others, comparison=Comparison.NONE, sort=Sort.VALUE, reverse=False)
-    listed = replace(plain, dimensions=(row.dimension,), longer=row.dimension)
-    if check.problems(listed.report_query(), today=defaults.today, rules=defaults.view_rules):
+async def _suggest_search(visit: Visit, view: View, numbers: Numbers, defaults: Defaults) -> str | None:
+    """Suggest what to search for in place of a text that no value has."""
+    if view.picked is None or not view.search or not isinstance(numbers.picked, Leaderboard) or numbers.picked.entries:
         return None
-    board = (await compute_view(visit, listed, visit.organization_id)).leaderboards[row.dimension]
-    values = (
-        {entry.cell: entry.title for entry in board.entries if entry.cell} if isinstance(board, Leaderboard) else {}
-    )
-    near = _find_near(text, values)
-    shown = [near] if near else list(values)[:_MOST_SUGGESTED]
-    views = {
-        value: replace(view, filters=tuple((each, value if each is row else given) for each, given in view.filters))
-        for value in shown
-    }
-    return _Suggestion(label_filter(row), text, near is not None, views) if shown else None
+    values = await _list_values(visit, view, view.picked, defaults)
+    near = _find_near(view.picked, view.search, values)
+    return near and (values[near] or name_cell(view.picked, near))
 
 
-def _find_near(text: str, values: Mapping[str, str | None]) -> str | None:
-    """Find the value that was probably meant: its slug, its title, or one written like it."""
-    names = {_normalize(name): value for value, title in values.items() for name in (title, value) if name}
-    written = _normalize(text)
+async def _list_values(visit: Visit, view: View, dimension: Dimension, defaults: Defaults) -> dict[str, str | None]:
+    """List the largest values of a dimension in the view's days, with their titles."""
+    listed = replace(view, dimensions=(), picked=dimension, search="")
+    if not can_pick(listed, defaults):
+        return {}
+    board = (await compute_view(visit, listed, visit.organization_id)).picked
+    entries = board.entries if isinstance(board, Leaderboard) else ()
+    return {entry.cell: entry.title for entry in entries if entry.cell}
+
+
+def _find_near(dimension: Dimension, text: str, values: Mapping[str, str | None]) -> str | None:
+    """Find the value that was probably meant: by its slug, its label or title, or a word of these."""
+    names: dict[str, str] = {}
+    for value, title in values.items():
+        label = title or name_cell(dimension, value)
+        for name in (value, label, *label.split()):
+            names.setdefault(fold(name), value)
+    written = fold(text)
     near = written if written in names else check.nearest(written, names)
     return names[near] if near else None
-
-
-def _normalize(text: str) -> str:
-    return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")
 
 
 _TAB = "studio-tab"  # the header by which the page's script names its tab: a newer view of a tab ends the one before

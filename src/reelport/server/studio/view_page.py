@@ -352,8 +352,6 @@ class Board:
 
     `notes` are sentences below it, `picture` is a map above it, `shares` are its largest parts over time, and
     `other_shares` is the view with them or without.
-    The longer one is searched: `search` is the text, `all_fields` and `chosen_fields` are what forms send beside
-    another text, and beside the values to which the view is narrowed.
     """
 
     dimension: Dimension
@@ -367,9 +365,6 @@ class Board:
     picture: Markup | None = None
     shares: Markup | None = None
     other_shares: View | None = None
-    search: str = ""
-    all_fields: Pairs = ()
-    chosen_fields: Pairs = ()
 
 
 def make_board(
@@ -392,17 +387,74 @@ def make_board(
     more = replace(view, longer=dimension) if not is_longer and board.rows > len(board.entries) else None
     notes = tuple(_write_notes(view, board, units[view.ranked_by]))
     headings = tuple(_make_headings(view, units))
-    fewer = replace(view, longer=None, search="") if is_longer else None
+    fewer = replace(view, longer=None) if is_longer else None
     # A map of a few of all countries would show the others as if nobody had watched there.
-    picture = (
-        None if more or view.search else draw_map(board, view.metrics.index(view.ranked_by), units[view.ranked_by])
+    picture = None if more else draw_map(board, view.metrics.index(view.ranked_by), units[view.ranked_by])
+    return Board(dimension, label, headings, rows, notes, more, fewer, picture=picture)
+
+
+@dataclass(frozen=True, slots=True)
+class PickedValue:
+    """A value to choose: what the form sends, its name in words with its title, and its number."""
+
+    field: str
+    name: str
+    title: str | None
+    number: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Picker:
+    """The values of a dimension to choose from: those that a search found, and those that are chosen.
+
+    `fields` are what the form sends beside them. `note` says of how many these are the first, or why there is none;
+    `near` is what was probably meant, and the view that searches for it.
+    """
+
+    dimension: Dimension
+    values: tuple[PickedValue, ...]
+    fields: Pairs
+    note: str = ""
+    near: tuple[str, View] | None = None
+
+
+def make_picker(view: View, numbers: Numbers, near: str | None) -> Picker | None:
+    """Make the list of values to choose from; None where the view picks none.
+
+    `near` is the text that is like one that found nothing.
+    """
+    dimension, board = view.picked, numbers.picked
+    if dimension is None or board is None:
+        return None
+    fields = view.without_picking().release(dimension).params()
+    chosen = dict.fromkeys(
+        [
+            *view.kept_by_dimension().get(dimension, ()),
+            *(text for row, text in view.filters if row.dimension is dimension),
+        ]
     )
-    made = Board(dimension, label, headings, rows, notes, more, fewer, picture=picture)
-    if not is_longer:
-        return made
-    plain = replace(view, search="")
-    chosen = replace(plain, longer=None).keep(dimension, ())
-    return replace(made, search=view.search, all_fields=plain.params(), chosen_fields=chosen.params())
+    if isinstance(board, OverBudget):
+        return Picker(dimension, (), fields, board.sentence)
+    unit = choose_units(view, numbers)[view.ranked_by]
+    place = view.metrics.index(view.ranked_by)
+    found = {
+        entry.cell or "": (entry.title, unit.write_amount(entry.figures[place].value))
+        for entry in board.entries
+        if keep_value(view.release(dimension), dimension, None, entry.cell)
+    }
+    values = tuple(
+        PickedValue(
+            f"{dimension.name}:{cell}", name_cell(dimension, cell), *found.get(cell, (None, "")), cell in chosen
+        )
+        for cell in {**chosen, **found}
+    )
+    note, shown = "", format_whole(len(board.entries))
+    if not board.entries:
+        note = _("No value or title has this text.") if view.search else _("There are no numbers in these days.")
+    elif len(board.entries) < board.rows:
+        note = ngettext("%(shown)s of %(n)s value.", "%(shown)s of %(n)s values.", board.rows, shown=shown)
+    return Picker(dimension, values, fields, note, (near, replace(view, search=near)) if near else None)
 
 
 def draw_map(board: Leaderboard, place: int, metric_unit: MetricUnit) -> Markup | None:

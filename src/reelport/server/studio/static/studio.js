@@ -70,6 +70,7 @@ function show(page) {
   if (isTyped) sent.set(form, serialize(form));
   const searched = [...document.querySelectorAll("[data-narrow]")].map((each) => [each.id, each.value]);
   const open = [...document.querySelectorAll("details[id][open]")].map((each) => each.id);
+  const wasSearched = document.querySelector("main [autofocus]");
   document.title = page.title;
   document.querySelector("main").replaceWith(document.adoptNode(page.querySelector("main")));
   for (const each of open) document.getElementById(each)?.setAttribute("open", "");
@@ -83,7 +84,10 @@ function show(page) {
     (name && [...document.getElementsByName(name)].find((each) => each.value === value)) ||
     (name && document.getElementsByName(name)[0]) ||
     (before && before !== document.body && findAlike(before));
-  if (again) {
+  const searching = !wasSearched && document.querySelector("main [autofocus]");
+  if (searching) {
+    searching.focus();
+  } else if (again) {
     again.focus({ preventScroll: true });
     if (isTyped) again.value = value;
     if (from != null && again.setSelectionRange) again.setSelectionRange(from, to);
@@ -155,7 +159,7 @@ function narrow(field) {
   const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
   const has = (each) => plain(each.textContent).includes(plain(field.value.trim()));
   for (const group of field.closest("details").querySelectorAll("fieldset")) {
-    const rows = [...group.querySelectorAll("div")];
+    const rows = [...group.querySelectorAll("p")];
     const isNamed = has(group.closest(".options > fieldset").querySelector("legend"));
     for (const row of rows) row.hidden = !isNamed && !has(row);
     group.hidden = rows.every((row) => row.hidden);
