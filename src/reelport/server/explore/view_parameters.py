@@ -139,7 +139,7 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
 
 
 def can_pick(view: View, defaults: Defaults) -> bool:
-    """Whether the values that the view lists to choose from can be had with its metrics and filters."""
+    """Whether the values that the view lists go with its metrics and filters."""
     listed = view.list_picked()
     return listed is None or not check.problems(
         listed.report_query(), today=defaults.today, scopes=defaults.scopes, rules=defaults.view_rules

@@ -354,7 +354,7 @@ async def _list_values(visit: Visit, view: View, dimension: Dimension, defaults:
 
 
 def _find_near(dimension: Dimension, text: str, values: Mapping[str, str | None]) -> str | None:
-    """Find the value that was probably meant: by its slug, its label or title, or a word of these."""
+    """Find the value that was probably meant, by its slug, label, title or a word of it."""
     names: dict[str, str] = {}
     for value, title in values.items():
         label = title or name_cell(dimension, value)

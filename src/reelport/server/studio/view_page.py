@@ -406,7 +406,7 @@ class PickedValue:
 
 @dataclass(frozen=True, slots=True)
 class Picker:
-    """The values of a dimension to choose from: those that a search found, and those that are chosen.
+    """The values of a dimension to choose from: what a search found, and what is chosen.
 
     `fields` are what the form sends beside them. `note` says of how many these are the first, or why there is none;
     `near` is what was probably meant, and the view that searches for it.
