@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 from collections.abc import Iterator
@@ -14,12 +13,10 @@ from openpyxl import load_workbook
 from playwright.sync_api import Browser, Page, expect
 from tests import quick_users
 from tests.browser.studio import MEMBER, PASSWORD, Studio, find_faults, is_wider_than_window
+from tests.server.api import finish_reports
 from tests.warm_service import Service
 
-from reelport.engine.duckdb.csv_sink import Written
 from reelport.server.access import organizations
-from reelport.server.files import report_files
-from reelport.server.queue import jobs
 from reelport.server.queue.form_maker import make_next_form
 from reelport.server.state.database import connected
 
@@ -49,12 +46,7 @@ def waiting(idle: Service, chromium: Browser, tmp_path: Path) -> Iterator[Studio
 def finish(service: Service) -> None:
     """Make every report that waits."""
     with connected(service.settings) as db:
-        while (claim := jobs.claim(db, "test-worker", running=9, lease_seconds=60)) is not None:
-            draft = report_files.prepare_draft(service.settings, claim.report_id, claim.attempt)
-            draft.write_bytes(BODY)
-            written = Written(1, len(BODY), hashlib.sha256(BODY).hexdigest())
-            record = report_files.publish_draft(service.settings, draft, written)
-            assert jobs.finish(db, claim, record, datetime.now(UTC))
+        list(finish_reports(service.settings, db, BODY))
 
 
 def list_visible(page: Page, selector: str) -> list[str]:

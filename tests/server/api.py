@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 import structlog
+from sqlalchemy import Engine
 from starlette.testclient import TestClient
 from tests.migrated import begin_state
 
@@ -106,18 +107,7 @@ class Api:
 
         With a day they are pinned, at versions of no tables whose last complete day that is.
         """
-        done = list(self._finish_all(body, complete))
-        return done[-1]
-
-    def _finish_all(self, body: bytes, complete: date | None) -> Iterator[FileRecord]:
-        settings, db = self.service.settings, self.service.db
-        while (claim := jobs.claim(db, "test-worker", running=9, lease_seconds=60)) is not None:
-            assert complete is None or jobs.pin_versions(db, claim, {}, complete)
-            draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
-            draft.write_bytes(body)
-            record = report_files.publish_draft(settings, draft, _written(body))
-            assert jobs.finish(db, claim, record, datetime.now(UTC))
-            yield record
+        return list(finish_reports(self.service.settings, self.service.db, body, complete))[-1]
 
     def make_form(self) -> bool:
         """Be the form maker, once; False when no form is due."""
@@ -189,6 +179,17 @@ def log(api: Api) -> Iterator[io.StringIO]:
     yield written
     structlog.reset_defaults()
     logging.getLogger().handlers.clear()
+
+
+def finish_reports(settings: Settings, db: Engine, body: bytes, complete: date | None = None) -> Iterator[FileRecord]:
+    """Do every job that waits, the oldest first, as `Api.finish`."""
+    while (claim := jobs.claim(db, "test-worker", running=99, lease_seconds=60)) is not None:
+        assert complete is None or jobs.pin_versions(db, claim, {}, complete)
+        draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
+        draft.write_bytes(body)
+        record = report_files.publish_draft(settings, draft, _written(body))
+        assert jobs.finish(db, claim, record, datetime.now(UTC))
+        yield record
 
 
 def _written(body: bytes) -> Written:

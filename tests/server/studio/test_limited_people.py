@@ -5,25 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from hashlib import sha256
 from html import unescape
 
 import httpx2
 import pytest
 from starlette.testclient import TestClient
 from tests.sandboxes import begin_sandbox, sample_channels
+from tests.server.api import finish_reports
 from tests.server.studio.conftest import Visitors, make_visitors
 from tests.server.studio.visitor import Visitor, add_user, find_forms
 
 from reelport.catalog import Metric, Scope
-from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.resolved_query import resolve_query
 from reelport.errors import AccessError
 from reelport.query import ReportQuery
 from reelport.server.access import channel_registry, keys, organizations
 from reelport.server.access.roles import Reach, write_channels
 from reelport.server.app import create_app
-from reelport.server.files import report_files
 from reelport.server.http.service import Service
 from reelport.server.queue import jobs
 from reelport.server.reports.ask import ask_report
@@ -81,12 +79,7 @@ def make_report(service: Service, channels: set[str] | None, metric: str = "VIEW
     caller = keys.identify_studio(service.db, reach, now)
     asked = ask_report(service.db, service.settings, caller, ReportQuery.of([metric], ["DAY"], day, day), now)
     body = f"day,{metric.lower()}\n{day},3\n".encode()
-    written = Written(1, len(body), sha256(body).hexdigest())
-    while (claim := jobs.claim(service.db, "test-worker", running=99, lease_seconds=60)) is not None:
-        draft = report_files.prepare_draft(service.settings, claim.report_id, claim.attempt)
-        draft.write_bytes(body)
-        record = report_files.publish_draft(service.settings, draft, written)
-        assert jobs.finish(service.db, claim, record, now)
+    list(finish_reports(service.settings, service.db, body))
     return asked.id
 
 

@@ -178,45 +178,35 @@ async def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question
 
 
 def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedReport | None) -> Question:
-    defaults = read_defaults(visit)
-    if earlier is not None:
-        return _read_earlier(earlier, pairs, defaults)
+    defaults, view = read_defaults(visit), None
+    if earlier is None:
+        parsed = parse_view([pair for pair in pairs if pair[0] != _COLUMN], defaults)
+        view, problems = parsed.view, list(parsed.problems)
+        source = tuple(pair for pair in view.params() if pair[0] not in _DAYS)
+        base = _add_titles(view.report_query(), defaults.rules)
+    else:
+        source, problems = ((_REPORT, earlier.id),), list[Problem]()
+        base = _move_days(earlier.query, dict(pairs), defaults, problems)
+    fixed = tuple(view.kept_by_dimension()) if view else ()
     columns = tuple(value for name, value in pairs if name == _COLUMN)
-    parsed = parse_view([pair for pair in pairs if pair[0] != _COLUMN], defaults)
-    view = parsed.view
-    base = _add_titles(view.report_query(), defaults.rules)
-    query, wrong = _choose_columns(base, columns, tuple(view.kept_by_dimension()), defaults)
+    query, wrong = _choose_columns(base, columns, fixed, defaults)
     return Question(
         query,
-        tuple(pair for pair in view.params() if pair[0] not in _DAYS),
-        *_list_columns(base, query, view, defaults),
-        (*parsed.problems, *wrong),
-        not wrong,
+        source,
+        *_list_columns(base, query, fixed, defaults),
+        (*problems, *wrong),
+        not wrong and (view is not None or not problems),
         view,
         describe_freshness(known_metrics(query.metrics), defaults),
-        _describe_rows(view),
+        _describe_rows(view) if view else "",
     )
 
 
-def _read_earlier(report: ListedReport, given: list[tuple[str, str]], defaults: Defaults) -> Question:
-    """Read the question of an earlier report; without days for as many, up to the last."""
-    first, last = shift_days(report.query.days, defaults.last_day(known_metrics(report.query.metrics)))
-    problems: list[Problem] = []
-    start, end = (
-        _read_day(dict(given), name, day, problems) for name, day in ((Parameter.START, first), (Parameter.END, last))
-    )
-    base = report.query.within(start, end)
-    columns = tuple(value for name, value in given if name == _COLUMN)
-    query, wrong = _choose_columns(base, columns, (), defaults)
-    return Question(
-        query,
-        ((_REPORT, report.id),),
-        *_list_columns(base, query, None, defaults),
-        (*problems, *wrong),
-        not any(problem.fatal for problem in (*problems, *wrong)),
-        None,
-        describe_freshness(known_metrics(query.metrics), defaults),
-    )
+def _move_days(query: ReportQuery, given: dict[str, str], defaults: Defaults, problems: list[Problem]) -> ReportQuery:
+    """Move an earlier query to the given days; without any to as many, up to the last."""
+    first, last = shift_days(query.days, defaults.last_day(known_metrics(query.metrics)))
+    start, end = (_read_day(given, *each, problems) for each in ((Parameter.START, first), (Parameter.END, last)))
+    return query.within(start, end)
 
 
 def _add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
@@ -241,17 +231,17 @@ def _choose_columns(
 
 
 def _list_columns(
-    base: ReportQuery, query: ReportQuery, view: View | None, defaults: Defaults
+    base: ReportQuery, query: ReportQuery, fixed: Collection[Dimension], defaults: Defaults
 ) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
     """List the columns of both queries, in the file's order, and those that go with the second."""
-    fixed = {row.name for row, _cells in view.kept} if view else frozenset[str]()
+    kept = {row.name for row in fixed}
     labels = {row.name: capitalize(label_dimension(row)) for row in Dimension}
     labels |= {row.name: capitalize(label_metric(row)) for row in Metric}
     own = dict.fromkeys((*query.dimensions, *base.dimensions, *query.metrics, *base.metrics))
     chosen = {*query.dimensions, *query.metrics}
     allowed = check.allowed_with(query, defaults.rules)
     fitting = [row.name for row in (*allowed.dimensions, *allowed.metrics) if row.name not in own]
-    columns = tuple(Column(name, labels.get(name, name), name in chosen, name in fixed) for name in own)
+    columns = tuple(Column(name, labels.get(name, name), name in chosen, name in kept) for name in own)
     return columns, tuple(Column(name, labels[name], is_chosen=False) for name in fitting)
 
 

@@ -203,9 +203,10 @@ async def show_preview(visit: Visit) -> Response:
     """Show what a finished report holds."""
     with holding():
         report, file = await _find_file(visit)
-        rows = await _read_rows(visit, file)
+        read = partial(read_first_rows, visit.service.settings.report_store, file.name, _ROWS)
         total = partial(file_preview.total_columns, file, report.query, partial(_fetch, visit))
         with _present(file):
+            rows = await anyio.to_thread.run_sync(read)
             chart = await _draw_chart(visit, report, file)
             columns = await run_while_connected(visit.request, total)
     shares = stack_shares(chart) if isinstance(chart, SmallMultiples) else None
@@ -262,20 +263,12 @@ async def _fetch(visit: Visit, plan: Plan) -> Rows | OverBudget:
     return await visit.service.explorer.fetch(plan, visit.organization_id)
 
 
-async def _read_rows(visit: Visit, file: Path) -> list[list[str]]:
-    work = partial(read_first_rows, visit.service.settings.report_store, file.name, _ROWS)
-    try:
-        return await anyio.to_thread.run_sync(work)
-    except FileNotFoundError as error:
-        raise _missing() from error
-
-
 @contextmanager
 def _present(file: Path) -> Iterator[None]:
     """Refuse the page when the file is gone: a report may be deleted at any moment."""
     try:
         yield
-    except StorageError as error:
+    except (FileNotFoundError, StorageError) as error:
         if file.is_file():
             raise
         raise _missing() from error
