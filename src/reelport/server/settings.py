@@ -280,6 +280,14 @@ class Settings:
         "GROUP=operator, with commas between them. The first group that a person is in decides.",
     )
 
+    second_factor: Literal["optional", "operators", "owners", "passwords", "everyone"] = setting(
+        "optional",
+        section="Second factors of people",
+        description="Who must have a passkey or an authenticator: operators; owners and operators (owners); all who "
+        "sign in by a password (passwords); also all whom the provider signs in (everyone). Without one, Studio shows "
+        "only the page that adds it, and programs get no tokens by the password.",
+    )
+
     downloads: int = setting(1000, ge=1, section="Limits of one API process", description="Downloads at the same time.")
     report_downloads: int = setting(20, ge=1, description="Downloads of one report at the same time.")
     pending_bytes: int = setting(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -362,3 +363,11 @@ def test_logins_that_race_their_end_leave_no_valid_token(desk: Desk, end: str) -
     assert len(found) == 8
     assert {each for each in found if isinstance(each, Refusal)} <= {Refusal.INVALID_GRANT}
     assert not any(desk.reads(each) for each in found if isinstance(each, Grant))
+
+
+def test_no_password_alone_gets_a_token_of_whom_a_factor_is_demanded(desk: Desk) -> None:
+    """Nor does a refresh token of before: a program would pass by what Studio demands."""
+    token, owners = desk.granted().refresh_token, replace(TERMS, second_factor="owners")
+    assert desk.log_in(terms=owners) is Refusal.INVALID_GRANT
+    assert desk.refresh(token, terms=owners) is Refusal.INVALID_GRANT
+    assert isinstance(desk.refresh(token, terms=replace(TERMS, second_factor="operators")), Grant)

@@ -28,6 +28,7 @@ from reelport.server.access.callers import (
 )
 from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry, is_expired
 from reelport.server.access.keys import SECRET_PURPOSE, FirstUse, SecretHashes, SecretRole, find_role
+from reelport.server.access.roles import Role, demands_factor
 from reelport.server.access.users import is_password, normalize_email
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write
@@ -178,10 +179,14 @@ _PURPOSE = "refresh"
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long grants live: an access token (in seconds), and a refresh token."""
+    """How long grants live: an access token (in seconds), and a refresh token.
+
+    Of whom `second_factor` demands one, no password alone gets a grant.
+    """
 
     seconds: int
     refresh_life: timedelta
+    second_factor: str = "optional"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +239,7 @@ def grant_by_password(
     def begin_family(connection: Connection) -> Grant | Refusal:
         _lock_user(connection, USERS.c.id == login.user_id)
         reach = find_reach(connection, login, key.organization_id)
-        if reach is None:
+        if reach is None or _must_have_factor(connection, login, terms):
             return Refusal.INVALID_GRANT
         held = key.scopes & reach.scopes
         granted = _choose_scopes(held, held | ({Scope.MANAGE_REPORTS} & reach.scopes), scopes)
@@ -271,7 +276,7 @@ def grant_by_refresh_token(
             return Refusal.INVALID_GRANT
         family = _Family(row.family, Login(row.user_id, row.epoch), frozenset(row.scopes.split()))
         reach = find_reach(connection, family.login, key.organization_id)
-        if reach is None:
+        if reach is None or _must_have_factor(connection, family.login, terms):
             return Refusal.INVALID_GRANT
         held, may_have = family.scopes, combine_scopes(family.scopes, key.scopes)
         granted = _choose_scopes(held & reach.scopes, may_have & reach.scopes, scopes)
@@ -287,6 +292,11 @@ def grant_by_refresh_token(
             key = _find_public_key(connection, service_secret, client, now)
         return Refusal.INVALID_GRANT if isinstance(key, _GrantingKey) else key
     return write(db, replace_token)
+
+
+def _must_have_factor(connection: Connection, login: Login, terms: Terms) -> bool:
+    role = connection.execute(select(USERS.c.role).where(USERS.c.id == login.user_id)).scalar_one()
+    return demands_factor(terms.second_factor, Role(role), is_by_provider=False)
 
 
 def _find_public_key(

@@ -33,6 +33,7 @@ from reelport.server.access.callers import clean_text
 from reelport.server.access.organizations import lock_organization
 from reelport.server.access.people import set_role
 from reelport.server.access.roles import Role
+from reelport.server.access.second_factors import has_factor
 from reelport.server.access.sessions import BY_PROVIDER, Browser, Halfway, Session
 from reelport.server.access.shared_links import end_links_of
 from reelport.server.credentials import ServiceSecret
@@ -299,11 +300,12 @@ def begin_session(
     browser: Browser,
     now: datetime,
     life: timedelta,
-) -> Session | None:
+) -> Session | Halfway | None:
     """Begin the session of whom a provider signed in; the first time, add the user.
 
-    None if the person signs in elsewhere at this moment: try again. NoAccess if no group gives a role, or the address
-    is another account's. A user who had a role before loses every login then, and the links to views.
+    Halfway for a user with a second factor. None if the person signs in elsewhere at this moment: try again. NoAccess
+    if no group gives a role, or the address is another account's. A user who had a role before loses every login then,
+    and the links to views.
     """
     granted = next((grant for name, grant in provider.groups.items() if name in identity.groups), None)
     subject = f"{provider.issuer}\n{identity.subject}"
@@ -326,7 +328,7 @@ def _begin(
     now: datetime,
     life: timedelta,
     connection: Connection,
-) -> Session | str | None:
+) -> Session | Halfway | str | None:
     """Begin the session, or return why there is none.
 
     The sentence is not translated yet: this may run in another visit's thread.
@@ -355,6 +357,8 @@ def _begin(
     else:
         set_role(connection, known, granted.role, actor, now, BY_PROVIDER)
         halfway = Halfway(known.id, known.epoch, known.email)
+        if has_factor(connection, known.id):
+            return halfway
     return sessions.insert_session(connection, service_secret, halfway, browser, now, life, BY_PROVIDER)
 
 

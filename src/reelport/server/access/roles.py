@@ -52,6 +52,15 @@ SCOPES: dict[Role, frozenset[str]] = {
 _OF_METRICS = frozenset[str]().union(*(family.scopes for family in Family))
 
 
+def demands_factor(of_whom: str, role: Role, *, is_by_provider: bool) -> bool:
+    """Whether the setting `second_factor` demands one of a person of this role.
+
+    A provider's own second factor is trusted unless it is demanded of everyone.
+    """
+    roles = {"operators": {Role.OPERATOR}, "owners": {Role.OPERATOR, Role.OWNER}, "passwords": set(Role)}
+    return of_whom == "everyone" or (not is_by_provider and role in roles.get(of_whom, ()))
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What a person may see of an organization: with `channels` None all, later ones too.

@@ -38,6 +38,8 @@ _OWNERS_FACTORS = N_(
     "Only the operator of the platform resets the second factor of somebody who is an owner, or was one: by the "
     "command reelport user factors."
 )
+_OLD_SIGN_IN = N_("You signed in more than ten minutes ago: sign out, sign in again, and then add it.")
+_NEW = timedelta(minutes=10)
 ISSUER = "Reelport"
 STEP_SECONDS, DIGITS = 30, 6
 _DRIFT = 1
@@ -192,7 +194,7 @@ def add_authenticator(
     known only now. Hashing takes some 20 ms of CPU.
     """
     seed = credentials.read_signed(service_secret, _OFFER, offer, session.id)
-    epoch = _find_epoch(db, session, password)
+    epoch = _find_epoch(db, session, password, now)
     step = None if seed is None else find_step(derive_secret(service_secret, seed), _read_digits(code), now, 0)
     if epoch is None or seed is None or step is None:
         return None
@@ -222,7 +224,7 @@ def add_passkey(
     life: timedelta,
 ) -> tuple[Session, tuple[str, ...]] | None:
     """Add a passkey, as `add_authenticator` does; None if the password or the answer is wrong."""
-    epoch = _find_epoch(db, session, password)
+    epoch = _find_epoch(db, session, password, now)
     key = None if epoch is None else passkeys.check_new(service_secret, answer, now)
     if epoch is None or key is None:
         return None
@@ -234,12 +236,17 @@ def add_passkey(
     return write(db, lambda connection: add(connection, service_secret, session, epoch, action, insert))
 
 
-def _find_epoch(db: Engine, session: Session, password: str) -> int | None:
-    """Find the epoch of a session's user; None if the password is wrong."""
+def _find_epoch(db: Engine, session: Session, password: str, now: datetime) -> int | None:
+    """Find the epoch of a session's user; None if the password is wrong.
+
+    Whom a provider signs in has none: then the sign-in must be new, else a stolen session would be enough.
+    """
+    if session.is_by_provider and now - session.created_at > _NEW:
+        raise UsageError(_OLD_SIGN_IN)
     with reading(db) as connection:
         found = select(USERS.c.password_hash, USERS.c.epoch).where(USERS.c.id == session.user_id)
         user = connection.execute(found).first()
-    is_right = users.is_password(password, user.password_hash if user else None)
+    is_right = session.is_by_provider or users.is_password(password, user.password_hash if user else None)
     return user.epoch if user and is_right else None
 
 
@@ -258,7 +265,7 @@ def _add_factor(
     locked = select(USERS.c.id).where(USERS.c.id == session.user_id, USERS.c.epoch == epoch)
     if connection.execute(locked.with_for_update()).first() is None:
         return None  # all logins ended meanwhile
-    is_first = not _has_factor(connection, session.user_id)
+    is_first = not has_factor(connection, session.user_id)
     if not insert(connection):
         return None
     codes = _replace_recovery_codes(connection, service_secret, session.user_id, now) if is_first else ()
@@ -272,7 +279,13 @@ def _add_factor(
 def begin_session_by_passkey(
     db: Engine, service_secret: ServiceSecret, checked: Checked, browser: Browser, now: datetime, life: timedelta
 ) -> Session | None:
-    """Begin the session of a passkey's user; None if its answer was used already."""
+    """Begin the session of a passkey's user; None if its answer was used already.
+
+    None, too, for a user whom a provider signs in: the provider must say first that the user has access still.
+    """
+    with reading(db) as connection:
+        if connection.execute(select(USERS.c.subject).where(USERS.c.id == checked.user_id)).scalar() is not None:
+            return None
     user = sessions.Halfway(checked.user_id, checked.epoch, checked.email)
     return finish_session(db, service_secret, user, checked, browser, now, life)
 
@@ -316,13 +329,14 @@ def _remove_factor(
         return False
     if not connection.execute(factor).rowcount:
         return False
-    if not _has_factor(connection, session.user_id):
+    if not has_factor(connection, session.user_id):
         delete_factors(connection, session.user_id)
     audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
     return True
 
 
-def _has_factor(connection: Connection, user_id: str) -> bool:
+def has_factor(connection: Connection, user_id: str) -> bool:
+    """Whether a user has an authenticator or a passkey."""
     own = (select(table.c.user_id).where(table.c.user_id == user_id).limit(1) for table in (AUTHENTICATORS, PASSKEYS))
     return any(connection.execute(each).first() is not None for each in own)
 

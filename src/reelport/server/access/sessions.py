@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, func, select
+from sqlalchemy import Connection, Engine, Row, delete, exists, func, or_, select
 
 from reelport.errors import UsageError
 from reelport.server import credentials
@@ -24,7 +24,7 @@ from reelport.server.access.roles import Reach, Role
 from reelport.server.access.users import end_logins, find_password_problems, is_password
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
-from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, SESSIONS, USERS
+from reelport.server.state.tables import AUDIT_LOG, AUTHENTICATORS, ORGANIZATIONS, PASSKEYS, SESSIONS, USERS
 
 _PREFIX, _HALFWAY = "rpw", "rph"
 HALFWAY_LIFE = timedelta(minutes=10)
@@ -77,6 +77,8 @@ class Session:
     """The code of the language that the user chose; None for the browser's."""
     reach: Reach | None = None
     """What the user may see; None for an operator."""
+    has_factor: bool = False
+    """Whether a second factor guards the account."""
     is_by_provider: bool = False
     """Whether an OpenID Connect provider signs the user in, and no password."""
     may_look: bool = False
@@ -266,6 +268,7 @@ _SELECT = (
         USERS.c.language,
         USERS.c.subject,
         USERS.c.may_look,
+        or_(*(exists().where(each.c.user_id == USERS.c.id) for each in (AUTHENTICATORS, PASSKEYS))).label("has_factor"),
         USERS.c.organization_id,
         ORGANIZATIONS.c.name,
         _LOOKED_AT.c.name.label("looked_at"),
@@ -302,6 +305,7 @@ def _make_session(row: Row[*tuple[Any, ...]], now: datetime, token: str = "") ->
         row.agent,
         row.language,
         reach,
+        bool(row.has_factor),
         row.subject is not None,
         bool(row.may_look),
         look,

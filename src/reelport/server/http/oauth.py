@@ -244,7 +244,8 @@ def _read_scopes(form: _Form) -> list[str]:
 
 
 def _make_terms(service: Service) -> Terms:
-    return Terms(service.settings.public_token_seconds, timedelta(days=Limit.REFRESH_DAYS.default))
+    settings = service.settings
+    return Terms(settings.public_token_seconds, timedelta(days=Limit.REFRESH_DAYS.default), settings.second_factor)
 
 
 def _describe_refusal(refusal: Refusal, form: _Form, *, is_public: bool) -> str:
@@ -254,7 +255,7 @@ def _describe_refusal(refusal: Refusal, form: _Form, *, is_public: bool) -> str:
         return f"This is a private key: it gets tokens with client_credentials, at {TOKEN_PATH}."
     if form["grant_type"] == "password":
         return (
-            "There is no such user in the key's organization, the password is wrong, or the user signs in with a "
+            "There is no such user in the key's organization, the password is wrong, or the user has or needs a "
             "second factor: then use a private key."
         )
     return "The refresh token is unknown, used before or expired, or its login has ended: ask with the password."

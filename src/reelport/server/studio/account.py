@@ -65,16 +65,21 @@ async def sign_in(visit: Visit) -> Response:
     session = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     if isinstance(session, Halfway):
         # The attempt counts until the code is right, too: else the password would allow any number of codes.
-        response = pages.redirect(f"{CODE_PATH}?{urlencode({'next': find_target(next_path)})}")
-        token = sessions.sign_halfway(service.service_secret, session, visit.now)
-        guard.set_halfway(visit, response, token, sessions.HALFWAY_LIFE)
-        return response
+        return ask_for_factor(visit, session, next_path)
     if session is None:
         response = _show_sign_in(visit, next_path, 403, email=password.email, problem=_(_WRONG_LOGIN))
         response.background = BackgroundTask(sessions.record_failure, service.db, password, visit.browser, visit.now)
         return response
     await forgive_attempt(visit, visit.address, password.stored_email)
     return await enter(visit, session, next_path)
+
+
+def ask_for_factor(visit: Visit, halfway: Halfway, next_path: str) -> Response:
+    """Lead a user whose first factor was right to the page of the second one."""
+    response = pages.redirect(f"{CODE_PATH}?{urlencode({'next': find_target(next_path)})}")
+    token = sessions.sign_halfway(visit.service.service_secret, halfway, visit.now)
+    guard.set_halfway(visit, response, token, sessions.HALFWAY_LIFE)
+    return response
 
 
 async def enter(visit: Visit, session: Session, next_path: str) -> Response:

@@ -27,7 +27,7 @@ from reelport.server.settings import Settings
 from reelport.server.studio import pages
 from reelport.server.studio.languages import choose_language
 from reelport.server.studio.rights import Right
-from reelport.server.studio.visit import Refused, SignInNeeded, Visit, not_found, read_form
+from reelport.server.studio.visit import FactorNeeded, Refused, SignInNeeded, Visit, not_found, read_form
 
 Endpoint = Callable[[Visit], Awaitable[Response]]
 UNUSED_SESSION_LIFE = timedelta(hours=12)  # how long a session lives without being used: a working day
@@ -65,6 +65,8 @@ def guard(endpoint: Endpoint, right: Right, *, is_embedded: bool = False) -> Cal
             response = await endpoint(visit)
         except SignInNeeded as needed:
             return finish(visit, pages.redirect(f"{pages.ROOT}/sign-in?next={quote(needed.path)}"))
+        except FactorNeeded:
+            return finish(visit, pages.redirect(f"{pages.ROOT}/account/authenticator"))
         except Refused as refused:
             return finish(visit, show_refusal(visit, refused))
         except StorageError as error:
@@ -122,6 +124,8 @@ def _check_right(visit: Visit, right: Right) -> None:
         return
     if visit.session is None:
         raise SignInNeeded(_find_page(visit.request))
+    if visit.lacks_factor:
+        raise FactorNeeded
     raise Refused(403, N_("Not yours to do"), _describe_lack(visit.session, right))
 
 

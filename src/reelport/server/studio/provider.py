@@ -15,6 +15,7 @@ from starlette.responses import Response
 from reelport.language import N_
 from reelport.server.access import oidc
 from reelport.server.access.oidc import NoAccess, Provider, ProviderFailed
+from reelport.server.access.sessions import Halfway
 from reelport.server.studio import account, guard, pages
 from reelport.server.studio.visit import Refused, Visit, begin_attempt, forgive_attempt, not_found
 
@@ -76,6 +77,8 @@ async def _enter(visit: Visit, provider: Provider, token: str, following: str) -
         raise Refused(403, N_("No access"), str(error)) from None
     if session is None:
         raise Refused(409, N_("That has just changed"), N_("Sign in again."))
+    if isinstance(session, Halfway):
+        return account.ask_for_factor(visit, session, following)
     return await account.enter(visit, session, following)
 
 

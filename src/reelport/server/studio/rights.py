@@ -12,6 +12,7 @@ class Right(Enum):
     """What a page or a form needs its visitor to be allowed to do."""
 
     ENTER = auto()  # anybody may: sign in, styles, views that were shared by a link
+    GUARD_ACCOUNT = auto()  # whoever is signed in may, also who must add a second factor before anything else
     STAY = auto()  # whoever is signed in may: the own account, signing out
     LEAVE = auto()  # whoever is signed in, and whoever looks as an operator: signing out, ending a look
     READ_NUMBERS = auto()
@@ -27,7 +28,9 @@ class Right(Enum):
     OPERATE = auto()  # see the platform's own state: queue, workers, loads, disk; never a partner's numbers
 
 
-_SIGNED_IN = frozenset({Right.ENTER, Right.STAY, Right.LEAVE})
+BEFORE_FACTOR = frozenset({Right.ENTER, Right.GUARD_ACCOUNT, Right.LEAVE})
+"""What somebody may do who must add a second factor."""
+_SIGNED_IN = BEFORE_FACTOR | {Right.STAY}
 _VIEWER = _SIGNED_IN | {Right.READ_NUMBERS, Right.DOWNLOAD}
 _ANALYST = _VIEWER | {Right.ASK_FOR_REPORTS, Right.SHARE_VIEWS}
 # The rights of each role; of None, those of whoever is not signed in.

@@ -12,10 +12,10 @@ from starlette.requests import Request
 
 from reelport.language import N_, _, localize
 from reelport.server.access.audit_log import Actor
-from reelport.server.access.roles import Reach
+from reelport.server.access.roles import Reach, demands_factor
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.http.service import Service
-from reelport.server.studio.rights import Right, find_rights
+from reelport.server.studio.rights import BEFORE_FACTOR, Right, find_rights
 from reelport.storage.s3_address import is_loopback
 
 _LONGEST_FORM = 65_536
@@ -138,8 +138,18 @@ class Visit:
         """The signed-in user, for the audit log."""
         return Actor(self.user.email, self.address)
 
+    @property
+    def lacks_factor(self) -> bool:
+        """Whether the visitor must add a second factor before anything else."""
+        session, of_whom = self.session, self.service.settings.second_factor
+        if session is None or session.has_factor or session.look is not None:  # which ends soon
+            return False
+        return demands_factor(of_whom, session.role, is_by_provider=session.is_by_provider)
+
     def may(self, right: Right) -> bool:
-        """Whether the visitor's role has this right."""
+        """Whether the visitor's role has this right, and no second factor must be added before."""
+        if right not in BEFORE_FACTOR and self.lacks_factor:
+            return False
         return right in find_rights(self.session)
 
     def may_change(self, made_by: str | None) -> bool:
@@ -183,6 +193,10 @@ class SignInNeeded(Exception):
     """The page is for signed-in users; after signing in, the browser goes to `path`."""
 
     path: str
+
+
+class FactorNeeded(Exception):
+    """The visitor must add a second factor before anything else."""
 
 
 def not_found() -> Refused:
