@@ -51,11 +51,13 @@ def test_numbers_in_full_lose_nothing() -> None:
     [
         (Unit.SECONDS, 50, "seconds", ["0", "20", "40", "60"]),
         (Unit.SECONDS, 300, "minutes", ["0", "2", "4", "6"]),
-        (Unit.SECONDS, 3600, "hours", ["0", "0.25", "0.5", "0.75", "1"]),
-        (Unit.SECONDS, 36_000, "hours", ["0", "2.5", "5", "7.5", "10"]),
+        (Unit.SECONDS, 3600, "hours", ["0", "0.25", "0.50", "0.75", "1.00"]),
+        (Unit.SECONDS, 36_000, "hours", ["0", "2.5", "5.0", "7.5", "10.0"]),
         (Unit.BYTES, 130_000_000_000, "GB", ["0", "50", "100", "150"]),
         (Unit.PERCENT, 87, "percent", ["0", "25", "50", "75", "100"]),
-        (Unit.EUR, 3, "EUR", ["€0", "€1", "€2", "€3"]),
+        (Unit.EUR, 3, "", ["€0", "€1", "€2", "€3"]),
+        (Unit.EUR, 0.17, "", ["€0", "€0.05", "€0.10", "€0.15", "€0.20"]),
+        (Unit.SHARE, 0.62, "percent", ["0", "20", "40", "60", "80"]),
         (Unit.SECONDS_PER_VIEW, 25, "", ["0:00", "0:10", "0:20", "0:30"]),
         (Unit.SECONDS_PER_VIEW, 222, "", ["0:00", "1:00", "2:00", "3:00", "4:00"]),
         (Unit.SECONDS_PER_VIEW, 5000, "", ["0:00", "25:00", "50:00", "1:15:00", "1:40:00"]),
@@ -63,11 +65,11 @@ def test_numbers_in_full_lose_nothing() -> None:
     ],
 )
 def test_an_axis_has_round_ticks_in_a_unit_of_its_size(
-    unit: Unit | None, largest: int, name: str, ticks: list[str]
+    unit: Unit | None, largest: float, name: str, ticks: list[str]
 ) -> None:
     """Seconds become hours, bytes GB, a time a view a clock; ticks are round in what they then are."""
     scale = choose_scale([largest], unit, 5)
-    assert (scale.unit, [scale.format(tick) for tick in scale.ticks]) == (name, ticks)
+    assert (scale.unit, list(scale.format_ticks().values())) == (name, ticks)
 
 
 @given(st.lists(st.none() | st.floats(-1e15, 1e15) | st.integers(-(10**12), 10**12), max_size=9), st.integers(2, 8))

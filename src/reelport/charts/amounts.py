@@ -15,10 +15,12 @@ _LARGE = (1e12, 1e9, 1e6, 1e3)  # what the signs of a language for large numbers
 _LONGEST = 1e15  # from here on numbers are written by powers of ten
 
 _STEPS = (1, 2, 2.5, 5, 10)
+_PERCENT_SIGN = "%"  # a unit that stands behind each amount
 _CLOCK_STEP = 30  # seconds: ticks of an axis of minutes are at whole or half ones
 # For a unit: from which amount on it is divided by what, and the name of what it then is.
 _LARGER_UNITS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
     Unit.SECONDS: ((360, 3600, N_("hours")), (60, 60, N_("minutes"))),
+    Unit.SHARE: ((0, 0.01, N_("percent")),),
     Unit.BYTES: tuple(
         (size, size, name) for size, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
     ),
@@ -70,7 +72,26 @@ class Scale:
         if self.is_clock:
             return format_clock(value)
         amount = float(value) / self.divisor
+        if self.unit == _PERCENT_SIGN:
+            return _("%(amount)s%%", amount=format_short(amount))
         return f"{'-' if amount < 0 else ''}{add_sign(self.sign, format_short(abs(amount)))}"
+
+    def format_ticks(self) -> dict[float, str]:
+        """Format the ticks, with as many digits behind the point in each but 0."""
+        texts = {tick: self.format(tick) for tick in self.ticks}
+        amounts = [tick / self.divisor for tick in self.ticks]
+        digits = max(len(f"{round(abs(each), 6):g}".partition(".")[2]) for each in amounts)
+        if self.is_clock or not digits or max(map(abs, amounts)) >= _LARGE[-1]:
+            return texts
+        digits = max(digits, 2) if self.sign else digits
+        for tick, amount in zip(self.ticks, amounts, strict=True):
+            if amount:
+                text = add_sign(self.sign, localize(f"{abs(amount):.{digits}f}"))
+                texts[tick] = f"-{text}" if amount < 0 else text
+        return texts
+
+
+SHARES = Scale(0, 1, (0, 0.25, 0.5, 0.75, 1), 0.01, _PERCENT_SIGN)  # of a whole
 
 
 def choose_scale(values: Iterable[Number | None], unit: Unit | None, most: int) -> Scale:
@@ -115,7 +136,8 @@ def choose_unit(unit: Unit | None, largest: float) -> tuple[float, str]:
     for least, divisor, name in _LARGER_UNITS.get(unit, ()) if unit else ():
         if largest >= least:
             return divisor, _(name)
-    return 1, _(unit.value) if unit and not is_clock(unit) else ""
+    is_said = unit is None or is_clock(unit) or unit in _CURRENCIES  # by each of its amounts
+    return 1, "" if is_said else _(unit.value)
 
 
 def add_sign(sign: str, amount: str) -> str:

@@ -72,7 +72,10 @@ def _lay_out(chart: BarChart, width: float) -> _Layout:
 
 
 def _draw_head(chart: BarChart, layout: _Layout) -> Iterator[str]:
-    said = [layout.scale.unit_beside(chart.heading), f"| {chart.comparison}" if chart.comparison else ""]
+    said = [
+        layout.scale.unit_beside(chart.heading),
+        _("line: %(comparison)s", comparison=chart.comparison) if chart.comparison else "",
+    ]
     words = ", ".join(filter(None, said))
     if words:
         yield svg.text(cut_to_room(words, layout.room), layout.left, 12, class_="chart-tick")

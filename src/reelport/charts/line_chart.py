@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from reelport.charts import svg
-from reelport.charts.amounts import Scale, choose_scale, fit_scale, list_numbers
+from reelport.charts.amounts import SHARES, Scale, choose_scale, fit_scale, list_numbers
 from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples, StackedShares, name_look
 from reelport.charts.sentences import describe_lines, describe_moment, explain_empty
@@ -29,8 +29,8 @@ _PANEL_HEIGHT = 84
 # Room above a panel's plot for its name, below it for its times, and between panels.
 _PANEL_HEAD, _PANEL_AXIS, _BETWEEN = 26, 28, 20
 _HATCH = 7  # units between two strokes of a hatched area
-_PERCENT = Scale(0, 1, (0, 0.25, 0.5, 0.75, 1), 0.01, "%")
 _DOT = 3  # the radius of a point
+_LEVEL = 120  # the width of a chart's only time
 _MANY = 150  # with more times than this lines are fine
 
 
@@ -78,10 +78,10 @@ def draw_stacked_shares(chart: StackedShares, width: float, tooltips: int = 0) -
         _Name(each.name, kind, next(((place, (low + high) / 2) for place, low, high in reversed(run)), None))
         for each, kind, run in zip(chart.series, kinds, runs, strict=True)
     ]
-    plot, elements = _lay_out(names, _PERCENT, "%", width, len(chart.times), bands=True)
+    plot, elements = _lay_out(names, SHARES, "", width, len(chart.times), bands=True)
     elements += _draw_amounts(plot)
     elements += _draw_times(plot, _choose_ticks(plot, chart.times, chart.grain), width)
-    room = plot.width / plot.times
+    room = min(plot.width / plot.times, _LEVEL)
     between = min(2.0, room / 5)
     for place, run in enumerate(runs):
         boxes = "".join(
@@ -149,7 +149,7 @@ def _lay_out(
     beside = bool(names) and width >= _NARROW and len(names) * _NAME_HEIGHT <= height
     above = _arrange_above(names, width) if names and not beside else []
     top = (above[-1][1] + _NAME_HEIGHT + GAP if above else 0) + _HEAD
-    left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
+    left = max(map(measure_text, scale.format_ticks().values())) + GAP
     right = 8.0
     if beside:
         right = min(max(measure_text(name.words) for name in names), width * _SHARE) + _SAMPLE + 2 * GAP
@@ -202,7 +202,7 @@ def draw_small_multiples(chart: SmallMultiples, width: float) -> Picture:
 
 
 def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: float) -> Iterator[str]:
-    left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
+    left = max(map(measure_text, scale.format_ticks().values())) + GAP
     plot = _Plot(left, _PANEL_HEAD, width - left - GAP, _PANEL_HEIGHT, len(chart.times), scale)
     yield svg.text(cut_to_room(series.name, width), 0, 12, class_="chart-name")
     yield from _draw_moving(plot, chart.first_moving)
@@ -292,11 +292,11 @@ def _draw_amounts(plot: _Plot) -> Iterator[str]:
     ends = {"data_low": f"{plot.scale.low:.12g}", "data_high": f"{plot.scale.high:.12g}"}
     area = {"x": plot.left, "y": plot.top, "width": plot.width, "height": plot.height}
     yield svg.element("rect", class_="chart-plot", **area, **ends, data_bands="" if plot.bands else None)
-    for tick in plot.scale.ticks:
+    for tick, words in plot.scale.format_ticks().items():
         y = plot.y(tick)
         kind = "chart-base" if tick == 0 else "chart-grid"
         yield svg.element("path", class_=kind, d=svg.path([(plot.left, y), (plot.right, y)]))
-        yield svg.text(plot.scale.format(tick), plot.left - GAP, y + 4, class_="chart-tick", text_anchor="end")
+        yield svg.text(words, plot.left - GAP, y + 4, class_="chart-tick", text_anchor="end")
 
 
 def _choose_ticks(plot: _Plot, times: Sequence[str], grain: int) -> dict[int, str]:
@@ -323,7 +323,8 @@ def _draw_times(plot: _Plot, ticks: dict[int, str], width: float) -> Iterator[st
 
 def _draw_areas(plot: _Plot, values: Sequence[Number | None]) -> Iterator[str]:
     for run in _list_runs(values):
-        area = [(plot.x(run[0][0]), plot.y(0)), *_points(plot, run), (plot.x(run[-1][0]), plot.y(0))]
+        points = _points(plot, run)
+        area = [(points[0][0], plot.y(0)), *points, (points[-1][0], plot.y(0))]
         yield svg.element("path", class_="chart-area", d=svg.path(area))
 
 
@@ -391,6 +392,9 @@ def _draw_run(plot: _Plot, run: _Run, kind: str) -> str:
 
 
 def _points(plot: _Plot, run: _Run) -> list[tuple[float, float]]:
+    if plot.times == 1 and plot.scale.ticks:  # a dot alone in a wide plot would not be seen: a single time is a level
+        half = min(_LEVEL, plot.width / 3) / 2
+        return [(plot.x(0) - half, plot.y(run[0][1])), (plot.x(0) + half, plot.y(run[0][1]))]
     return [(plot.x(place), plot.y(value)) for place, value in run]
 
 

@@ -30,7 +30,7 @@ _DIGITS, _FINE_DIGITS = 2, 4
 _LEAST_MONEY = Decimal("0.01")
 _LONGEST_BROWSER = 60
 # Units that no metric's name says, as several suit a number: seconds and hours, bytes and GB.
-_TOLD_APART = frozenset({Unit.SECONDS, Unit.PERCENT, Unit.BYTES})
+_TOLD_APART = frozenset({Unit.SECONDS, Unit.PERCENT, Unit.SHARE, Unit.BYTES})
 
 
 def format_whole(value: float) -> str:
@@ -91,7 +91,7 @@ class MetricUnit:
     """How a metric's numbers are written: divided by `divisor`, as amounts of `unit`."""
 
     metric: Metric
-    divisor: int = 1
+    divisor: float = 1
     unit: str = ""
 
     @property
@@ -110,7 +110,7 @@ class MetricUnit:
             return _write_digits(format_clock(value))
         if self.divisor == 1 or value is None:
             return write_number(self.metric, value)
-        scaled = Decimal(value) / self.divisor
+        scaled = Decimal(value) / Decimal(str(self.divisor))
         is_small = scaled and abs(scaled) < _LEAST_SCALED
         return f"<\N{NO-BREAK SPACE}{localize(str(_LEAST_SCALED))}" if is_small else _write_digits(f"{scaled:,.1f}")
 

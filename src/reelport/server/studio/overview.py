@@ -339,7 +339,7 @@ def _make_cards(view: View, numbers: Numbers) -> Iterator[Card]:
     points = numbers.lines.points if isinstance(numbers.lines, Lines) else ()
     for place, (metric, figure) in enumerate(zip(view.metrics, numbers.totals.figures, strict=True)):
         divisor, unit = choose_unit(metric.unit, abs(float(figure.value or 0)))
-        written = MetricUnit(metric, int(divisor), unit)
+        written = MetricUnit(metric, divisor, unit)
         spark = Markup(draw_sparkline([point.figures[place].value for point in points]))  # noqa: S704 - drawn from numbers
         yield Card(
             metric,

@@ -161,7 +161,7 @@ def _make_unit(metric: Metric, first_days: FirstDays | OverBudget | None) -> Met
     found = () if isinstance(windows, OverBudget) else windows
     values = [numbers[place] or 0 for each in found for numbers in (each.own, each.usual) if numbers]
     divisor, unit = choose_unit(metric.unit, max(map(float, values), default=0.0))
-    return MetricUnit(metric, int(divisor), unit)
+    return MetricUnit(metric, divisor, unit)
 
 
 def _describe_windows(first_days: FirstDays) -> list[WindowRow]:

@@ -618,7 +618,7 @@ def choose_units(view: View, numbers: Numbers) -> dict[Metric, MetricUnit]:
     for place, metric in enumerate(view.metrics):
         values = (value for value in _list_values(view, numbers, place) if value is not None)
         divisor, unit = choose_unit(metric.unit, max((abs(float(value)) for value in values), default=0.0))
-        units[metric] = MetricUnit(metric, int(divisor), unit)
+        units[metric] = MetricUnit(metric, divisor, unit)
     return units
 
 
