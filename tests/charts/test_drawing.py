@@ -113,7 +113,7 @@ def test_every_chart_is_well_formed_and_the_same_each_time(chart: Chart) -> None
 @given(CHARTS, st.sampled_from([NARROW, MEDIUM, WIDE, WIDEST]))
 def test_all_that_is_drawn_lies_within_the_picture(chart: Chart, width: float) -> None:
     """Texts, as wide as they may be, and marks: none is cut by the picture's edge, in any width."""
-    picture = draw(chart, width, 200)
+    picture = draw(chart, width)
     root = parse(f"<svg>{''.join(picture.elements)}</svg>")
     for left, top, right, bottom in boxes_of(root, 0, 0):
         assert -0.1 <= left <= right <= picture.width + 0.1
@@ -123,7 +123,7 @@ def test_all_that_is_drawn_lies_within_the_picture(chart: Chart, width: float) -
 @given(CHARTS, st.sampled_from([NARROW, MEDIUM, WIDE, WIDEST]))
 def test_no_two_texts_lie_over_each_other(chart: Chart, width: float) -> None:
     """Wherever lines end and however long names are."""
-    root = parse(f"<svg>{''.join(draw(chart, width, 200).elements)}</svg>")
+    root = parse(f"<svg>{''.join(draw(chart, width).elements)}</svg>")
     boxes = [box for each, box in texts_of(root, 0, 0) if each.text]
     for place, one in enumerate(boxes):
         assert not [two for two in boxes[:place] if overlap(one, two)]
@@ -153,10 +153,10 @@ def bars_of(root: ET.Element) -> list[str]:
     return [each.get("d", "") for each in root.iterfind("path") if (each.get("class") or "").startswith("chart-share ")]
 
 
-@given(st.lists(NUMBERS, max_size=40), st.none() | st.integers(0, 40))
-def test_a_sparkline_shows_each_number_and_no_other(values: list[int | Decimal | None], settled: int | None) -> None:
+@given(st.lists(NUMBERS, max_size=40))
+def test_a_sparkline_shows_each_number_and_no_other(values: list[int | Decimal | None]) -> None:
     """It stays inside its box, breaks at gaps, and ends with the last number; without one nothing is drawn."""
-    root = parse(draw_sparkline(values, 160, 36, settled))
+    root = parse(draw_sparkline(values, 160, 36))
     for left, top, right, bottom in boxes_of(root, 0, 0):
         assert 0 <= left <= right <= 160
         assert 0 <= top <= bottom <= 36
@@ -172,7 +172,7 @@ def test_a_sparkline_shows_each_number_and_no_other(values: list[int | Decimal |
 def test_no_mark_strikes_through_its_bars_number(pairs: list[tuple[int, int]]) -> None:
     """The line of the compared number lies before the number's text or after it."""
     bars = tuple(Bar("name", *pair) for pair in pairs)
-    root = parse(f"<svg>{''.join(draw(BarChart('Views', bars), MEDIUM, 200).elements)}</svg>")
+    root = parse(f"<svg>{''.join(draw(BarChart('Views', bars), MEDIUM).elements)}</svg>")
     for bar in root.findall("g"):
         for mark in bar.findall("path[@class='chart-mark']"):
             at = next(marks_of(ET.fromstring(f"<g>{ET.tostring(mark, 'unicode')}</g>"), 0, 0))[0]  # noqa: S314 - ours
@@ -223,8 +223,7 @@ def marks_of(element: ET.Element, x: float, y: float) -> Iterator[tuple[float, .
                 yield x + left, y + top, x + left + width, y + top + height
             case "circle":
                 yield (x + float(child.get("cx", "0")), y + float(child.get("cy", "0"))) * 2
-        if child.tag != "svg":  # Areas of tooltips: within its box, as wide as it is in all.
-            yield from marks_of(child, x, y)
+        yield from marks_of(child, x, y)
 
 
 def moved(element: ET.Element, x: float, y: float) -> tuple[float, float]:
@@ -277,6 +276,6 @@ def test_times_of_another_vendor_fit_too() -> None:
     times = ("n/a", "x" * 300, "2026-07-01", "2026-13-45")
     chart = LineChart("Views", times, (Series("Views", (1, 2, 3, 4)),), settled=2)
     for width in (NARROW, WIDEST):
-        picture = draw(chart, width, 200)
+        picture = draw(chart, width)
         root = parse(f"<svg>{''.join(picture.elements)}</svg>")
         assert all(0 <= left <= right <= width for left, _, right, _ in boxes_of(root, 0, 0))

@@ -41,7 +41,7 @@ def test_every_class_has_a_rule() -> None:
     page = [
         *(embed_chart(chart) for chart in CHARTS),
         draw_inline_bar(1, 2),
-        draw_sparkline((1, None, 2, 3), settled=3),
+        draw_sparkline((1, None, 2, 3)),
     ]
     for drawn, styles in (
         (page, write_page_stylesheet()),

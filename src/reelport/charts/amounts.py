@@ -136,8 +136,9 @@ def choose_unit(unit: Unit | None, largest: float) -> tuple[float, str]:
     for least, divisor, name in _LARGER_UNITS.get(unit, ()) if unit else ():
         if largest >= least:
             return divisor, _(name)
-    is_said = unit is None or is_clock(unit) or unit in _CURRENCIES  # by each of its amounts
-    return 1, "" if is_said else _(unit.value)
+    if unit is None or is_clock(unit) or unit in _CURRENCIES:  # each amount says it
+        return 1, ""
+    return 1, _(unit.value)
 
 
 def add_sign(sign: str, amount: str) -> str:

@@ -39,7 +39,7 @@ class _Layout:
         return self.left + self.room * self.scale.place(value)
 
 
-def draw_bar_chart(chart: BarChart, width: float, *, tooltips: bool = True) -> Picture:
+def draw_bar_chart(chart: BarChart, width: float) -> Picture:
     """Draw a chart in a width; where nothing has a number, a sentence says so."""
     if all(bar.value is None for bar in chart.bars):
         return draw_sentence(chart.heading, explain_empty(chart.bars), width)
@@ -47,8 +47,7 @@ def draw_bar_chart(chart: BarChart, width: float, *, tooltips: bool = True) -> P
     elements = list(_draw_head(chart, layout))
     for place, bar in enumerate(chart.bars):
         content = "".join(_draw_bar(bar, layout, layout.top + place * layout.row))
-        said = svg.tooltip(_describe_bar(bar, chart)) if tooltips else ""
-        elements.append(svg.element("g", said, content))
+        elements.append(svg.element("g", svg.tooltip(_describe_bar(bar, chart)), content))
     height = layout.top + layout.row * len(chart.bars)
     return Picture(width, height, tuple(elements), chart.heading, describe_bars(chart))
 

@@ -29,24 +29,24 @@ from reelport.wording import advise_extra
 NARROW, MEDIUM, WIDE, WIDEST = 340, 480, 680, 1000
 
 _KINDS = {NARROW: "chart-narrow", MEDIUM: "chart-medium", WIDE: "chart-wide", WIDEST: "chart-widest"}
-_FILE_WIDTH, _FILE_TOOLTIPS = 760, 400
+_FILE_WIDTH = 760
 _SCALE = 2
 _WORD = (
     f'<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text y="16" font-family="{FONTS}">A</text></svg>'
 )
 
 
-def draw(chart: Chart, width: float, tooltips: int = 0) -> Picture:
-    """Draw a chart in a width. With more times than `tooltips` none of them has one."""
+def draw(chart: Chart, width: float) -> Picture:
+    """Draw a chart in a width."""
     match chart:
         case LineChart():
-            return draw_line_chart(chart, width, tooltips)
+            return draw_line_chart(chart, width)
         case BarChart():
-            return draw_bar_chart(chart, width, tooltips=bool(tooltips))
+            return draw_bar_chart(chart, width)
         case SmallMultiples():
             return draw_small_multiples(chart, width)
         case StackedShares():
-            return draw_stacked_shares(chart, width, tooltips)
+            return draw_stacked_shares(chart, width)
         case WorldMap():
             return draw_world_map(chart, width)
 
@@ -57,15 +57,13 @@ def embed_chart(chart: Chart, write: Write | None = None) -> str:
     It holds the chart in four widths, of which the stylesheet (`write_page_stylesheet`) shows one. A map has one
     picture for all widths.
 
-    A chart over time carries what the page's script shows of each time, once for all widths; tooltips in each would be
-    most of a page's bytes. Numbers are written by `write`, as the page's tables have them; without it in full, with
-    their unit.
+    A chart over time carries what the page's script shows of each time. Numbers are written by `write`, as the page's
+    tables have them; without it in full, with their unit.
     """
     if isinstance(chart, WorldMap):
         description, pictures = describe_countries(chart), [embed_world_map(chart, write)]
     else:
-        tooltips = 0 if isinstance(chart, ChartOverTime) else 1
-        drawn = [draw(chart, width, 0 if width == NARROW else tooltips) for width in _KINDS]
+        drawn = [draw(chart, width) for width in _KINDS]
         description, pictures = drawn[0].description, list(map(embed_picture, drawn, _KINDS.values()))
     said = svg.element("p", svg.escape_words(description), class_="chart-says")
     notes = "".join(svg.element("p", svg.escape_words(note)) for note in _list_notes(chart))
@@ -78,7 +76,7 @@ def embed_chart(chart: Chart, write: Write | None = None) -> str:
 
 def draw_file(chart: Chart) -> str:
     """Write a chart as an SVG file, with its heading and notes."""
-    return write_file(draw(chart, _FILE_WIDTH, _FILE_TOOLTIPS), _list_notes(chart), write_file_stylesheet())
+    return write_file(draw(chart, _FILE_WIDTH), _list_notes(chart), write_file_stylesheet())
 
 
 def _list_notes(chart: Chart) -> Sequence[str]:

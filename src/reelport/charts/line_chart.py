@@ -10,7 +10,7 @@ from reelport.charts import svg
 from reelport.charts.amounts import SHARES, Scale, choose_scale, fit_scale, list_numbers
 from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples, StackedShares, name_look
-from reelport.charts.sentences import describe_lines, describe_moment, explain_empty
+from reelport.charts.sentences import describe_lines, explain_empty
 from reelport.charts.svg import GAP, Picture, draw_sentence
 from reelport.charts.time_axis import MOST_TICKS, make_ticks
 
@@ -23,7 +23,7 @@ _HEAD = 24  # room above a plot for its unit: also where there is none, so that 
 _AXIS = 26  # room below a plot for its times
 _NAME_HEIGHT = 16  # the height of a name
 _SAMPLE = 16  # the width of the piece of line beside a name
-_SHARE = 0.28  # the share of a chart's width that names at the ends of its lines may take
+_RIGHT = 8.0  # room beside a plot
 _LEAST_PANEL = 150  # the width that a panel has at least, where the chart has room for two
 _PANEL_HEIGHT = 84
 # Room above a panel's plot for its name, below it for its times, and between panels.
@@ -36,18 +36,14 @@ _MANY = 150  # with more times than this lines are fine
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A line's name, its classes, the place and number that it ends with, if it has any."""
+    """A line's name, and its classes."""
 
     words: str
     kind: str
-    end: tuple[int, float] | None
 
 
-def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Picture:
-    """Draw a chart in a width; where nothing has a number, a sentence says so.
-
-    With more times than `tooltips` none of them has one.
-    """
+def draw_line_chart(chart: LineChart, width: float) -> Picture:
+    """Draw a chart in a width; where nothing has a number, a sentence says so."""
     compared = [chart.comparison] if chart.comparison else []
     values = [value for each in (*chart.series, *compared) for value in each.values]
     if all(value is None for value in values):
@@ -63,21 +59,15 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
         elements += _draw_line(plot, chart.comparison.values, "chart-line chart-earlier", plot.times)
     for place, each in reversed(list(enumerate(chart.series))):
         elements += _draw_line(plot, each.values, _kind_of(place), chart.first_moving)
-    if len(chart.times) <= tooltips:
-        elements += _draw_tooltips(plot, [describe_moment(chart, place) for place in range(len(chart.times))])
     return Picture(width, plot.bottom + _AXIS, tuple(elements), chart.heading, describe_lines(chart))
 
 
-def draw_stacked_shares(chart: StackedShares, width: float, tooltips: int = 0) -> Picture:
+def draw_stacked_shares(chart: StackedShares, width: float) -> Picture:
     """Draw bars of 100 % in a width; where nothing has a number, a sentence says so."""
     if not any(chart.wholes):
         return draw_sentence(chart.heading, explain_empty(chart.times), width)
     runs = _stack(chart)
-    kinds = [f"chart-key {name_look(place)}" for place in range(len(chart.series))]
-    names = [
-        _Name(each.name, kind, next(((place, (low + high) / 2) for place, low, high in reversed(run)), None))
-        for each, kind, run in zip(chart.series, kinds, runs, strict=True)
-    ]
+    names = [_Name(each.name, f"chart-key {name_look(place)}") for place, each in enumerate(chart.series)]
     plot, elements = _lay_out(names, SHARES, "", width, len(chart.times), bands=True)
     elements += _draw_amounts(plot)
     elements += _draw_times(plot, _choose_ticks(plot, chart.times, chart.grain), width)
@@ -99,8 +89,6 @@ def draw_stacked_shares(chart: StackedShares, width: float, tooltips: int = 0) -
         )
         elements.append(svg.element("path", class_=f"chart-share {name_look(place)}", d=boxes))
     elements += _draw_moving(plot, chart.first_moving)
-    if len(chart.times) <= tooltips:
-        elements += _draw_tooltips(plot, [describe_moment(chart, place) for place in range(len(chart.times))])
     return Picture(width, plot.bottom + _AXIS, tuple(elements), chart.heading, describe_lines(chart))
 
 
@@ -118,21 +106,18 @@ def _stack(chart: StackedShares) -> list[list[tuple[int, float, float]]]:
     return runs
 
 
-def draw_sparkline(
-    values: Sequence[Number | None], width: float = 160, height: float = 36, settled: int | None = None
-) -> str:
+def draw_sparkline(values: Sequence[Number | None], width: float = 160, height: float = 36) -> str:
     """Draw a line without axes for a page, beside its number; for eyes alone.
 
-    It begins at 0, breaks where a value is None, and ends with a dot. Values from the place `settled` on may still
-    change, and are dotted. The page stretches it to the room that it has. Without a number the picture is empty.
+    It begins at 0, breaks where a value is None, and ends with a dot. The page stretches it to the room that it has.
+    Without a number the picture is empty.
     """
     plot = _Plot(3, 3, width - 6, height - 6, len(values), fit_scale(values, None))
-    first_moving = len(values) if settled is None else settled
     elements = list(_draw_areas(plot, values))
-    for run, is_moving in _split_moving(values, first_moving):
-        kind = "chart-line chart-s0 chart-moving" if is_moving else "chart-line chart-s0"
+    for run in _list_runs(values):
         points = _points(plot, run)
-        elements.append(svg.element("path", class_=kind, d=svg.path(points if len(points) > 1 else points * 2)))
+        line = svg.path(points if len(points) > 1 else points * 2)
+        elements.append(svg.element("path", class_="chart-line chart-s0", d=line))
     if numbers := list_numbers(values):
         # A circle would be stretched with the picture; the round cap of a line without length is not.
         end = svg.path(_points(plot, numbers[-1:]) * 2)
@@ -145,36 +130,24 @@ def _lay_out(
     names: Sequence[_Name], scale: Scale, unit: str, width: float, times: int, *, bands: bool = False
 ) -> tuple[_Plot, list[str]]:
     height = _HEIGHTS[width >= _NARROW]
-    # Names go at the ends of lines if the chart is wide, and high enough for all.
-    beside = bool(names) and width >= _NARROW and len(names) * _NAME_HEIGHT <= height
-    above = _arrange_above(names, width) if names and not beside else []
+    above = _arrange_above(names, width)
     top = (above[-1][1] + _NAME_HEIGHT + GAP if above else 0) + _HEAD
     left = max(map(measure_text, scale.format_ticks().values())) + GAP
-    right = 8.0
-    if beside:
-        right = min(max(measure_text(name.words) for name in names), width * _SHARE) + _SAMPLE + 2 * GAP
-    plot = _Plot(left, top, width - left - right, height, times, scale, bands)
+    plot = _Plot(left, top, width - left - _RIGHT, height, times, scale, bands)
     elements = []
     for x, y, name in above:
         elements.append(_draw_sample(name.kind, x, y + _NAME_HEIGHT / 2))
         elements.append(svg.text(name.words, x + _SAMPLE + GAP, y + _NAME_HEIGHT / 2 + 4, class_="chart-name"))
     if unit:
         elements.append(svg.text(unit, 0, top - 12, class_="chart-tick"))
-    if beside:
-        elements += _draw_beside(names, plot, right)
     return plot, elements
 
 
 def _list_names(chart: LineChart) -> list[_Name]:
-    names = [_name(each, _kind_of(place)) for place, each in enumerate(chart.series)]
+    names = [_Name(each.name, _kind_of(place)) for place, each in enumerate(chart.series)]
     if chart.comparison is not None:
-        names.append(_name(chart.comparison, "chart-line chart-earlier"))
+        names.append(_Name(chart.comparison.name, "chart-line chart-earlier"))
     return names if len(names) > 1 else []
-
-
-def _name(series: Series, kind: str) -> _Name:
-    numbers = list_numbers(series.values)
-    return _Name(series.name, kind, (numbers[-1][0], float(numbers[-1][1])) if numbers else None)
 
 
 def _kind_of(place: int) -> str:
@@ -214,16 +187,6 @@ def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: floa
     yield from _draw_line(plot, series.values, "chart-line chart-s0", chart.first_moving)
 
 
-def _draw_beside(names: Sequence[_Name], plot: _Plot, room: float) -> Iterator[str]:
-    """Draw each name at its line's end, moved up or down where it would lie over another."""
-    wanted = [plot.y(name.end[1]) if name.end else plot.bottom for name in names]
-    placed = _spread_apart(wanted, plot.top, plot.bottom, _NAME_HEIGHT)
-    for name, y in zip(names, placed, strict=True):
-        x = plot.right + GAP
-        yield _draw_sample(name.kind, x, y)
-        yield svg.text(cut_to_room(name.words, room - _SAMPLE - 2 * GAP), x + _SAMPLE + GAP, y + 4, class_="chart-name")
-
-
 def _arrange_above(names: Sequence[_Name], width: float) -> list[tuple[float, float, _Name]]:
     """Arrange names in rows of a width; returns each with its place, from the upper left."""
     placed: list[tuple[float, float, _Name]] = []
@@ -233,24 +196,9 @@ def _arrange_above(names: Sequence[_Name], width: float) -> list[tuple[float, fl
         room = _SAMPLE + GAP + measure_text(words)
         if x and x + room > width:
             x, y = 0.0, y + _NAME_HEIGHT
-        placed.append((x, y, _Name(words, name.kind, name.end)))
+        placed.append((x, y, _Name(words, name.kind)))
         x += room + 2 * GAP
     return placed
-
-
-def _spread_apart(wanted: Sequence[float], low: float, high: float, step: float) -> list[float]:
-    """Move places to be a step apart or more, between low and high, in the same order."""
-    order = sorted(range(len(wanted)), key=lambda place: (wanted[place], place))
-    placed = dict.fromkeys(order, 0.0)
-    least = low
-    for place in order:
-        placed[place] = max(wanted[place], least)
-        least = placed[place] + step
-    most = high
-    for place in reversed(order):
-        placed[place] = min(placed[place], most)
-        most = placed[place] - step
-    return [placed[place] for place in range(len(wanted))]
 
 
 def _draw_sample(kind: str, x: float, y: float) -> str:
@@ -369,18 +317,6 @@ def _draw_moving(plot: _Plot, first_moving: int) -> Iterator[str]:
     yield svg.element("rect", class_="chart-moving-area", **area)
     if strokes:
         yield svg.element("path", class_="chart-hatch", d=strokes)
-
-
-def _draw_tooltips(plot: _Plot, words: Sequence[str]) -> Iterator[str]:
-    """Lay an invisible area over each time, with its numbers in full as tooltip."""
-    edges = [plot.left, *((plot.x(one) + plot.x(two)) / 2 for one, two in pairwise(range(plot.times))), plot.right]
-    whole = list(map(int, edges))
-    areas = [
-        svg.element("rect", svg.tooltip(said), x=left, width=right - left)
-        for (left, right), said in zip(pairwise(whole), words, strict=True)
-    ]
-    box = {"x": 0, "y": plot.top, "width": whole[-1], "height": plot.height}
-    yield svg.element("svg", *areas, class_="chart-hits", **box)
 
 
 def _draw_run(plot: _Plot, run: _Run, kind: str) -> str:

@@ -65,16 +65,6 @@ def _describe_values(count: str, values: Sequence[tuple[str, Number | None]], un
     return f"{count}. {'; '.join(named)}."
 
 
-def describe_moment(chart: ChartOverTime, place: int) -> str:
-    """Say the numbers of one time in full, as a tooltip."""
-    numbers = [(each.name, format_full(each.values[place], chart.unit)) for each in chart.series]
-    said = [f"{name}: {number}" if len(numbers) > 1 else number for name, number in numbers]
-    if isinstance(chart, LineChart) and chart.comparison is not None:
-        when = f" ({describe_time(chart.comparison_times[place])})" if chart.comparison_times else ""
-        said.append(f"{chart.comparison.name}{when}: {format_full(chart.comparison.values[place], chart.unit)}")
-    return f"{describe_time(chart.times[place])}: {', '.join(said)}"
-
-
 def _describe_series(series: Series, times: Sequence[str], chart: ChartOverTime) -> str:
     numbers = list_numbers(series.values)
     if not numbers:

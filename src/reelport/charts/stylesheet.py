@@ -61,8 +61,6 @@ circle.chart-moving{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dashar
 .chart-key{fill:none;stroke:currentColor;stroke-width:9;stroke-dasharray:none}
 .chart-land{fill:{land};stroke:{paper};stroke-width:0.5}
 .chart-m0{fill:{m0}}.chart-m1{fill:{m1}}.chart-m2{fill:{m2}}.chart-m3{fill:{m3}}.chart-m4{fill:{m4}}
-.chart-hits{fill:transparent}
-.chart-hits rect{height:100%}
 """
 
 _PAGE_RULES = """\
@@ -73,7 +71,6 @@ _PAGE_RULES = """\
 @container (min-width:410px){.chart-narrow{display:none}.chart-medium{display:block}}
 @container (min-width:570px){.chart-medium{display:none}.chart-wide{display:block}}
 @container (min-width:830px){.chart-wide{display:none}.chart-widest{display:block}}
-.chart-hits rect:hover{fill:var(--chart-soft);fill-opacity:0.12}
 .chart-map{max-width:60rem;margin-inline:auto}
 .chart-map .chart-land{vector-effect:non-scaling-stroke}
 .chart-map .chart-land[data-says]:hover{stroke:var(--chart-ink);stroke-width:1.5}

@@ -18,7 +18,6 @@ function enhance() {
     if (readings.has(figure)) continue;
     const { times } = readings.set(figure, JSON.parse(figure.dataset.readings)).get(figure);
     if (!times.length || !figure.querySelector(".chart-plot")) continue;
-    for (const each of figure.querySelectorAll(".chart-hits, g > title")) each.remove();
     const layer = make("div", "chart-layer", figure.querySelector(".chart-pictures"));
     if (figure.closest("[data-range]")) layer.classList.add("chart-ranging");
     layer.tabIndex = 0;
