@@ -105,7 +105,7 @@ dist: $(READY) ## build wheel and sdist into dist/, check them, and install them
 install-check: $(READY) ## run the tests of the installation with nothing fetched before; as root, 500 MB
 	@$(SETUP_ENV) REELPORT_INSTALL=1 $(BIN)/pytest -q tests/deploy/test_installation.py
 
-# Types are checked while the tests wait for services: where that has seen nothing yet, it takes three minutes of a core.
+# Types are checked while tests wait for services: where that has seen nothing yet, it takes a minute and a half of a core.
 check: $(READY) ## lint, types, advisories and every test once, as CI runs them
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory -j 4 types advisories test-once
@@ -121,7 +121,7 @@ graphiql: $(READY) ## copy the pinned GraphiQL into the service's package anew (
 
 spark-matrix: compile spark ## every oracle case and the whole matrix by Spark (more than half an hour)
 	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/test_catalog_numbers.py tests/engine/test_filters.py \
-		tests/engine/test_mixed_families.py tests/engine/test_meaning.py tests/engine/test_money.py \
+		tests/engine/test_mixed_families.py tests/engine/test_meaning.py \
 		tests/engine/test_whole_matrix.py tests/engine/test_aggregation.py
 	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/spark
 

@@ -165,7 +165,7 @@ RATES = {
 }
 """Every rate whose sums are metrics themselves."""
 APART = {"VIEW_THROUGH_RATE", "ECPM_EUR", "ECPM_USD", "ERPM_EUR", "ERPM_USD"}
-"""Rates over sums that are no metrics: `test_meaning.py`, `test_money.py` and `test_mixed_families.py` have them."""
+"""Rates over sums that are no metrics: `test_meaning.py` and `test_mixed_families.py` have them."""
 
 
 @given(seed=seeds, rate=st.sampled_from(sorted(RATES)), data=st.data())

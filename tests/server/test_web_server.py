@@ -1,21 +1,30 @@
-"""A service that can't start says so, and never that it listens."""
+"""Processes of the service: one that can't start says so, all end soon, and workers have a lower priority."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import structlog
+from sqlalchemy import func, select
 from starlette.applications import Starlette
-from tests.patience import run_child
+from tests.patience import run_child, until
+from tests.server.conftest import State
 
 from reelport.errors import StorageError
+from reelport.server.app import create_app
 from reelport.server.settings import read_settings
+from reelport.server.state.database import reading, writing
+from reelport.server.state.tables import REPORTS
 from reelport.server.web_server import serve_app
+from reelport.wire import ReportStatus
 
 
 def test_what_keeps_an_app_from_starting_is_raised(tmp_path: Path) -> None:
@@ -122,3 +131,99 @@ def test_connections_that_make_room_are_counted(tmp_path: Path) -> None:
     before, first, after = json.loads(found.read_text())
     assert (before, first) == (["reelport_connections_crowded_out_total 0.0"], "")
     assert after == ["reelport_connections_crowded_out_total 2.0"]  # the last made room for who read this
+
+
+_REPORTS = 5_000
+"""To expire so many takes many times as long as to see that it began."""
+
+
+def count_expired(state: State) -> int:
+    """How many reports the sweep has expired."""
+    with reading(state.db) as connection:
+        expired = REPORTS.c.status == ReportStatus.EXPIRED.value
+        return connection.execute(select(func.count()).where(expired)).scalar_one()
+
+
+def finish_long_ago(state: State) -> None:
+    """Give the state finished reports whose time was over yesterday."""
+    key = state.key("demo")
+    now = datetime.now(UTC)
+    row = {"organization_id": state.caller(key).organization_id, "key_id": key.id, "query": "{}", "channels": "[]"}
+    row |= {"scopes": "", "status": ReportStatus.FINISHED.value, "attempts": 1, "rows": 1, "bytes": 2, "sha256": "ab"}
+    row |= {"created_at": now - timedelta(days=3), "ended_at": now - timedelta(days=3)}
+    row |= {"expires_at": now - timedelta(days=1)}
+    each = [
+        row | {"id": f"r{number}", "token": f"t{number}", "fingerprint": f"f{number}", "file": f"r{number}-1.csv"}
+        for number in range(_REPORTS)
+    ]
+    with writing(state.db) as connection:
+        connection.execute(REPORTS.insert(), each)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_life_that_is_cancelled_waits_for_no_long_sweep(state: State) -> None:
+    """As that of a process that was told to end twice, or whose start fails: the next sweep does what is left."""
+    state.organization("demo", "c1")
+    finish_long_ago(state)
+
+    async def live() -> None:
+        app = create_app(state.settings)
+        async with app.router.lifespan_context(app):
+            await asyncio.Event().wait()
+
+    async def begin_and_cancel() -> None:
+        life = asyncio.create_task(live())
+        assert await asyncio.to_thread(until, lambda: count_expired(state))
+        life.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await life
+
+    asyncio.run(begin_and_cancel())
+    assert 0 < count_expired(state) < _REPORTS
+
+
+LOWERED = """
+import os, threading, duckdb
+from pathlib import Path
+from reelport.server.process import lower_priority
+database = duckdb.connect(config={"threads": 4})
+waiting = threading.Event()
+threading.Thread(target=waiting.wait, daemon=True).start()
+before = os.getpriority(os.PRIO_PROCESS, 0)
+lower_priority(3)
+threading.Thread(target=waiting.wait, daemon=True).start()
+threads = [int(each.name) for each in Path("/proc/self/task").iterdir()]
+print("ready", flush=True)
+print(before, len(threads), *{os.getpriority(os.PRIO_PROCESS, each) for each in threads}, flush=True)
+"""
+
+
+IDLE = """
+import os, threading, duckdb
+from pathlib import Path
+from reelport.server.process import idle_foreign_threads
+database = duckdb.connect(config={"threads": 4})
+waiting = threading.Event()
+threading.Thread(target=waiting.wait, daemon=True).start()
+idle_foreign_threads()
+own = {each.native_id for each in threading.enumerate()}
+threads = {int(each.name) for each in Path("/proc/self/task").iterdir()}
+print("ready", flush=True)
+for some in (own, threads - own):
+    print(len(some), *{os.sched_getscheduler(each) for each in some}, flush=True)
+"""
+
+
+def test_the_threads_of_an_engine_may_run_on_idle_cores_alone() -> None:
+    """Not those of Python, which may hold the lock of the state while others wait for it."""
+    own, engine = run_child(IDLE).splitlines()
+    assert own.split() == ["2", str(os.SCHED_OTHER)]
+    assert int(engine.split()[0]) >= 3
+    assert engine.split()[1:] == [str(os.SCHED_IDLE)]
+
+
+def test_each_thread_of_a_process_is_lowered() -> None:
+    """Those of an engine that runs already too, and one that starts later: on Linux each has a priority of its own."""
+    before, threads, *found = map(int, run_child(LOWERED).split())
+    assert threads >= 6
+    assert found == [min(before + 3, 19)]

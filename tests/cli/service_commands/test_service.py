@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 import structlog
+from cyclopts import App
 from tests.cases import thin_out
 from tests.migrated import begin_state
 from tests.patience import until
 
-from reelport.cli.main import main
+from reelport.cli.main import APP, main
 from reelport.facts.layout import check_layout
 from reelport.query import ReportQuery
 from reelport.report_details import FailureReason
@@ -375,3 +376,16 @@ def test_wrong_settings_are_told_all_at_once_by_their_names(tmp_path: Path) -> N
         "REELPORT_PORT (--port)",
         "REELPORT_LOG_LEVEL (--log-level)",
     ]
+
+
+def list_bare(app: App, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The arguments and options below a command that say nothing of what they take."""
+    arguments = app.assemble_argument_collection(parse_docstring=True) if app.default_command is not None else ()
+    bare = [(*words, each.name) for each in arguments if each.show and not each.parameter.help]
+    below = {name for name in app if not name.startswith("-")}
+    return bare + [found for name in sorted(below) for found in list_bare(app[name], (*words, name))]
+
+
+def test_every_option_of_every_command_is_explained() -> None:
+    """Positional arguments too."""
+    assert list_bare(APP) == []

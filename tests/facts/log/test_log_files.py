@@ -1,19 +1,21 @@
-"""A log's files: found from their end, read as they were written, and refused where they can't be."""
+"""A log's files: made where the table lies, found from their end, and refused if they can't be read."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from deltalake.exceptions import DeltaError
 from tests.facts.conftest import remote_tables
 from tests.facts.log.small_log import SmallLog, load_days
 from tests.storage.object_server import Fault, FaultyProxy
 
 from reelport.errors import NewerData, StorageError, StoreUnavailable
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.delta_log import list_files_at
-from reelport.facts.log.log_files import HINT, attach_tables, commit_name, open_store
+from reelport.facts.log.delta_log import list_files_at, translate_delta_errors
+from reelport.facts.log.log_files import HINT, LOG_FOLDER, attach_tables, commit_name, open_store
 from reelport.facts.log.snapshot import newest_version, pin
 from reelport.facts.tables import EARNINGS, PLAYS
 from reelport.storage.retries import retry_for
@@ -72,3 +74,22 @@ def test_a_version_that_is_gone_is_refused(log: SmallLog, tmp_path: Path) -> Non
     for folder, version in ((log.folder, 4), (log.folder, 1), (tmp_path / "nothing", 0)):
         with pytest.raises(StorageError):
             list_files_at(folder, PLAYS, version)
+
+
+@pytest.mark.usefixtures("object_server")
+def test_a_table_in_an_object_store_leaves_no_log_on_this_machine(tmp_path: Path) -> None:
+    """Whoever reads the folder would take it for the table."""
+    here, there = tmp_path / "here" / "facts", tmp_path / "there" / "facts"
+    attach_tables(there, remote_tables(there))
+    for root in here, there:
+        load_days(root, EARNINGS, "a", [1])
+    assert (here / EARNINGS.name / LOG_FOLDER).is_dir()
+    assert not (there / EARNINGS.name).exists()
+
+
+@pytest.mark.parametrize(("said", "told"), [("x" * 120, "x" * 120), ("x" * 121, "x" * 120 + "…"), ("no\ndump", "no")])
+def test_the_first_line_of_a_message_is_told_and_cut_where_it_is_long(tmp_path: Path, said: str, told: str) -> None:
+    """The library goes on with dumps of its own structures."""
+    sentence = re.escape(f"plays: {told}; run reelport verify")
+    with pytest.raises(StorageError, match=f"{sentence}$"), translate_delta_errors(tmp_path / "plays"):
+        raise DeltaError(said)

@@ -1,4 +1,4 @@
-"""What is read from a log's newest commits back is what its whole text tells, whatever was done to the table."""
+"""What is read from a log's newest commits back, digests of files too, is what its whole text tells."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from tests.cases import thin_out
 from tests.facts.log.small_log import load_days
-from tests.rotten_files import rotten
+from tests.rotten_files import flip_bit, rotten
 
-from reelport.errors import UsageError
+from reelport.errors import StorageError, UsageError
 from reelport.facts.loading.compaction import compact, vacuum
+from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.undo import undo_load
 from reelport.facts.log.delta_log import TableVersion, list_files, open_table, read_newest, require_intact
 from reelport.facts.log.freshness import find_last_load
 from reelport.facts.log.history import list_loads, read_history, read_restated
 from reelport.facts.log.log_entry import merge_spans
-from reelport.facts.log.log_files import find_newest_commit, list_commits
-from reelport.facts.tables import EARNINGS
+from reelport.facts.log.log_files import commit_name, find_newest_commit, list_commits
+from reelport.facts.tables import EARNINGS, TABLES
 from reelport.storage.digests import FileDamaged
 
 DAYS = range(1, 13)
@@ -95,3 +97,48 @@ def test_the_newest_commits_tell_what_the_whole_log_tells(long_log: Path, tmp_pa
         for version in (newest.version, chance.randint(30, newest.version)):
             check_loads(pin_version(root, version))
         check_digests(newest, chance)
+
+
+COMMITS = 40
+
+
+@pytest.fixture(scope="module")
+def now(tmp_path_factory: pytest.TempPathFactory) -> TableVersion:
+    """A table of a month file for each of many commits; its files in the order of their commits."""
+    root = tmp_path_factory.mktemp("digests") / "facts"
+    known: list[str] = []
+    for number in range(COMMITS):
+        row = {"started_at": f"2026-01-05T05:00:{number:02}", "owner_channel_id": "c1", "video_id": "v", "views": 1}
+        load_arrow(
+            root,
+            "plays",
+            pa.Table.from_pylist([{**row, "media_type": "video", "time_watched_seconds": 1}]),
+            f"b{number}",
+        )
+        known += {file.path for file in read_newest(root, TABLES["plays"]).files} - set(known)
+    found = read_newest(root, TABLES["plays"])
+    files = tuple(sorted(found.files, key=lambda file: known.index(file.path)))
+    return TableVersion(found.table, found.folder, found.version, files, found.delta)
+
+
+def test_a_files_digest_is_found_without_the_commits_before_it(now: TableVersion) -> None:
+    """Each is a request to an object store: those before a file's own are read for older files alone."""
+    oldest = now.folder / commit_name(0)
+    kept = oldest.rename(oldest.with_suffix(".away"))
+    require_intact(now, now.files[-1:])
+    with pytest.raises(StorageError, match="commit 0 is gone"):
+        require_intact(now, now.files)
+    kept.rename(oldest)
+    require_intact(now, now.files)
+
+
+@pytest.mark.parametrize("place", [0, COMMITS // 2, -1])
+def test_a_damaged_file_is_found_wherever_its_commit_lies(now: TableVersion, place: int) -> None:
+    """The oldest commit's digest counts as the newest's."""
+    path: Path = now.path(now.files[place])
+    whole = path.read_bytes()
+    flip_bit(path, 80)
+    with pytest.raises(FileDamaged):
+        require_intact(now, [now.files[place]])
+    path.write_bytes(whole)
+    require_intact(now, [now.files[place]])

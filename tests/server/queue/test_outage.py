@@ -1,4 +1,4 @@
-"""What a worker does while the state can't be reached: it waits with what it has made."""
+"""What a worker does while the state can't be reached, and which workers are ready by what they write into it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 from tests.patience import PATIENCE, until
 from tests.server.conftest import State
 
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.server.files.report_files import FileRecord
-from reelport.server.queue import attempt, backlog, jobs
+from reelport.server.queue import attempt, backlog, jobs, liveness
 from reelport.server.queue.jobs import Claim
-from reelport.server.state.database import StateUnavailable, sit_out
+from reelport.server.state.database import StateUnavailable, sit_out, writing
 from reelport.server.state.tallies import read_tallies
 from reelport.server.state.write_ahead import WriteAheadLog
 
@@ -115,3 +115,15 @@ def test_what_is_written_again_after_a_lost_answer_counts_once(state: State, wri
     assert sum(read_tallies(state.db).ended.values()) == (write == "finish")
     other = FileRecord("x.csv", 1, 2, "cd")
     assert not (write == "finish" and jobs.finish(state.db, claim, other, state.now))
+
+
+def test_a_worker_elsewhere_that_falls_silent_is_dead(state: State) -> None:
+    """Neither in the future does a heartbeat count: a clock was set back since."""
+    liveness.record_heartbeat(state.db, "elsewhere-7-abc")
+    for moved, expected in ((-20_000, True), (-40_000, False), (40_000, False)):
+        with writing(state.db) as connection:
+            connection.execute(text("UPDATE workers SET seen_at = clock_ms() + :moved"), {"moved": moved})
+        assert bool(liveness.list_ready(state.db, state.settings)) is expected
+    liveness.record_heartbeat(state.db, "elsewhere-7-abc")
+    liveness.unregister(state.db, "elsewhere-7-abc")
+    assert not liveness.list_ready(state.db, state.settings)
