@@ -127,12 +127,17 @@ def test_a_passkey_of_a_wrong_finger_signs_nobody_in(studio: Studio, owned: tupl
 
 
 def test_where_passkeys_do_not_work_the_page_says_so(studio: Studio, email: str) -> None:
-    """Without a script at once, at an address of numbers when one is asked for; the password works."""
+    """Without script or WebAuthn at once, at an address of numbers when one is asked for; the password works."""
     page = studio.open("/studio/sign-in", script=False)
     expect(page.get_by_text("Passkeys don't work here")).to_be_visible()
     expect(page.get_by_role("button", name="Use a passkey")).to_be_hidden()
     studio.sign_in(page, email)
     assert "/sign-in" not in page.url
+    page = studio.open("/studio/sign-in")
+    page.add_init_script("delete window.PublicKeyCredential")
+    page.reload()
+    expect(page.get_by_text("Passkeys don't work here")).to_be_visible()
+    expect(page.get_by_role("button", name="Use a passkey")).to_be_hidden()
     page = studio.open("/studio/sign-in")
     expect(page.get_by_text("Passkeys don't work here")).to_be_hidden()
     page.get_by_role("button", name="Use a passkey").click()

@@ -3,7 +3,9 @@
 const { PublicKeyCredential: Passkey } = window;
 const works = Boolean(Passkey?.parseCreationOptionsFromJSON && navigator.credentials);
 
-for (const each of document.querySelectorAll("[data-passkeys]")) each.hidden = works !== (each.dataset.passkeys === "yes");
+if (!works) for (const { dataset } of document.querySelectorAll("[data-passkeys]")) {
+  dataset.passkeys = dataset.passkeys === "yes" ? "no" : "yes";
+}
 
 document.addEventListener("submit", async (event) => {
   const form = event.target.closest("form[data-passkey]");
