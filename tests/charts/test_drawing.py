@@ -91,12 +91,10 @@ def values_of(times: tuple[str, ...]) -> st.SearchStrategy[tuple[int | Decimal |
     return st.lists(NUMBERS, min_size=len(times), max_size=len(times)).map(tuple)
 
 
-BARS = st.lists(st.builds(Bar, WORDS, NUMBERS, NUMBERS), max_size=9).map(tuple)
+BARS = st.lists(st.builds(Bar, WORDS, NUMBERS), max_size=9).map(tuple)
 COUNTRY = st.builds(Country, st.sampled_from(["FR", "RE", "SG", "RU", "", "ZZ"]), WORDS, NUMBERS)
 MAPS = st.builds(WorldMap, WORDS, st.lists(COUNTRY, max_size=6, unique_by=lambda each: each.code).map(tuple), UNITS)
-CHARTS = (
-    line_charts() | small_multiples() | stacked_shares() | st.builds(BarChart, WORDS, BARS, UNITS, st.none() | WORDS)
-)
+CHARTS = line_charts() | small_multiples() | stacked_shares() | st.builds(BarChart, WORDS, BARS, UNITS)
 
 
 @given(CHARTS | MAPS)
@@ -168,18 +166,6 @@ def test_a_sparkline_shows_each_number_and_no_other(values: list[int | Decimal |
         assert set(re.findall(r"([\d.]+),", drawn)) == set(map(format_place, across))
 
 
-@given(st.lists(st.tuples(st.integers(-99, 99), st.integers(-99, 99)), min_size=3, max_size=9))
-def test_no_mark_strikes_through_its_bars_number(pairs: list[tuple[int, int]]) -> None:
-    """The line of the compared number lies before the number's text or after it."""
-    bars = tuple(Bar("name", *pair) for pair in pairs)
-    root = parse(f"<svg>{''.join(draw(BarChart('Views', bars), MEDIUM).elements)}</svg>")
-    for bar in root.findall("g"):
-        for mark in bar.findall("path[@class='chart-mark']"):
-            at = next(marks_of(ET.fromstring(f"<g>{ET.tostring(mark, 'unicode')}</g>"), 0, 0))[0]  # noqa: S314 - ours
-            left, _, right, _ = [box for each, box in texts_of(bar, 0, 0) if each.get("class") == "chart-tick"][-1]
-            assert not left <= at <= right
-
-
 def parse(written: str) -> ET.Element:
     """What an XML parser makes of a text."""
     return ET.fromstring(written)  # noqa: S314 - we wrote it
@@ -235,7 +221,7 @@ def moved(element: ET.Element, x: float, y: float) -> tuple[float, float]:
 def test_a_title_of_script_is_text() -> None:
     """Markup in a heading, a label, a name or a note reaches no parser as markup, and no control character is left."""
     words = "</title><script>alert(1)</script>\x00\x1b[31m\u202e"
-    chart = BarChart(words, (Bar(words, 5, 4),), None, words, (words,))
+    chart = BarChart(words, (Bar(words, 5),), None, (words,))
     lines = LineChart(words, ("2026-07-01",), (Series(words, (1,)), Series(words, (2,))), notes=(words,))
     for written in (draw_file(chart), embed_chart(chart), draw_file(lines), embed_chart(lines)):
         assert "<script" not in written

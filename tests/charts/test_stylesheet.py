@@ -29,7 +29,7 @@ CHARTS = (
     LineChart("Views", TIMES, SERIES, settled=7, comparison=Series("before", tuple(range(9))), notes=("a note",)),
     SmallMultiples("Views", TIMES, SERIES, settled=7),
     StackedShares("Views", TIMES, SERIES, settled=7),
-    BarChart("Views", (Bar("a", 5, 4),), comparison="before"),
+    BarChart("Views", (Bar("a", 5),)),
     WorldMap(
         "Views", tuple(Country(code, code, 3**place) for place, code in enumerate(["FR", "DE", "SG", "US", "BR"]))
     ),

@@ -11,7 +11,6 @@ from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import Bar, BarChart
 from reelport.charts.sentences import describe_bars, explain_empty
 from reelport.charts.svg import GAP, Picture, draw_sentence
-from reelport.language import _
 
 _NARROW = 480
 _BAR = 14
@@ -44,10 +43,11 @@ def draw_bar_chart(chart: BarChart, width: float) -> Picture:
     if all(bar.value is None for bar in chart.bars):
         return draw_sentence(chart.heading, explain_empty(chart.bars), width)
     layout = _lay_out(chart, width)
-    elements = list(_draw_head(chart, layout))
+    unit = layout.scale.unit_beside(chart.heading)
+    elements = [svg.text(cut_to_room(unit, layout.room), layout.left, 12, class_="chart-tick")] if unit else []
     for place, bar in enumerate(chart.bars):
         content = "".join(_draw_bar(bar, layout, layout.top + place * layout.row))
-        elements.append(svg.element("g", svg.tooltip(_describe_bar(bar, chart)), content))
+        elements.append(svg.element("g", svg.tooltip(f"{bar.label}: {format_full(bar.value, chart.unit)}"), content))
     height = layout.top + layout.row * len(chart.bars)
     return Picture(width, height, tuple(elements), chart.heading, describe_bars(chart))
 
@@ -61,23 +61,12 @@ def draw_inline_bar(value: float, largest: float) -> str:
 
 
 def _lay_out(chart: BarChart, width: float) -> _Layout:
-    values = [value for bar in chart.bars for value in (bar.value, bar.earlier)]
-    scale = fit_scale(values, chart.unit)
+    scale = fit_scale([bar.value for bar in chart.bars], chart.unit)
     wide = width >= _NARROW
     numbers = max(measure_text(_format(bar, scale)) for bar in chart.bars) + GAP
     names = min(max(measure_text(bar.label) for bar in chart.bars), width * _NAMES) + GAP if wide else 0
-    top = 22.0 if scale.unit_beside(chart.heading) or chart.comparison else 4.0
+    top = 22.0 if scale.unit_beside(chart.heading) else 4.0
     return _Layout(names, width - names - numbers, _ROWS[wide], scale, top, wide)
-
-
-def _draw_head(chart: BarChart, layout: _Layout) -> Iterator[str]:
-    said = [
-        layout.scale.unit_beside(chart.heading),
-        _("line: %(comparison)s", comparison=chart.comparison) if chart.comparison else "",
-    ]
-    words = ", ".join(filter(None, said))
-    if words:
-        yield svg.text(cut_to_room(words, layout.room), layout.left, 12, class_="chart-tick")
 
 
 def _draw_bar(bar: Bar, layout: _Layout, y: float) -> Iterator[str]:
@@ -88,25 +77,11 @@ def _draw_bar(bar: Bar, layout: _Layout, y: float) -> Iterator[str]:
         yield svg.text(name, 0, y + 14, class_="chart-name")
         y += _NAME
     zero, end = layout.x(0), layout.x(float(bar.value or 0))
-    number = _format(bar, layout.scale)
-    beside = max(zero, end) + GAP
     if bar.value is not None:
         box = {"x": min(zero, end), "y": y + 5, "width": abs(end - zero), "height": _BAR}
         yield svg.element("rect", class_="chart-bar", **box)
-    if bar.earlier is not None:
-        x = layout.x(float(bar.earlier))
-        yield svg.element("path", class_="chart-mark", d=svg.path([(x, y + 3), (x, y + _BAR + 6)]))
-        # A mark through the number would be read as one of its digits.
-        beside = x + GAP if beside - GAP <= x <= beside + measure_text(number) + GAP else beside
-    yield svg.text(number, beside, y + 16, class_="chart-tick")
+    yield svg.text(_format(bar, layout.scale), max(zero, end) + GAP, y + 16, class_="chart-tick")
 
 
 def _format(bar: Bar, scale: Scale) -> str:
     return _NONE if bar.value is None else scale.format(bar.value)
-
-
-def _describe_bar(bar: Bar, chart: BarChart) -> str:
-    said = f"{bar.label}: {format_full(bar.value, chart.unit)}"
-    if bar.earlier is None:
-        return said
-    return f"{said}; {chart.comparison or _('before')}: {format_full(bar.earlier, chart.unit)}"

@@ -104,24 +104,22 @@ def stack_shares(chart: SmallMultiples) -> StackedShares | None:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: its label, its number or None, and the number that it is compared with."""
+    """One bar: its label, and its number or None."""
 
     label: str
     value: Number | None
-    earlier: Number | None = None
 
     def __post_init__(self) -> None:
-        _refuse_endless([self.value, self.earlier])
+        _refuse_endless([self.value])
 
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
-    """Bars by category, in the order given; `comparison` says what their `earlier` is of."""
+    """Bars by category, in the order given."""
 
     heading: str
     bars: tuple[Bar, ...]
     unit: Unit | None = None
-    comparison: str | None = None
     notes: tuple[str, ...] = ()
 
 

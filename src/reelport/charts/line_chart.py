@@ -56,9 +56,9 @@ def draw_line_chart(chart: LineChart, width: float) -> Picture:
         elements += _draw_areas(plot, chart.series[0].values)
     elements += _draw_times(plot, _choose_ticks(plot, chart.times, chart.grain), width)
     if chart.comparison is not None:
-        elements += _draw_line(plot, chart.comparison.values, "chart-line chart-earlier", plot.times)
+        elements += _draw_line(plot, chart.comparison.values, "chart-line chart-earlier")
     for place, each in reversed(list(enumerate(chart.series))):
-        elements += _draw_line(plot, each.values, _kind_of(place), chart.first_moving)
+        elements += _draw_line(plot, each.values, _kind_of(place))
     return Picture(width, plot.bottom + _AXIS, tuple(elements), chart.heading, describe_lines(chart))
 
 
@@ -184,7 +184,7 @@ def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: floa
     ticks = make_ticks(chart.times, chart.grain, 3)
     ends = dict.fromkeys((min(ticks), max(ticks)))
     yield from _draw_times(plot, {place: ticks[place] for place in ends}, width)
-    yield from _draw_line(plot, series.values, "chart-line chart-s0", chart.first_moving)
+    yield from _draw_line(plot, series.values, "chart-line chart-s0")
 
 
 def _arrange_above(names: Sequence[_Name], width: float) -> list[tuple[float, float, _Name]]:
@@ -276,26 +276,14 @@ def _draw_areas(plot: _Plot, values: Sequence[Number | None]) -> Iterator[str]:
         yield svg.element("path", class_="chart-area", d=svg.path(area))
 
 
-def _draw_line(plot: _Plot, values: Sequence[Number | None], kind: str, first_moving: int) -> Iterator[str]:
-    """Draw a line that breaks where there is no number.
-
-    A number without neighbours is a point. What may still change is dotted.
-    """
+def _draw_line(plot: _Plot, values: Sequence[Number | None], kind: str) -> Iterator[str]:
+    """Draw a line that breaks where there is no number; a number without neighbours is a point."""
     kind = f"{kind} chart-fine" if plot.times > _MANY else kind
-    for run, is_moving in _split_moving(values, first_moving):
-        yield _draw_run(plot, run, f"{kind} chart-moving" if is_moving else kind)
-
-
-def _split_moving(values: Sequence[Number | None], first_moving: int) -> Iterator[tuple[_Run, bool]]:
-    """Yield each stroke, and whether its numbers may still change.
-
-    One that may begins at the last settled number.
-    """
-    yield from ((run, False) for run in _list_runs(values[:first_moving]))
-    start = max(first_moving - 1, 0)
-    for run in _list_runs(values[start:]):
-        if start + run[-1][0] >= first_moving:
-            yield [(start + place, value) for place, value in run], True
+    for points in (_points(plot, run) for run in _list_runs(values)):
+        if len(points) > 1:
+            yield svg.element("path", class_=kind, d=svg.path(points))
+        else:
+            yield svg.element("circle", class_=kind, cx=points[0][0], cy=points[0][1], r=_DOT)
 
 
 def _list_runs(values: Sequence[Number | None]) -> list[_Run]:
@@ -317,14 +305,6 @@ def _draw_moving(plot: _Plot, first_moving: int) -> Iterator[str]:
     yield svg.element("rect", class_="chart-moving-area", **area)
     if strokes:
         yield svg.element("path", class_="chart-hatch", d=strokes)
-
-
-def _draw_run(plot: _Plot, run: _Run, kind: str) -> str:
-    points = _points(plot, run)
-    if len(points) == 1:
-        ((x, y),) = points
-        return svg.element("circle", class_=kind, cx=x, cy=y, r=_DOT)
-    return svg.element("path", class_=kind, d=svg.path(points))
 
 
 def _points(plot: _Plot, run: _Run) -> list[tuple[float, float]]:

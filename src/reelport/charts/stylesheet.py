@@ -49,12 +49,9 @@ _RULES = """\
 {looks}.chart-fine{stroke-width:1.25}
 circle.chart-line{fill:currentColor;stroke:none}
 .chart-earlier{color:{earlier};stroke-width:1.5;stroke-dasharray:4 3}
-.chart-moving{stroke-dasharray:0.1 4.5;stroke-linecap:round;stroke-width:2.5}
-circle.chart-moving{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dasharray:none}
 .chart-moving-area{fill:{grid};fill-opacity:0.35}
 .chart-hatch{fill:none;stroke:{base};stroke-opacity:0.7;stroke-width:1}
 .chart-bar{fill:{s0}}
-.chart-mark{fill:none;stroke:{ink};stroke-width:2}
 .chart-area{fill:{s0};fill-opacity:0.1}
 .chart-plot{fill:none}
 .chart-share{fill:currentColor}
