@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 from tests.browser.studio import MEMBER, Studio, find_barriers
 from tests.patience import PATIENCE, until
@@ -16,6 +17,8 @@ from tests.patience import PATIENCE, until
 from reelport.client.client import Client
 from reelport.query import ReportQuery
 from reelport.testing import Service
+
+pytestmark = pytest.mark.long
 
 VIEW = "/studio/explore?metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=none&from=2026-07-04&to=2026-08-02&compare=previous"
 DAYS = 30

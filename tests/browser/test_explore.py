@@ -12,6 +12,8 @@ from playwright.sync_api import Page, Route, expect
 from tests.browser.studio import MEMBER, Studio, find_barriers, find_faults, is_wider_than_window
 from tests.patience import until
 
+pytestmark = pytest.mark.long
+
 VIEW = "/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&by=VISITOR_COUNTRY&from=2026-07-01&to=2026-07-28"
 
 
@@ -194,7 +196,6 @@ def test_what_is_being_typed_survives_an_answer(studio: Studio) -> None:
     assert not studio.complaints
 
 
-@pytest.mark.long
 def test_the_focus_survives_a_change(studio: Studio) -> None:
     """Of a field that changes the view at once, and of a heading that sorts."""
     page = studio.open(VIEW, MEMBER)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
+import pytest
 from playwright.sync_api import expect
 from tests.browser.studio import OWNER, PASSWORD, Studio
 
@@ -17,6 +18,8 @@ from reelport.server.access import keys
 from reelport.server.credentials import load_service_secret
 from reelport.server.state.database import connected
 from reelport.wire import PUBLIC_TOKEN_PATH
+
+pytestmark = pytest.mark.long
 
 VIEW = "/studio/explore?metric=VIEWS&by=VIDEO_ID&by=VISITOR_COUNTRY&from=2026-07-01&to=2026-07-28"
 _PAGE = """<!DOCTYPE html><title>Kittens</title>

@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, Page
 from tests.patience import PATIENCE
 from tests.warm_service import Service
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:

@@ -8,9 +8,10 @@ import httpx2
 import pytest
 from playwright.sync_api import Page
 from tests.browser.studio import NARROW, OWNER, Studio, find_barriers, is_wider_than_window
-from tests.cases import thin_out
 
 from reelport.wire import TOKEN_PATH
+
+pytestmark = pytest.mark.long
 
 
 def _make_key(page: Page, name: str) -> tuple[str, str]:
@@ -28,7 +29,7 @@ def _is_granted(studio: Studio, key_id: str, secret: str) -> bool:
     return httpx2.post(f"{studio.service.url}{TOKEN_PATH}", data=form).status_code == 200
 
 
-@pytest.mark.parametrize("script", thin_out([True, False], 2), ids=["with a script", "without"])
+@pytest.mark.parametrize("script", [True, False], ids=["with a script", "without"])
 def test_a_key_is_made_downloaded_rotated_and_revoked(studio: Studio, script: bool) -> None:
     """Each secret gets tokens, and is gone when its page is loaded again; at last no token is granted."""
     page = studio.open("/studio/keys/new", OWNER, script=script)
@@ -51,7 +52,6 @@ def test_a_key_is_made_downloaded_rotated_and_revoked(studio: Studio, script: bo
     assert not _is_granted(studio, key_id, second)
 
 
-@pytest.mark.long
 def test_the_pages_of_a_key_are_open_to_everybody(studio: Studio) -> None:
     """The list, the key, its secret and the question before its end, narrow and dark."""
     page = studio.open("/studio/keys/new", OWNER)

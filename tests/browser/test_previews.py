@@ -15,6 +15,8 @@ from reelport.client.client import Client
 from reelport.query import ReportQuery
 from reelport.testing import Service
 
+pytestmark = pytest.mark.long
+
 _LETTERS = """() => {
   const wrong = [];
   for (const picture of document.querySelectorAll("svg.chart-picture")) {
@@ -93,7 +95,6 @@ def test_shares_are_read_beside_their_numbers(studio: Studio, service: Service, 
     assert not look(studio, page)
 
 
-@pytest.mark.long
 def test_charts_of_the_explorer_can_be_read_on_every_screen(studio: Studio) -> None:
     """Three lines beside those of other days, with days that may still change."""
     asked = "metric=VIEWS&metric=VIEW_THROUGH_RATE&metric=ESTIMATED_EARNINGS_EUR&compare=previous"

@@ -20,6 +20,8 @@ from reelport.server.access import organizations
 from reelport.server.queue.form_maker import make_next_form
 from reelport.server.state.database import connected
 
+pytestmark = pytest.mark.long
+
 VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04"
 BODY = b"day,video_id,video_title,views\n2026-07-01,x1,One,3\n"
 
@@ -110,7 +112,6 @@ def test_a_workbook_is_downloaded_from_the_reports_page(waiting: Studio, idle: S
     assert not waiting.complaints
 
 
-@pytest.mark.long
 def test_a_report_needs_no_script(waiting: Studio, idle: Service) -> None:
     """It is asked for, looked at again, cancelled, listed and deleted by links and forms alone."""
     page = waiting.open(f"/studio/reports/new?{VIEW}&channelSlug=one", MEMBER, script=False)
@@ -154,7 +155,6 @@ def test_the_columns_of_a_report_end_where_their_box_does(studio: Studio) -> Non
     assert below == pytest.approx(above, abs=1)
 
 
-@pytest.mark.long
 def test_pages_of_reports_have_no_barriers(studio: Studio) -> None:
     """A report, its preview, a saved view and what a link shows: light and dark, wide and narrow."""
     page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)
@@ -173,7 +173,6 @@ def test_pages_of_reports_have_no_barriers(studio: Studio) -> None:
     assert not studio.complaints
 
 
-@pytest.mark.long
 def test_a_link_needs_no_account_and_no_script(studio: Studio) -> None:
     """Whoever has the link sees the numbers and can go nowhere from there."""
     page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)

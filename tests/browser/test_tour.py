@@ -11,17 +11,17 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.conftest import LAST_DAY
 from tests.browser.studio import OWNER, Studio
-from tests.cases import thin_out
 from tests.patience import PATIENCE, until
 
 from reelport.client.client import Client
 from reelport.query import ReportQuery
 
+pytestmark = pytest.mark.long
+
 _FIRST_DAY = LAST_DAY - timedelta(days=6)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("script", thin_out([True, False], 2), ids=["with a script", "without"])
+@pytest.mark.parametrize("script", [True, False], ids=["with a script", "without"])
 def test_a_view_becomes_a_file_with_the_same_bytes_as_a_programs(studio: Studio, script: bool, tmp_path: Path) -> None:
     """The file that a browser saves is the one that the client fetches by a key made on the way."""
     page = studio.open("/studio", script=script)

@@ -18,6 +18,8 @@ from tests.warm_service import Service
 
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
+pytestmark = pytest.mark.long
+
 _EXAMPLE = Path(__file__).parents[2] / "deploy" / "caddy" / "Caddyfile"
 
 

@@ -23,6 +23,8 @@ from reelport.testing import Channel
 from .conftest import break_after_download, kept
 from .vendors import START, TODAY, YESTERDAY
 
+pytestmark = pytest.mark.long
+
 BEGUN = START - timedelta(days=7)
 """The first day with facts: more than two weeks of them come before the gap."""
 GAP = START + timedelta(days=11)

@@ -25,6 +25,8 @@ from reelport.testing import Channel
 from .freezing import freeze
 from .partner import Partner
 
+pytestmark = pytest.mark.long
+
 # Days of 5,000 plays each, but for the last: 600,000, which one thread sorts for seconds.
 PLAYS = """
 SELECT TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_hours(i % 24) + to_days(least(i // 5000, 4)) AS started_at,
@@ -73,7 +75,6 @@ def drafts(service: Service) -> list[str]:
     return [path.name for path in service.settings.files_root.glob("*.part")]
 
 
-@pytest.mark.long
 def test_cancelled_report_stops_its_engine(service: Service) -> None:
     """A running report that is cancelled has failed at once; its engine stops, and what it wrote goes."""
     asker = partner(service)
@@ -102,7 +103,6 @@ def stopped(service: Service, pid: int) -> bool:
     return True
 
 
-@pytest.mark.long
 def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> None:
     """A worker that is stopped in mid-report is given up after its lease; when it goes on it changes nothing."""
     asker = partner(service)
@@ -122,7 +122,6 @@ def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> N
     assert until(lambda: [path.name for path in service.settings.files_root.glob(f"{found.id}*")] == [found.file])
 
 
-@pytest.mark.long
 def test_stopped_worker_gives_its_report_back_unblamed(service: Service) -> None:
     """A service that is stopped in mid-report ends soon; started again it makes the report, and nothing counts."""
     asker = partner(service)
@@ -154,7 +153,6 @@ def priorities(pid: int) -> set[int]:
     return found
 
 
-@pytest.mark.long
 def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
     """Of five reports of a partner two run, over both workers; the others wait in order."""
     asker = partner(service)
@@ -181,7 +179,6 @@ def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
     db.dispose()
 
 
-@pytest.mark.long
 def test_full_disk_ends_no_report(service: Service) -> None:
     """A report that doesn't fit on the disk waits and says so, for more than three attempts; with room it is made."""
     asker = partner(service)

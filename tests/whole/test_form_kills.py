@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
-from tests.cases import thin_out
 from tests.patience import until
 from tests.warm_service import Service
 
@@ -19,6 +18,8 @@ from reelport.testing import Channel
 
 from .partner import Partner
 from .test_kills import EXPECTED, Rehearsal, rows
+
+pytestmark = pytest.mark.long
 
 STEPS = ("form-write", "fsync", "rename")
 
@@ -58,7 +59,7 @@ def finished(service: Service) -> str:
     return link
 
 
-@pytest.mark.parametrize("step", thin_out(STEPS, 3))
+@pytest.mark.parametrize("step", STEPS)
 def test_a_maker_killed_at_a_step_leaves_one_whole_form(rehearsal: Rehearsal, step: str) -> None:
     """Killed once, the form is made again by itself while the request waits; nothing of the dead attempt stays."""
     link = finished(rehearsal.service)
@@ -72,7 +73,6 @@ def test_a_maker_killed_at_a_step_leaves_one_whole_form(rehearsal: Rehearsal, st
     assert not [name for name in rehearsal.files() if name.endswith(".part")]
 
 
-@pytest.mark.long
 def test_a_form_whose_maker_always_dies_is_refused() -> None:
     """After the second death the request is told; the CSV is as it was, and nothing else is left."""
     with Service(environment={killpoints.VARIABLE: "form-write"}, sweep_seconds=0.2, look_seconds=300) as service:

@@ -85,6 +85,7 @@ def describe_user(url: str, key: str, secret: str, home: Path) -> dict[str, str]
     return {"REELPORT_URL": url, "REELPORT_API_KEY": key, "REELPORT_API_SECRET": secret, "REELPORT_HOME": str(home)}
 
 
+@pytest.mark.long
 def test_an_assistant_gets_from_a_word_to_exact_numbers(sampled: Service, tmp_path: Path) -> None:
     """It finds names, mends its query, asks, waits, and sums up what the same report says without dimensions.
 
@@ -145,6 +146,7 @@ def test_a_wait_is_bounded_and_continued_by_the_token(tmp_path: Path) -> None:
         talk(describe_user(vendor.url, vendor.key, vendor.secret, tmp_path), work)
 
 
+@pytest.mark.long
 def test_a_queued_report_has_its_place_and_a_failed_one_its_reason(tmp_path: Path) -> None:
     """As a Reelport service tells them: without workers the second of two is second; a reason has its advice."""
     with Service(workers=0) as service:

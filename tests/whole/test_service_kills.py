@@ -38,6 +38,8 @@ from reelport.server.state.tables import REPORTS as REPORTS_TABLE
 from reelport.testing import Channel, Service
 from reelport.wire import ReportStatus
 
+pytestmark = pytest.mark.long
+
 KILLS = int(os.environ.get("REELPORT_KILLS", "2"))
 REPORTS = 100
 FIRST = date(2026, 1, 1)
@@ -89,7 +91,6 @@ def kill_tree(service: Service, chance: random.Random) -> None:
     psutil.wait_procs(processes, timeout=PATIENCE)
 
 
-@pytest.mark.long
 @pytest.mark.nightly
 @pytest.mark.timeout(900 + 60 * KILLS)
 def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
@@ -144,7 +145,6 @@ FROM range(100000) AS t(i)
 """
 
 
-@pytest.mark.long
 def test_poison_report_fails_alone_and_takes_nobody_with_it(tmp_path: Path) -> None:
     """It kills each worker that makes it: first beside two others, which are made all the same; then alone."""
     armed = f"claim:{tmp_path}/{{subject}}"
