@@ -9,15 +9,12 @@ from html.parser import HTMLParser
 
 import pytest
 from starlette.testclient import TestClient
-from tests.sandboxes import begin_sandbox
+from tests.server.studio.conftest import OPERATOR, OWNER, make_visitors
 from tests.server.studio.test_limited_people import make_report
-from tests.server.studio.visitor import Visitor, add_user
+from tests.server.studio.visitor import Visitor
 
-from reelport.server.app import create_app
-from reelport.server.settings import read_settings
 from reelport.server.studio.routes import ROUTES
 
-OWNER, OPERATOR = "ann@demo.example", "olga@platform.example"
 DAYS = "from=2026-07-01&to=2026-07-14"
 VIEW = f"metric=VIEWS&metric=AVERAGE_WATCH_TIME_SEC&by=VISITOR_COUNTRY&by=VISITOR_DEVICE_TYPE&{DAYS}"
 # Words of English sentences that no French one has.
@@ -92,21 +89,14 @@ def find_english(french: _Texts, english: _Texts) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Visitor]]:
+def pages(app: TestClient) -> Iterator[dict[str, Visitor]]:
     """Every page that a path names, with whoever sees it, over sample facts, with a report, a key and a saved view."""
-    settings = read_settings(data=tmp_path_factory.mktemp("french") / "data", workers=0)
-    begin_sandbox(settings, tmp_path_factory)
-    with TestClient(create_app(settings)) as client:
-        service = client.app.state.service  # type: ignore[attr-defined]
-        add_user(service, OWNER, "owner")
-        add_user(service, OPERATOR, "operator", None)
-        owner, operator, nobody = Visitor(client), Visitor(client), Visitor(client)
-        owner.sign_in(OWNER, follow=False)
-        operator.sign_in(OPERATOR, follow=False)
+    for make in make_visitors(app):
+        owner, operator, nobody = map(make, (OWNER, OPERATOR, None))
         explored = owner.get(f"/studio/explore?{VIEW}")
         owner.send(explored, "/studio/saved", name="Matin")
         shared = owner.send(explored, "/studio/shared", name="Chef").text
-        report = make_report(service, None)
+        report = make_report(app.app.state.service, None)  # type: ignore[attr-defined]
         owner.send(owner.get("/studio/keys/new"), "/studio/keys", name="Agence", scope="create_reports")
         link = re.search(r"http://[^<]*(/studio/shared/[^<]+)</pre>", shared)
         assert link

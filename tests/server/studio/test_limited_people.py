@@ -10,7 +10,7 @@ from html import unescape
 import httpx2
 import pytest
 from starlette.testclient import TestClient
-from tests.sandboxes import begin_sandbox, sample_channels
+from tests.sandboxes import sample_channels
 from tests.server.api import finish_reports
 from tests.server.studio.conftest import Visitors, make_visitors
 from tests.server.studio.visitor import Visitor, add_user, find_forms
@@ -21,11 +21,9 @@ from reelport.errors import AccessError
 from reelport.query import ReportQuery
 from reelport.server.access import channel_registry, keys, organizations
 from reelport.server.access.roles import Reach, write_channels
-from reelport.server.app import create_app
 from reelport.server.http.service import Service
 from reelport.server.queue import jobs
 from reelport.server.reports.ask import ask_report
-from reelport.server.settings import read_settings
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SHARED_VIEWS, USERS
 from reelport.server.studio.explore import read_tenant
@@ -37,18 +35,13 @@ EARNINGS = "ESTIMATED_EARNINGS_EUR"
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, TestClient]]:
+def service(app: TestClient) -> tuple[Service, TestClient]:
     """Studio over sample facts, with people of several roles; one sees a single channel of the organization's."""
-    settings = read_settings(data=tmp_path_factory.mktemp("limited") / "data", workers=0)
-    begin_sandbox(settings, tmp_path_factory)
-    app = create_app(settings)
-    with TestClient(app) as client:
-        made: Service = app.state.service
-        for email, role in ((OWNER, "owner"), (VIEWER, "viewer"), (BLIND, "viewer-without-revenue")):
-            add_user(made, email, role)
-        add_user(made, LIMITED, "analyst")
-        limit(made, {own_channels()[0]})
-        yield made, client
+    made: Service = app.app.state.service  # type: ignore[attr-defined]
+    for email, role in ((VIEWER, "viewer"), (BLIND, "viewer-without-revenue"), (LIMITED, "analyst")):
+        add_user(made, email, role)
+    limit(made, {own_channels()[0]})
+    return made, app
 
 
 def own_channels() -> tuple[str, ...]:
