@@ -13,7 +13,8 @@ from reelport.server.studio.rights import RIGHTS
 from reelport.server.studio.routes import ROUTES
 
 PEOPLE = {None: None, Role.ANALYST: MEMBER, Role.OWNER: OWNER, Role.OPERATOR: OPERATOR}
-NO_PAGES = {"/studio", "/studio/explore/export"}  # one leads elsewhere, the other answers with a file
+# They lead elsewhere, or to a provider that there isn't, or answer with a file.
+NO_PAGES = {"/studio", "/studio/oidc", "/studio/oidc/callback", "/studio/oidc/end", "/studio/explore/export"}
 PAGES = [route for route in ROUTES if route.method == "GET" and "{" not in route.path and route.path not in NO_PAGES]
 
 
