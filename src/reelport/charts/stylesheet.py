@@ -32,7 +32,7 @@ _COLOURS = {
     "s2": _Colour(None, "#00845f", "#2fbf96"),
     "s3": _Colour(None, "#a8457e", "#e08fbd"),
     "s4": _Colour(None, "#8a6500", "#e6b422"),
-    "s5": _Colour(None, "#4a4f57", "#c9ced6"),
+    "s5": _Colour(None, "#6b7280", "#9aa3b1"),
 }
 
 _DASHES = {"s0": "none", "s1": "8 3", "s2": "2 3", "s3": "10 3 2 3", "s4": "5 2", "s5": "12 4"}
