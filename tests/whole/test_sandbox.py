@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from tests import forked
 from tests.cases import thin_out
 from tests.patience import until
 from tests.whole.test_client_demo import ENVIRONMENT, processes_of, sign_in
@@ -161,14 +161,10 @@ def test_a_folder_belongs_to_one_sandbox_at_a_time(tmp_path: Path) -> None:
 
 def refuse_sandbox(folder: Path, kept: str = "mine") -> str:
     """Call a sandbox that keeps a folder, and is refused; return what it says."""
-    words = [*SANDBOX, "--keep", kept]
-    with subprocess.Popen(words, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            _, said = process.communicate(timeout=60)
-        finally:
-            process.terminate()
-    assert process.returncode == 2, said
-    return said
+    words = [*SANDBOX[1:], "--keep", kept]
+    done = forked.run(words, cwd=folder, env=ENVIRONMENT, loads=forked.COMMANDS)
+    assert done.returncode == 2, done.stderr
+    return str(done.stderr)
 
 
 def test_a_sandbox_may_be_a_vendor_that_misbehaves(tmp_path: Path) -> None:
@@ -219,10 +215,7 @@ def test_options_that_cannot_be_are_refused_before_anything_is_made(
     """Each ends with status 2 and says what to give; somebody's own folder stays as it is."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
-    words = [*SANDBOX, *options]
-    done = subprocess.run(
-        words, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
-    )
+    done = forked.run([*SANDBOX[1:], *options], cwd=tmp_path, env=ENVIRONMENT, loads=forked.COMMANDS)
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
@@ -232,7 +225,6 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     """Two sandboxes can't listen on one port: the second says so, and what to do."""
     with run_sandbox(tmp_path, "--misbehave", "slow") as sandbox:
         port = sandbox.said.partition("http://127.0.0.1:")[2].partition("\n")[0]
-        words = [*SANDBOX, "--port", port]
-        done = subprocess.run(words, env=dict(os.environ), capture_output=True, text=True, check=False, timeout=300)
+        done = forked.run([*SANDBOX[1:], "--port", port], loads=forked.COMMANDS)
     assert done.returncode == 2
     assert f"{port} is in use by another program" in done.stderr
