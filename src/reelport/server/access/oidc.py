@@ -347,7 +347,10 @@ def _begin(
     if granted is None:
         return N_("None of your groups at the provider gives you access here: ask who manages them.")
     if known is None:
-        if connection.execute(select(USERS.c.id).where(USERS.c.email == identity.email)).first() is not None:
+        taken = connection.execute(select(USERS.c.subject).where(USERS.c.email == identity.email)).first()
+        if taken is not None and taken.subject == subject:
+            return None  # the same person has just been added
+        if taken is not None:
             return N_("%(email)s has an account here that the provider did not make: sign in by its password.")
         new = users.insert_user(connection, holder, identity.email, granted.role, users.NO_PASSWORD, now)
         connection.execute(USERS.update().where(USERS.c.id == new.id).values(subject=subject))
