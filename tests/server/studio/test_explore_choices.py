@@ -118,7 +118,8 @@ def test_a_search_with_a_typo_suggests_what_was_meant(visitor: Visitor, pick: st
 
 
 def test_values_that_the_numbers_can_not_have_are_not_listed(visitor: Visitor) -> None:
-    """Uploads have no countries: the page is that of the view."""
+    """Uploads have no countries, and days are no values to choose: the page is that of the view."""
+    assert 'class="picker"' not in visitor.get(f"/studio/explore?metric=VIEWS&by=none&{DAYS}&pick=DAY").text
     page = visitor.get(f"/studio/explore?metric=UPLOADS&by=none&{DAYS}&pick=VISITOR_COUNTRY").text
     assert 'class="picker"' not in page
     assert 'value="VISITOR_COUNTRY">' not in page.partition('name="pick"')[2].partition("</select>")[0]

@@ -148,10 +148,13 @@ class ViewEngine:
         end = datetime.combine(complete[1] + timedelta(1), datetime.min.time())
         sums: Outcome = []
         if asked:
-            query, refinement = plan_first_days(asked, metrics, dimension, complete[1])
-            compiled = partial(_compile_first_days, asked, query, refinement, tenant)
+            query, narrowed = plan_first_days(asked, metrics, dimension, complete[1])
+
+            def compile_part(snapshot: Snapshot, aggregator: Aggregator) -> Statement:
+                return Statement(compile_first_days(asked, query, narrowed, tenant, snapshot, aggregator), (query,))
+
             budget = _ReadBudget(self._settings.explore_rows)
-            planned = self._plan_part(compiled, tenant, snapshot, self._list_rollups(), budget)
+            planned = self._plan_part(compile_part, tenant, snapshot, self._list_rollups(), budget)
             sums = planned.outcome if planned.outcome is not None else self._run_alone(session, planned)
         if isinstance(sums, OverBudget):
             return FirstDays(births[video], sums)
@@ -329,18 +332,6 @@ def _compile_part(
     if part == PICKED and (listed := view.list_picked()):
         return compile_board(listed, listed.dimensions[0], tenant, snapshot, aggregator, search=view.search)
     return (compile_totals if part == TOTALS else compile_lines)(view, tenant, snapshot, aggregator)
-
-
-def _compile_first_days(
-    births: Mapping[str, datetime],
-    query: ReportQuery,
-    refinement: Refinement,
-    tenant: Tenant,
-    snapshot: Snapshot,
-    aggregator: Aggregator,
-) -> Statement:
-    plan = compile_first_days(births, query, refinement, tenant, snapshot, aggregator)
-    return Statement(plan, (query,))
 
 
 def _plan_part(compile_part: Compile, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:

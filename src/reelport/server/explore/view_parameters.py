@@ -141,9 +141,11 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
 def can_pick(view: View, defaults: Defaults) -> bool:
     """Whether the values that the view lists go with its metrics and filters."""
     listed = view.list_picked()
-    return listed is None or not check.problems(
-        listed.report_query(), today=defaults.today, scopes=defaults.scopes, rules=defaults.view_rules
-    )
+    if listed is None or view.picked is None:
+        return True
+    query, rules = listed.report_query(), defaults.view_rules
+    found = check.problems(query, today=defaults.today, scopes=defaults.scopes, rules=rules)
+    return view.picked.grain is None and not found
 
 
 def _read_boards(url: _UrlTexts, defaults: Defaults) -> tuple[str, ...]:

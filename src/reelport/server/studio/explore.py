@@ -50,6 +50,7 @@ from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
 from reelport.server.studio import exports, pages, view_page
+from reelport.server.studio.formats import name_dimension, name_metric
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.view_page import Board, Parts, Picker, draw_shares, make_line_chart, make_page, make_picker
 from reelport.server.studio.visit import Refused, Visit, not_found
@@ -177,7 +178,7 @@ def _show(
     picker: Picker | None,
 ) -> Response:
     """Write the page: in a thread, as the event loop should not wait so long."""
-    picking, view = asked.parsed.view, asked.parsed.view.without_picking()
+    view = asked.parsed.view.without_picking()
     options = list_options(view, asked.defaults.rules, asked.defaults.scopes)
     page = make_page(view, numbers, asked.defaults, options)
     boards = tuple(_add_shares(board, view, numbers, asked.defaults, shares) for board in page.boards)
@@ -194,18 +195,14 @@ def _show(
         exports=exports.offer_exports(visit, view),
         suggestions=suggestions,
         picker=picker,
-        picking=picking,
         several=" ".join(SEVERAL),
         grains=list_grains(view, asked.defaults.rules),
         presets=list_presets(view, asked.defaults, PATH),
         hidden=[pair for pair in view.params() if pair[0] in _HIDDEN],
         values=dict(view.filters),
         products=Product,
-        words={
-            "metric": lambda row: capitalize(label_metric(row)),
-            "dimension": lambda row: capitalize(label_dimension(row)),
-            "filter": lambda row: capitalize(label_filter(row)),
-        },
+        name_metric=name_metric,
+        name_dimension=name_dimension,
     )
 
 

@@ -67,8 +67,7 @@ class _Page:
 
     def widen(self, view: View) -> View:
         """The view without what the address says already."""
-        filters = tuple(pair for pair in view.filters if pair[0].dimension is not self.subject.dimension)
-        return replace(view.keep(self.subject.dimension, ()), filters=filters)
+        return view.release(self.subject.dimension).without_picking()
 
     def address_of(self, view: View) -> str:
         return f"{self.path}?{self.widen(view).url_query()}"

@@ -415,6 +415,7 @@ class Picker:
     dimension: Dimension
     values: tuple[PickedValue, ...]
     fields: Pairs
+    search: str
     note: str = ""
     near: tuple[str, View] | None = None
 
@@ -435,7 +436,7 @@ def make_picker(view: View, numbers: Numbers, near: str | None) -> Picker | None
         ]
     )
     if isinstance(board, OverBudget):
-        return Picker(dimension, (), fields, board.sentence)
+        return Picker(dimension, (), fields, view.search, board.sentence)
     unit = choose_units(view, numbers)[view.ranked_by]
     place = view.metrics.index(view.ranked_by)
     found = {
@@ -454,7 +455,7 @@ def make_picker(view: View, numbers: Numbers, near: str | None) -> Picker | None
         note = _("No value or title has this text.") if view.search else _("There are no numbers in these days.")
     elif len(board.entries) < board.rows:
         note = ngettext("%(shown)s of %(n)s value.", "%(shown)s of %(n)s values.", board.rows, shown=shown)
-    return Picker(dimension, values, fields, note, (near, replace(view, search=near)) if near else None)
+    return Picker(dimension, values, fields, view.search, note, (near, replace(view, search=near)) if near else None)
 
 
 def draw_map(board: Leaderboard, place: int, metric_unit: MetricUnit) -> Markup | None:
