@@ -94,7 +94,7 @@ def test_access_is_given_and_taken_back(desk: Desk) -> None:
     (desk.folder / "channels.csv").write_text("id,slug,name\nc-18,acme-news,Acme News\n", "utf-8")
     changes = {" KEY": " $key", "--role owner": f"--role owner {TYPED}"}
     changes |= {
-        "olga@platform.example": f"olga@platform.example {TYPED}",
+        "--email olga@platform.example": f"--email olga@platform.example {TYPED}",
         "org remove acme": "org remove acme --yes",
     }
     changes |= {"user password ann@acme.example": f"user password ann@acme.example {TYPED}"}
