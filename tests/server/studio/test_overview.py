@@ -157,6 +157,14 @@ def test_videos_and_countries_lead_to_their_own_pages(app: TestClient) -> None:
     visitor.client.close()
 
 
+def test_one_click_shows_a_month(visit: Callable[[str], str]) -> None:
+    """The newest ends with the last complete day."""
+    page = visit("?metric=VIEWS")
+    for text in ("/studio/overview?from=2026-07-01&to=2026-07-31&metric=VIEWS", ">Jul 2026</a>"):
+        assert text in unescape(page)
+    assert "1 to 31 July 2026" in text_of(visit("?from=2026-07-01&to=2026-07-31"))
+
+
 def test_a_card_chooses_what_the_chart_shows(visit: Callable[[str], str]) -> None:
     """By a link that keeps days and channel; the chart is compared with the days before."""
     page = visit("?range=7&channel=demo-news")

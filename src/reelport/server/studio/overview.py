@@ -67,6 +67,7 @@ _RANGES: Mapping[str, tuple[str, int]] = {
     _LIFETIME: (N_("Lifetime"), 0),
 }
 _DEFAULT_RANGE = "28"
+_MONTHS = 4  # months that one click chooses
 _NEWS = timedelta(days=7)  # how long something is news
 _MOST_REPORTS = 3
 
@@ -286,17 +287,31 @@ def _show(visit: Visit, asked: _Asked, numbers: Mapping[View, Numbers], news: Ne
         (_(label), replace(choice, range=name, days=None).address, choice.days is None and choice.range == name)
         for name, (label, _length) in _RANGES.items()
     ]
+    months = [(days[0], replace(choice, days=days).address) for days in _list_months(asked)]
     return pages.render(
         visit,
         "overview.html",
         choice=choice,
         channels=asked.channels,
         ranges=ranges,
+        months=months,
         news=news,
         pins=[Pin(pinned, next(_make_cards(view, numbers[view]), None)) for pinned, view in asked.pins],
         describe=describe_query,
         **(_describe_numbers(visit, asked, [numbers[view] for view in asked.views]) if asked.views else {"view": None}),
     )
+
+
+def _list_months(asked: _Asked) -> Iterator[Span]:
+    """List the days of the months up to the last complete day, the newest first."""
+    found = [asked.defaults.complete_days(metrics) for metrics in _list_metrics(asked.defaults)]
+    earliest, last = next(filter(None, found), (date.max, date.max))
+    for _place in range(_MONTHS):
+        if last < earliest:
+            return
+        first = last.replace(day=1)
+        yield first, last
+        last = first - timedelta(1)
 
 
 def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -> dict[str, Any]:
