@@ -100,7 +100,6 @@ def test_traces_are_sent_as_the_page_sets_them(folder: Path, environment: dict[s
             assert until(lambda: collector.named("POST /graphql"))
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("environment", ["spark"], indirect=True)
 def test_a_spark_is_set_as_the_page_sets_it(folder: Path, environment: dict[str, str], cluster: SparkCluster) -> None:
     """The doctor has a file of the facts read there."""

@@ -25,7 +25,7 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.settings import read_settings
 from reelport.server.traces import tracing
 
-pytestmark = [pytest.mark.long, pytest.mark.nightly]
+pytestmark = pytest.mark.long
 DAY = date(2023, 7, 1)
 
 
