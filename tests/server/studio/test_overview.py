@@ -133,6 +133,17 @@ def test_numbers_are_those_of_the_report(visit: Callable[[str], str], sampled: S
         assert sum(int(number) > least for number in rows.values()) < 10
 
 
+def test_lists_are_of_the_chosen_group_of_metrics(visit: Callable[[str], str], sampled: Settings) -> None:
+    """Where the chart shows earnings, the lists do, too."""
+    lists = find_lists(visit(f"?range=7&metric={EARNED.name}"))
+    for heading, by in (("Top videos", Dimension.VIDEO_ID), ("Country", Dimension.VISITOR_COUNTRY)):
+        found = ask(sampled, (EARNED,), RANGES["?range=7"], (by,), "")
+        rows = {COUNTRIES.get(cell, cell or "Unknown"): Decimal(earned) for cell, earned in found}
+        shown = {name: Decimal(earned) for name, earned in lists[heading].items()}
+        assert shown.items() <= rows.items()
+        assert sorted(shown.values()) == sorted(rows.values())[-10:]
+
+
 def test_a_change_is_told_only_between_complete_days(visit: Callable[[str], str], sampled: Settings) -> None:
     """It is that of the report's totals. Where facts began later than the days before, none is told."""
     days = RANGES[""]
@@ -187,15 +198,14 @@ def test_each_part_has_a_menu_that_gives_what_it_shows(visitor: Visitor, query: 
         answer = visitor.get(form.action, params=[*form.fields, ("as", choice)])
         return list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
 
-    lists = find_lists(page)
+    lists, metric = find_lists(page), "ESTIMATED_EARNINGS_EUR" if "metric" in query else "VIEWS"
     headings = {"VIDEO_ID": "Top videos", "VISITOR_COUNTRY": "Country", "VISITOR_DEVICE_TYPE": "Device"}
     for part, heading in headings.items():
         header, *rows = export(listed, f"{part}.csv")
-        views = header.index("views")
+        first = header.index(metric.lower())
         cells = [COUNTRIES.get(row[0]) or label_value(Dimension[part], row[0]) or "Unknown" for row in rows]
-        assert dict(zip(cells, (row[views] for row in rows), strict=True)) == lists[heading]
-        assert ("views_change" in header) == ("compared with" in text_of(page))
-    metric = "ESTIMATED_EARNINGS_EUR" if "metric" in query else "VIEWS"
+        assert dict(zip(cells, (row[first] for row in rows), strict=True)) == lists[heading]
+        assert (f"{metric.lower()}_change" in header) == ("compared with" in text_of(page))
     header, *days = export(charted, f"{metric}.csv")
     total = sum(Decimal(row[header.index(metric.lower())] or 0) for row in days)
     assert total == Decimal(find_cards(page)[metric])

@@ -151,19 +151,20 @@ def _read_choice(visit: Visit, channels: Sequence[Channel], groups: Sequence[tup
 
 
 def _make_views(choice: Choice, defaults: Defaults, groups: Sequence[tuple[Metric, ...]]) -> Iterator[View]:
-    """Make a view for each group of metrics, up to the last complete day of their tables."""
+    """Make a view for each group of metrics, up to the last complete day of their tables.
+
+    The group of the chosen metric has the lists.
+    """
     filters = ((OVERVIEW_CHANNEL, choice.channel),) if choice.channel else ()
-    for place, metrics in enumerate(groups):
-        complete = defaults.complete_days(metrics)
-        if complete is None:
-            continue
-        first, last = complete
+    known = {metrics: days for metrics in groups if (days := defaults.complete_days(metrics))}
+    listed = next((metrics for metrics in known if choice.metric in metrics), next(iter(known), None))
+    for metrics, (first, last) in known.items():
         start, end = choice.days or (first, last)
         if choice.days is None and choice.range != _LIFETIME:
             start = last - timedelta(_RANGES[choice.range][1] - 1)
         end = min(end, last)
         start = min(start, end)
-        boards = () if place else OVERVIEW_BOARDS
+        boards = OVERVIEW_BOARDS if metrics is listed else ()
         grain = default_grain((end - start).days + 1)
         # The map needs all countries, of which the list shows the first.
         longer = next((by for by in boards if by in COUNTRIES), None)
@@ -273,11 +274,15 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The first values of a dimension; `address` leads to more of them in the explorer."""
+    """The first values of a dimension; `address` leads to more of them in the explorer.
+
+    `second` is the place of the column of the second metric, from the end; 0 without one.
+    """
 
     board: Board
     address: str
     picture: Markup | None
+    second: int
 
 
 def _show(visit: Visit, asked: _Asked, numbers: Mapping[View, Numbers], news: News) -> Response:
@@ -337,13 +342,14 @@ def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -
         "view": main,
         "days": format_days(main.start, main.end),
         "compared": format_days(*main.compared_days) if main.compared_days else None,
+        "has_changes": charted.compared_days is not None,
         "explore": explore.address_of(charted),
         "address_of": explore.address_of,
         "cards": cards,
         "chart": _draw_chart(charted, charted.metrics.index(metric), found, defaults),
         "chart_exports": exports.offer_exports(visit, charted, "export-chart"),
-        "list_exports": exports.offer_exports(visit, main, "export-lists"),
-        "lists": [_make_listing(main, by, numbers[0], defaults) for by in main.dimensions],
+        "list_exports": exports.offer_exports(visit, charted, "export-lists"),
+        "lists": [_make_listing(charted, by, found, defaults) for by in charted.dimensions],
         "over_budget": next((each.over_budget for each in numbers if each.over_budget), None),
     }
 
@@ -380,4 +386,4 @@ def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Default
     # Drawn of many countries, of which a few are listed.
     picture = draw_map(found, 0, units[view.metrics[0]]) if isinstance(found, Leaderboard) else None
     address = explore.address_of(replace(view, dimensions=(by,), longer=by))
-    return Listing(replace(board, rows=board.rows[:_LISTED]), address, picture)
+    return Listing(replace(board, rows=board.rows[:_LISTED]), address, picture, 1 - len(view.metrics))
