@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,11 @@ from rich.console import Console
 
 from reelport.cli.service_commands.sandbox import EMAIL, make_world
 from reelport.server.access.roles import Role
+from reelport.server.access.users import add_user
+from reelport.server.state.database import connected
 from reelport.server.studio.pages import NAVIGATION
-from reelport.server.studio.rights import RIGHTS
+from reelport.server.studio.rights import RIGHTS, Right
+from reelport.server.studio.routes import ROUTES
 from reelport.testing import Service
 
 _PROGRAM = ("npx", "--yes", "lighthouse@12.8.2")
@@ -66,23 +71,39 @@ def list_faults(report: dict[str, Any], host: str) -> Iterator[str]:
     yield from (f"foreign: {each['url']}" for each in asked if not each["url"].startswith((host, "data:")))
 
 
-def sign_in(client: httpx2.Client, password: str) -> None:
-    """Sign in as the owner of the sample's organization."""
+def sign_in(service: Service, email: str, password: str) -> httpx2.Client:
+    """Sign in, and return whom the service knows then."""
+    client = httpx2.Client(base_url=service.url, follow_redirects=True)
     token = re.findall(r'name="csrf" value="([^"]*)"', client.get("/studio/sign-in").text)[0]
-    client.post("/studio/sign-in", data={"csrf": token, "email": EMAIL, "password": password})
+    client.post("/studio/sign-in", data={"csrf": token, "email": email, "password": password})
+    return client
+
+
+def list_pages(role: Role) -> list[str]:
+    """List the pages without a parameter that lead to others: those of the menu, and of an operator's own."""
+    menu = [entry.path for entry in NAVIGATION if entry.right in RIGHTS[role]]
+    own = [route.path for route in ROUTES if (route.method, route.right) == ("GET", Right.OPERATE)]
+    return [*menu, *(path for path in own if role is Role.OPERATOR and "{" not in path and path not in menu)]
 
 
 def main() -> None:
     """Print a line for each page; exit with status 1 when one falls short."""
-    paths = sys.argv[1:] or [entry.path for entry in NAVIGATION if entry.right in RIGHTS[Role.OWNER]]
     short = False
     with tempfile.TemporaryDirectory() as folder, Service(Path(folder) / "service") as service:
         world = make_world(Console(stderr=True), service)
-        client = httpx2.Client(base_url=service.url, follow_redirects=True)
-        sign_in(client, world.password)
-        cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-        for path in paths:
+        owner = sign_in(service, EMAIL, world.password)
+        with connected(service.settings) as db:
+            add_user(db, None, "operator@example.com", Role.OPERATOR, world.password, datetime.now(UTC))
+        operator = sign_in(service, "operator@example.com", world.password)
+        things = dict(re.findall(r'href="(/studio/(videos|countries)/[^"]*)"', owner.get("/studio/overview").text))
+        pages = [(owner, path) for path in sys.argv[1:]] or [
+            *((owner, path) for path in list_pages(Role.OWNER)),
+            *((owner, unescape(path)) for path in {kind: path for path, kind in things.items()}.values()),
+            *((operator, path) for path in list_pages(Role.OPERATOR)),
+        ]
+        for client, path in pages:
             url = str(client.get(path).url)  # A redirect would lose the cookie.
+            cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
             for is_desktop in (False, True):
                 report = judge(url, cookie, Path(folder), is_desktop=is_desktop)
                 if report["finalDisplayedUrl"] != url:
@@ -90,7 +111,7 @@ def main() -> None:
                 scores = [round((report["categories"][name]["score"] or 0) * 100) for name in _GOALS]
                 faults = list(list_faults(report, service.url))
                 short |= bool(faults)
-                told = f"{path}, {'desk' if is_desktop else 'telephone'}"
+                told = f"{path.partition('?')[0]}, {'desk' if is_desktop else 'telephone'}"
                 print(f"{told:45}", *(f"{score:4}" for score in scores), *faults, flush=True)
     sys.exit(short)
 
