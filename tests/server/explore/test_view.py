@@ -200,6 +200,14 @@ def test_a_preset_becomes_days_up_to_the_last_complete_one(word: str, start: dat
     assert "from=" not in parsed.view.rolling_query()
 
 
+def test_the_last_month_is_the_newest_one_that_is_complete() -> None:
+    """On the first day of December, November is the last month; a day earlier, October still is."""
+    november = date(2026, 11, 1), date(2026, 11, 30)
+    assert Preset.LAST_MONTH.resolve(date(2026, 11, 30), date(2026, 1, 1)) == november
+    assert Preset.LAST_MONTH.resolve(date(2026, 12, 31), date(2026, 1, 1)) == (date(2026, 12, 1), date(2026, 12, 31))
+    assert Preset.LAST_MONTH.resolve(date(2026, 11, 29), date(2026, 1, 1)) == (date(2026, 10, 1), date(2026, 10, 31))
+
+
 def test_other_days_than_those_of_a_preset_were_not_chosen_by_it() -> None:
     """A date that was typed beside a range counts, and a link of an earlier day shows what it showed."""
     typed = parse("range=last-7-days&from=2026-03-20&to=2026-03-30")

@@ -53,10 +53,9 @@ class Preset(Enum):
             return complete - timedelta(self.days - 1), complete
         if self is Preset.LIFETIME:
             return min(first, complete), complete
-        month = complete.replace(day=1)
         if self is Preset.THIS_MONTH:
-            return month, complete
-        last = month - timedelta(1)
+            return complete.replace(day=1), complete
+        last = (complete + timedelta(1)).replace(day=1) - timedelta(1)  # a month is the last one once it is complete
         return last.replace(day=1), last
 
 
