@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-from reelport.language import _, current_language
+from reelport.language import N_, _, current_language, localize
 
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -53,17 +53,17 @@ def round_estimate(number: int) -> int:
 def format_size(number: int) -> str:
     """Format a number of bytes, such as `1.2 MB`."""
     value = float(number)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:  # noqa: PLR2004 - a kilo
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+    units = (N_("bytes"), N_("kB"), N_("MB"), N_("GB"), N_("TB"))
+    place = 0
+    while value >= 1000 and place < len(units) - 1:  # noqa: PLR2004 - a kilo
+        value, place = value / 1000, place + 1
+    return f"{localize(f'{value:.{1 if place else 0}f}')} {_(units[place])}"
 
 
 def format_duration(seconds: float) -> str:
     """Format a duration, such as `4.2 s`, `12 min`, `3 h 5 min`."""
     if seconds < 120:  # noqa: PLR2004 - from two minutes on, seconds don't matter
-        return f"{seconds:.1f} s"
+        return f"{localize(f'{seconds:.1f}')} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 

@@ -56,5 +56,5 @@ def test_what_no_map_has_is_named_below_it() -> None:
 
 def test_a_map_of_nothing_says_so() -> None:
     """A sentence in its place."""
-    assert "No row has a number." in embed_chart(WorldMap("Views", (Country("FR", "France", None),)))
+    assert "There is no number to draw." in embed_chart(WorldMap("Views", (Country("FR", "France", None),)))
     assert "The report has no rows to draw." in embed_chart(WorldMap("Views", ()))

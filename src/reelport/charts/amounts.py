@@ -21,8 +21,9 @@ _CLOCK_STEP = 30  # seconds: ticks of an axis of minutes are at whole or half on
 _LARGER_UNITS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
     Unit.SECONDS: ((360, 3600, N_("hours")), (60, 60, N_("minutes"))),
     Unit.SHARE: ((0, 0.01, N_("percent")),),
-    Unit.BYTES: tuple(
-        (size, size, name) for size, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    Unit.BYTES: (
+        *((1e15, 1e15, N_("PB")), (1e12, 1e12, N_("TB")), (1e9, 1e9, N_("GB"))),
+        *((1e6, 1e6, N_("MB")), (1e3, 1e3, N_("kB"))),
     ),
 }
 

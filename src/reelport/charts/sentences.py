@@ -16,7 +16,7 @@ _MOST_DESCRIBED = 6  # series or bars that a description names
 
 def explain_empty(rows: Sequence[object]) -> str:
     """Say why there is nothing to draw: no rows, or no numbers in them."""
-    return _("No row has a number.") if rows else _("The report has no rows to draw.")
+    return _("There is no number to draw.") if rows else _("The report has no rows to draw.")
 
 
 def describe_lines(chart: ChartOverTime) -> str:

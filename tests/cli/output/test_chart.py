@@ -219,7 +219,7 @@ def test_a_picture_of_no_rows_says_so(tmp_path: Path) -> None:
     """Not empty axes."""
     for metric, rows, said in (
         ("VIEWS", "", "The report has no rows to draw."),
-        ("FILL_RATE", "2026-01-01,\n", "No row has a number."),
+        ("FILL_RATE", "2026-01-01,\n", "There is no number to draw."),
     ):
         path = report(tmp_path, f"day,{metric.lower()}\n{rows}")
         plan_chart(ask(metric, "DAY"), str(tmp_path / "none.svg")).draw(path, Console(quiet=True))

@@ -41,6 +41,17 @@ def test_owners_read_what_was_done_in_their_organization(visitors: Visitors, peo
     assert OPERATOR not in text
 
 
+def test_a_french_log_says_who_acted_without_a_name_in_french(visitors: Visitors, people: Api) -> None:
+    """A command and a shared link have names that are texts of Studio; a person's address is as it is."""
+    record(people, "demo", Action.SHARED_VIEW_OPENED, actor="a shared link")
+    text = visitors(OWNER).get(AUDIT, headers={"Accept-Language": "fr"}).text
+    assert "<bdi>un lien partagé</bdi>" in text
+    assert "ligne de commande" in text
+    assert f"a ajouté un utilisateur\N{NO-BREAK SPACE}: {MEMBER}" in text
+    assert "a shared link" not in text
+    assert "command line" not in text
+
+
 def test_an_ipv4_address_is_written_as_one(visitors: Visitors, people: Api) -> None:
     """However a socket or a proxy spells it: rows of one caller have one address."""
     visitor = visitors(None)

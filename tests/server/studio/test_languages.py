@@ -27,7 +27,7 @@ from reelport.language import localize, write_in
 from reelport.server.studio import pages
 from reelport.server.studio.formats import write_number, write_share
 from reelport.server.studio.languages import choose_language, load_languages
-from reelport.wording import format_day
+from reelport.wording import format_day, format_size
 
 PACKAGE = Path(reelport.__file__).parent
 SETTINGS = Path(__file__).parents[3] / "pyproject.toml"
@@ -152,7 +152,10 @@ def test_the_choice_on_the_account_page_comes_before_the_browsers_language(visit
 @pytest.mark.parametrize(
     ("code", "written"),
     [
-        ("en", ["1,234.57", "€1,234.57", "12.3\N{NO-BREAK SPACE}k", "12.3%", "4 July 2026", "France", "Phone"]),
+        (
+            "en",
+            ["1,234.57", "€1,234.57", "12.3\N{NO-BREAK SPACE}k", "12.3%", "4 July 2026", "France", "Phone", "1.2 MB"],
+        ),
         (
             "fr",
             [
@@ -163,6 +166,7 @@ def test_the_choice_on_the_account_page_comes_before_the_browsers_language(visit
                 "4 juillet 2026",
                 "France",
                 "Téléphone",
+                "1,2 Mo",
             ],
         ),
     ],
@@ -183,4 +187,5 @@ def _write_examples() -> list[str]:
         format_day(date(2026, 7, 4)),
         label_value(Dimension.VISITOR_COUNTRY, "fr"),
         label_value(Dimension.VISITOR_DEVICE_TYPE, "mobile"),
+        format_size(1_234_567),
     ]

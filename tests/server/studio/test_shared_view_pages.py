@@ -123,6 +123,10 @@ def test_openings_are_counted_and_logged(service: Service, visitors: Visitors) -
     for _ in range(3):
         anybody.get(path)
     assert "3 times, last" in member.get(SHARED).text
+    assert "/studio/audit" not in member.get(SHARED).text
+    log = "/studio/audit?action=opened%20a%20shared%20view"
+    assert f'href="{log}"' in visitors(OWNER).get(SHARED).text
+    assert "(name Counted, opened 1)" in visitors(OWNER).get(log).text
     entry = next(each for each in audit_log.list_actions(service.db) if each.action == "opened a shared view")
     assert (entry.actor.name, entry.subject) == ("a shared link", id_of(service, "Counted"))
 

@@ -16,7 +16,7 @@ from reelport.server.access.callers import clean_text
 from reelport.server.state.database import reading
 from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS
 
-COMMAND_LINE = "command line"
+COMMAND_LINE = N_("command line")
 """The address of what an operator did by a command."""
 _LONGEST = 500
 """Characters of a text in the log; the rest is cut."""
@@ -180,11 +180,13 @@ def _is_of(organization_id: int) -> tuple[ColumnElement[bool], ...]:
 
 def describe_action(entry: AuditEntry) -> str:
     """Say what was done, on what, and how: `changed a role: ann@x.example (was member)`."""
-    subject = "" if entry.subject in {"", entry.actor.name} else f": {entry.subject}"
+    done = _(entry.action)
+    if entry.subject not in {"", entry.actor.name}:
+        done = _("%(action)s: %(subject)s", action=done, subject=entry.subject)
     known = {name: value for name, value in entry.details.items() if value not in (None, "")}
     texts = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in known.items()}
     details = ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in texts.items())
-    return f"{_(entry.action)}{subject}{f' ({details})' if details else ''}"
+    return f"{done}{f' ({details})' if details else ''}"
 
 
 def _shorten(text: str) -> str:

@@ -195,6 +195,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "kind": lambda row: _(row.value),
     "sentence": lambda row: _(row.sentence),
     "named": lambda row: _(row.label),
+    "translated": _,  # a text that may be foreign: what `_` returns in a template is HTML
     "phrase": lambda row: _(row.phrase),
     "browser": describe_browser,
 }

@@ -60,7 +60,7 @@ _PREFIX, _PURPOSE = "rpv", "shared view"
 # How long a link that has expired stays in the list; the next one that is made takes it away.
 _KEPT = timedelta(days=30)
 _ENDED_KEPT = 200  # ended links of one organization that stay: made and revoked in turn, links would fill the disk
-_VISITOR = "a shared link"  # who opened a view, in the audit log: nobody signed in
+_VISITOR = N_("a shared link")  # who opened a view, in the audit log: nobody signed in
 _SHARED = select(SHARED_VIEWS, ORGANIZATIONS.c.name.label("organization")).join(
     ORGANIZATIONS, ORGANIZATIONS.c.id == SHARED_VIEWS.c.organization_id
 )
@@ -115,7 +115,13 @@ async def show_links(
             for each, view in views
             if may_know(visit, view, each.created_by)
         ]
-        shown = {"links": links, "problems": problems, "link": link, "frame": frame}
+        shown = {
+            "opened": Action.SHARED_VIEW_OPENED,
+            "links": links,
+            "problems": problems,
+            "link": link,
+            "frame": frame,
+        }
         return pages.render(visit, "shared.html", 422 if problems else 200, **shown)
 
     return await write_page(visit, visit.organization_id, write)
