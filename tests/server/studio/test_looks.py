@@ -14,7 +14,7 @@ from tests.server.studio.conftest import OPERATOR, OWNER, VIEWER, Visitors
 from tests.server.studio.visitor import Visitor, add_user, find_forms
 
 from reelport.errors import UsageError
-from reelport.server.access import audit_log, looks, organizations
+from reelport.server.access import audit_log, looks, organizations, sessions
 from reelport.server.access.audit_log import Action
 from reelport.server.reports.withdrawal import remove_organization
 from reelport.server.state.database import reading, writing
@@ -179,6 +179,37 @@ def test_a_look_ends_with_the_right_to_it(visitors: Visitors, people: Api) -> No
     assert operator.get("/studio/reports").status_code == 403
     changes = [each for each in audit_log.list_actions(people.service.db) if each.action == Action.LOOK_RIGHT_CHANGED]
     assert [each.details["may_look"] for each in changes[:2]] == ["no", "yes"]
+
+
+def test_the_right_given_back_does_not_bring_a_look_back(visitors: Visitors, people: Api) -> None:
+    """Its organization reads that it ended with the right, once; another look needs another reason."""
+    db, demo = people.service.db, organizations.get_organization(people.service.db, "demo").id
+    looks.allow_looks(db, OPERATOR, allowed=True)
+    operator = visitors(OPERATOR)
+    begin(operator, find_address(people))
+    newest = audit_log.list_actions(db, organization_id=demo)[0].number
+    for allowed in (False, False, True):
+        looks.allow_looks(db, OPERATOR, allowed=allowed)
+    assert operator.get("/studio/reports").status_code == 403
+    found = [each for each in audit_log.list_actions(db, organization_id=demo) if each.number > newest]
+    assert [each.action for each in found] == [Action.LOOK_ENDED]
+    looks.allow_looks(db, OPERATOR, allowed=False)
+
+
+@pytest.mark.usefixtures("right")
+def test_a_session_looks_at_one_organization_at_a_time(visitors: Visitors, people: Api, rival: str) -> None:
+    """A second form at the same moment begins nothing: else the first look would end unrecorded."""
+    assert rival
+    service, operator = people.service, visitors(OPERATOR)
+    now, token = people.service_now(), operator.client.cookies["reelport-session"]
+    session = sessions.find_session(service.db, service.service_secret, token, now)
+    assert session is not None
+    begun = [
+        looks.begin_look(service.db, session, organization.id, REASON, audit_log.Actor(OPERATOR, ""), now)
+        for organization in (organizations.get_organization(service.db, name) for name in ("demo", "rival"))
+    ]
+    assert begun == [True, False]
+    assert "demo" in operator.get("/studio/overview").text
 
 
 @pytest.mark.usefixtures("right")

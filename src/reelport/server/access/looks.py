@@ -1,14 +1,15 @@
 """Looks: an operator sees an organization's Studio read-only, for half an hour.
 
-An operator holds the right to it by a command alone. A look belongs to one session. It begins with a reason, and both
-its begin and its end stand in the organization's own audit log. A session that looks has none of the operator's rights.
+An operator holds the right to it by a command alone. A look belongs to one session. It begins with a reason. The
+organization's own audit log has its begin, with its end at the latest, and an earlier end by the operator or with the
+right. A session that looks has none of the operator's rights.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, or_, select
 
 from reelport.errors import UsageError
 from reelport.language import _
@@ -23,27 +24,40 @@ from reelport.server.state.tables import ORGANIZATIONS, SESSIONS, USERS
 LIFE = timedelta(minutes=30)
 """How long a look lasts at most; another one needs a reason again."""
 LONGEST_REASON = 300
+_NO_LOOK = {"looks_at": None, "looks_until": None, "look_reason": None}
 
 
 def allow_looks(db: Engine, email: str, *, allowed: bool) -> None:
     """Give an operator the right to look, or take it; UsageError for anybody else.
 
-    Looks that last end with the right, at once.
+    Looks that last end with the right, for good: the right given back needs another reason.
     """
+    now = datetime.now(UTC)
     with writing(db) as connection:
         id_ = find_user_id(connection, email)
         user = connection.execute(select(USERS.c.email, USERS.c.role).where(USERS.c.id == id_)).one()
         if user.role != Role.OPERATOR:
             raise UsageError(f"{user.email} is no operator: people of an organization see their own Studio alone.")
         connection.execute(USERS.update().where(USERS.c.id == id_).values(may_look=int(allowed)))
+        if not allowed:
+            _end_looks(connection, id_, now)
         details = {"may_look": "yes" if allowed else "no"}
         audit_log.record_command(connection, None, Action.LOOK_RIGHT_CHANGED, user.email, details)
+
+
+def _end_looks(connection: Connection, user_id: str, now: datetime) -> None:
+    of_user = SESSIONS.c.user_id == user_id, SESSIONS.c.looks_until > now
+    looks = select(ORGANIZATIONS.c.id, ORGANIZATIONS.c.name).join(SESSIONS, SESSIONS.c.looks_at == ORGANIZATIONS.c.id)
+    for row in connection.execute(looks.where(*of_user)).all():
+        audit_log.record_command(connection, row.id, Action.LOOK_ENDED, row.name)
+    connection.execute(SESSIONS.update().where(*of_user).values(_NO_LOOK))
 
 
 def begin_look(db: Engine, session: Session, organization_id: int, reason: str, actor: Actor, now: datetime) -> bool:
     """Let a session look at an organization; False where there is none, or the right is gone.
 
-    UsageError when the reason is empty or too long.
+    False, too, for a session that looks already: no look ends unrecorded. UsageError when the reason is empty or too
+    long.
     """
     if not 0 < len(reason) <= LONGEST_REASON or not reason.isprintable():
         raise UsageError(_("A reason is one line of 1 to %(most)s characters.", most=LONGEST_REASON))
@@ -54,7 +68,8 @@ def begin_look(db: Engine, session: Session, organization_id: int, reason: str, 
         if named is None or not connection.execute(may_look).scalar():
             return False
         look = {"looks_at": organization_id, "looks_until": now + LIFE, "look_reason": reason}
-        begun = connection.execute(SESSIONS.update().where(SESSIONS.c.id == session.id).values(look)).rowcount
+        free = SESSIONS.c.id == session.id, or_(SESSIONS.c.looks_at.is_(None), SESSIONS.c.looks_until <= now)
+        begun = connection.execute(SESSIONS.update().where(*free).values(look)).rowcount
         if begun:
             details = {"until": f"{now + LIFE:%Y-%m-%d %H:%M} UTC", "reason": reason}
             audit_log.record_action(connection, organization_id, actor, Action.LOOK_BEGUN, named, now, details)
@@ -68,7 +83,7 @@ def end_look(db: Engine, session: Session, actor: Actor, now: datetime) -> None:
     ended = SESSIONS.update().where(SESSIONS.c.id == session.id)
 
     def end(connection: Connection) -> None:
-        connection.execute(ended.values(looks_at=None, looks_until=None, look_reason=None))
+        connection.execute(ended.values(_NO_LOOK))
         record_look_end(connection, session, actor, now)
 
     write(db, end)
