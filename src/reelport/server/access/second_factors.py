@@ -272,7 +272,7 @@ def _add_factor(
     epoch = users.end_logins(connection, session.user_id)
     actor, halfway = Actor(session.email, browser.address), sessions.Halfway(session.user_id, epoch, session.email)
     audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
-    begun = sessions.insert_session(connection, service_secret, halfway, browser, now, life)
+    begun = sessions.insert_session(connection, service_secret, halfway, browser, now, life, earlier=session)
     return None if begun is None else (begun, codes)
 
 

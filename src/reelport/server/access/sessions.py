@@ -148,15 +148,21 @@ def insert_session(
     now: datetime,
     life: timedelta,
     details: Mapping[str, object] | None = None,
+    *,
+    earlier: Session | None = None,
 ) -> Session | None:
     """Begin the session of a user who has shown every factor, with a new token.
 
-    None when the user's logins have ended since the first one.
+    None when the user's logins have ended since the first one. In place of an `earlier` one that a provider began, it
+    is as old: no change of the account puts off that the provider is asked again.
     """
     locked = select(USERS.c.organization_id).where(USERS.c.id == user.user_id, USERS.c.epoch == user.epoch)
     found = connection.execute(locked.with_for_update(read=True, key_share=True)).first()
     if found is None:
         return None  # removed, or given another password, meanwhile
+    begun, longest = now, _LONGEST_LIFE
+    if earlier is not None and earlier.is_by_provider:
+        begun, longest = earlier.created_at, _LONGEST_LIFE_BY_PROVIDER
     token = credentials.sign(service_secret, _PREFIX, secrets.token_bytes(_TOKEN_BYTES))
     token_hash = service_secret.hash(_PURPOSE, token)
     connection.execute(
@@ -165,9 +171,9 @@ def insert_session(
             id=credentials.short_id(),
             user_id=user.user_id,
             epoch=user.epoch,
-            created_at=now,
+            created_at=begun,
             seen_at=now,
-            expires_at=now + min(life, _LONGEST_LIFE),
+            expires_at=min(now + life, begun + longest),
             address=browser.address,
             agent=clean_text(browser.agent)[:200],
         )

@@ -21,6 +21,8 @@ from reelport import UsageError
 from reelport.server.access import second_factors, sessions
 from reelport.server.access.roles import Role, demands_factor
 from reelport.server.settings import read_settings
+from reelport.server.state.database import writing
+from reelport.server.state.tables import SESSIONS
 from reelport.server.studio.rights import BEFORE_FACTOR, RIGHTS
 from reelport.server.studio.routes import ROUTES
 
@@ -135,6 +137,29 @@ def test_an_old_session_of_the_provider_adds_no_factor(
     with pytest.raises(UsageError, match="more than ten minutes ago"):
         second_factors.add_authenticator(service.db, service.service_secret, old, *given, life=timedelta(hours=1))
     assert comer.add().status_code == 200
+
+
+def test_a_new_factor_does_not_put_the_provider_off(
+    people: Api, provider: FalseProvider, visitors: Visitors, arrive: Arrive
+) -> None:
+    """The next session is as old as the one before: else factors, added in turn, would make it last for ever."""
+    comer, service = Comer(provider, arrive, visitors(None), "eve"), people.service
+
+    def find() -> sessions.Session:
+        token = comer.visitor.client.cookies["reelport-session"]
+        session = sessions.find_session(service.db, service.service_secret, token, people.service_now())
+        assert session is not None
+        return session
+
+    first = find()
+    aged = first.created_at - timedelta(minutes=9)
+    with writing(service.db) as connection:
+        connection.execute(SESSIONS.update().where(SESSIONS.c.id == first.id).values(created_at=aged))
+    assert comer.add().status_code == 200
+    second = find()
+    assert second.id != first.id
+    assert second.created_at == aged
+    assert second.expires_at <= aged + timedelta(hours=12)
 
 
 def test_a_passkey_does_not_stand_for_the_provider(provider: FalseProvider, visitors: Visitors, arrive: Arrive) -> None:
