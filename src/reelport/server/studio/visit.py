@@ -141,8 +141,13 @@ class Visit:
     @property
     def lacks_factor(self) -> bool:
         """Whether the visitor must add a second factor before anything else."""
+        return self.needs_factor and self.session is not None and not self.session.has_factor
+
+    @property
+    def needs_factor(self) -> bool:
+        """Whether the service demands a second factor of the visitor."""
         session, of_whom = self.session, self.service.settings.second_factor
-        if session is None or session.has_factor or session.look is not None:  # which ends soon
+        if session is None or session.look is not None:  # which ends soon
             return False
         return demands_factor(of_whom, session.role, is_by_provider=session.is_by_provider)
 

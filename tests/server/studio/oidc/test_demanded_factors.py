@@ -85,7 +85,10 @@ def test_after_the_factor_studio_opens(people: Api, visitors: Visitors) -> None:
     guarded = Guarded(people, visitors)
     assert len(guarded.recovery_codes) == 10
     assert is_signed_in(guarded.visitor)
-    assert "asks you for a second factor" not in guarded.visitor.get(AUTHENTICATOR).text
+    text = guarded.visitor.get(AUTHENTICATOR).text
+    assert "asks you for a second factor" not in text
+    assert "Studio then asks you for another one" in text
+    assert "the password alone then signs you in" not in text
 
 
 class Comer:
