@@ -47,7 +47,7 @@ def test_a_french_log_says_who_acted_without_a_name_in_french(visitors: Visitors
     text = visitors(OWNER).get(AUDIT, headers={"Accept-Language": "fr"}).text
     assert "<bdi>un lien partagé</bdi>" in text
     assert "ligne de commande" in text
-    assert f"a ajouté un utilisateur\N{NO-BREAK SPACE}: {MEMBER}" in text
+    assert f"a ajouté un utilisateur\N{NO-BREAK SPACE}: {MEMBER} (rôle analyste)" in text
     assert "a shared link" not in text
     assert "command line" not in text
 
