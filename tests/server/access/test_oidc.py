@@ -9,8 +9,10 @@ from datetime import timedelta
 import pytest
 from tests.server.conftest import State
 
-from reelport.server.access import oidc, users
-from reelport.server.access.oidc import Identity, NoAccess, Provider
+from reelport.server.access import audit_log, oidc, users
+from reelport.server.access.audit_log import Action
+from reelport.server.access.oidc import Granted, Identity, NoAccess, Provider
+from reelport.server.access.roles import Role
 from reelport.server.access.sessions import Browser, Session, find_session
 
 GROUPS = "heads=demo:owner, staff=demo:analyst, platform=operator"
@@ -38,6 +40,27 @@ def test_a_user_is_added_changed_and_withdrawn_by_groups(state: State) -> None:
         arrive(state)
     assert find_session(state.db, state.service_secret, second.token, state.now) is None
     assert [each.email for each in users.list_users(state.db)] == ["ada@sso.example"]
+
+
+def test_who_stays_out_does_not_fill_the_audit_log(state: State) -> None:
+    """What a refusal ends is recorded each time; one that ends nothing, once a minute."""
+    state.organization("demo")
+    for groups in (["staff"], [], [], [], ["staff"], [], []):
+        if groups:
+            assert arrive(state, *groups) is not None
+        else:
+            with pytest.raises(NoAccess):
+                arrive(state)
+    found = [each.action for each in audit_log.list_actions(state.db, actor="ada@sso.example")]
+    assert found.count(Action.SIGN_IN_FAILED) == 2
+    assert found.count(Action.SIGNED_IN) == 2
+
+
+def test_the_first_grant_of_a_group_counts() -> None:
+    """Named twice, a group gives no role that stands later; blanks around names are no part of them."""
+    staff, platform = Granted("demo", Role.VIEWER), Granted(None, Role.OPERATOR)
+    found = oidc.parse_groups("staff = demo :viewer, staff=demo:owner,platform=operator,platform=demo:owner")
+    assert found == {"staff": staff, "platform": platform}
 
 
 @pytest.mark.parametrize("group", ["staff", "platform"])

@@ -39,7 +39,7 @@ from reelport.server.access.shared_links import end_links_of
 from reelport.server.credentials import ServiceSecret
 from reelport.server.settings import Settings
 from reelport.server.state.database import write
-from reelport.server.state.tables import ORGANIZATIONS, USERS
+from reelport.server.state.tables import ORGANIZATIONS, SESSIONS, USERS
 
 LIFE = timedelta(minutes=10)
 """How long after the start the provider may send the browser back."""
@@ -84,12 +84,12 @@ class Granted:
 
 
 def parse_groups(text: str) -> dict[str, Granted]:
-    """Parse the setting of groups. The first group that a person is in decides."""
-    found = {}
+    """Parse the setting of groups. The first group that a person is in decides, of one named twice the first grant."""
+    found: dict[str, Granted] = {}
     for part in filter(None, (each.strip() for each in text.split(","))):
         group, _sign, grant = part.partition("=")
         organization, _sign, role = grant.rpartition(":")
-        found[group] = Granted(organization or None, Role(role))
+        found.setdefault(group.strip(), Granted(organization.strip() or None, Role(role)))
     return found
 
 
@@ -366,8 +366,12 @@ def _begin(
 
 
 def _withdraw(connection: Connection, known: Row[*tuple[Any, ...]], actor: Actor, now: datetime) -> None:
+    had_session = connection.execute(select(SESSIONS.c.id).where(SESSIONS.c.user_id == known.id)).first() is not None
     users.end_logins(connection, known.id)
     of = known.organization_id
     links = 0 if of is None else end_links_of(connection, of, known.email, now)
     details = {**BY_PROVIDER, **users.describe_links(links)}
-    audit_log.record_action(connection, of, actor, Action.SIGN_IN_FAILED, known.email, now, details)
+    if had_session or links:
+        audit_log.record_action(connection, of, actor, Action.SIGN_IN_FAILED, known.email, now, details)
+    else:  # nothing ends: whoever comes again and again must not fill the log
+        sessions.insert_failure(connection, of, actor, now, details)

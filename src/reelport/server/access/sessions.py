@@ -196,19 +196,26 @@ def record_failure(db: Engine, password: Password, browser: Browser, now: dateti
     if user is None:
         return
 
-    def record(connection: Connection) -> None:
-        log = AUDIT_LOG.c
-        of_organization = log.organization_id.is_not_distinct_from(user.organization_id)
-        newest = select(log.at, log.actor, log.action).where(of_organization).order_by(log.number.desc())
-        rows = newest.limit(_ROWS_LOOKED_AT).subquery().c
-        is_failure = rows.actor == email, rows.action == Action.SIGN_IN_FAILED.value
-        failures = select(func.max(rows.at)).where(*is_failure)
-        before = connection.execute(failures).scalar()
-        if before is None or now - before >= _FAILURE_STEP:
-            actor = Actor(email, browser.address)
-            audit_log.record_action(connection, user.organization_id, actor, Action.SIGN_IN_FAILED, email, now)
+    actor = Actor(email, browser.address)
+    write(db, lambda connection: insert_failure(connection, user.organization_id, actor, now))
 
-    write(db, record)
+
+def insert_failure(
+    connection: Connection,
+    organization_id: int | None,
+    actor: Actor,
+    now: datetime,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Record that a user failed to sign in, unless the minute has such a row already."""
+    log = AUDIT_LOG.c
+    of_organization = log.organization_id.is_not_distinct_from(organization_id)
+    newest = select(log.at, log.actor, log.action).where(of_organization).order_by(log.number.desc())
+    rows = newest.limit(_ROWS_LOOKED_AT).subquery().c
+    is_failure = rows.actor == actor.name, rows.action == Action.SIGN_IN_FAILED.value
+    before = connection.execute(select(func.max(rows.at)).where(*is_failure)).scalar()
+    if before is None or now - before >= _FAILURE_STEP:
+        audit_log.record_action(connection, organization_id, actor, Action.SIGN_IN_FAILED, actor.name, now, details)
 
 
 def find_session(db: Engine, service_secret: ServiceSecret, token: str, now: datetime) -> Session | None:
