@@ -199,6 +199,7 @@ def test_an_address_of_a_provider_has_tls_and_a_client(address: str) -> None:
         read_settings(oidc_url=address, oidc_groups="a b/c=acme:owner, d=operator")
     assert str(refused.value).startswith("REELPORT_OIDC_URL (--oidc-url): It is the issuer's address with client id")
     assert "pa55" not in str(refused.value)
+    assert "Give both or none" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

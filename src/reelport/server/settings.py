@@ -519,7 +519,8 @@ def read_settings(**given: object) -> Settings:
     if facts and files and S3Address.parse(facts).overlaps(S3Address.parse(files)):
         both = f"{variable_name('facts_url')} and {variable_name('files_url')}"
         wrong.append(f"{both}: One is in the other: take two prefixes.")
-    if bool(values.get("oidc_url")) != bool(values.get("oidc_groups")):
+    oidc = [values[name] for name in ("oidc_url", "oidc_groups") if name in values]
+    if len(oidc) > 1 and bool(oidc[0]) != bool(oidc[1]):
         both = f"{variable_name('oidc_url')} and {variable_name('oidc_groups')}"
         wrong.append(f"{both}: Give both or none: without groups nobody would get access.")
     if values.get("engine") and facts:
