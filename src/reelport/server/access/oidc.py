@@ -84,7 +84,10 @@ class Granted:
 
 
 def parse_groups(text: str) -> dict[str, Granted]:
-    """Parse the setting of groups. The first group that a person is in decides, of one named twice the first grant."""
+    """Parse the setting of groups. The first group that a person is in decides.
+
+    Of a group that is named twice the first grant counts.
+    """
     found: dict[str, Granted] = {}
     for part in filter(None, (each.strip() for each in text.split(","))):
         group, _sign, grant = part.partition("=")
