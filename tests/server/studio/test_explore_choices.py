@@ -45,6 +45,7 @@ def test_several_values_are_chosen_from_a_searched_list(visitor: Visitor) -> Non
     """Without a script: values are searched by name or code, and the view is narrowed to any of the checked ones."""
     page = f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}"
     assert 'form="choose" name="pick" value="VISITOR_COUNTRY">Choose some</button>' in visitor.get(page).text
+    assert 'name="search"' not in visitor.get(page).text  # there is nothing yet that a text could be searched in
     listed = visitor.get(f"{page}&pick=VISITOR_COUNTRY")
     assert dict(list_picked(listed.text))["VISITOR_COUNTRY:FR"] == ("France", False)
     for search in ("France", "fran"):
