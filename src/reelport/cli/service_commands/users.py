@@ -58,6 +58,8 @@ def add_user(
     """Add a user to an organization, with a password from terminal or standard input.
 
     Example: echo "$PASSWORD" | reelport user add --org acme --email ann@acme.example --password-stdin
+
+    Example: echo "$PASSWORD" | reelport user add --role operator --email olga@platform.example --password-stdin
     """
     from reelport.server.access import organizations, users
 
