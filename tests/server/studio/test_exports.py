@@ -221,6 +221,14 @@ def test_what_a_page_does_not_show_is_not_exported(visitors: Visitors, choice: s
     assert visitors(MEMBER).get(f"/studio/explore/export?{BOARD}", params={"as": choice}).status_code == 404
 
 
+@pytest.mark.parametrize("wrong", ["metric=VIEWZ", "metric=VIEWS&by=VIDEO", "metric=VIEWS&from=2026-07-99"])
+@pytest.mark.parametrize("form", ["csv", "svg"])
+def test_a_view_with_a_mistake_is_not_exported_as_another(visitors: Visitors, wrong: str, form: str) -> None:
+    """A page says what it shows instead; a file could not."""
+    answer = visitors(MEMBER).get(f"/studio/explore/export?{wrong}&as=VIEWS.{form}")
+    assert (answer.status_code, "There is no" in answer.text) == (422, True)
+
+
 def test_no_cell_of_an_export_is_a_formula() -> None:
     """A title that begins like one gets an apostrophe in the CSV; quotes, commas and line ends stay in their cell."""
     query = ReportQuery.of(["VIEWS"], ["VIDEO_ID"], date(2026, 7, 1), date(2026, 7, 1))

@@ -99,9 +99,13 @@ async def export_part(visit: Visit) -> Response:
     part, form = exports.read_choice(visit)
     pairs = [pair for pair in visit.request.query_params.multi_items() if pair[0] != exports.CHOICE]
     defaults = await anyio.to_thread.run_sync(read_defaults, visit)
-    view = parse_view(pairs, defaults).view
+    parsed = parse_view(pairs, defaults)
+    view = parsed.view
     if form in exports.PROGRAMS:
         return pages.redirect(exports.write_report_address(view, part, form))
+    if parsed.problems:  # a file can't say that it holds other numbers than were asked for
+        heading = N_("There is no table") if form in exports.TABLE_FORMS else N_("There is no chart")
+        raise Refused(422, heading, " ".join(problem.sentence for problem in parsed.problems))
     narrowed = exports.narrow_view(view, part)
     if form not in exports.TABLE_FORMS:
         return await _answer_line(visit, narrowed, form, defaults)
