@@ -1,6 +1,6 @@
 """How reports grow with the facts: the newest kept records of 10 million, 100 million and a billion rows, side by side.
 
-.venv/bin/python -m benchmarks.growth            # the table, as it stands in docs/benchmarks.md
+.venv/bin/python -m benchmarks.growth            # the table
 .venv/bin/python -m benchmarks.growth --charts   # and docs/benchmarks/*.svg
 """
 
