@@ -30,14 +30,20 @@ from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
 from reelport.server.http.cors import ApiCors
-from reelport.server.http.discovery import answer_oauth_server, answer_openapi, answer_sdl
 from reelport.server.http.downloads import download
 from reelport.server.http.graphiql import GRAPHIQL_PATH, answer_asset
 from reelport.server.http.graphql_endpoint import answer_graphql
 from reelport.server.http.long_poll import DurableReports, LongPolls
 from reelport.server.http.metrics import Metrics, StateMetrics
 from reelport.server.http.oauth import answer_public_token, answer_token
-from reelport.server.http.openapi import OAUTH_PATH, OPENAPI_PATH, SDL_PATH
+from reelport.server.http.openapi import (
+    OAUTH_PATH,
+    OPENAPI_PATH,
+    SDL_PATH,
+    answer_oauth_server,
+    answer_openapi,
+    answer_sdl,
+)
 from reelport.server.http.problems import answer_problem, is_below_v1
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, STUDIO_PATH, RequestLog
 from reelport.server.http.service import ExactRoute, Service

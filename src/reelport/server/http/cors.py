@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reelport.server.http.openapi import ANSWER_HEADERS, OAUTH_PATH, OPENAPI_PATH, SDL_PATH
+from reelport.server.http.openapi import OAUTH_PATH, OPENAPI_PATH, SDL_PATH, list_answer_headers
 from reelport.server.http.problems import is_below_v1
 from reelport.wire import (
     FILES_PATH,
@@ -20,7 +20,6 @@ _PATHS = frozenset(
     {TOKEN_PATH, PUBLIC_TOKEN_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, OPENAPI_PATH, SDL_PATH, OAUTH_PATH}
 )
 _REQUEST_HEADERS = ("Authorization", "Content-Type", PREFER_HEADER, "Range", "If-Range", "If-Match", "If-None-Match")
-_EXPOSED = (*ANSWER_HEADERS, "Content-Disposition", "Accept-Ranges")
 _PREFLIGHT_SECONDS = 600
 
 
@@ -34,7 +33,7 @@ class ApiCors:
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST"),
             allow_headers=_REQUEST_HEADERS,
-            expose_headers=_EXPOSED,
+            expose_headers=(*list_answer_headers(), "Content-Disposition", "Accept-Ranges"),
             max_age=_PREFLIGHT_SECONDS,
         )
 
