@@ -19,7 +19,6 @@ from reelport.charts import (
     Bar,
     BarChart,
     Chart,
-    Country,
     LineChart,
     Series,
     SmallMultiples,
@@ -30,8 +29,8 @@ from reelport.charts import (
     embed_chart,
 )
 from reelport.charts.chart_labels import measure_text
-from reelport.charts.crosshair import write_readings
 from reelport.charts.drawing import MEDIUM, NARROW, WIDE, WIDEST, draw
+from reelport.charts.sentences import write_readings
 from reelport.charts.svg import format_place
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -92,7 +91,7 @@ def values_of(times: tuple[str, ...]) -> st.SearchStrategy[tuple[int | Decimal |
 
 
 BARS = st.lists(st.builds(Bar, WORDS, NUMBERS), max_size=9).map(tuple)
-COUNTRY = st.builds(Country, st.sampled_from(["FR", "RE", "SG", "RU", "", "ZZ"]), WORDS, NUMBERS)
+COUNTRY = st.builds(Bar, WORDS, NUMBERS, st.sampled_from(["FR", "RE", "SG", "RU", "", "ZZ"]))
 MAPS = st.builds(WorldMap, WORDS, st.lists(COUNTRY, max_size=6, unique_by=lambda each: each.code).map(tuple), UNITS)
 CHARTS = line_charts() | small_multiples() | stacked_shares() | st.builds(BarChart, WORDS, BARS, UNITS)
 

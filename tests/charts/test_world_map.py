@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelport.catalog import Unit
-from reelport.charts import Country, WorldMap, draw_file, embed_chart
+from reelport.charts import Bar, WorldMap, draw_file, embed_chart
 from reelport.facts.tables import COUNTRIES
 
 WORLD = json.loads(resources.files("reelport.charts").joinpath("world.json").read_text("utf-8"))
@@ -37,7 +37,7 @@ def test_every_country_has_its_place() -> None:
 @given(st.dictionaries(st.sampled_from(CODES), st.integers(1, 10**12), min_size=1, max_size=30))
 def test_a_larger_number_is_never_lighter(values: dict[str, int]) -> None:
     """Each country has one colour and says its number; each colour of the legend is some country's."""
-    chart = WorldMap("Views", tuple(Country(code, code, value) for code, value in values.items()), Unit.VIEWS)
+    chart = WorldMap("Views", tuple(Bar(code, value, code) for code, value in values.items()), Unit.VIEWS)
     drawn = embed_chart(chart, lambda value: f"={value}")
     said = re.findall(r'class="chart-land chart-m(\d)"[^>]*><title>(\w\w): =(\d+)</title>', drawn)
     assert {code: int(value) for _, code, value in said} == values
@@ -48,7 +48,7 @@ def test_a_larger_number_is_never_lighter(values: dict[str, int]) -> None:
 
 def test_what_no_map_has_is_named_below_it() -> None:
     """An empty or unknown code; a country without a number is neither there nor below."""
-    countries = (Country("FR", "France", 5), Country("", "Unknown", 3), Country("DE", "Germany", None))
+    countries = (Bar("France", 5, "FR"), Bar("Unknown", 3), Bar("Germany", None, "DE"))
     for drawn in (embed_chart(WorldMap("Views", countries)), draw_file(WorldMap("Views", countries))):
         assert "Not on the map: Unknown<" in drawn
         assert "<title>Germany" not in drawn
@@ -56,5 +56,5 @@ def test_what_no_map_has_is_named_below_it() -> None:
 
 def test_a_map_of_nothing_says_so() -> None:
     """A sentence in its place."""
-    assert "There is no number to draw." in embed_chart(WorldMap("Views", (Country("FR", "France", None),)))
+    assert "There is no number to draw." in embed_chart(WorldMap("Views", (Bar("France", None, "FR"),)))
     assert "The report has no rows to draw." in embed_chart(WorldMap("Views", ()))

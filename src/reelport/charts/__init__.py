@@ -1,11 +1,9 @@
 """Charts: values in, SVG text out, for files and for pages; no input or output of its own."""
 
-from reelport.charts.bar_chart import draw_inline_bar
 from reelport.charts.chart_types import (
     Bar,
     BarChart,
     Chart,
-    Country,
     LineChart,
     Number,
     Series,
@@ -14,8 +12,7 @@ from reelport.charts.chart_types import (
     WorldMap,
     stack_shares,
 )
-from reelport.charts.drawing import draw_file, embed_chart
-from reelport.charts.line_chart import draw_sparkline
+from reelport.charts.drawing import draw_file, draw_inline_bar, draw_sparkline, embed_chart
 from reelport.charts.report_chart import ChartPlan, Group, Groups, NoChart, plan_report_chart, read_groups
 from reelport.charts.stylesheet import write_page_stylesheet
 from reelport.charts.time_axis import count_settled
@@ -25,7 +22,6 @@ __all__ = [
     "BarChart",
     "Chart",
     "ChartPlan",
-    "Country",
     "Group",
     "Groups",
     "LineChart",

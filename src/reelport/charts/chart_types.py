@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite
@@ -44,7 +44,22 @@ class ChartOverTime:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _refuse_other_lengths(self.times, self.series)
+        _refuse_other_lengths(self.times, self.lines)
+
+    @property
+    def rows(self) -> Sequence[object]:
+        """What the numbers are of: times."""
+        return self.times
+
+    @property
+    def lines(self) -> tuple[Series, ...]:
+        """All that is drawn over time."""
+        return self.series
+
+    @property
+    def numbers(self) -> list[Number]:
+        """All numbers that are drawn."""
+        return [value for each in self.lines for value in each.values if value is not None]
 
     @property
     def first_moving(self) -> int:
@@ -65,9 +80,13 @@ class LineChart(ChartOverTime):
 
     def __post_init__(self) -> None:
         ChartOverTime.__post_init__(self)
-        _refuse_other_lengths(self.times, [self.comparison] if self.comparison else [])
         if self.comparison_times and len(self.comparison_times) != len(self.times):
             raise ValueError("comparison_times must be as many as times")
+
+    @property
+    def lines(self) -> tuple[Series, ...]:
+        """The series, and last the compared one."""
+        return (*self.series, self.comparison) if self.comparison else self.series
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +102,11 @@ class SmallMultiples(ChartOverTime):
 @dataclass(frozen=True, slots=True)
 class StackedShares(ChartOverTime):
     """What part each series has of all, by time: bars of 100 %. No number is below 0."""
+
+    @property
+    def numbers(self) -> list[Number]:
+        """The wholes that have parts to draw."""
+        return list(filter(None, self.wholes))
 
     @property
     def wholes(self) -> list[Number]:
@@ -104,10 +128,11 @@ def stack_shares(chart: SmallMultiples) -> StackedShares | None:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: its label, and its number or None."""
+    """A category: its label, its number or None, and of a country its code (ISO 3166, alpha-2)."""
 
     label: str
     value: Number | None
+    code: str = ""
 
     def __post_init__(self) -> None:
         _refuse_endless([self.value])
@@ -122,30 +147,23 @@ class BarChart:
     unit: Unit | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def rows(self) -> Sequence[object]:
+        """What the numbers are of: categories."""
+        return self.bars
 
-@dataclass(frozen=True, slots=True)
-class Country:
-    """A country of a map: its code (ISO 3166, alpha-2), its name, its number or None."""
-
-    code: str
-    name: str
-    value: Number | None
-
-    def __post_init__(self) -> None:
-        _refuse_endless([self.value])
+    @property
+    def numbers(self) -> list[Number]:
+        """All numbers that are drawn."""
+        return [bar.value for bar in self.bars if bar.value is not None]
 
 
 @dataclass(frozen=True, slots=True)
-class WorldMap:
+class WorldMap(BarChart):
     """Countries of the world, coloured by their numbers.
 
     Codes that no map has are named below it.
     """
-
-    heading: str
-    countries: tuple[Country, ...]
-    unit: Unit | None = None
-    notes: tuple[str, ...] = ()
 
 
 Chart = LineChart | BarChart | SmallMultiples | StackedShares | WorldMap

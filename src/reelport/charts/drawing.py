@@ -1,28 +1,36 @@
-"""Draws any chart: for a page, or as a file, SVG or PNG (extra `charts`)."""
+"""Draws any chart: lines over time, shares, bars, a map; for a page, or as a file, SVG or PNG (extra `charts`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib import resources
 from importlib.util import find_spec
+from itertools import pairwise
+from typing import TypedDict
 
 from reelport.charts import svg
-from reelport.charts.bar_chart import draw_bar_chart
+from reelport.charts.amounts import SHARES, Scale, choose_scale, fit_scale, format_full, list_numbers
+from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import (
     BarChart,
     Chart,
     ChartOverTime,
     LineChart,
+    Number,
+    Series,
     SmallMultiples,
     StackedShares,
     WorldMap,
+    name_look,
 )
-from reelport.charts.crosshair import Write, write_readings
-from reelport.charts.line_chart import draw_line_chart, draw_small_multiples, draw_stacked_shares
-from reelport.charts.sentences import describe_countries, describe_moving
+from reelport.charts.sentences import Write, describe_chart, describe_moving, write_readings
 from reelport.charts.stylesheet import FONTS, write_file_stylesheet
-from reelport.charts.svg import Picture, embed_picture, write_file
-from reelport.charts.world_map import draw_world_map, embed_world_map, list_unplaced
+from reelport.charts.svg import GAP, Picture, embed_picture, write_file
+from reelport.charts.time_axis import MOST_TICKS, make_ticks
+from reelport.language import _
 from reelport.wording import advise_extra
 
 # The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has.
@@ -37,18 +45,22 @@ _WORD = (
 
 
 def draw(chart: Chart, width: float) -> Picture:
-    """Draw a chart in a width."""
+    """Draw a chart in a width; where nothing has a number, a sentence says so."""
+    description = describe_chart(chart)
+    if not chart.numbers:
+        return Picture(width, 40, (svg.text(description, 0, 24, class_="chart-name"),), chart.heading, description)
     match chart:
         case LineChart():
-            return draw_line_chart(chart, width)
-        case BarChart():
-            return draw_bar_chart(chart, width)
+            height, elements = _draw_lines(chart, width)
         case SmallMultiples():
-            return draw_small_multiples(chart, width)
+            height, elements = _draw_multiples(chart, width)
         case StackedShares():
-            return draw_stacked_shares(chart, width)
+            height, elements = _draw_shares(chart, width)
         case WorldMap():
-            return draw_world_map(chart, width)
+            height, elements = _draw_map(chart, width)
+        case BarChart():
+            height, elements = _draw_bars(chart, width)
+    return Picture(width, height, tuple(elements), chart.heading, description)
 
 
 def embed_chart(chart: Chart, write: Write | None = None) -> str:
@@ -60,12 +72,11 @@ def embed_chart(chart: Chart, write: Write | None = None) -> str:
     A chart over time carries what the page's script shows of each time. Numbers are written by `write`, as the page's
     tables have them; without it in full, with their unit.
     """
-    if isinstance(chart, WorldMap):
-        description, pictures = describe_countries(chart), [embed_world_map(chart, write)]
+    if isinstance(chart, WorldMap) and chart.numbers:
+        pictures = list(_embed_map(chart, write))
     else:
-        drawn = [draw(chart, width) for width in _KINDS]
-        description, pictures = drawn[0].description, list(map(embed_picture, drawn, _KINDS.values()))
-    said = svg.element("p", svg.escape_words(description), class_="chart-says")
+        pictures = [embed_picture(draw(chart, width), kind) for width, kind in _KINDS.items()]
+    said = svg.element("p", svg.escape_words(describe_chart(chart)), class_="chart-says")
     notes = "".join(svg.element("p", svg.escape_words(note)) for note in _list_notes(chart))
     caption = svg.element("figcaption", notes) if notes else ""
     readings = write_readings(chart, write) if isinstance(chart, ChartOverTime) else None
@@ -81,11 +92,11 @@ def draw_file(chart: Chart) -> str:
 
 def _list_notes(chart: Chart) -> Sequence[str]:
     match chart:
+        case WorldMap():
+            return [*chart.notes, *_list_unplaced(chart)]
         case BarChart():
             return chart.notes
-        case WorldMap():
-            return [*chart.notes, *list_unplaced(chart)]
-        case LineChart() | SmallMultiples() | StackedShares():
+        case _:
             return [*chart.notes, *describe_moving(chart)]
 
 
@@ -119,3 +130,384 @@ def render_png(chart: Chart) -> bytes:
     import resvg_py
 
     return bytes(resvg_py.svg_to_bytes(svg_string=draw_file(chart), zoom=_SCALE))
+
+
+_Run = list[tuple[int, Number]]  # numbers without a gap between them, each with its place
+
+_NARROW = 560
+_HEIGHTS = (190, 240)
+_TICKS = (4, 5)  # of a narrow and of a wide chart: the plot's height, and ticks of amounts at most
+_HEAD = 24  # room above a plot for its unit: also where there is none, so that charts side by side are alike
+_AXIS = 26  # room below a plot for its times
+_NAME_HEIGHT = 16  # the height of a name
+_SAMPLE = 16  # the width of the piece of line beside a name
+_RIGHT = 8.0  # room beside a plot
+_LEAST_PANEL = 150  # the width that a panel has at least, where the chart has room for two
+_PANEL_HEIGHT = 84
+# Room above a panel's plot for its name, below it for its times, and between panels.
+_PANEL_HEAD, _PANEL_AXIS, _BETWEEN = 26, 28, 20
+_HATCH = 7  # units between two strokes of a hatched area
+_DOT = 3  # the radius of a point
+_LEVEL = 120  # the width of a chart's only time
+_MANY = 150  # with more times than this lines are fine
+
+
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """The area of a plot in its chart, how many times it shows, and its scale."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    times: int
+    scale: Scale
+    bands: bool = False  # each time has a band of its own, and lies in its middle
+
+    @property
+    def right(self) -> float:
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height
+
+    def x(self, place: float) -> float:
+        """Return where a time lies across; a single one lies in the middle."""
+        if self.bands or self.times == 1:
+            return self.left + self.width * (place + 0.5) / self.times
+        return self.left + self.width * place / (self.times - 1)
+
+    def y(self, value: Number) -> float:
+        return self.bottom - self.height * self.scale.place(value)
+
+
+def _draw_lines(chart: LineChart, width: float) -> tuple[float, list[str]]:
+    kinds = [f"chart-line {name_look(place)}" for place in range(len(chart.series))]
+    lines = [*zip([*kinds, "chart-line chart-earlier"], chart.lines, strict=False)]
+    names = [(kind, each.name) for kind, each in lines] if len(lines) > 1 else []
+    scale = choose_scale(chart.numbers, chart.unit, _TICKS[width >= _NARROW])
+    plot, elements = _draw_frame(chart, names, scale, width)
+    if len(chart.series) == 1:
+        elements += _draw_areas(plot, chart.series[0].values)
+    for kind, each in reversed(lines):
+        elements += _draw_line(plot, each.values, kind)
+    return plot.bottom + _AXIS, elements
+
+
+def _draw_shares(chart: StackedShares, width: float) -> tuple[float, list[str]]:
+    names = [(f"chart-key {name_look(place)}", each.name) for place, each in enumerate(chart.series)]
+    plot, elements = _draw_frame(chart, names, SHARES, width)
+    room = min(plot.width / plot.times, _LEVEL)
+    room -= min(2.0, room / 5)
+    ends = [0.0] * len(chart.times)
+    for place, series in enumerate(chart.series):
+        boxes = ""
+        for at, (value, whole) in enumerate(zip(series.values, chart.wholes, strict=True)):
+            if value and whole:
+                start, ends[at] = ends[at], min(ends[at] + float(value) / float(whole), 1.0)
+                left, right = plot.x(at) - room / 2, plot.x(at) + room / 2
+                low, high = plot.y(start), plot.y(ends[at])
+                boxes += svg.path([(left, low), (left, high), (right, high), (right, low)]) + "Z"
+        elements.append(svg.element("path", class_=f"chart-share {name_look(place)}", d=boxes))
+    elements += _draw_moving(plot, chart.first_moving)
+    return plot.bottom + _AXIS, elements
+
+
+def _draw_frame(
+    chart: LineChart | StackedShares, names: Sequence[tuple[str, str]], scale: Scale, width: float
+) -> tuple[_Plot, list[str]]:
+    """Draw what surrounds a plot: names, each after its class, the unit, amounts and times."""
+    elements: list[str] = []
+    x, y, row = 0.0, _NAME_HEIGHT / 2, _SAMPLE + GAP
+    for kind, name in names:
+        words = cut_to_room(name, width - row)
+        room = row + measure_text(words)
+        if x and x + room > width:
+            x, y = 0.0, y + _NAME_HEIGHT
+        elements.append(svg.element("path", class_=kind, d=svg.path([(x, y), (x + _SAMPLE, y)])))
+        elements.append(svg.text(words, x + row, y + 4, class_="chart-name"))
+        x += room + 2 * GAP
+    top = (y + _NAME_HEIGHT / 2 + GAP if names else 0) + _HEAD
+    bands = isinstance(chart, StackedShares)
+    left = max(map(measure_text, scale.format_ticks().values())) + GAP
+    height = _HEIGHTS[width >= _NARROW]
+    plot = _Plot(left, top, width - left - _RIGHT, height, len(chart.times), scale, bands)
+    if not bands:
+        unit = scale.unit_beside(chart.heading)
+        elements += [svg.text(unit, 0, top - 12, class_="chart-tick")] if unit else []
+        elements += _draw_moving(plot, chart.first_moving)
+    elements += _draw_amounts(plot)
+    elements += _draw_times(plot, _choose_ticks(plot, chart.times, chart.grain), width)
+    return plot, elements
+
+
+def _draw_multiples(chart: SmallMultiples, width: float) -> tuple[float, list[str]]:
+    """Draw as many panels side by side as have room."""
+    scale = choose_scale(chart.numbers, chart.unit, 3)
+    unit = scale.unit_beside(chart.heading)
+    columns = max(1, min(int((width + _BETWEEN) // (_LEAST_PANEL + _BETWEEN)), len(chart.series)))
+    across = (width + _BETWEEN) / columns
+    top, down = 18.0 if unit else 0.0, _PANEL_HEAD + _PANEL_HEIGHT + _PANEL_AXIS
+    elements = [svg.text(unit, 0, 12, class_="chart-tick")] if unit else []
+    for place, series in enumerate(chart.series):
+        row, column = divmod(place, columns)
+        panel = _draw_panel(chart, series, scale, across - _BETWEEN)
+        at = f"translate({svg.format_place(column * across)} {svg.format_place(top + row * down)})"
+        elements.append(svg.element("g", *panel, transform=at))
+    return top + down * -(-len(chart.series) // columns), elements
+
+
+def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: float) -> Iterator[str]:
+    left = max(map(measure_text, scale.format_ticks().values())) + GAP
+    plot = _Plot(left, _PANEL_HEAD, width - left - GAP, _PANEL_HEIGHT, len(chart.times), scale)
+    yield svg.text(cut_to_room(series.name, width), 0, 12, class_="chart-name")
+    yield from _draw_moving(plot, chart.first_moving)
+    yield from _draw_amounts(plot)
+    yield from _draw_areas(plot, series.values)
+    ticks = make_ticks(chart.times, chart.grain, 3)
+    ends = dict.fromkeys((min(ticks), max(ticks)))
+    yield from _draw_times(plot, {place: ticks[place] for place in ends}, width)
+    yield from _draw_line(plot, series.values, "chart-line chart-s0")
+
+
+def draw_sparkline(values: Sequence[Number | None], width: float = 160, height: float = 36) -> str:
+    """Draw a line without axes for a page, beside its number; for eyes alone.
+
+    It begins at 0, breaks where a value is None, and ends with a dot. The page stretches it to the room that it has.
+    Without a number the picture is empty.
+    """
+    plot = _Plot(3, 3, width - 6, height - 6, len(values), fit_scale(values, None))
+    elements = list(_draw_areas(plot, values))
+    for run in _list_runs(values):
+        points = _points(plot, run)
+        line = svg.path(points if len(points) > 1 else points * 2)
+        elements.append(svg.element("path", class_="chart-line chart-s0", d=line))
+    if numbers := list_numbers(values):
+        # A circle would be stretched with the picture; the round cap of a line without length is not.
+        end = svg.path(_points(plot, numbers[-1:]) * 2)
+        elements.append(svg.element("path", class_="chart-line chart-s0 chart-spark-end", d=end))
+    box = {"view_box": f"0 0 {svg.format_place(width)} {svg.format_place(height)}", "preserve_aspect_ratio": "none"}
+    return svg.element("svg", *elements, class_="chart-spark", aria_hidden="true", focusable="false", **box)
+
+
+def _draw_amounts(plot: _Plot) -> Iterator[str]:
+    """Draw lines and numbers of amounts, and the area by which a script finds places."""
+    ends = {"data_low": f"{plot.scale.low:.12g}", "data_high": f"{plot.scale.high:.12g}"}
+    area = {"x": plot.left, "y": plot.top, "width": plot.width, "height": plot.height}
+    yield svg.element("rect", class_="chart-plot", **area, **ends, data_bands="" if plot.bands else None)
+    for tick, words in plot.scale.format_ticks().items():
+        y = plot.y(tick)
+        kind = "chart-base" if tick == 0 else "chart-grid"
+        yield svg.element("path", class_=kind, d=svg.path([(plot.left, y), (plot.right, y)]))
+        yield svg.text(words, plot.left - GAP, y + 4, class_="chart-tick", text_anchor="end")
+
+
+def _choose_ticks(plot: _Plot, times: Sequence[str], grain: int) -> dict[int, str]:
+    """Choose as many ticks of time as have room side by side, at round times."""
+    for most in range(MOST_TICKS, 1, -1):
+        ticks = make_ticks(times, grain, most)
+        ends = [(plot.x(place) - measure_text(label) / 2, measure_text(label)) for place, label in ticks.items()]
+        if all(one[0] + one[1] + 2 * GAP <= two[0] for one, two in pairwise(ends)):
+            return ticks
+    return make_ticks(times, grain, 1)
+
+
+def _draw_times(plot: _Plot, ticks: dict[int, str], width: float) -> Iterator[str]:
+    free = 0.0
+    for place, label in ticks.items():
+        room = measure_text(label)
+        x = min(max(plot.x(place), room / 2), width - room / 2)
+        if x - room / 2 >= free:
+            mark = svg.path([(plot.x(place), plot.bottom), (plot.x(place), plot.bottom + 4)])
+            yield svg.element("path", class_="chart-base", d=mark)
+            yield svg.text(label, x, plot.bottom + 18, class_="chart-tick", text_anchor="middle")
+            free = x + room / 2 + GAP
+
+
+def _draw_areas(plot: _Plot, values: Sequence[Number | None]) -> Iterator[str]:
+    for run in _list_runs(values):
+        points = _points(plot, run)
+        area = [(points[0][0], plot.y(0)), *points, (points[-1][0], plot.y(0))]
+        yield svg.element("path", class_="chart-area", d=svg.path(area))
+
+
+def _draw_line(plot: _Plot, values: Sequence[Number | None], kind: str) -> Iterator[str]:
+    """Draw a line that breaks where there is no number; a number without neighbours is a point."""
+    kind = f"{kind} chart-fine" if plot.times > _MANY else kind
+    for points in (_points(plot, run) for run in _list_runs(values)):
+        if len(points) > 1:
+            yield svg.element("path", class_=kind, d=svg.path(points))
+        else:
+            yield svg.element("circle", class_=kind, cx=points[0][0], cy=points[0][1], r=_DOT)
+
+
+def _list_runs(values: Sequence[Number | None]) -> list[_Run]:
+    runs: list[_Run] = [[]]
+    for place, value in enumerate(values):
+        if value is not None:
+            runs[-1].append((place, value))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _draw_moving(plot: _Plot, first_moving: int) -> Iterator[str]:
+    if first_moving >= plot.times:
+        return
+    left = plot.left if first_moving == 0 else (plot.x(first_moving - 1) + plot.x(first_moving)) / 2
+    strokes = "".join(svg.path(stroke) for stroke in _hatch(left, plot.top, plot.right, plot.bottom))
+    area = {"x": left, "y": plot.top, "width": plot.right - left, "height": plot.height}
+    yield svg.element("rect", class_="chart-moving-area", **area)
+    if strokes:
+        yield svg.element("path", class_="chart-hatch", d=strokes)
+
+
+def _points(plot: _Plot, run: _Run) -> list[tuple[float, float]]:
+    if plot.times == 1 and plot.scale.ticks:  # a dot alone in a wide plot would not be seen: a single time is a level
+        half = min(_LEVEL, plot.width / 3) / 2
+        return [(plot.x(0) - half, plot.y(run[0][1])), (plot.x(0) + half, plot.y(run[0][1]))]
+    return [(plot.x(place), plot.y(value)) for place, value in run]
+
+
+def _hatch(left: float, top: float, right: float, bottom: float) -> Iterator[list[tuple[float, float]]]:
+    """Yield strokes from lower left to upper right that stay inside a rectangle."""
+    height = bottom - top
+    start = left - height + _HATCH
+    while start < right:
+        low = (max(start, left), bottom - max(left - start, 0))
+        high = (min(start + height, right), top + max(start + height - right, 0))
+        if high[0] - low[0] > 1:
+            yield [low, high]
+        start += _HATCH
+
+
+_NARROW_BARS = 480  # below this width names are above their bars, otherwise beside them
+_BAR = 14
+_ROWS = (42, 24)  # the height of a row whose name is above its bar, and of one whose name is beside it
+_NAME = 15  # room for a name above its bar
+_NAMES = 0.4  # the share of a wide chart's width that names may take
+_NONE = "-"
+
+
+def _draw_bars(chart: BarChart, width: float) -> tuple[float, list[str]]:
+    scale = fit_scale(chart.numbers, chart.unit)
+    numbers = [_NONE if bar.value is None else scale.format(bar.value) for bar in chart.bars]
+    is_wide = width >= _NARROW_BARS
+    names = min(max(measure_text(bar.label) for bar in chart.bars), width * _NAMES) + GAP if is_wide else 0
+    room = width - names - max(map(measure_text, numbers)) - GAP
+    elements, top = [], 4.0
+    if unit := scale.unit_beside(chart.heading):
+        elements, top = [svg.text(cut_to_room(unit, room), names, 12, class_="chart-tick")], 22.0
+    for bar, number in zip(chart.bars, numbers, strict=True):
+        y = top if is_wide else top + _NAME
+        zero, end = (names + room * scale.place(value) for value in (0, bar.value or 0))
+        content = [svg.tooltip(f"{bar.label}: {format_full(bar.value, chart.unit)}")]
+        if is_wide:
+            name = cut_to_room(bar.label, names - GAP)
+            content.append(svg.text(name, names - GAP, y + 16, class_="chart-name", text_anchor="end"))
+        else:
+            content.append(svg.text(cut_to_room(bar.label, room), 0, y - 1, class_="chart-name"))
+        if bar.value is not None:
+            box = {"x": min(zero, end), "y": y + 5, "width": abs(end - zero), "height": _BAR}
+            content.append(svg.element("rect", class_="chart-bar", **box))
+        content.append(svg.text(number, max(zero, end) + GAP, y + 16, class_="chart-tick"))
+        elements.append(svg.element("g", *content))
+        top += _ROWS[is_wide]
+    return top, elements
+
+
+def draw_inline_bar(value: float, largest: float) -> str:
+    """Draw a bar for a cell of a table, as wide as its share of the largest; for eyes alone."""
+    share = max(0.0, min(value / largest, 1.0)) if largest > 0 else 0.0
+    bar = svg.element("rect", class_="chart-bar", width=f"{svg.format_place(share * 100)}%", height="100%")
+    return svg.element("svg", bar, class_="chart-inline-bar", aria_hidden="true")
+
+
+_MOST_LIMITS = 4  # between colours
+_POINT = 4  # the radius of a country that is too small for an area
+_BOX, _BOX_HEIGHT = 42, 10  # a colour of the legend
+_LEGEND_HEIGHT = 32
+_NAMED = 5  # countries beside the map that are named
+
+
+class _World(TypedDict):
+    """Outlines (commands of paths) and places of small countries, by code, in units of the map."""
+
+    width: float
+    height: float
+    areas: dict[str, str]
+    points: dict[str, tuple[float, float]]
+
+
+@cache
+def _load_world() -> _World:
+    world: _World = json.loads(resources.files("reelport.charts").joinpath("world.json").read_text("utf-8"))
+    return world
+
+
+def _draw_map(chart: WorldMap, width: float) -> tuple[float, list[str]]:
+    world = _load_world()
+    scale = width / world["width"]
+    lands = svg.element("g", *_draw_lands(chart), transform=f"scale({scale:.4f})")
+    top = world["height"] * scale + 12
+    legend = svg.element("g", *_draw_legend(chart), transform=f"translate(0 {svg.format_place(top)})")
+    return top + _LEGEND_HEIGHT, [lands, legend]
+
+
+def _embed_map(chart: WorldMap, write: Write | None) -> Iterator[str]:
+    """Write a map for a page: a picture for all widths, and its legend in letters of one size."""
+    world = _load_world()
+    yield embed_picture(Picture(world["width"], world["height"], tuple(_draw_lands(chart, write)), "", ""), "chart-map")
+    size = {"width": (_MOST_LIMITS + 3) * _BOX, "height": _LEGEND_HEIGHT}
+    yield svg.element("svg", *_draw_legend(chart), class_="chart-legend", aria_hidden="true", focusable="false", **size)
+
+
+def _list_unplaced(chart: WorldMap) -> list[str]:
+    """Name the countries with numbers that the map doesn't have; nothing where it has all."""
+    world = _load_world()
+    places = world["areas"].keys() | world["points"].keys()
+    beside = [each.label for each in chart.bars if each.value is not None and each.code not in places]
+    more = ["…"] if len(beside) > _NAMED else []
+    return [_("Not on the map: %(names)s", names=", ".join([*beside[:_NAMED], *more]))] if beside else []
+
+
+def _choose_limits(chart: WorldMap, scale: Scale) -> list[float]:
+    """Choose the numbers from which on a country has the next colour.
+
+    Each is about thrice the one before. Most views come from few countries: by equal steps all others would look alike.
+    """
+    positive = [float(number) / scale.divisor for number in chart.numbers if number > 0]
+    steps = (step * 10.0**power for power in range(18, -10, -1) for step in (3, 1))
+    limits = [step for step in steps if positive and min(positive) < step <= max(positive)]
+    return [limit * scale.divisor for limit in reversed(limits[:_MOST_LIMITS])]
+
+
+def _draw_lands(chart: WorldMap, write: Write | None = None) -> Iterator[str]:
+    """Draw all countries; those without a number above 0 are one area, without names."""
+    write = write or partial(format_full, unit=chart.unit)
+    world, limits = _load_world(), _choose_limits(chart, fit_scale(chart.numbers, chart.unit))
+    known = {each.code: each for each in chart.bars if each.value is not None and each.value > 0}
+    rest = "".join(path for code, path in world["areas"].items() if code not in known)
+    yield svg.element("path", class_="chart-land", d=rest)
+    for code, country in known.items():
+        said = svg.tooltip(f"{country.label}: {write(country.value)}")
+        look = f"chart-land chart-m{sum(float(country.value or 0) >= limit for limit in limits)}"
+        if code in world["areas"]:
+            yield svg.element("path", said, class_=look, d=world["areas"][code])
+        elif code in world["points"]:
+            x, y = world["points"][code]
+            yield svg.element("circle", said, class_=look, cx=x, cy=y, r=_POINT)
+
+
+def _draw_legend(chart: WorldMap) -> Iterator[str]:
+    scale = fit_scale(chart.numbers, chart.unit)
+    limits = _choose_limits(chart, scale)
+    for place in range(len(limits) + 1):
+        yield svg.element("rect", class_=f"chart-m{place}", x=place * (_BOX + 2), y=0, width=_BOX, height=_BOX_HEIGHT)
+    for place, limit in enumerate(limits, start=1):
+        words = scale.format(limit)
+        x = max(place * (_BOX + 2) - 1, measure_text(words) / 2)
+        yield svg.text(words, x, 26, class_="chart-tick", text_anchor="middle")
+    if unit := scale.unit_beside(chart.heading):
+        yield svg.text(unit, (len(limits) + 1) * (_BOX + 2) + GAP, 10, class_="chart-tick")

@@ -1,28 +1,52 @@
-"""What a chart shows, in words: for readers who don't see it, and for what is pointed at."""
+"""What a chart shows, in words: for readers who don't see it, and what a page's script shows of each time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
-from reelport.catalog import Grain, Unit
+from reelport.catalog import Grain
 from reelport.charts.amounts import format_full, list_numbers
-from reelport.charts.chart_types import BarChart, ChartOverTime, LineChart, Number, Series, WorldMap
-from reelport.charts.time_axis import describe_time
-from reelport.language import N_, _, ngettext
+from reelport.charts.chart_types import (
+    Chart,
+    ChartOverTime,
+    LineChart,
+    Number,
+    Series,
+    SmallMultiples,
+    StackedShares,
+    WorldMap,
+    name_look,
+)
+from reelport.charts.svg import clean_words
+from reelport.charts.time_axis import describe_time, find_days
+from reelport.language import N_, _, localize, ngettext
 
-MAY_CHANGE = N_("may still change")
+Write = Callable[[Number | None], str]  # writes a number as the tables beside a chart do
+_MAY_CHANGE = N_("may still change")
 _MOST_DESCRIBED = 6  # series or bars that a description names
 
 
-def explain_empty(rows: Sequence[object]) -> str:
-    """Say why there is nothing to draw: no rows, or no numbers in them."""
-    return _("There is no number to draw.") if rows else _("The report has no rows to draw.")
+def describe_chart(chart: Chart) -> str:
+    """Describe a chart: what it is of, and its extremes, or its first or largest numbers."""
+    if not chart.numbers:
+        return _("There is no number to draw.") if chart.rows else _("The report has no rows to draw.")
+    if isinstance(chart, ChartOverTime):
+        return _describe_lines(chart)
+    bars, many = list(chart.bars), len(chart.bars)
+    if isinstance(chart, WorldMap):
+        bars.sort(key=lambda each: -float(each.value or 0))
+    named = [f"{bar.label}: {format_full(bar.value, chart.unit)}" for bar in bars[:_MOST_DESCRIBED]]
+    if many > len(named):
+        named.append(_("%(count)s more", count=many - len(named)))
+    is_map = isinstance(chart, WorldMap)
+    count = ngettext("%(n)s country", "%(n)s countries", many) if is_map else ngettext("%(n)s bar", "%(n)s bars", many)
+    return f"{count}. {'; '.join(named)}."
 
 
-def describe_lines(chart: ChartOverTime) -> str:
+def _describe_lines(chart: ChartOverTime) -> str:
     """Describe lines over time: their range, and the lowest, highest and last number of each."""
-    if not chart.times:
-        return explain_empty(chart.times)
     first, last = describe_time(chart.times[0]), describe_time(chart.times[-1])
     count = _count_times(len(chart.times), chart.grain)
     said = [_("%(times)s, %(first)s to %(last)s.", times=count, first=first, last=last)]
@@ -41,28 +65,6 @@ def describe_moving(chart: ChartOverTime) -> list[str]:
     if place >= len(chart.times):
         return []
     return [_("From %(time)s on, numbers may still change.", time=describe_time(chart.times[place]))]
-
-
-def describe_bars(chart: BarChart) -> str:
-    """Describe bars: how many, and the first of them with their numbers."""
-    count = ngettext("%(n)s bar", "%(n)s bars", len(chart.bars))
-    return _describe_values(count, [(bar.label, bar.value) for bar in chart.bars], chart.unit)
-
-
-def describe_countries(chart: WorldMap) -> str:
-    """Describe a map: how many countries, and those with the largest numbers."""
-    values = [(country.name, country.value) for country in chart.countries]
-    largest = sorted(values, key=lambda each: -float(each[1] or 0))
-    return _describe_values(ngettext("%(n)s country", "%(n)s countries", len(values)), largest, chart.unit)
-
-
-def _describe_values(count: str, values: Sequence[tuple[str, Number | None]], unit: Unit | None) -> str:
-    if not values:
-        return explain_empty(values)
-    named = [f"{label}: {format_full(value, unit)}" for label, value in values[:_MOST_DESCRIBED]]
-    if len(values) > len(named):
-        named.append(_("%(count)s more", count=len(values) - len(named)))
-    return f"{count}. {'; '.join(named)}."
 
 
 def _describe_series(series: Series, times: Sequence[str], chart: ChartOverTime) -> str:
@@ -99,3 +101,53 @@ def _count_times(number: int, grain: int) -> str:
             return ngettext("%(n)s month", "%(n)s months", number)
         case _:
             return ngettext("%(n)s year", "%(n)s years", number)
+
+
+def write_readings(chart: ChartOverTime, write: Write | None = None) -> str:
+    """Write the readings of a chart as JSON, for the attribute `data-readings` of its figure.
+
+    `times` are in words, `days` the first day of each, and `lasts` the last one where that is another. `lines` have a
+    name, a look, and for each time a text and a number; a compared line has `times` of its own. From the place
+    `settled` on the words `moving` are true.
+    """
+    write = write or partial(format_full, unit=chart.unit)
+    days = [find_days(label, chart.grain) or ("", "") for label in chart.times]
+    firsts, lasts = ([pair[end] for pair in days] for end in (0, 1))
+    readings = {
+        "times": _describe_times(chart.times),
+        "days": firsts,
+        **({} if firsts == lasts else {"lasts": lasts}),
+        "settled": chart.first_moving,
+        "moving": _(_MAY_CHANGE),
+        "lines": list(_list_lines(chart, write)),
+    }
+    return json.dumps(readings, ensure_ascii=False, separators=(",", ":"))
+
+
+def _list_lines(chart: ChartOverTime, write: Write) -> Iterator[dict[str, object]]:
+    for place, series in enumerate(chart.series):
+        read = _read_line(series, name_look(0 if isinstance(chart, SmallMultiples) else place), write)
+        yield {**read, "texts": list(_write_shares(chart, series, write))} if isinstance(chart, StackedShares) else read
+    if isinstance(chart, LineChart) and chart.comparison is not None:
+        earlier = _read_line(chart.comparison, "chart-earlier", write)
+        yield {**earlier, "times": _describe_times(chart.comparison_times)}
+
+
+def _write_shares(chart: StackedShares, series: Series, write: Write) -> Iterator[str]:
+    for value, whole in zip(series.values, chart.wholes, strict=True):
+        share = f" ({localize(f'{float(value) / float(whole):.1%}')})" if value is not None and whole else ""
+        yield f"{write(value)}{share}"
+
+
+def _describe_times(labels: Iterable[str]) -> list[str]:
+    return [clean_words(describe_time(label)) for label in labels]
+
+
+def _read_line(series: Series, look: str, write: Write) -> dict[str, object]:
+    values = [value if value is None or isinstance(value, int) else float(value) for value in series.values]
+    return {
+        "name": clean_words(series.name),
+        "look": look,
+        "texts": [write(value) for value in series.values],
+        "values": values,
+    }

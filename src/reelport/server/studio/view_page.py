@@ -16,8 +16,8 @@ from reelport.catalog import Dimension, Filter, Metric
 from reelport.catalog.first_look import SUBJECTS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_dimension, label_filter, label_metric
 from reelport.charts import (
+    Bar,
     Chart,
-    Country,
     LineChart,
     Series,
     StackedShares,
@@ -464,9 +464,7 @@ def draw_map(board: Leaderboard, place: int, metric_unit: MetricUnit) -> Markup 
     if board.dimension not in COUNTRIES or not shown:
         return None
     countries = tuple(
-        Country(entry.cell or "", name_cell(board.dimension, entry.cell), figure.value)
-        for entry in shown
-        for figure in (entry.figures[place],)
+        Bar(name_cell(board.dimension, entry.cell), entry.figures[place].value, entry.cell or "") for entry in shown
     )
     name, by = name_metric(metric_unit.metric), label_dimension(board.dimension)
     chart = WorldMap(
