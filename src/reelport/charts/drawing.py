@@ -1,4 +1,4 @@
-"""Draws any chart: lines over time, shares, bars, a map; for a page, or as a file, SVG or PNG (extra `charts`)."""
+"""Draws any chart: for a page, or as a file, SVG or PNG (extra `charts`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chart shows, in words: for readers who don't see it, and what a page's script shows of each time."""
+"""What a chart shows, in words: for who does not see it, and for a page's crosshair."""
 
 from __future__ import annotations
 
