@@ -12,7 +12,6 @@ ROWS = '2026-11-01,Plain,12\n2026-11-02,"Comma, ""quote"" and\nline",7\n2026-11-
 CSV = "day,video_title,views\n" + ROWS
 WHOLE = ["views.csv", "views.csv.json"]
 SHA = hashlib.sha256(CSV.encode()).hexdigest()
-MD5 = hashlib.md5(CSV.encode()).digest()  # noqa: S324 - what stores of objects name their files by
 
 
 def serve(server: Server, *bodies: bytes) -> None:

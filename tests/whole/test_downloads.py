@@ -139,29 +139,6 @@ def test_without_a_checksum_only_what_nobody_can_see_passes(
     assert names(tmp_path) == []
 
 
-def confirmed(vendor: Vendor, token: str, to: Path) -> Downloaded:
-    with Client(vendor.url, vendor.key, vendor.secret, sleep=lambda _: None) as client:
-        return client.with_options(confirm=True).reports.attach(token, QUERY).download(to)
-
-
-@pytest.mark.parametrize("end", [b"\n", b""])
-def test_a_file_for_whose_end_nothing_speaks_can_be_confirmed(vendor: Vendor, tmp_path: Path, end: bytes) -> None:
-    """Fetched twice with the same bytes it is taken, a last line without an end too; a cut that differs is seen."""
-    vendor.cut, vendor.etag, vendor.framing = None, False, "none"
-    file = b"day,video_title,views,ecpm_eur\n2026-01-01,A,1,0.5\n2026-01-02,A,12,0.25" + end
-    vendor.csv = lambda _: file
-    try:
-        token, before = asked(vendor), vendor.downloads
-        done = confirmed(vendor, token, tmp_path / "views.csv")
-        assert (done.path.read_bytes(), done.rows, done.proof) == (file, 2, Proof.TWICE)
-        assert vendor.downloads - before == 2
-        vendor.cut, vendor.cut_times = Cut.UNFRAMED_AT_LINE_END, 1
-        assert confirmed(vendor, token, tmp_path / "views.csv").path.read_bytes() == file
-        assert vendor.downloads - before == 6
-    finally:
-        vendor.csv, vendor.framing = None, "length"
-
-
 @dataclass(frozen=True)
 class Ended:
     """How the command ended."""

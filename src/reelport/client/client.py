@@ -75,7 +75,6 @@ class _ClientBase(ABC):
         timeout: float | None = None,
         patience: float | None = None,
         pace: float | None = None,
-        confirm: bool | None = None,
         again: bool | None = None,
         any_columns: bool | None = None,
         max_windows: int | None = None,
@@ -84,10 +83,9 @@ class _ClientBase(ABC):
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
         request is given up, `patience` seconds for which transient failures are retried, `pace` seconds in which a
-        download must bring 64 KiB, and any other answer its end; with `confirm` a file whose end nothing proves is
-        fetched twice and must be the same; with `again` an ask whose answer was lost is sent again, at the price of a
-        second report; with `any_columns` a report may have other columns than asked for, unless it is a window to
-        merge. A range that takes more than `max_windows` reports is refused (100 by default).
+        download must bring 64 KiB, and any other answer its end; with `again` an ask whose answer was lost is sent
+        again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
+        unless it is a window to merge. A range that takes more than `max_windows` reports is refused (100 by default).
         Closing it closes nothing.
         """
         given = {
@@ -96,7 +94,6 @@ class _ClientBase(ABC):
             "timeout": timeout,
             "patience": patience,
             "pace": pace,
-            "confirm": confirm,
             "again": again,
             "any_columns": any_columns,
             "max_windows": max_windows,

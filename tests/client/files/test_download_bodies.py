@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from base64 import b64encode
 from datetime import date
 from pathlib import Path
 
 import pytest
 from tests.client.conftest import REPORT, Fetch, Server, answer, fetch
-from tests.client.downloads import CSV, MD5, ROWS, SHA, WHOLE, left_in, packed, serve
+from tests.client.downloads import CSV, ROWS, SHA, WHOLE, left_in, packed, serve
 
 from reelport import Proof, ReportQuery
 from reelport.client.events import Event, Received, Retrying
@@ -31,12 +30,7 @@ def members(text: str) -> bytes:
         (answer(CSV, etag=f'"{SHA}"'), Proof.CHECKSUM),
         (answer(CSV, framed=False, etag=f'"{SHA}"'), Proof.CHECKSUM),
         (answer(CSV, etag='"not-a-hash"'), Proof.LENGTH),
-        (answer(CSV, framed=False, etag=f'"{MD5.hex()}"'), Proof.MD5),
-        (answer(CSV, content_md5=b64encode(MD5).decode()), Proof.MD5),
-        (answer(CSV, framed=False, x_goog_hash=f"crc32c=n03x6A==,md5={b64encode(MD5).decode()}"), Proof.MD5),
-        (answer(CSV, content_md5="no base64", x_goog_hash="md5=="), Proof.LENGTH),
         (answer(CSV, etag=f'"{"0" * 32}"'), Proof.LENGTH),
-        (answer(packed(CSV), etag=f'"{MD5.hex()}"'), Proof.LENGTH),
         (answer(CSV), Proof.LENGTH),
         (answer(CSV, framed=False), Proof.SHAPE),
         (answer(packed(CSV), content_encoding="gzip"), Proof.LENGTH),

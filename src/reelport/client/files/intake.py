@@ -7,14 +7,13 @@ import zlib
 from collections.abc import Iterator
 
 from reelport.client.files.part import Part
-from reelport.client.files.proof import Digest, Hashes, Promise, Proof
+from reelport.client.files.proof import Promise, Proof
 from reelport.client.files.shape import Rows, check_header, parse_columns
 from reelport.errors import IncompleteDownload, ServiceError
 from reelport.query import ReportQuery
 
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 31
-_SHA256 = "sha256"
 _UNPACKED_AT_ONCE = 1 << 20
 _HEADER_BYTES = 1 << 16
 
@@ -43,24 +42,17 @@ class Intake:
         self._whole = part is not None and columns is None
         self._wire = hashlib.sha256()
         self._plain = hashlib.sha256()
-        # Digests of the first response only: a later response for a part of the file gives digests of that part.
-        self._digests = promise.digests
-        self._hashes, self._unpacked_hashes = (
-            Hashes(digest.algorithm for digest in promise.digests if digest.algorithm != _SHA256) for _ in range(2)
-        )
 
     def resume(self, header: bytes, size: int) -> None:
         """Resume after `size` uncompressed bytes, header included, that the part file has already."""
         self._accept_header(header)
         self._unpacker.disable()
-        self._digests = ()  # Only the SHA-256 covers the bytes that another process received.
         self.received = size
 
     def feed(self, raw: bytes) -> None:
         """Receive the next bytes off the wire. Raises for bytes that can't be the report's."""
         self._sound = False
         self.received += len(raw)
-        self._hashes.update(raw)
         for data in self._unpacker.unpack(raw):
             self._accept(data)
         if self._unpacker.packed or self._unpacker.undecided:
@@ -102,35 +94,16 @@ class Intake:
         return self.is_resumable and self.promise.provable and self._whole and not self.packed
 
     def _find_proof(self) -> Proof:
-        shown = {digest.algorithm for digest in self._digests if self._is_matching(digest)}
         if self.promise.sha256 is not None:
-            if self.promise.sha256 not in self._sha256s:
+            found = {self.sha256, self._wire.hexdigest()} if self.packed else {self.sha256}
+            if self.promise.sha256 not in found:
                 raise IncompleteDownload("The file's SHA-256 is not the one that the service gave.")
             return Proof.CHECKSUM
         if self._rows is not None:
             self._rows.end()
-        if shown & {_SHA256, "md5"}:
-            return Proof.CHECKSUM if _SHA256 in shown else Proof.MD5
         if self.promise.framed:
             return Proof.LENGTH
         return Proof.PACKED if self.packed else Proof.SHAPE
-
-    @property
-    def _sha256s(self) -> set[str]:
-        return {self.sha256, self._wire.hexdigest()} if self.packed else {self.sha256}
-
-    def _is_matching(self, digest: Digest) -> bool:
-        """Whether a digest matches. Raises IncompleteDownload where an explicit one doesn't."""
-        if digest.algorithm == _SHA256:
-            found = {bytes.fromhex(each) for each in self._sha256s}
-        else:
-            found = {self._hashes.digest(digest.algorithm)}
-            if self.packed and digest.explicit:
-                found.add(self._unpacked_hashes.digest(digest.algorithm))
-        if digest.explicit and digest.value not in found:
-            raise IncompleteDownload(f"The file's bytes are not those whose {digest.algorithm} the service gave "
-                                     f"({digest.header}).")  # fmt: skip
-        return digest.value in found
 
     @property
     def sha256(self) -> str:
@@ -141,8 +114,6 @@ class Intake:
         if not data:
             return
         self._last = data[-1:]
-        if self.packed:
-            self._unpacked_hashes.update(data)
         if not self._whole:
             self._plain.update(data)
         if self._head is None:

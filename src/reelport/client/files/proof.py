@@ -1,12 +1,8 @@
-"""Proofs that a file is whole: what headers promise, digests, and their strength."""
+"""Proofs that a file is whole: what headers promise, and how strong each proof is."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -28,23 +24,13 @@ _ROWS, _COMPLETE = ROWS_HEADER.lower(), COMPLETE_HEADER.lower()
 _SIZE = re.compile(r"[0-9]{1,19}")
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
-# Bytes of a digest of each algorithm; digests of other algorithms are ignored.
-_SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
-_ALIASES = {"sha": "sha1"}
-_FIELD = re.compile(r"([A-Za-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]+):")
-_PAIR = re.compile(r"([A-Za-z0-9-]+)=([A-Za-z0-9+/=]+)")
-_MD5_TAG = re.compile(r'"([0-9a-f]{32})"')
-_AMAZON = "x-amz-checksum-"
-
 
 class Proof(StrEnum):
     """What proves a file whole, strongest first."""
 
     CHECKSUM = "its SHA-256 is the service's"
-    MD5 = "its MD5 is the service's, and every row is whole"
     LENGTH = "its length is the service's, and every row is whole"
     PACKED = "the gzip stream ends with its own checksum, and every row is whole"
-    TWICE = "it came twice with the same bytes, though the service said neither length nor checksum"
     SHAPE = "every row is whole, but the service said neither length nor checksum"
 
     @property
@@ -65,7 +51,7 @@ def find_weakest(proofs: list[Proof]) -> Proof:
 class Promise:
     """What headers say of the whole file; the body begins at byte `start` of it.
 
-    `sha256` is the ETag where it is one. `digests` come from other headers of a response with the whole file.
+    `sha256` is the ETag where it is one.
     """
 
     start: int
@@ -76,7 +62,6 @@ class Promise:
     sha256: str | None
     ranges: bool
     encoded: bool
-    digests: tuple[Digest, ...] = ()
     claimed_rows: int | None = None
     last_complete_day: date | None = None
 
@@ -100,7 +85,6 @@ class Promise:
             sha256=found[0] if found else None,
             ranges=part is not None or head.headers.get("accept-ranges", "").strip().lower() == "bytes",
             encoded=read_encoding(head) not in {"", "identity"},
-            digests=read_digests(head.headers) if head.status == OK else (),
             claimed_rows=int(rows[0]) if rows else None,
             last_complete_day=parse_complete_day(head.headers.get(_COMPLETE, "").strip()),
         )
@@ -150,65 +134,3 @@ def check_head(head: Reply) -> None:
         raise Unreachable(f"The service sent {page} instead of the report.")
     if encoding not in _KNOWN_ENCODINGS:
         raise ServiceError(f"The report's file is encoded as {encoding[:40]!r}, which was not asked for.")
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """A digest of a whole file, and its header; only an `explicit` one's mismatch counts."""
-
-    header: str
-    algorithm: str
-    value: bytes
-    explicit: bool = True
-
-
-def read_digests(headers: Mapping[str, str]) -> tuple[Digest, ...]:
-    """Read the digests in a whole file's headers; skips malformed and unknown ones."""
-    # An ETag may be an MD5, as in object stores; others may look the same.
-    tag = _MD5_TAG.fullmatch(headers.get("etag", "").strip().removeprefix("W/"))
-    found = [Digest("ETag", "md5", bytes.fromhex(tag[1]), explicit=False)] if tag else []
-    for header, name, text in _list_digest_texts(headers):
-        word = name.lower().replace("-", "")
-        algorithm = _ALIASES.get(word, word)
-        with suppress(ValueError):
-            value = b64decode(text, validate=True)
-            if len(value) == _SIZES.get(algorithm):
-                found.append(Digest(header, algorithm, value))
-    return tuple(found)
-
-
-class Hashes:
-    """Computes several checksums of one stream of bytes."""
-
-    def __init__(self, algorithms: Iterable[str]) -> None:
-        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in sorted(set(algorithms))}
-
-    def update(self, data: bytes) -> None:
-        """Add the next bytes."""
-        for each in self._hashes.values():
-            each.update(data)
-
-    def digest(self, algorithm: str) -> bytes:
-        """Return the checksum of all bytes."""
-        return self._hashes[algorithm].digest()
-
-
-def _list_digest_texts(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    if text := headers.get("content-md5", "").strip():
-        yield "Content-MD5", "md5", text
-    for header in ("Repr-Digest", "Content-Digest"):
-        for name, text in _FIELD.findall(headers.get(header.lower(), "")):
-            yield header, name, text
-    for name, text in _PAIR.findall(headers.get("digest", "")):
-        yield "Digest", name, text
-    # For a file stored as gzip and sent decompressed, the header has the digest of the stored gzip.
-    unpacked = headers.get("x-goog-stored-content-encoding", "").strip().lower() == "gzip" and not headers.get(
-        "content-encoding"
-    )
-    for name, text in () if unpacked else _PAIR.findall(headers.get("x-goog-hash", "")):
-        yield "x-goog-hash", name, text
-    # A composite checksum covers the checksums of an upload's parts, not the file.
-    composite = headers.get("x-amz-checksum-type", "").strip().upper() == "COMPOSITE"
-    for name, text in headers.items():
-        if name.startswith(_AMAZON) and name != f"{_AMAZON}type" and not composite:
-            yield name, name.removeprefix(_AMAZON), text.strip()

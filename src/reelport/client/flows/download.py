@@ -86,8 +86,7 @@ def download(
     """Download files into one under the target's name; a failure leaves that untouched.
 
     A body that was cut, also in a killed process, resumes where it can be proven, and else begins anew; an expired link
-    is looked up again, once. Without a query the columns are not checked. Where the settings say so, a file whose end
-    nothing proves is fetched twice. Errors carry the report's token.
+    is looked up again, once. Without a query the columns are not checked. Errors carry the report's token.
     """
     with _tag_errors(state.token), Part(target, state.token) as part:
         on_disk = _OnDisk(part, query)
@@ -239,9 +238,7 @@ def _fetch_all(session: Session, state: ReportState, on_disk: _OnDisk, tell: Pro
         if on_disk.part.size and on_disk.intake is None and not on_disk.part.lines.closed:
             on_disk.part.write(b"\n")  # or the next file's first row would continue the last line
         intake, proof = yield from _fetch_link(session, link, on_disk, tell)
-        if proof is Proof.SHAPE and session.settings.confirm:
-            proof = yield from _fetch_again(session, link, on_disk, intake)
-        elif proof is Proof.SHAPE and not intake.closed:
+        if proof is Proof.SHAPE and not intake.closed:
             raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
         on_disk.finish_link(link, proof)
     proof = find_weakest([proof for _, proof in on_disk.whole])
@@ -333,20 +330,6 @@ def _resume(on_disk: _OnDisk, promise: Promise) -> Flow[Intake]:
         on_disk.part.rewind()
         raise IncompleteDownload("What was left of an earlier download is no beginning of the report.") from None
     return intake
-
-
-def _fetch_again(session: Session, link: str, on_disk: _OnDisk, intake: Intake) -> Flow[Proof]:
-    head = yield from _request_link(session, link, 0, None, on_disk)
-    second = Intake(Promise.of(head), None, on_disk.query)
-    body = _begin_body(session)
-    while data := (yield from body.read()):
-        if isinstance(data, Lost):
-            raise _build_broken_error(session, second, data)
-        second.feed(data)
-    second.finish()
-    if second.sha256 != intake.sha256:
-        raise IncompleteDownload("The file came twice, and not with the same bytes.")
-    return Proof.TWICE
 
 
 def _publish(

@@ -240,11 +240,8 @@ class Behaviour(Counts):
     """By how many links `totalCount` exceeds the links that exist."""
     link_expires: float | None = None
     """Seconds until a link expires."""
-    etag: bool | Literal["weak", "md5", "opaque"] = True
-    """Whether a file's ETag is its SHA-256; `"weak"` marks it weak, `"md5"` is its MD5, `"opaque"` no checksum."""
-    digests: tuple[str, ...] = ()
-    """Headers with a checksum of a file's bytes as they are sent: `Content-MD5`, `Repr-Digest`, `Digest`,
-    `x-goog-hash`, and `x-amz-checksum-` with md5, sha1, sha256 or sha512."""
+    etag: bool | Literal["weak", "opaque"] = True
+    """Whether a file's ETag is its SHA-256; `"weak"` marks it weak, `"opaque"` is no checksum."""
     ranges: bool = True
     """Whether range requests are supported."""
     gzip: Literal["transport", "file"] | None = None

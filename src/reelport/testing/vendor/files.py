@@ -10,7 +10,6 @@ import re
 import secrets
 import time
 import zlib
-from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -127,7 +126,7 @@ class Files:
             headers["content-encoding"] = "gzip"
         if self.behaviour.ranges:
             headers["accept-ranges"] = "bytes"
-        return headers | _etag(self.behaviour, data) | {name: _digest(name, data) for name in self.behaviour.digests}
+        return headers | _etag(self.behaviour, data)
 
     def _parts(self, token: str, wire: Wire) -> list[bytes]:
         """Return the plain files of a report; they are made again only where the settings change."""
@@ -148,24 +147,6 @@ def split_rows(whole: bytes, into: int) -> list[bytes]:
     return [header + b"".join(rows[at * size : (at + 1) * size]) for at in range(into)]
 
 
-def _digest(header: str, data: bytes) -> str:
-    match header.lower():
-        case "content-md5":
-            return _base64("md5", data)
-        case "repr-digest":
-            return f"sha-256=:{_base64('sha256', data)}:"
-        case "digest":
-            return f"SHA-256={_base64('sha256', data)}"
-        case "x-goog-hash":
-            return f"crc32c=AAAAAA==,md5={_base64('md5', data)}"
-        case name:
-            return _base64(name.removeprefix("x-amz-checksum-"), data)
-
-
-def _base64(algorithm: str, data: bytes) -> str:
-    return b64encode(hashlib.new(algorithm, data, usedforsecurity=False).digest()).decode()
-
-
 def _etag(behaviour: Behaviour, data: bytes) -> dict[str, str]:
     sha256 = hashlib.sha256(data).hexdigest()
     match behaviour.etag:
@@ -173,8 +154,6 @@ def _etag(behaviour: Behaviour, data: bytes) -> dict[str, str]:
             return {"etag": f'"{sha256}"'}
         case "weak":
             return {"etag": f'W/"{sha256}"'}
-        case "md5":
-            return {"etag": f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'}
         case "opaque":
             return {"etag": f'"{sha256[:32]}"'}
         case _:
