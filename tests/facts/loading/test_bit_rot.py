@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.disks import remount, small_disk
 from tests.facts.conftest import remote_tables
 from tests.rotten_files import flip_bit, rotten, set_digest
 
@@ -28,7 +27,7 @@ from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import DIGESTS
 from reelport.facts.log.log_files import attach_tables, list_commits, open_store
 from reelport.facts.log.object_reader import read_rows
-from reelport.facts.log.role_copies import LEAST_ROWS, delete_damaged_copies, find_original
+from reelport.facts.log.role_copies import LEAST_ROWS, find_original
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups import add_rollup, check_rollups, list_rollups, list_segments
 from reelport.facts.tables import CHANNELS
@@ -153,33 +152,6 @@ def test_a_rotted_copy_in_the_cache_is_not_carried_on(cached_root: Path) -> None
     (merged,) = compact(cached_root, today=TODAY)
     assert (merged.files, merged.rows) == (2, 2 * LEAST_ROWS)
     assert list(findings(cached_root)) == []
-
-
-def test_a_copy_by_role_that_rotted_in_the_cache_alone_is_not_deleted(cached_root: Path) -> None:
-    """Other machines read the store's own: this one fetches it again."""
-    load_arrow(cached_root, "plays", rows("2026-01-05"), "one")
-    copy_tables_by_roles(cached_root)
-    asked = date(2026, 1, 1), TODAY, frozenset({"c1"}), "publisher_channel_id"
-    snapshot = pin(cached_root, ["plays"])
-    (cached,) = map(Path, snapshot.files("plays", *asked))
-    before = cached.read_bytes()
-    flip_bit(cached, 1)
-    assert delete_damaged_copies(cached_root / "plays", snapshot.data_files("plays"), asked[3], asked[2], bool) == ()
-    assert cached.read_bytes() == before
-    assert len(list(open_store(cached_root / "plays").list_names("_by_publisher"))) == 1
-
-
-def test_a_damaged_copy_that_cannot_be_deleted_is_told(whole: Path, tmp_path: Path) -> None:
-    """It isn't among those that were."""
-    with small_disk(tmp_path / "disk", "2m") as disk:
-        root = shutil.copytree(whole, disk / "facts")
-        asked = date(2026, 1, 1), TODAY, frozenset({"c1"}), "publisher_channel_id"
-        snapshot = pin(root, ["plays"])
-        flip_bit(Path(snapshot.files("plays", *asked)[0]), 1)
-        remount(disk, "ro")
-        with pytest.raises(StorageError, match="read-only"):
-            delete_damaged_copies(root / "plays", snapshot.data_files("plays"), asked[3], asked[2], bool)
-        remount(disk, "rw")
 
 
 @pytest.mark.parametrize("seed", range(3))

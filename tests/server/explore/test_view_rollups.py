@@ -171,7 +171,7 @@ def test_a_damaged_copy_by_role_fails_no_view(tmp_path: Path) -> None:
     root = tmp_path / "facts"
     load_arrow(root, "plays", pa.table({"started_at": times, **columns, **counts}), "one")
     copy_tables_by_roles(root)
-    (copy,) = (root / "plays").rglob("_by_publisher/*/*/*.parquet")
+    (copy,) = (root / "plays").rglob("_by_publisher/*/*.parquet")
     copy.write_bytes(b"no Parquet")
     with opened(tmp_path) as engine:
         numbers = compute(engine, replace(make_view(), product=Product.EMBED))[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,9 +35,7 @@ def take(state: State, owner: str = "one") -> Claim:
 
 def make(state: State, claim: Claim, engine: QueryEngine) -> None:
     """Make one attempt."""
-    attempt.make_report(
-        state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack()
-    )
+    attempt.make_report(state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event())
 
 
 def ask(state: State) -> None:

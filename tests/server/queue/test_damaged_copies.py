@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -28,7 +27,6 @@ from reelport.server.state.tallies import Fallback, read_tallies
 
 DAY = date(2026, 1, 5)
 Make = Callable[..., tuple[str, list[dict[str, object]]]]
-DELETED = "damaged copies by role are deleted"
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +44,12 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make(state: State, copied: Path, tmp_path: Path) -> Iterator[Make]:
-    """Makes a report of that day, by this dimension; its text, and what was logged.
-
-    Once it is published, its process goes on, is killed, or is about to stop.
-    """
+    """Makes a report of that day, by this dimension; its text, and what was logged."""
     shutil.copytree(copied, state.settings.facts_root)
     state.organization("demo", "c1")
     caller = state.caller(state.key("demo"))
 
-    stopping = threading.Event()
-
-    def report(
-        dimension: str, *, is_killed: bool = False, is_stopping: bool = False
-    ) -> tuple[str, list[dict[str, object]]]:
-        stopping.set() if is_stopping else stopping.clear()
+    def report(dimension: str) -> tuple[str, list[dict[str, object]]]:
         ask_report(
             state.db,
             state.settings,
@@ -69,14 +59,11 @@ def make(state: State, copied: Path, tmp_path: Path) -> Iterator[Make]:
         )
         claim = jobs.claim(state.db, "one", running=9, lease_seconds=30)
         assert claim is not None
-        with structlog.testing.capture_logs() as logs, ExitStack() as afterwards:
+        with structlog.testing.capture_logs() as logs:
             record = attempt.make_report(
-                state.db, state.settings, claim, engine.session(), attempt.clock, stopping, afterwards
+                state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event()
             )
-            assert backlog.get_entry(state.db, claim.report_id).state == "finished"
-            assert DELETED not in [log["event"] for log in logs]
-            if is_killed:
-                afterwards.pop_all()
+        assert backlog.get_entry(state.db, claim.report_id).state == "finished"
         return (state.settings.files_root / record.name).read_text(), [dict(log) for log in logs]
 
     with QueryEngine("300MB", 1, tmp_path / "spill") as engine:
@@ -85,7 +72,7 @@ def make(state: State, copied: Path, tmp_path: Path) -> Iterator[Make]:
 
 def copy_of(state: State) -> Path:
     """The copy of the one file by publisher."""
-    (path,) = (state.settings.facts_root / "plays").rglob("_by_publisher/*/*/*.parquet")
+    (path,) = (state.settings.facts_root / "plays").rglob("_by_publisher/*/*.parquet")
     return path
 
 
@@ -99,43 +86,26 @@ def cut(path: Path) -> None:
     "damage", thin_out([cut, lambda path: path.write_bytes(b"no Parquet")], 3), ids=["cut", "no Parquet"]
 )
 def test_a_damaged_copy_fails_no_report(state: State, make: Make, damage: Callable[[Path], object]) -> None:
-    """The same attempt reads the file instead, says so and counts it; the copy goes, and the next copying makes it."""
+    """The same attempt reads the file instead, says so and counts it; deleted, the copy is made by the next copying."""
     damage(copy_of(state))
     text, logs = make("DAY")
     assert text == f"day,views\n2026-01-05,{LEAST_ROWS}\n"
     assert [log["event"] for log in logs] == [
-        "copies by role can't be read: the report is made from the files themselves",
-        DELETED,
+        "copies by role can't be read: the report is made from the files themselves"
     ]
-    assert len(logs[1]["copies"]) == 1  # type: ignore[arg-type]
     assert read_tallies(state.db).fallbacks == {Fallback.SUMS: 0, Fallback.COPIES: 1}
+    copy_of(state).unlink()
     assert make("MONTH") == (f"month,views\n2026-01,{LEAST_ROWS}\n", [])
     assert copy_tables_by_roles(state.settings.facts_root) == (CopiedTable("plays", 1),)
     assert make("MEDIA_TYPE") == (f"media_type,views\nvideo,{LEAST_ROWS}\n", [])
     assert read_tallies(state.db).fallbacks[Fallback.COPIES] == 1
 
 
-@pytest.mark.parametrize("end", [{"is_killed": True}, {"is_stopping": True}], ids=["killed", "stopping"])
-def test_a_process_that_ends_leaves_damaged_copies_to_the_next_report(
-    state: State, make: Make, end: dict[str, bool]
-) -> None:
-    """Copies are looked at once a report is published: one that is killed before, or stops, has lost nothing."""
-    cut(copy_of(state))
-    assert make("DAY", **end)[0] == f"day,views\n2026-01-05,{LEAST_ROWS}\n"
-    assert copy_of(state).exists()
-    text, logs = make("MONTH")
-    assert text == f"month,views\n2026-01,{LEAST_ROWS}\n"
-    assert [log["event"] for log in logs][1:] == [DELETED]
-    assert make("MEDIA_TYPE")[1] == []
-
-
 def test_a_damaged_file_of_facts_fails_its_report(state: State, make: Make) -> None:
-    """Whatever copies there are: nothing is counted, and no copy deleted."""
-    damaged = copy_of(state)
+    """Whatever copies there are: nothing is counted."""
     (path,) = (state.settings.facts_root / "plays").glob("month=*/*.parquet")
-    for each in (damaged, path):
+    for each in (copy_of(state), path):
         each.write_bytes(b"no Parquet")
     with pytest.raises(StorageError):
         make("DAY")
-    assert damaged.exists()
     assert set(read_tallies(state.db).fallbacks.values()) == {0}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -71,9 +70,7 @@ def make_queued_report(api: Api) -> bytes:
     engine = make_engine(settings, "worker")
     session = engine.session()
     try:
-        record = attempt.make_report(
-            db, settings, claim, session, lambda: datetime.now(UTC), threading.Event(), ExitStack()
-        )
+        record = attempt.make_report(db, settings, claim, session, lambda: datetime.now(UTC), threading.Event())
     finally:
         session.close()
         engine.close()
@@ -252,5 +249,5 @@ def test_a_report_by_role_fetches_copies_alone(object_server: str, large_tables:
         assert "errors" not in api.ask(**{"endDate": "2026-01-03"} | ASKED["copies"])
         assert make_queued_report(api).count(b"\n") > 1
     cached = settings.cache_root / "files" / "facts" / "plays"
-    assert list(cached.rglob("_by_publisher/*/month=2026-01/month-*"))
+    assert list(cached.rglob("_by_publisher/month=2026-01/month-*"))
     assert not list(cached.glob("month=2026-01/month-*"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -59,7 +59,7 @@ def test_a_report_waits_for_the_state_with_what_it_has(
     stopping = threading.Event()
     with QueryEngine("200MB", 1, tmp_path / "spill") as engine, ThreadPoolExecutor(1) as pool:
         with unreachable(state, postgresql):
-            arguments = (state.db, state.settings, claim, engine.session(), attempt.clock, stopping, ExitStack())
+            arguments = (state.db, state.settings, claim, engine.session(), attempt.clock, stopping)
             made = pool.submit(attempt.make_report, *arguments)
             with pytest.raises(StateUnavailable):
                 jobs.find_held(state.db, [claim])

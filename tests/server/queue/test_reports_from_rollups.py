@@ -6,7 +6,6 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
@@ -66,9 +65,7 @@ def make(state: State, built: Path, tmp_path: Path) -> Iterator[Callable[..., Ma
         claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
         assert claim is not None
         with structlog.testing.capture_logs() as logs:
-            record = attempt.make_report(
-                state.db, settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack()
-            )
+            record = attempt.make_report(state.db, settings, claim, engine.session(), attempt.clock, threading.Event())
         assert [path.name for path in settings.files_root.iterdir()] == [record.name]
         assert not list((settings.spill_root / "one").glob("*.check"))
         return (settings.files_root / record.name).read_text(), [dict(log) for log in logs]

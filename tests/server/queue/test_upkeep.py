@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def test_data_directory_that_went_away_is_not_begun_anew(tmp_path: Path) -> None
     (settings.data / "layout.json").unlink()
     claim = Claim("r", "one", 1, ReportQuery.of(["VIEWS"], [], NOW.date(), NOW.date()), frozenset("c"), None)
     with QueryEngine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="is its disk there"):
-        attempt.make_report(db, settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack())
+        attempt.make_report(db, settings, claim, engine.session(), attempt.clock, threading.Event())
     db.dispose()
 
 
@@ -104,9 +104,7 @@ def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: P
     # Neither written nor unlinked.
     report_files.prepare_draft(state.settings, claim.report_id, claim.attempt).mkdir()
     with QueryEngine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
-        attempt.make_report(
-            state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack()
-        )
+        attempt.make_report(state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event())
 
 
 def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | N
     """
     resolved, source, role = source_query.resolved, source_query.source, source_query.only_role
     asked = resolved.start, resolved.end, resolved.tenant.channels
-    if role not in ROLES or not snapshot.has_copies(source.table, *asked, role):
+    if role not in ROLES or not snapshot.has_copies(source.table, resolved.start, resolved.end, role):
         return None
     paths = snapshot.files(source.table, *asked, role)
     with suppress(InternalError):

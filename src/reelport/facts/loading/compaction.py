@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -34,12 +34,10 @@ from reelport.facts.log.log_entry import DataFile, LogEntry
 from reelport.facts.log.log_files import LOG_FOLDER, list_tables, locate_drafts, open_store, read_actions
 from reelport.facts.log.role_copies import (
     LEAST_ROWS,
-    WHOLE,
     add_digest,
     find_copies,
     find_original,
     is_data_file,
-    list_parts,
     list_roles,
     name_copy,
 )
@@ -177,7 +175,6 @@ def _write_cut(staged: StagedFiles, month: str, rows: pa.Table, file_bytes: int)
 
 _LEAST_GROUP = 4_096
 """Rows from which a row group ends where another channel begins: so a channel's rows lie in few foreign ones."""
-_PART = "_part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,39 +217,32 @@ def _lock_table(folder: Path) -> Iterator[None]:
 def copy_by_roles(space: Workspace, now: TableVersion, files: Iterable[DataFile]) -> int:
     """Write the copies that these data files lack; returns how many that were.
 
-    Each part is durable before it has its name. Raises StorageError; reports then read the files themselves.
+    Each is durable before it has its name. Raises StorageError; reports then read the files themselves.
     """
     written = 0
     large = [file for file in files if file.rows >= LEAST_ROWS]
     for role in list_roles(now.table):
-        parts = {file: {name_copy(file.path, role, part) for part in list_parts(file.rows)} for file in large}
-        existing = find_copies(now.store, (name for names in parts.values() for name in names)).keys()
-        for file, names in parts.items():
-            # A part that exists stays: reports may be reading it, and ties may be sorted otherwise this time.
-            if missing := names - existing:
-                require_intact(now, [file])
-                work = partial(_write_copy, space, now, file, role, missing)
-                space.run_interruptibly(work)
-                written += 1
+        names = {file: name_copy(file.path, role) for file in large}
+        existing = find_copies(now.store, names.values())
+        # One that exists stays: reports may be reading it, and ties may be sorted otherwise this time.
+        for file in (file for file in large if names[file] not in existing):
+            require_intact(now, [file])
+            space.run_interruptibly(partial(_write_copy, space, now, file, role))
+            written += 1
     return written
 
 
-def _write_copy(space: Workspace, now: TableVersion, file: DataFile, role: str, missing: Collection[str]) -> None:
-    sql = _sorted_sql(now.table, str(now.path(file).absolute()), role, parts=len(list_parts(file.rows)))
+def _write_copy(space: Workspace, now: TableVersion, file: DataFile, role: str) -> None:
+    name, sql = name_copy(file.path, role), _sorted_sql(now.table, str(now.path(file).absolute()), role)
     with ExitStack() as drafts:
-        names = {part: name_copy(file.path, role, part) for part in list_parts(file.rows)}
-        paths = {part: _prepare_draft(space, now, name, drafts) for part, name in names.items() if name in missing}
-        with translate_io_errors(now.folder), ExitStack() as files:
-            writers = {part: files.enter_context(_open_part(now.table, path, role)) for part, path in paths.items()}
-            for part, rows in _group_rows(space.session.sql(sql).to_arrow_reader(ROW_GROUP), role):
-                if part in writers:
-                    stored = rows.cast(stored_schema(now.table.name))
-                    writers[part].write_table(stored, row_group_size=rows.num_rows)
+        path = _prepare_draft(space, now, name, drafts)
+        with translate_io_errors(now.folder), _open_copy(now.table, path, role) as writer:
+            for rows in _group_rows(space.session.sql(sql).to_arrow_reader(ROW_GROUP), role):
+                writer.write_table(rows.cast(stored_schema(now.table.name)), row_group_size=rows.num_rows)
         killpoints.reach("role-copy")
-        for part, path in paths.items():
-            with translate_io_errors(path):
-                digest = compute_digest(path)
-            now.store.put_draft(path, add_digest(names[part], digest))
+        with translate_io_errors(path):
+            digest = compute_digest(path)
+        now.store.put_draft(path, add_digest(name, digest))
 
 
 def _prepare_draft(space: Workspace, now: TableVersion, name: str, drafts: ExitStack) -> Path:
@@ -268,48 +258,42 @@ def _prepare_draft(space: Workspace, now: TableVersion, name: str, drafts: ExitS
     return path
 
 
-def _sorted_sql(table: Table, path: str, role: str, *, parts: int) -> str:
-    keys = ", ".join(map(quote_name, (_PART, role, *(key for key in sort_keys(table) if key != OWNER))))
-    part = f"md5({quote_name(role)})[1]" if parts > 1 else f"'{WHOLE}'"
-    return (
-        f"SELECT *, {part} AS {_PART} FROM ({project_sql(table, parquet_source([path]))}) "  # noqa: S608 - our tables' names, quoted paths
-        f"WHERE {quote_name(role)} IS NOT NULL ORDER BY {keys}"
-    )
+def _sorted_sql(table: Table, path: str, role: str) -> str:
+    keys = ", ".join(map(quote_name, (role, *(key for key in sort_keys(table) if key != OWNER))))
+    rows = project_sql(table, parquet_source([path]))
+    return f"SELECT * FROM ({rows}) WHERE {quote_name(role)} IS NOT NULL ORDER BY {keys}"  # noqa: S608 - our tables' names, quoted paths
 
 
-def _open_part(table: Table, path: Path, role: str) -> pq.ParquetWriter:
+def _open_copy(table: Table, path: Path, role: str) -> pq.ParquetWriter:
     assert table.time is not None  # noqa: S101 - only facts have copies
     # A row group's description is read for each report: nobody needs statistics of more than these two columns.
     return open_writer(path, table, statistics=(role, table.time), stores_schema=False)
 
 
-def _group_rows(batches: Iterable[pa.RecordBatch], role: str) -> Iterator[tuple[str, pa.Table]]:
-    """Cut sorted rows into row groups, each with its part.
+def _group_rows(batches: Iterable[pa.RecordBatch], role: str) -> Iterator[pa.Table]:
+    """Cut sorted rows into row groups.
 
-    One ends with its part, and with its channel as soon as it is large enough; a larger channel has some of its own.
+    One ends with its channel as soon as it is large enough; a larger channel has some of its own.
     """
     waiting: list[pa.Table] = []
-    before = ("", "")
-    for run, rows in _list_runs(batches, role):
+    before = ""
+    for channel, rows in _list_runs(batches, role):
         count = sum(each.num_rows for each in waiting)
-        is_other_part = run[0] != before[0]
-        if waiting and (is_other_part or (run != before and count >= _LEAST_GROUP) or count >= ROW_GROUP):
-            yield before[0], pa.concat_tables(waiting)
+        if waiting and ((channel != before and count >= _LEAST_GROUP) or count >= ROW_GROUP):
+            yield pa.concat_tables(waiting)
             waiting = []
         waiting.append(rows)
-        before = run
+        before = channel
     if waiting:
-        yield before[0], pa.concat_tables(waiting)
+        yield pa.concat_tables(waiting)
 
 
-def _list_runs(batches: Iterable[pa.RecordBatch], role: str) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+def _list_runs(batches: Iterable[pa.RecordBatch], role: str) -> Iterator[tuple[str, pa.Table]]:
     for batch in batches:
-        rows = pa.Table.from_batches([batch])
+        rows, start = pa.Table.from_batches([batch]), 0
         runs = pc.run_end_encode(batch.column(role))
-        start = 0
         for channel, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-            part = batch.column(_PART)[start].as_py()
-            yield (part, channel), rows.slice(start, end - start).drop_columns([_PART])
+            yield channel, rows.slice(start, end - start)
             start = end
 
 

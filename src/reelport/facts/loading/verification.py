@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +25,10 @@ from reelport.facts.data_files.work_folders import list_work_folders, open_work_
 from reelport.facts.log.delta_log import TableVersion, parse_digests, read_newest
 from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.log_files import DamagedCommit, commit_name, find_remote, list_commits, open_store, read_actions
-from reelport.facts.log.role_copies import find_copies, is_data_file, list_parts, list_roles, name_copy, split_digest
+from reelport.facts.log.role_copies import find_copies, is_data_file, list_roles, name_copy, split_digest
 from reelport.facts.log.table_marks import was_made
 from reelport.facts.tables import BATCH, MONTH, TABLES, Table, sort_keys, stored_schema
 from reelport.storage.digests import is_intact, require_digest
-from reelport.storage.file_cache import holding
 from reelport.storage.file_store import FileStore
 from reelport.wording import format_count
 
@@ -87,8 +86,7 @@ def _verify_table(root: Path, table: Table) -> VerifyResult:
     for file in now.files:
         columns, digest = log.columns.get(file.path, frozenset()), log.digests.get(file.path)
         findings += [f"{file.path}: {finding}" for finding in _check_file(now, file, columns, digest)]
-        copies = list(_find_copies(now, file))
-        findings += [f"{finding}; delete it, and run reelport compact" for finding in _check_copies(now, file, copies)]
+        findings += _check_copies(now, file)
     rows = sum(file.rows for file in now.files)
     return VerifyResult(table.name, len(now.files), rows, tuple(findings), left)
 
@@ -125,53 +123,15 @@ def _describe_cure(file: DataFile, digest: str | None) -> str:
     return f"put the file of a backup in its place{kept}{again}"
 
 
-def _find_copies(now: TableVersion, file: DataFile) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for role in list_roles(now.table):
-        names = [name_copy(file.path, role, part) for part in list_parts(file.rows)]
-        stored = find_copies(now.store, names)
-        if stored.keys() >= set(names):
-            yield role, tuple(map(stored.__getitem__, names))
-
-
-def _check_copies(now: TableVersion, file: DataFile, copies: list[tuple[str, tuple[str, ...]]]) -> Iterator[str]:
-    """Check that copies of a file hold its rows that have the role, sorted by it."""
-    for role, names in copies:
-        rows, damaged = 0, 0
-        for name in names:
-            told = split_digest(name)
-            try:
-                with _fetch_file(now, name) as path:
-                    if told is not None:
-                        require_digest(path, told[1])
-                    rows += _count_sorted(path, role)
-            except (*DAMAGE_ERRORS, OSError, StorageError) as error:
-                damaged += 1
-                yield f"{name}: the copy can't be read: {str(error).splitlines()[0]}"
-        with suppress(*DAMAGE_ERRORS, OSError, StorageError):  # a file that can't be read has been told
-            if not damaged and rows != _count_rows_with(now, file, role):
-                yield f"{names[0]}: the copy of {file.path} has {format_count(rows, 'row')}, which are not all"
-
-
-def _count_rows_with(now: TableVersion, file: DataFile, role: str) -> int:
-    # The cache need not keep what only this reads.
-    with holding(), pq.ParquetFile(now.path(file)) as whole:
-        found = (batch.column(0) for batch in whole.iter_batches(ROW_GROUP, columns=[role]))
-        return sum(len(column) - column.null_count for column in found)
-
-
-def _count_sorted(path: Path, role: str) -> int:
-    """Count the rows of a file, each page of which is checked.
-
-    StorageError when they aren't sorted by the column.
-    """
-    count, last = 0, None
-    with pq.ParquetFile(path, page_checksum_verification=True) as whole:
-        for batch in whole.iter_batches(ROW_GROUP):
-            rows = pa.Table.from_batches([batch]).select([role])
-            if rows.column(0).null_count or not is_sorted(rows if last is None else pa.concat_tables([last, rows])):
-                raise StorageError(f"its rows are not sorted by {role}")
-            count, last = count + rows.num_rows, rows.slice(rows.num_rows - 1)
-    return count
+def _check_copies(now: TableVersion, file: DataFile) -> Iterator[str]:
+    names = [name_copy(file.path, role) for role in list_roles(now.table)]
+    for name in find_copies(now.store, names).values():
+        _, digest = split_digest(name) or (name, "")
+        try:
+            with _fetch_file(now, name) as path:
+                require_digest(path, digest)
+        except (OSError, StorageError) as error:
+            yield f"{name}: the copy can't be read: {str(error).splitlines()[0]}; delete it, and run reelport compact"
 
 
 @contextmanager

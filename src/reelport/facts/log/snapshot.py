@@ -55,17 +55,16 @@ class Snapshot:
         role: str = OWNER,
     ) -> tuple[str, ...]:
         """List the paths of these data files as `files` does; no other is fetched."""
-        store = open_store((self.root / table).absolute())
-        rows = {file.path: file.rows for file in chosen}
-        if channels is None or role == OWNER or not self.reads_copies:
-            return tuple(map(str, store.local_paths(rows)))
-        return tuple(map(str, store.local_paths(choose_paths(store, rows, role, channels))))
+        store, paths = open_store((self.root / table).absolute()), [file.path for file in chosen]
+        if channels is not None and role != OWNER and self.reads_copies:
+            paths = list(choose_paths(store, paths, role))
+        return tuple(map(str, store.local_paths(paths)))
 
-    def has_copies(self, table: str, start: date, end: date, channels: frozenset[str], role: str) -> bool:
+    def has_copies(self, table: str, start: date, end: date, role: str) -> bool:
         """Whether `files` lists a copy by the role, whose existence is looked up and nothing else."""
         store = open_store((self.root / table).absolute())
-        rows = {file.path: file.rows for file in self.data_files(table, start, end)}
-        return self.reads_copies and any(map(find_original, choose_paths(store, rows, role, channels)))
+        paths = [file.path for file in self.data_files(table, start, end)]
+        return self.reads_copies and any(map(find_original, choose_paths(store, paths, role)))
 
     def data_files(
         self,

@@ -11,7 +11,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
@@ -37,7 +37,7 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.facts.layout import require_layout
 from reelport.facts.log.freshness import last_complete_day
-from reelport.facts.log.role_copies import ROLES, delete_damaged_copies
+from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.log.table_marks import identify_tables
 from reelport.server.files import report_files
@@ -74,13 +74,11 @@ def make_report(
     session: Session,
     now: Callable[[], datetime],
     stopping: threading.Event,
-    afterwards: ExitStack,
 ) -> FileRecord:
     """Make the report of a claim and publish its complete file.
 
     On an error no file is left behind. Raises LeaseLost when another attempt has the job by now, or when the report was
-    cancelled. While the state can't be reached it waits, until `stopping`. What can wait until the report is published
-    is called back when `afterwards` ends; a process that is killed before that loses nothing by it.
+    cancelled. While the state can't be reached it waits, until `stopping`.
     """
     killpoints.reach("claim", claim.query.fingerprint())
     require_layout(settings.data)
@@ -99,14 +97,10 @@ def make_report(
                 tracing.span("write report"),
                 choose_aggregator(claim, snapshot, settings, session) as (aggregator, rollups),
             ):
-                # Listed before the report is made: a copy that another worker deletes meanwhile fails it, too.
-                copied = list(_list_copied(claim, tenant, snapshot))
-                ways = _list_ways(aggregator, rollups, snapshot, has_copies=bool(copied))
+                # Looked up before the report is made: a copy that is deleted meanwhile fails it, too.
+                ways = _list_ways(aggregator, rollups, snapshot, has_copies=_has_copies(claim, tenant, snapshot))
                 way, written = _write_by_first(ways, write, log)
                 match way.unread:
-                    case Fallback.COPIES:
-                        # To find them takes reading all copies to their ends, which the report doesn't wait for.
-                        afterwards.callback(_delete_damaged, snapshot, claim, copied, stopping, log)
                     case Fallback.SUMS if rollups is not None:
                         with suppress(StorageError, OSError):  # the report is made
                             rollups.forget()  # else a damaged file would fail every report and build that reads it
@@ -276,31 +270,15 @@ def _write_by_first(ways: Iterator[_Way], write: Callable[[_Way], Written], log:
             return way, written
 
 
-def _list_copied(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    """List the tables and roles whose copies the report reads; no file is fetched for it."""
+def _has_copies(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> bool:
+    """Whether the report reads copies by role; no file is fetched for it."""
     query = claim.query
     if query.product == Product.CONTENT.name:
-        return
-    for source_query in plan_aggregation(resolve_query(query, tenant)).sources:
-        table, role = source_query.source.table, source_query.only_role
-        if role in ROLES and snapshot.has_copies(table, query.start, query.end, tenant.channels, role):
-            yield table, role
-
-
-def _delete_damaged(
-    snapshot: Snapshot, claim: Claim, copied: list[tuple[str, str]], stopping: threading.Event, log: Log
-) -> None:
-    """Delete the copies that can't be read; a process that is `stopping` leaves them."""
-    for table, role in copied:
-        files, folder = snapshot.data_files(table, claim.query.start, claim.query.end), snapshot.root / table
-        try:
-            with holding():
-                damaged = delete_damaged_copies(folder, files, role, claim.channels, stopping.is_set)
-        except StorageError as error:
-            log.warning("damaged copies by role were not deleted", table=table, reason=str(error))
-        else:
-            if damaged:
-                log.warning("damaged copies by role are deleted", table=table, copies=damaged)
+        return False
+    return any(
+        each.only_role in ROLES and snapshot.has_copies(each.source.table, query.start, query.end, each.only_role)
+        for each in plan_aggregation(resolve_query(query, tenant)).sources
+    )
 
 
 def _check_rollups(

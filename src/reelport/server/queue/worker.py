@@ -336,9 +336,7 @@ class Worker:
         if claim.suspect:
             oversize.note_suspect(self._db, self._settings, claim)
         try:
-            record = attempt.make_report(
-                self._db, self._settings, claim, running.session, clock, self._stopping, afterwards
-            )
+            record = attempt.make_report(self._db, self._settings, claim, running.session, clock, self._stopping)
             seconds = round(time.monotonic() - running.started_at, 3)
             log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
             afterwards.callback(self._learn, running)
