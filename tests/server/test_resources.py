@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.patience import until
 
-from reelport.server.api_memory import UNSENT_BYTES, count_api_bytes
+from reelport.server.api_memory import BODIES_BYTES, UNSENT_BYTES, count_api_bytes
 from reelport.server.queue.worker_memory import find_fitting_memory
 from reelport.server.resources import count_cores, find_memory_limit
 from reelport.server.settings import read_settings
@@ -94,8 +94,7 @@ def test_workers_share_what_the_api_leaves(
         data=tmp_path,
         worker_memory="2GB",
         processes=2,
-        explore_memory="200MB",
-        pending_bytes=150_000_000 - UNSENT_BYTES,
+        explore_memory=f"{(350_000_000 - UNSENT_BYTES - BODIES_BYTES) / 1000}KB",
     )
     assert find_fitting_memory(settings, workers, limit, count_api_bytes(settings)) == fitting
     if limit == 2_000_000_000:

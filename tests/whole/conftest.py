@@ -16,11 +16,11 @@ from .shell import Shell
 
 @pytest.fixture(scope="session")
 def sampled() -> Iterator[Service]:
-    """A service with ten weeks of sample facts, whose public tokens live two seconds, for the files that share it.
+    """A service with ten weeks of sample facts, whose tokens live two seconds, for the files that share it.
 
     Every kind of report may wait at once, for two keys of one partner.
     """
-    with Service(public_token_seconds=2, waiting_limit=200) as service:
+    with Service(token_seconds=2, waiting_limit=200) as service:
         service.sample(date(2025, 12, 1), date(2026, 2, 10), rows=20_000)
         yield service
 

@@ -25,7 +25,7 @@ QUERY = ReportQuery.of([Metric.VIEWS], [Dimension.DAY], date(2026, 1, 1), date(2
 
 @pytest.fixture(scope="module")
 def service(sampled: Service) -> Service:
-    """A service with sample facts and a user, whose public tokens live two seconds."""
+    """A service with sample facts and a user, whose tokens live two seconds."""
     sampled.user("demo", EMAIL, PASSWORD)
     return sampled
 

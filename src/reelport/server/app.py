@@ -24,6 +24,7 @@ from reelport.errors import ReelportError
 from reelport.report_details import LIMITS_PATH, REPORTS_PATH
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.access.oidc import Provider
+from reelport.server.api_memory import BODIES_BYTES
 from reelport.server.explore.explorer import Explorer
 from reelport.server.files import retention
 from reelport.server.graphql.document_cache import DocumentCache
@@ -51,7 +52,6 @@ from reelport.server.http.v1 import answer_limits, answer_report
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.document_limits import (
     ADDRESS_TOKEN_BODIES_BYTES,
-    BODY_BYTES,
     TOKEN_BODIES_BYTES,
     DocumentLimits,
 )
@@ -145,7 +145,7 @@ def build_service(settings: Settings, db: Engine) -> Service:
     """Assemble the parts of the API around an open database."""
     reads = Reads(db)
     durable_reports = DurableReports(db)
-    long_polls = LongPolls(db, reads, settings, durable_reports)
+    long_polls = LongPolls(db, reads, durable_reports)
     burst = KEY_GRANTS / _BURSTS_PER_MINUTE
     documents = DocumentCache(build_schema(), DocumentLimits())
     service_secret = require_same_secret(db, settings)
@@ -158,8 +158,8 @@ def build_service(settings: Settings, db: Engine) -> Service:
         Metrics(StateMetrics(db, settings), lambda: len(long_polls)),
         long_polls,
         durable_reports,
-        DownloadSlots(settings),
-        BodyBudget(settings.pending_bytes, max(settings.pending_bytes // _PARTNERS_WITH_BODIES, BODY_BYTES)),
+        DownloadSlots(),
+        BodyBudget(BODIES_BYTES, BODIES_BYTES // _PARTNERS_WITH_BODIES),
         BodyBudget(TOKEN_BODIES_BYTES, ADDRESS_TOKEN_BODIES_BYTES),
         TokenBuckets(KEY_GRANTS, burst),
         TokenBuckets(KEY_GRANTS * _SITE_SHARE, burst * _SITE_BURST_SHARE),

@@ -254,15 +254,8 @@ class Settings:
         description="Longest time that a status query may wait for a report to end (Prefer: wait), and a download "
         "for another form than CSV; 0: nothing waits.",
     )
-    held_looks: int = setting(
-        100,
-        ge=0,
-        description="Status queries, and downloads for another form, that wait at the same time in one API process "
-        "(long polls). Further requests are answered immediately.",
-    )
-    token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description=Limit.TOKEN_SECONDS.sentence)
-    public_token_seconds: int = setting(
-        Limit.PUBLIC_TOKEN_SECONDS.default, ge=1, description=Limit.PUBLIC_TOKEN_SECONDS.sentence
+    token_seconds: int = setting(
+        0, ge=0, description="Life of an access token; 0: 3,600 for a private key, 36,000 for a public key."
     )
 
     oidc_url: str = setting(
@@ -286,16 +279,6 @@ class Settings:
         description="Who must have a passkey or an authenticator: operators; owners and operators (owners); all who "
         "sign in by a password (passwords); also all whom the provider signs in (everyone). Without one, Studio shows "
         "only the page that adds it, and programs get no tokens by the password.",
-    )
-
-    downloads: int = setting(1000, ge=1, section="Limits of one API process", description="Downloads at the same time.")
-    report_downloads: int = setting(20, ge=1, description="Downloads of one report at the same time.")
-    pending_bytes: int = setting(
-        33_554_432, ge=1_048_576, description="Bytes of request bodies in memory that are not answered yet."
-    )
-
-    recheck_seconds: float = setting(
-        10, gt=0, description="Longest time that a download continues after its key has lost access to the report."
     )
 
     running_limit: int = setting(

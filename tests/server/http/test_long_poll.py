@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def finish(state: State) -> None:
 
 
 async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> PollOutcome:
-    polls = LongPolls(state.db, Reads(state.db), state.settings, DurableReports(state.db))
+    polls = LongPolls(state.db, Reads(state.db), DurableReports(state.db))
     ends: list[PollOutcome] = []
     async with polls.watch_reports(), anyio.create_task_group() as tasks:
 
@@ -100,8 +99,7 @@ def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
     """A poll beyond it is answered at once; another partner has the rest, and one without polls has one beyond all."""
 
     async def run() -> None:
-        settings = replace(state.settings, held_looks=5)
-        polls = LongPolls(state.db, Reads(state.db), settings, DurableReports(state.db))
+        polls = LongPolls(state.db, Reads(state.db), DurableReports(state.db), most=5)
         report = frozenset({asked(state)})
         async with polls.watch_reports(), anyio.create_task_group() as tasks:
             for partner in (1, 1, 1, 2, 2, 3):

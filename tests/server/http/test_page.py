@@ -10,13 +10,16 @@ from typing import Any
 import duckdb
 
 from reelport.engine.report_format import CSV
+from reelport.server.api_memory import BODIES_BYTES
 from reelport.server.app import KEY_GRANTS
 from reelport.server.graphql.faults import TYPES
 from reelport.server.http.connections import Connection
+from reelport.server.http.downloads import RECHECK_SECONDS
+from reelport.server.http.long_poll import MOST_POLLS
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH
 from reelport.server.limits import document_limits
 from reelport.server.limits.concurrency import MAX_CONCURRENT
-from reelport.server.limits.download_slots import LEAST_RATE, PARTNER_DOWNLOADS
+from reelport.server.limits.download_slots import LEAST_RATE, PARTNER_DOWNLOADS, REPORT_DOWNLOADS
 from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
 
@@ -28,12 +31,11 @@ BOUNDS = {
     "time for a client to read 64 kB of its answer": Connection.stalled_seconds,
     "connections": Connection.max_connections,
     "bytes of answers that clients have not read yet": Connection.unsent_bytes,
-    "downloads of one report": SETTINGS["report_downloads"],
+    "downloads of one report": REPORT_DOWNLOADS,
     "downloads of one partner": PARTNER_DOWNLOADS,
-    "downloads": SETTINGS["downloads"],
-    "bytes of a partner's request bodies that have no answer yet": SETTINGS["pending_bytes"] // 4,
-    "bytes of all partners' request bodies that have no answer yet": SETTINGS["pending_bytes"],
-    "waiting status queries of one partner": SETTINGS["held_looks"] // 2,
+    "bytes of a partner's request bodies that have no answer yet": BODIES_BYTES // 4,
+    "bytes of all partners' request bodies that have no answer yet": BODIES_BYTES,
+    "waiting status queries of one partner": MOST_POLLS // 2,
     "`reports`: waiting reports of one partner": SETTINGS["waiting_limit"],
     "`documents`: running requests of one partner": MAX_CONCURRENT,
     "tokens of one key, at each of the two paths": KEY_GRANTS,
@@ -91,7 +93,8 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     )
     assert f"up to {document_limits.MAX_LISTED}" in PAGE
     assert f"`look_seconds` ({default['look_seconds']})" in PAGE
-    assert f"`held_looks` ({default['held_looks']})" in PAGE
+    assert f"can have {MOST_POLLS} waiting queries" in PAGE
+    assert f"ends within about {RECHECK_SECONDS:.0f} seconds" in PAGE
 
 
 def test_the_page_tells_what_a_caller_may_take() -> None:
@@ -102,4 +105,4 @@ def test_the_page_tells_what_a_caller_may_take() -> None:
     assert {name: float(told[name].replace(",", "")) for name in BOUNDS} == BOUNDS
     assert f"below {LEAST_RATE:,.0f} bytes a second, measured over two to four minutes" in table
     named = {name for row in rows for name in re.findall(r"setting `(\w+)`", row[3])}
-    assert named == {"report_downloads", "downloads", "pending_bytes", "waiting_limit"}
+    assert named == {"waiting_limit"}

@@ -16,7 +16,6 @@ from starlette.requests import Request
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.download_slots import DownloadSlots, Limit, NoFreeSlot, RunningDownload
 from reelport.server.limits.rate_limits import TokenBuckets, hash_owner
-from reelport.server.settings import read_settings
 
 
 class Upload:
@@ -142,14 +141,9 @@ def test_a_body_that_is_too_long_is_told_so_at_once() -> None:
 class Downloads:
     """Downloads by links that are good for 900 seconds, with a clock of their own."""
 
-    def __init__(self, *, partner_downloads: int = 64, least_rate: int = 10_000, **settings: int) -> None:
+    def __init__(self, **limits: int) -> None:
         self.now = 0.0
-        self.slots = DownloadSlots(
-            read_settings(**settings),
-            lambda: self.now,
-            partner_downloads=partner_downloads,
-            least_rate=least_rate,
-        )
+        self.slots = DownloadSlots(lambda: self.now, **limits)
         self.held = ExitStack()
 
     def begin(self, report: str, partner: int) -> RunningDownload:
@@ -189,15 +183,6 @@ def test_downloads_are_counted_by_report_and_by_partner() -> None:
     some.begin("r", 1)
 
 
-def test_a_partner_without_a_download_always_gets_one() -> None:
-    """Though others have all that there are."""
-    some = Downloads(downloads=2)
-    some.begin("r", 1)
-    some.begin("r", 1)
-    assert some.refused("r", 1) is Limit.SERVICE
-    some.begin("r", 2)
-
-
 @pytest.mark.parametrize("limit", ["report_downloads", "partner_downloads"])
 def test_the_slowest_download_of_a_link_that_is_over_makes_room(limit: str) -> None:
     """However fast it is, and only one for each that begins; nobody has to go while there is room."""
@@ -219,7 +204,7 @@ def test_the_slowest_download_of_a_link_that_is_over_makes_room(limit: str) -> N
 
 def test_a_reader_that_takes_too_little_makes_room_and_one_that_took_much_before_as_well() -> None:
     """By what was taken in the last minutes; a download that has just begun isn't judged yet."""
-    some = Downloads(report_downloads=3, least_rate=10_000)
+    some = Downloads(report_downloads=3)
     honest, burst, idle = (some.begin("r", 1) for _ in range(3))
     burst.count(1_000_000_000)
     some.take(110, {honest: 11_000, burst: 10})
@@ -232,16 +217,6 @@ def test_a_reader_that_takes_too_little_makes_room_and_one_that_took_much_before
     assert some.refused("r", 1)
     assert not honest.ended
     assert not begun.ended
-
-
-def test_where_no_least_rate_is_set_only_links_that_are_over_count() -> None:
-    """An operator may let everybody take its time."""
-    some = Downloads(report_downloads=1, least_rate=0)
-    some.begin("r", 1)
-    some.take(800, {})
-    assert some.refused("r", 1)
-    some.take(100, {})
-    some.begin("r", 1)
 
 
 def test_a_key_has_a_sixth_of_its_grants_at_once_and_the_rest_in_a_minute() -> None:

@@ -118,8 +118,8 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def idle() -> Iterator[Wire]:
-    """A service without workers, which holds few looks; what is asked of it waits for the test."""
-    with warm_service.Service(workers=0, look_seconds=60, held_looks=8, recheck_seconds=0.1) as running:
+    """A service without workers, which holds looks for a minute; what is asked of it waits for the test."""
+    with warm_service.Service(workers=0, look_seconds=60) as running:
         running.organization("demo")
         yield Wire(running, running.key("demo"))
 

@@ -15,6 +15,8 @@ import pytest
 from tests.patience import PATIENCE, until
 
 from reelport.server.access import keys
+from reelport.server.http.downloads import RECHECK_SECONDS
+from reelport.server.limits.download_slots import REPORT_DOWNLOADS
 from reelport.server.state.database import connect
 
 from .conftest import ASK, INPUT, Wire, finish, token_of
@@ -155,7 +157,7 @@ def test_readers_who_go_away_leave_nothing_behind(huge: Huge) -> None:
 
 def test_slow_readers_hold_up_nobody(huge: Huge) -> None:
     """Beside as many that don't read on as may be but one, looks are answered and another download ends."""
-    slow = [huge.request() for _ in range(huge.wire.service.settings.report_downloads - 1)]
+    slow = [huge.request() for _ in range(REPORT_DOWNLOADS - 1)]
     assert "errors" not in huge.wire.graphql("{ partner { id } }")
     assert len(huge.wire.send("GET", huge.link).body) == SIZE
     for connection in slow:
@@ -173,7 +175,7 @@ def test_a_download_ends_early_with_its_key(huge: Huge) -> None:
         db = connect(other.service.settings)
         assert keys.revoke_key(db, other.key.id, datetime.now(UTC))
         db.dispose()
-        time.sleep(3 * other.service.settings.recheck_seconds)  # so that the next piece is one to look before
+        time.sleep(1.1 * RECHECK_SECONDS)  # so that the next piece is one to look before
         assert received(cut) < SIZE < received(whole)
     assert other.send("GET", mine.link).status == 403
 

@@ -318,6 +318,8 @@ _CHUNK_BYTES = 131_072
 in the write buffer."""
 _CHUNKS_PER_CHECK = 8
 """Chunks between two checks whether the client is still connected."""
+RECHECK_SECONDS = 5.0
+"""Longest time that a download continues after its key has lost access to the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,8 +368,7 @@ class _Download(Response):
 
     async def _send_chunks(self, request: Request, send: Send) -> None:
         position, end = self._transfer.first, self._transfer.first + self._transfer.length
-        pause = self._transfer.service.settings.recheck_seconds
-        allowed_until = time.monotonic() + pause
+        allowed_until = time.monotonic() + RECHECK_SECONDS
         count = 0
         while position < end:
             if count % _CHUNKS_PER_CHECK == 0 and await request.is_disconnected():
@@ -377,7 +378,7 @@ class _Download(Response):
                 if not await self._is_still_allowed():
                     # No end of the body: the client sees that the file is incomplete.
                     return
-                allowed_until = time.monotonic() + pause
+                allowed_until = time.monotonic() + RECHECK_SECONDS
             count += 1
             chunk = await _read_chunk(self._transfer.content, min(_CHUNK_BYTES, end - position), position)
             position += len(chunk)

@@ -22,10 +22,11 @@ from reelport.errors import StorageError
 from reelport.server.events.bus import Kind, Subscription, subscribe
 from reelport.server.limits.quotas import Quota
 from reelport.server.queue import jobs
-from reelport.server.settings import Settings
 from reelport.server.state.database import sync_commits
 from reelport.server.state.reads import Reads
 
+MOST_POLLS = 100
+"""Long polls of one process at the same time; one partner may have half of them."""
 _REMEMBERED = 10_000
 """Reports that are remembered. The next look at another one costs a sync."""
 
@@ -95,11 +96,11 @@ class LongPolls:
 
     _events: Subscription
 
-    def __init__(self, db: Engine, reads: Reads, settings: Settings, durable: DurableReports) -> None:
+    def __init__(self, db: Engine, reads: Reads, durable: DurableReports, most: int = MOST_POLLS) -> None:
         self._db = db
         self._durable = durable
         self._reads = reads
-        self._settings = settings
+        self._most, self._share = most, -(-most // 2)
         self._waiters: set[_Waiter] = set()
         self._stopping = False
 
@@ -123,16 +124,15 @@ class LongPolls:
 
     def measure(self, policy: str, partner: int) -> Quota:
         """Measure how many more queries of a partner may wait; others are answered at once."""
-        most = -(-self._settings.held_looks // 2)
-        return Quota(policy, most, max(most - self._count(partner), 0))
+        return Quota(policy, self._share, max(self._share - self._count(partner), 0))
 
     def _count(self, partner: int) -> int:
         return sum(waiter.partner == partner for waiter in self._waiters)
 
     def _is_full(self, partner: int) -> bool:
-        """Whether a partner may not wait now; where long polling is on, its first query always may."""
-        limit, own = self._settings.held_looks, self._count(partner)
-        return not limit or own >= -(-limit // 2) or (own > 0 and len(self._waiters) >= limit)
+        """Whether a partner may not wait now; its first query always may."""
+        own = self._count(partner)
+        return own >= self._share or (own > 0 and len(self._waiters) >= self._most)
 
     def stop(self) -> None:
         """End every long poll and refuse new ones: the service is about to stop."""

@@ -179,13 +179,13 @@ def _find_address(request: Request) -> str:
 
 async def _grant_by_secret(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:
     service: Service = request.app.state.service
-    read = partial(grant_token, seconds=service.settings.token_seconds)
+    read = partial(grant_token, seconds=service.settings.token_seconds or Limit.TOKEN_SECONDS.default)
     return await service.reads.run(read, service.service_secret, client, _read_scopes(form), datetime.now(UTC))
 
 
 async def _grant_anonymously(request: Request, client: ClientCredentials, _form: _Form) -> _Outcome:
     service: Service = request.app.state.service
-    read = partial(grant_anonymous_token, seconds=service.settings.public_token_seconds)
+    read = partial(grant_anonymous_token, seconds=_find_public_life(service))
     return await service.reads.run(read, service.service_secret, client, datetime.now(UTC))
 
 
@@ -244,8 +244,12 @@ def _read_scopes(form: _Form) -> list[str]:
 
 
 def _make_terms(service: Service) -> Terms:
-    settings = service.settings
-    return Terms(settings.public_token_seconds, timedelta(days=Limit.REFRESH_DAYS.default), settings.second_factor)
+    refresh_life = timedelta(days=Limit.REFRESH_DAYS.default)
+    return Terms(_find_public_life(service), refresh_life, service.settings.second_factor)
+
+
+def _find_public_life(service: Service) -> int:
+    return service.settings.token_seconds or Limit.PUBLIC_TOKEN_SECONDS.default
 
 
 def _describe_refusal(refusal: Refusal, form: _Form, *, is_public: bool) -> str:

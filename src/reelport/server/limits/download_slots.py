@@ -1,6 +1,6 @@
-"""Limits concurrent downloads: of one report, of one partner, and in total.
+"""Limits concurrent downloads: of one report, and of one partner.
 
-A partner's first download always gets a slot, whatever other partners do. Where a report or a partner is at its
+Where a report or a partner is at its
 limit, a new download takes the slot of the slowest one whose signed URL has expired, or else of the slowest one below
 the minimum rate. A slow download continues as long as nobody needs its slot.
 """
@@ -15,11 +15,10 @@ from enum import StrEnum
 from typing import TypeVar
 
 from reelport.server.limits.quotas import Quota
-from reelport.server.settings import Settings
 
 _Name = TypeVar("_Name", str, int)
-PARTNER_DOWNLOADS = 64
-"""Downloads of one partner at the same time: three reports by sixteen parallel connections each."""
+REPORT_DOWNLOADS, PARTNER_DOWNLOADS = 20, 64
+"""Downloads of one report, and of one partner, at the same time: three reports by twenty connections each."""
 LEAST_RATE = 10_000
 """Bytes a second below which a download may lose its place to a new one: no line of today is so thin."""
 _RATE_SECONDS = 120.0
@@ -104,14 +103,12 @@ class DownloadSlots:
 
     def __init__(
         self,
-        settings: Settings,
         clock: Callable[[], float] = time.monotonic,
         *,
+        report_downloads: int = REPORT_DOWNLOADS,
         partner_downloads: int = PARTNER_DOWNLOADS,
-        least_rate: int = LEAST_RATE,
     ) -> None:
-        self._partner_downloads, self._least_rate = partner_downloads, least_rate
-        self._settings = settings
+        self._report_downloads, self._partner_downloads = report_downloads, partner_downloads
         self._clock = clock
         self._of_report: defaultdict[str, set[RunningDownload]] = defaultdict(set)
         self._of_partner: defaultdict[int, set[RunningDownload]] = defaultdict(set)
@@ -127,7 +124,7 @@ class DownloadSlots:
     @contextmanager
     def hold_report(self, report_id: str, link_seconds: float) -> Iterator[RunningDownload]:
         """Hold one of a report's slots for a link that is valid so long; NoFreeSlot without one."""
-        if len(self._of_report.get(report_id, ())) >= self._settings.report_downloads:
+        if len(self._of_report.get(report_id, ())) >= self._report_downloads:
             self._make_room(self._of_report[report_id], Limit.REPORT)
         running = RunningDownload(report_id, link_seconds, self._clock)
         self._of_report[report_id].add(running)
@@ -142,8 +139,6 @@ class DownloadSlots:
         partners = self._of_partner.get(organization_id, set())
         if len(partners) >= self._partner_downloads:
             self._make_room(partners, Limit.PARTNER)
-        elif partners and len(self) >= self._settings.downloads:
-            raise NoFreeSlot(Limit.SERVICE)
         running.organization_id = organization_id
         self._of_partner[organization_id].add(running)
         try:
@@ -153,7 +148,7 @@ class DownloadSlots:
 
     def _make_room(self, among: set[RunningDownload], limit: Limit) -> None:
         expired = [each for each in among if each.is_link_expired]
-        slow = [each for each in among if each.is_ratable and each.rate < self._least_rate]
+        slow = [each for each in among if each.is_ratable and each.rate < LEAST_RATE]
         if not (candidates := expired or slow):
             raise NoFreeSlot(limit)
         slowest = min(candidates, key=lambda each: each.rate)
