@@ -97,7 +97,7 @@ def pages(app: TestClient) -> Iterator[dict[str, Visitor]]:
         owner.send(explored, "/studio/saved", name="Matin")
         shared = owner.send(explored, "/studio/shared", name="Chef").text
         report = make_report(app.app.state.service, None)  # type: ignore[attr-defined]
-        owner.send(owner.get("/studio/keys/new"), "/studio/keys", name="Agence", scope="create_reports")
+        owner.send(owner.get("/studio/keys"), "/studio/keys", name="Agence", scope="create_reports")
         link = re.search(r"http://[^<]*(/studio/shared/[^<]+)</pre>", shared)
         assert link
         found = {
@@ -118,7 +118,7 @@ def pages(app: TestClient) -> Iterator[dict[str, Visitor]]:
                     f"/studio/reports/new?{VIEW}&only=VISITOR_COUNTRY:FR",
                     f"/studio/reports/{report}",
                     f"/studio/reports/{report}/preview",
-                    "/studio/people/nobody/remove",
+                    "/studio/people/nobody/channels",
                     *re.findall(r'href="(/studio/keys/[^"/]+)"', owner.get("/studio/keys").text),
                 ),
                 owner,

@@ -42,7 +42,7 @@ def test_a_role_that_is_no_owners_to_give_is_refused(visitors: Visitors, people:
     page = owner.send(owner.get(PEOPLE), PEOPLE, email="boss@demo.example", role="operator")
     assert page.status_code == 400
     path = f"{PEOPLE}/{find_id(people, MEMBER)}/role"
-    assert owner.send(owner.get(PEOPLE), path, role="operator").status_code == 400
+    assert owner.send(owner.get(PEOPLE), path, role="operator").status_code == 422
     assert {each.email: each.role for each in users.list_users(people.service.db)}[MEMBER] == "analyst"
 
 
@@ -80,16 +80,16 @@ def test_a_changed_role_counts_at_once_in_every_session(visitors: Visitors, peop
 
 
 def test_removing_asks_first_and_ends_every_session(visitors: Visitors, people: Api) -> None:
-    """The page that asks changes nothing."""
+    """The question stands on the page of people."""
     add_user(people.service, "gone@demo.example", "analyst")
     owner, gone = visitors(OWNER), visitors("gone@demo.example")
     path = f"{PEOPLE}/{find_id(people, 'gone@demo.example')}/remove"
-    asks = owner.get(path)
+    asks = owner.get(PEOPLE)
     assert "Remove <bdi>gone@demo.example</bdi>?" in asks.text
     assert gone.get("/studio/account").url.path == "/studio/account"
     assert "That person is removed" in owner.send(asks, path).text
     assert gone.get("/studio/account").url.path == "/studio/sign-in"
-    assert owner.get(path).status_code == 404
+    assert path not in owner.get(PEOPLE).text
     assert owner.send(asks, path).status_code == 404
 
 
@@ -99,9 +99,9 @@ def test_the_last_owner_stays(visitors: Visitors, people: Api) -> None:
     own = f"{PEOPLE}/{find_id(people, OWNER)}"
     for page in (
         owner.send(owner.get(PEOPLE), f"{own}/role", role="analyst"),
-        owner.send(owner.get(f"{own}/remove"), f"{own}/remove"),
+        owner.send(owner.get(PEOPLE), f"{own}/remove"),
     ):
-        assert page.status_code in {400, 409}
+        assert page.status_code == 422
         assert "make somebody else an owner first" in page.text
     assert owner.get(PEOPLE).status_code == 200
 
@@ -113,7 +113,6 @@ def test_ids_of_other_organizations_are_not_found(visitors: Visitors, people: Ap
     csrf = {"csrf": owner.csrf, "role": "analyst"}
     for id_ in (find_id(people, OPERATOR), "rpu_nobody", "%00", "%ff"):
         assert owner.client.post(f"{PEOPLE}/{id_}/{action}", data=csrf).status_code == 404
-        assert action != "remove" or owner.get(f"{PEOPLE}/{id_}/{action}").status_code == 404
     assert visitors(OPERATOR).get("/studio/account").url.path == "/studio/account"
 
 
@@ -133,7 +132,7 @@ def test_an_owner_who_steps_down_or_leaves_is_told_so(visitors: Visitors, people
     role = f"{PEOPLE}/{find_id(people, emails[0])}/role"
     assert "Your role is changed" in steps.send(steps.get(PEOPLE), role, role="analyst").text
     remove = f"{PEOPLE}/{find_id(people, emails[1])}/remove"
-    left = leaves.send(leaves.get(remove), remove)
+    left = leaves.send(leaves.get(PEOPLE), remove)
     assert str(left.url).endswith("/studio/sign-in")
     assert "reelport-session" not in leaves.client.cookies
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from html import unescape
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import pytest
 from tests.server.api import Api
@@ -45,19 +45,6 @@ def test_a_saved_view_keeps_all_of_its_address(people: Api, visitors: Visitors) 
     assert parse_qs(link[1]) == parse_qs(VIEW)
 
 
-def test_a_saved_view_is_asked_for_with_the_newest_days(people: Api, visitors: Visitors) -> None:
-    """As many days as it has, up to the last complete day (yesterday, where nothing is loaded)."""
-    page = unescape(save(visitors(MEMBER), "Newest"))
-    link = re.search(r'href="([^"]+)" aria-label="Ask for Newest up to', page)
-    assert link
-    days = parse_qs(urlsplit(link[1]).query)
-    yesterday = people.service_now().date() - timedelta(days=1)
-    assert (days["from"], days["to"]) == ([f"{yesterday - timedelta(days=3)}"], [f"{yesterday}"])
-    form = visitors(MEMBER).get(link[1])
-    assert form.status_code == 200
-    assert "Ask for the report" in form.text
-
-
 def test_a_saved_range_moves_on_and_saved_days_stay(people: Api, visitors: Visitors) -> None:
     """As was chosen: the last 7 days are those of whenever the view is opened, also in a report of it."""
     visitor = visitors(MEMBER)
@@ -69,7 +56,6 @@ def test_a_saved_range_moves_on_and_saved_days_stay(people: Api, visitors: Visit
     assert kept["Rolling"] == {"metric": "VIEWS", "by": "VIDEO_ID", "range": "last-7-days"}
     assert (kept["Standing"]["to"], "range" in kept["Standing"]) == (f"{yesterday}", False)
     listed = unescape(visitor.get(SAVED).text)
-    assert "Ask for Rolling up to" not in listed
     link = re.search(r'href="([^"]+)" aria-label="Ask for Rolling as saved"', listed)
     assert link
     assert f'name="to" value="{yesterday}"' in visitor.get(link[1]).text

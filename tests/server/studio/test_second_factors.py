@@ -179,7 +179,7 @@ def test_an_owner_resets_what_somebody_lost(guarded: Guarded, visitors: Visitors
     with reading(guarded.people.service.db) as connection:
         other = connection.execute(USERS.select().where(USERS.c.email == other_owner)).one().id
     refused = owner.client.post(f"/studio/people/{other}/factors", data=form)
-    assert (refused.status_code, "Only the operator of the platform" in refused.text) == (400, True)
+    assert (refused.status_code, "Only the operator of the platform" in refused.text) == (422, True)
     assert f"/studio/people/{other}/factors" not in page.text
     assert owner.client.post("/studio/people/rpu_nobody/factors", data=form).status_code == 404
     assert owner.send(page, f"/studio/people/{user}/factors").status_code == 200

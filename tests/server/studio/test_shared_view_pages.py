@@ -322,7 +322,7 @@ def test_a_host_of_an_embed_is_a_host(visitors: Visitors, hosts: str, wrong: str
 def test_the_name_of_a_frame_stays_within_its_quotes(visitors: Visitors) -> None:
     """Pasted into a page it brings no tag of its own."""
     page = embed(visitors(MEMBER), '"><script>alert(1)</script>', hosts="www.example.com", days="30").text
-    frame = re.search(r"<pre id=\"link\"[^>]*>(.*?)</pre>", page)
+    frame = re.search(r"<pre id=\"once\"[^>]*>(.*?)</pre>", page)
     assert frame
     assert 'title="&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"' in unescape(frame[1])
     assert "<script>alert" not in page

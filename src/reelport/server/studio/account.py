@@ -28,6 +28,7 @@ from reelport.server.access.passkeys import Answer, Checked, Passkey, Site
 from reelport.server.access.people import PasswordLink
 from reelport.server.access.sessions import Halfway, Session
 from reelport.server.studio import guard, pages
+from reelport.server.studio.guard import Cookie
 from reelport.server.studio.languages import load_languages, name_language
 from reelport.server.studio.visit import Refused, Visit, begin_attempt, count_wrong_link, forgive_attempt, not_found
 from reelport.storage.s3_address import is_loopback
@@ -78,7 +79,7 @@ def ask_for_factor(visit: Visit, halfway: Halfway, next_path: str) -> Response:
     """Lead a user whose first factor was right to the page of the second one."""
     response = pages.redirect(f"{CODE_PATH}?{urlencode({'next': find_target(next_path)})}")
     token = sessions.sign_halfway(visit.service.service_secret, halfway, visit.now)
-    guard.set_halfway(visit, response, token, sessions.HALFWAY_LIFE)
+    guard.set_cookie(visit, response, Cookie.HALFWAY, token, sessions.HALFWAY_LIFE)
     return response
 
 
@@ -87,8 +88,8 @@ async def enter(visit: Visit, session: Session, next_path: str) -> Response:
     if visit.session is not None:
         await anyio.to_thread.run_sync(sessions.end_session, visit.service.db, visit.session, visit.actor, visit.now)
     response = pages.redirect(find_target(next_path))
-    guard.set_session_token(visit, response, session.token, guard.UNUSED_SESSION_LIFE)
-    guard.set_halfway(visit, response, "", timedelta())
+    guard.set_cookie(visit, response, Cookie.SESSION, session.token, guard.UNUSED_SESSION_LIFE)
+    guard.set_cookie(visit, response, Cookie.HALFWAY, "", timedelta())
     return response
 
 
@@ -184,7 +185,8 @@ def _begin_again(next_path: str) -> Response:
 
 
 def _read_halfway(visit: Visit) -> Halfway | None:
-    return sessions.read_halfway(visit.service.service_secret, guard.read_halfway(visit), visit.now)
+    token = guard.read_cookie(visit.request, visit.service, Cookie.HALFWAY)
+    return sessions.read_halfway(visit.service.service_secret, token, visit.now)
 
 
 async def _begin_code(visit: Visit, user_id: str, email: str) -> None:
@@ -209,9 +211,11 @@ async def sign_out(visit: Visit) -> Response:
     return leave(visit)
 
 
-def _show_sign_in(visit: Visit, next_path: str, status: int = 200, *, email: str = "", problem: str = "") -> Response:
+def _show_sign_in(
+    visit: Visit, next_path: str, status: int = 200, *, email: str = "", problem: str = "", done: str = ""
+) -> Response:
     is_open = not guard.is_secure(visit.request, visit.service.settings) and not is_loopback(str(visit.request.url))
-    given = {"next_path": next_path, "email": email, "problem": problem, "without_tls": is_open}
+    given = {"next_path": next_path, "email": email, "problem": problem, "done": done, "without_tls": is_open}
     given |= {"has_provider": visit.service.provider is not None, "left": visit.request.query_params.get("left")}
     return pages.render(visit, "sign_in.html", status, passkey=_prepare_passkey(visit), **given)
 
@@ -244,7 +248,8 @@ async def set_password(visit: Visit) -> Response:
         return _show_password(visit, link, str(error).splitlines())
     if used is None:
         raise _refuse_link()
-    return _hide_address(pages.render(visit, "password_set.html", link=used))
+    done = _("The password is set: sign in with it. The link is used up.")
+    return _hide_address(_show_sign_in(visit, "", email=used.email, done=done))
 
 
 async def _find_link(visit: Visit) -> PasswordLink:
@@ -371,8 +376,9 @@ async def _add_factor(visit: Visit, add: Callable[[], Added | None], problem: st
     await _forgive_code(visit, visit.user.user_id, visit.user.email)
     session, codes = added
     visit = guard.make_visit(visit.request, visit.service, session)
-    response = _show_recovery_codes(visit, codes) if codes else pages.redirect(f"{AUTHENTICATOR_PATH}?done=added")
-    guard.set_session_token(visit, response, session.token, guard.UNUSED_SESSION_LIFE)
+    added_path = f"{AUTHENTICATOR_PATH}?done=added"
+    response = await _show_authenticator(visit, codes=codes) if codes else pages.redirect(added_path)
+    guard.set_cookie(visit, response, Cookie.SESSION, session.token, guard.UNUSED_SESSION_LIFE)
     return response
 
 
@@ -401,7 +407,7 @@ async def remove_authenticator(visit: Visit) -> Response:
 async def make_recovery_codes(visit: Visit) -> Response:
     """Make recovery codes in place of the earlier ones, and show them once."""
     codes = await _use_code(visit, second_factors.make_recovery_codes)
-    return _show_recovery_codes(visit, codes) if codes else await _show_authenticator(visit, _(_WRONG_CODE))
+    return await _show_authenticator(visit, "" if codes else _(_WRONG_CODE), codes=codes or ())
 
 
 async def _use_code(visit: Visit, change: Callable[..., T]) -> T:
@@ -415,7 +421,7 @@ async def _use_code(visit: Visit, change: Callable[..., T]) -> T:
     return changed
 
 
-async def _show_authenticator(visit: Visit, problem: str = "", token: str = "") -> Response:
+async def _show_authenticator(visit: Visit, problem: str = "", token: str = "", codes: Sequence[str] = ()) -> Response:
     service, user = visit.service, visit.user
     factors = await anyio.to_thread.run_sync(second_factors.read_factors, service.db, user.user_id)
     offer = second_factors.offer_authenticator(service.service_secret, user, token)
@@ -425,11 +431,8 @@ async def _show_authenticator(visit: Visit, problem: str = "", token: str = "") 
     picture = Markup(segno.make(offer.address, error="m").svg_inline(scale=5, light="#fff"))  # noqa: S704 - digits alone
     given = {"factors": factors, "offer": offer, "picture": picture, "passkey": passkey, "done": done}
     problems = [problem] if problem else []
-    return pages.render(visit, "authenticator.html", 403 if problem else 200, problems=problems, **given)
-
-
-def _show_recovery_codes(visit: Visit, codes: tuple[str, ...]) -> Response:
-    return pages.render(visit, "recovery_codes.html", codes=codes)
+    status = 403 if problem else 200
+    return pages.render(visit, "authenticator.html", status, problems=problems, codes=codes, **given)
 
 
 async def end_session(visit: Visit) -> Response:
@@ -455,5 +458,5 @@ def leave(visit: Visit) -> Response:
     """Show the sign-in to a user whose session ended, and make the browser forget it."""
     left = "?left=provider" if visit.user.is_by_provider else ""  # which offers to end the provider's session, too
     response = pages.redirect(f"{pages.ROOT}/sign-in{left}")
-    guard.set_session_token(visit, response, "", timedelta())
+    guard.set_cookie(visit, response, Cookie.SESSION, "", timedelta())
     return response

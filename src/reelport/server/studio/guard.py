@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from functools import partial
 from itertools import accumulate
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from reelport.errors import StorageError
+from reelport.errors import StorageError, UsageError
 from reelport.language import N_, _, write_in
 from reelport.server.access import sessions
 from reelport.server.access.roles import Role
@@ -62,7 +63,7 @@ def guard(endpoint: Endpoint, right: Right, *, is_embedded: bool = False) -> Cal
                 visit = replace(await _find_visitor(request, service), form=form)
                 _check_right(visit, right)
                 _check_form(visit)
-            response = await endpoint(visit)
+            response = await (_act(visit, endpoint) if request.method == "POST" else endpoint(visit))
         except SignInNeeded as needed:
             return finish(visit, pages.redirect(f"{pages.ROOT}/sign-in?next={quote(needed.path)}"))
         except FactorNeeded:
@@ -81,6 +82,13 @@ def guard(endpoint: Endpoint, right: Right, *, is_embedded: bool = False) -> Cal
         return finish(visit, response)
 
     return answer
+
+
+async def _act(visit: Visit, endpoint: Endpoint) -> Response:
+    try:
+        return await endpoint(visit)
+    except UsageError as error:
+        raise Refused(422, N_("That can't be done"), str(error)) from None
 
 
 async def refuse_unrouted(request: Request, status: int) -> Response:
@@ -103,7 +111,7 @@ def _hide_parameters(request: Request) -> str:
 
 
 async def _find_visitor(request: Request, service: Service) -> Visit:
-    token, secret = _read_cookie(request, service, _SESSION), service.service_secret
+    token, secret = read_cookie(request, service, Cookie.SESSION), service.service_secret
     find = sessions.find_session
     session = await service.reads.run(find, secret, token, datetime.now(UTC)) if token else None
     return make_visit(request, service, session)
@@ -111,7 +119,7 @@ async def _find_visitor(request: Request, service: Service) -> Visit:
 
 def make_visit(request: Request, service: Service, session: Session | None) -> Visit:
     """Make the visit of a session, to whose token the forms of its answer are tied."""
-    token = session.token if session else _read_cookie(request, service, _FORM)
+    token = session.token if session else read_cookie(request, service, Cookie.FORM)
     # Without a cookie the token is new: no form that a browser was shown has it.
     request.state.form_token = token or secrets.token_urlsafe(24)
     csrf = service.service_secret.hash("form", request.state.form_token)
@@ -190,8 +198,9 @@ def _check_form(visit: Visit) -> None:
 
 def show_refusal(visit: Visit, refused: Refused) -> Response:
     """Show why a visit is refused."""
-    said = {"heading": _(refused.heading), "sentence": _(refused.sentence)}
-    response = pages.render(visit, "refused.html", refused.status, **said)
+    said = {"heading": _(refused.heading), "sentences": _(refused.sentence).splitlines()}
+    back = _find_form_page(visit.request) if visit.request.method == "POST" else ""
+    response = pages.render(visit, "refused.html", refused.status, back=back, **said)
     if refused.retry_after is not None:
         response.headers["Retry-After"] = str(refused.retry_after)
     return response
@@ -208,7 +217,7 @@ async def _renew(visit: Visit, response: Response) -> None:
         # The answer may hold the only copy of a secret, and the session lives on without.
         _LOG.warning("a session could not be renewed", reason=str(error))
         return
-    set_session_token(visit, response, session.token, UNUSED_SESSION_LIFE)
+    set_cookie(visit, response, Cookie.SESSION, session.token, UNUSED_SESSION_LIFE)
 
 
 def _leave(_: Visit, response: Response) -> Response:
@@ -218,12 +227,20 @@ def _leave(_: Visit, response: Response) -> Response:
 def _finish(visit: Visit, response: Response) -> Response:
     """Give a browser without a session the token that ties its forms to it."""
     is_page = response.media_type == "text/html"
-    if visit.session is None and is_page and not _read_cookie(visit.request, visit.service, _FORM):
-        _set_cookie(visit, response, _FORM, visit.request.state.form_token, None)
+    if visit.session is None and is_page and not read_cookie(visit.request, visit.service, Cookie.FORM):
+        set_cookie(visit, response, Cookie.FORM, visit.request.state.form_token, None)
     return response
 
 
-_SESSION, _FORM, _HALFWAY, _BEGUN = "reelport-session", "reelport-form", "reelport-halfway", "reelport-oidc"
+class Cookie(Enum):
+    """What a browser keeps for Studio."""
+
+    SESSION = "reelport-session"
+    FORM = "reelport-form"
+    HALFWAY = "reelport-halfway"  # what the first factor gave
+    BEGUN = "reelport-oidc"  # a sign-in that began at the provider
+
+
 _HOST_PREFIX = "__Host-"  # browsers take a cookie of such a name over TLS alone, for the whole host and no other
 
 
@@ -232,40 +249,15 @@ def is_secure(request: Request, settings: Settings) -> bool:
     return request.url.scheme == "https" or settings.public_url.startswith("https:")
 
 
-def set_session_token(visit: Visit, response: Response, token: str, life: timedelta) -> None:
-    """Give the browser a session's token for so long; without time it forgets the session."""
-    _set_cookie(visit, response, _SESSION, token, int(life.total_seconds()))
-
-
-def set_halfway(visit: Visit, response: Response, token: str, life: timedelta) -> None:
-    """Let the browser keep what the first factor gave, for so long; without time it forgets it."""
-    _set_cookie(visit, response, _HALFWAY, token, int(life.total_seconds()))
-
-
-def read_halfway(visit: Visit) -> str:
-    """Return what the browser keeps of the first factor; empty without."""
-    return _read_cookie(visit.request, visit.service, _HALFWAY)
-
-
-def set_begun(visit: Visit, response: Response, token: str, life: timedelta) -> None:
-    """Let the browser keep a sign-in that begins at the provider; without time it forgets it."""
-    _set_cookie(visit, response, _BEGUN, token, int(life.total_seconds()))
-
-
-def read_begun(visit: Visit) -> str:
-    """Return what the browser keeps of a sign-in at the provider; empty without."""
-    return _read_cookie(visit.request, visit.service, _BEGUN)
-
-
-def _set_cookie(visit: Visit, response: Response, name: str, value: str, seconds: int | None) -> None:
+def set_cookie(visit: Visit, response: Response, cookie: Cookie, value: str, life: timedelta | None) -> None:
+    """Let the browser keep a value for so long, with None until it is closed; without time it forgets it."""
     is_kept_to_tls = is_secure(visit.request, visit.service.settings)
-    name = _name_cookie(visit.request, visit.service, name)
+    name = f"{_HOST_PREFIX}{cookie.value}" if is_kept_to_tls else cookie.value
+    seconds = None if life is None else int(life.total_seconds())
     response.set_cookie(name, value, seconds, path="/", secure=is_kept_to_tls, httponly=True, samesite="lax")
 
 
-def _read_cookie(request: Request, service: Service, name: str) -> str:
-    return request.cookies.get(_name_cookie(request, service, name), "")
-
-
-def _name_cookie(request: Request, service: Service, name: str) -> str:
-    return f"{_HOST_PREFIX}{name}" if is_secure(request, service.settings) else name
+def read_cookie(request: Request, service: Service, cookie: Cookie) -> str:
+    """Return what the browser keeps; empty without."""
+    prefix = _HOST_PREFIX if is_secure(request, service.settings) else ""
+    return request.cookies.get(f"{prefix}{cookie.value}", "")

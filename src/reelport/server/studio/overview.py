@@ -41,7 +41,7 @@ from reelport.server.studio import explore, exports, pages
 from reelport.server.studio.formats import MetricUnit
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
-from reelport.server.studio.saved_views import PinnedView, pinned_views
+from reelport.server.studio.saved_views import SavedView, find_shown_views
 from reelport.server.studio.view_page import (
     Board,
     Cell,
@@ -98,7 +98,7 @@ class _Asked:
     tenant: Tenant
     channels: tuple[Channel, ...]
     views: tuple[View, ...]
-    pins: tuple[tuple[PinnedView, View], ...]  # each with the view of its number
+    pins: tuple[tuple[SavedView, View, View], ...]  # each with what it shows, and the view of its number
 
 
 async def show_overview(visit: Visit) -> Response:
@@ -116,7 +116,11 @@ def _read(visit: Visit) -> _Asked:
     channels = tuple(each for each in _list_channels(settings, files) if each.id in tenant.channels)
     choice = _read_choice(visit, channels, groups)
     views = tuple(_make_views(choice, defaults, groups))
-    pins = tuple((each, _make_pin_view(each.view, defaults)) for each in pinned_views(visit, defaults))
+    pins = tuple(
+        (saved, parsed.view, _make_pin_view(parsed.view, defaults))
+        for saved, parsed in find_shown_views(visit, defaults)
+        if saved.is_pinned and not parsed.problems
+    )
     return _Asked(choice, defaults, tenant, channels, views, pins)
 
 
@@ -201,7 +205,7 @@ async def _compute(visit: Visit, asked: _Asked) -> Mapping[View, Numbers]:
     async with anyio.create_task_group() as tasks:
         for view in asked.views:
             tasks.start_soon(compute, view)
-        for _pinned, view in asked.pins:
+        for _saved, _shown, view in asked.pins:
             tasks.start_soon(compute, view, len(asked.pins))
     if failures:
         raise failures[0]
@@ -265,14 +269,6 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
-    """A pinned view, and its number; None where that costs more than a page may."""
-
-    view: PinnedView
-    card: Card | None
-
-
-@dataclass(frozen=True, slots=True)
 class Listing:
     """The first values of a dimension; `address` leads to more of them in the explorer.
 
@@ -301,7 +297,10 @@ def _show(visit: Visit, asked: _Asked, numbers: Mapping[View, Numbers], news: Ne
         ranges=ranges,
         months=months,
         news=news,
-        pins=[Pin(pinned, next(_make_cards(view, numbers[view]), None)) for pinned, view in asked.pins],
+        pins=[
+            (saved, shown, next(_make_cards(view, numbers[view]), None))  # no card where the number costs too much
+            for saved, shown, view in asked.pins
+        ],
         describe=describe_query,
         **(_describe_numbers(visit, asked, [numbers[view] for view in asked.views]) if asked.views else {"view": None}),
     )

@@ -30,14 +30,29 @@ _DONE = {
 
 
 async def show_people(
-    visit: Visit, problems: Sequence[str] = (), email: str = "", role: str = Role.ANALYST
+    visit: Visit,
+    problems: Sequence[str] = (),
+    email: str = "",
+    role: str = Role.ANALYST,
+    link: NewPasswordLink | None = None,
 ) -> Response:
-    """List the people, with a form to add one."""
+    """List the people, with a form to add one, and a new link for a password."""
     done = "" if problems else _(_DONE.get(visit.request.query_params.get("done", ""), ""))
-    given = {"problems": problems, "done": done, "email": email, "role": role}
-    found = await _list(visit)
-    write = partial(pages.render, visit, "people.html", 400 if problems else 200, people=found, roles=OF_ORGANIZATION)
-    return await write_page(visit, visit.organization_id, partial(write, **given))
+    write = partial(
+        pages.render,
+        visit,
+        "people.html",
+        400 if problems else 200,
+        people=await _list(visit),
+        roles=OF_ORGANIZATION,
+        problems=problems,
+        done=done,
+        email=email,
+        role=role,
+        link=link,
+        password_path=account.PASSWORD_PATH,
+    )
+    return await write_page(visit, visit.organization_id, write)
 
 
 async def add_person(visit: Visit) -> Response:
@@ -56,110 +71,67 @@ async def add_person(visit: Visit) -> Response:
         await forgive_attempt(visit, guesser, "")
         return await show_people(visit, str(error).splitlines(), email, role)
     await forgive_attempt(visit, guesser, "")
-    return _show_link(visit, link)
+    return await show_people(visit, link=link)
 
 
 async def make_password_link(visit: Visit) -> Response:
     """Make a link for somebody who forgot the password, and show it once."""
     service = visit.service
     work = partial(people.make_password_link, service.db, service.service_secret, visit.user, visit.named("user"))
-    try:
-        link = await _change(visit, work)
-    except UsageError as error:
-        return await show_people(visit, str(error).splitlines())
-    if link is None:
-        raise not_found()
-    return _show_link(visit, link)
+    return await show_people(visit, link=await _change(visit, work))
 
 
 async def change_role(visit: Visit) -> Response:
     """Give a person another role."""
-    service, role = visit.service, visit.form.text("role")
-    try:
-        is_known = await _change(visit, partial(people.change_role, service.db, visit.user, visit.named("user"), role))
-    except UsageError as error:
-        return await show_people(visit, str(error).splitlines())
-    if not is_known:
-        raise not_found()
+    role = visit.form.text("role")
+    await _change(visit, partial(people.change_role, visit.service.db, visit.user, visit.named("user"), role))
     # Whoever is no owner any more can't see the people.
     return pages.redirect(f"{account.PATH}?done=role" if _is_self(visit) else f"{PATH}?done=role")
 
 
-async def show_channels(visit: Visit, problems: Sequence[str] = ()) -> Response:
+async def show_channels(visit: Visit) -> Response:
     """Show which channels a person may see, with a form to change that."""
-    person = await _find_person(visit)
+    person = next((each for each in await _list(visit) if each.id == visit.named("user")), None)
+    if person is None:
+        raise not_found()
     given = visit.service.settings, visit.service.db, visit.organization
     _, channels = await anyio.to_thread.run_sync(keys.read_choices, *given)
-    status = 400 if problems else 200
-    return pages.render(visit, "person_channels.html", status, person=person, channels=channels, problems=problems)
+    return pages.render(visit, "person_channels.html", person=person, channels=channels)
 
 
 async def limit_channels(visit: Visit) -> Response:
     """Let a person see all channels, or the chosen ones alone."""
     channels = None if visit.form.text("which") == "all" else visit.form.texts("channel")
-    try:
-        work = partial(people.limit_channels, visit.service.db, visit.user, visit.named("user"), channels)
-        is_known = await _change(visit, work)
-    except UsageError as error:
-        return await show_channels(visit, str(error).splitlines())
-    if not is_known:
-        raise not_found()
+    await _change(visit, partial(people.limit_channels, visit.service.db, visit.user, visit.named("user"), channels))
     return pages.redirect(f"{PATH}?done=channels")
 
 
 async def reset_factors(visit: Visit) -> Response:
     """Remove the second factors of somebody who lost them."""
-    work = partial(second_factors.reset_factors, visit.service.db, visit.user, visit.named("user"))
-    try:
-        is_known = await _change(visit, work)
-    except UsageError as error:
-        return await show_people(visit, [_(str(error))])
-    if not is_known:
-        raise not_found()
+    await _change(visit, partial(second_factors.reset_factors, visit.service.db, visit.user, visit.named("user")))
     return pages.redirect(f"{PATH}?done=factors")
-
-
-async def confirm_removal(visit: Visit) -> Response:
-    """Ask whether a person is to be removed."""
-    return pages.render(visit, "person_removal.html", person=await _find_person(visit), problems=[])
 
 
 async def remove_person(visit: Visit) -> Response:
     """Remove a person, with every login."""
-    try:
-        work = partial(people.remove_person, visit.service.db, visit.user, visit.named("user"))
-        is_known = await _change(visit, work)
-    except UsageError as error:
-        person = await _find_person(visit)
-        return pages.render(visit, "person_removal.html", 409, person=person, problems=str(error).splitlines())
-    if not is_known:
-        raise not_found()
+    await _change(visit, partial(people.remove_person, visit.service.db, visit.user, visit.named("user")))
     return account.leave(visit) if _is_self(visit) else pages.redirect(f"{PATH}?done=removed")
 
 
-async def _change(visit: Visit, work: Callable[..., T]) -> T:
-    """Make a change; refused when the visitor was made no owner in the meantime."""
+async def _change(visit: Visit, work: Callable[..., T | None]) -> T:
+    """Make a change; refused when there is no such person, or the visitor was made no owner in the meantime."""
     try:
-        return await anyio.to_thread.run_sync(work, visit.actor, visit.now)
+        changed = await anyio.to_thread.run_sync(work, visit.actor, visit.now)
     except NoOwner as error:
         raise Refused(403, N_("Not yours to do"), str(error)) from None
+    if not changed:
+        raise not_found()
+    return changed
 
 
 def _is_self(visit: Visit) -> bool:
     return visit.named("user") == visit.user.user_id
 
 
-async def _find_person(visit: Visit) -> Person:
-    found = next((each for each in await _list(visit) if each.id == visit.named("user")), None)
-    if found is None:
-        raise not_found()
-    return found
-
-
 async def _list(visit: Visit) -> tuple[Person, ...]:
     return await anyio.to_thread.run_sync(people.list_people, visit.service.db, visit.organization_id, visit.now)
-
-
-def _show_link(visit: Visit, link: NewPasswordLink) -> Response:
-    address = f"{visit.origin}{account.PASSWORD_PATH}/{link.token}"
-    return pages.render(visit, "password_link.html", link=link, address=address)

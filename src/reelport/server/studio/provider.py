@@ -17,6 +17,7 @@ from reelport.server.access import oidc
 from reelport.server.access.oidc import NoAccess, Provider, ProviderFailed
 from reelport.server.access.sessions import Halfway
 from reelport.server.studio import account, guard, pages
+from reelport.server.studio.guard import Cookie
 from reelport.server.studio.visit import Refused, Visit, begin_attempt, forgive_attempt, not_found
 
 PATH = f"{pages.ROOT}/oidc"
@@ -36,7 +37,7 @@ async def begin_sign_in(visit: Visit) -> Response:
     following = quote(account.find_target(visit.request.query_params.get("next", "")), safe="")
     response = pages.redirect(await _ask(visit, _find_provider(visit).begin, token, f"{visit.origin}{_CALLBACK}"))
     kept = f"{token}.{following if len(following) <= _LONGEST_NEXT else ''}"
-    guard.set_begun(visit, response, kept, oidc.LIFE)
+    guard.set_cookie(visit, response, Cookie.BEGUN, kept, oidc.LIFE)
     return response
 
 
@@ -46,7 +47,7 @@ async def finish_sign_in(visit: Visit) -> Response:
     A refusal, too, uses up what the browser kept.
     """
     provider, query = _find_provider(visit), visit.request.query_params
-    token, _, following = guard.read_begun(visit).partition(".")
+    token, _, following = guard.read_cookie(visit.request, visit.service, Cookie.BEGUN).partition(".")
     if not provider.is_own(token, query.get("state", ""), visit.now):
         sentence = N_("It did not begin in this browser, or more than ten minutes ago: begin again.")
         raise Refused(400, N_("This sign-in is not valid"), sentence)
@@ -54,7 +55,7 @@ async def finish_sign_in(visit: Visit) -> Response:
         response = await _enter(visit, provider, token, unquote(following))
     except Refused as refused:
         response = guard.show_refusal(visit, refused)
-    guard.set_begun(visit, response, "", timedelta())
+    guard.set_cookie(visit, response, Cookie.BEGUN, "", timedelta())
     return response
 
 

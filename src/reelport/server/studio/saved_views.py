@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -24,7 +25,7 @@ from reelport.server.explore.view import Pairs, Parameter, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import SAVED_VIEWS
-from reelport.server.studio import pages, report_form
+from reelport.server.studio import pages
 from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.visit import Refused, Visit, not_found
@@ -63,46 +64,13 @@ class SavedView(KeptView):
 Kept = TypeVar("Kept", bound=KeptView)
 
 
-@dataclass(frozen=True, slots=True)
-class ListedView:
-    """A saved view as the page shows it: in words, as links, and what is wrong with it by now.
-
-    `newest` asks for as many days up to the last complete one; None for a view whose days move on by themselves.
-    """
-
-    saved: SavedView
-    parsed: ParsedView
-    newest: str | None
-    may_change: bool
-
-    @property
-    def fields(self) -> Pairs:
-        """The fields of a form that is about this view."""
-        return self.parsed.view.at_its_days().params()
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedView:
-    """A saved view on the overview: its name, and the view with the days that it has now."""
-
-    name: str
-    view: View
-
-    @property
-    def address(self) -> str:
-        """The address of its page."""
-        return f"{pages.ROOT}/explore?{self.view.rolling_query()}"
-
-
-async def show_saved(visit: Visit, problems: Sequence[str] = ()) -> Response:
-    """List the saved views by name."""
+async def show_saved(visit: Visit) -> Response:
+    """List the saved views by folder and name; those that are in none come first."""
 
     def write() -> Response:
-        defaults = read_defaults(visit)
-        found = list_saved_views(visit.service.db, visit.organization_id)
-        views = [view for saved in found if _is_within(visit, view := _list_view(visit, saved, defaults))]
-        folders = {name: [each for each in views if each.saved.folder == name] for name in _list_folders(views)}
-        return pages.render(visit, "saved.html", 422 if problems else 200, folders=folders, problems=problems)
+        views = find_shown_views(visit, read_defaults(visit))
+        folders = {name: list(shown) for name, shown in groupby(sorted(views, key=_get_folder), key=_get_folder)}
+        return pages.render(visit, "saved.html", folders=folders)
 
     return await write_page(visit, visit.organization_id, write)
 
@@ -110,11 +78,8 @@ async def show_saved(visit: Visit, problems: Sequence[str] = ()) -> Response:
 async def save(visit: Visit) -> Response:
     """Save the view of a form under its name."""
     view = await read_view(visit)
-    work = partial(save_view, visit.service.db, visit.organization_id, visit.actor)
-    try:
-        await anyio.to_thread.run_sync(work, visit.form.text("name"), view, visit.now, visit.form.text("folder"))
-    except UsageError as error:
-        return await show_saved(visit, [str(error)])
+    given = visit.organization_id, visit.actor, visit.form.text("name"), view, visit.now, visit.form.text("folder")
+    await anyio.to_thread.run_sync(save_view, visit.service.db, *given)
     return pages.redirect(_PATH)
 
 
@@ -122,24 +87,21 @@ async def place_view(visit: Visit) -> Response:
     """Put a saved view into a folder, and on the overview or off it."""
     sentence = N_("You may place the views that you saved. An owner of your organization may place any.")
     found = await find_own(visit, find_saved_view, sentence)
-    work = partial(place_saved_view, visit.service.db, visit.organization_id, visit.actor, found)
-    try:
-        await anyio.to_thread.run_sync(work, visit.form.text("folder"), visit.form.has("pinned"), visit.now)
-    except UsageError as error:
-        return await show_saved(visit, [str(error)])
+    given = visit.organization_id, visit.actor, found, visit.form.text("folder"), visit.form.has("pinned"), visit.now
+    await anyio.to_thread.run_sync(place_saved_view, visit.service.db, *given)
     return pages.redirect(_PATH)
 
 
-def pinned_views(visit: Visit, defaults: Defaults) -> tuple[PinnedView, ...]:
-    """List the views that the visitor's organization pinned to its overview, in order of name.
+def find_shown_views(visit: Visit, defaults: Defaults) -> Iterator[tuple[SavedView, ParsedView]]:
+    """Find the saved views that a visitor may know of, by name, with what they show now.
 
-    Those that can't be shown as they were saved, or not to this visitor, are left out. Reads the state: call it in a
-    thread.
+    A view of earnings is shown to nobody without that scope. Reads the state: call it in a thread.
     """
-    found = list_saved_views(visit.service.db, visit.organization_id)
-    listed = [_list_view(visit, each, defaults) for each in found if each.is_pinned]
-    shown = [each for each in listed if not each.parsed.problems and _is_within(visit, each)]
-    return tuple(PinnedView(each.saved.name, each.parsed.view) for each in shown)
+    for saved in list_saved_views(visit.service.db, visit.organization_id):
+        parsed = parse_view(saved.parameters, defaults)
+        is_missing = any(problem.code is Code.SCOPE_MISSING for problem in parsed.problems)
+        if not is_missing and may_know(visit, parsed.view, saved.created_by):
+            yield saved, parsed
 
 
 async def delete_view(visit: Visit) -> Response:
@@ -171,22 +133,6 @@ async def read_view(visit: Visit) -> View:
         sentences = " ".join(problem.sentence for problem in parsed.problems)
         raise Refused(422, N_("This view can't be kept"), sentences)
     return parsed.view
-
-
-def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView:
-    parsed = parse_view(saved.parameters, defaults)
-    newest = None
-    if parsed.view.preset is None:
-        kept = [pair for pair in parsed.view.params() if pair[0] not in {Parameter.START, Parameter.END}]
-        start, end = report_form.shift_days(parsed.view.days, defaults.last_day(parsed.view.metrics))
-        newest = report_form.write_link([*kept, (Parameter.START, f"{start}"), (Parameter.END, f"{end}")])
-    return ListedView(saved, parsed, newest, visit.may_change(saved.created_by))
-
-
-def _is_within(visit: Visit, listed: ListedView) -> bool:
-    """Whether a visitor sees a saved view in the list: not one of earnings without that scope."""
-    is_missing = any(problem.code is Code.SCOPE_MISSING for problem in listed.parsed.problems)
-    return not is_missing and may_know(visit, listed.parsed.view, listed.saved.created_by)
 
 
 def may_know(visit: Visit, view: View, created_by: str) -> bool:
@@ -275,9 +221,8 @@ def place_saved_view(
     write(db, change)
 
 
-def _list_folders(views: Sequence[ListedView]) -> list[str]:
-    """List the folders by name; views that are in none come first."""
-    return sorted({each.saved.folder for each in views})
+def _get_folder(shown: tuple[SavedView, ParsedView]) -> str:
+    return shown[0].folder
 
 
 def _clean_folder(folder: str) -> str:

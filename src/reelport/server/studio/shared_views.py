@@ -91,38 +91,16 @@ class OpenedView:
     channels: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class ListedLink:
-    """A link as the page lists it: what it shows in words, and whether it still works."""
-
-    shared: SharedView
-    sentence: str
-    is_open: bool
-    may_change: bool
-
-
-async def show_links(
-    visit: Visit, problems: Sequence[str] = (), link: str | None = None, frame: str | None = None
-) -> Response:
+async def show_links(visit: Visit, link: str | None = None, frame: str | None = None) -> Response:
     """List the organization's links, the newest first, and a new link or frame."""
 
     def write() -> Response:
         defaults = read_defaults(visit)
         found = list_shared_views(visit.service.db, visit.reach, visit.now)
         views = [(each, parse_view(each.parameters, defaults).view) for each in found]
-        links = [
-            ListedLink(each, view.sentence(), each.is_open(visit.now), visit.may_change(each.created_by))
-            for each, view in views
-            if may_know(visit, view, each.created_by)
-        ]
-        shown = {
-            "opened": Action.SHARED_VIEW_OPENED,
-            "links": links,
-            "problems": problems,
-            "link": link,
-            "frame": frame,
-        }
-        return pages.render(visit, "shared.html", 422 if problems else 200, **shown)
+        links = [(each, view.sentence()) for each, view in views if may_know(visit, view, each.created_by)]
+        opened = Action.SHARED_VIEW_OPENED
+        return pages.render(visit, "shared.html", opened=opened, links=links, link=link, frame=frame)
 
     return await write_page(visit, visit.organization_id, write)
 
@@ -132,13 +110,9 @@ async def share(visit: Visit) -> Response:
     view = await read_view(visit)
     service, is_embed = visit.service, visit.form.has("hosts")
     lives = {str(days): days for days in (EMBED_LIVES if is_embed else LIVES)}.get(visit.form.text("days"), 0)
-    name = visit.form.text("name")
-    work = partial(share_view, service.db, service.service_secret, visit.reach, visit.actor)
-    try:
-        hosts = parse_hosts(visit.form.text("hosts")) if is_embed else ()
-        token = await anyio.to_thread.run_sync(partial(work, name, view, lives, visit.now, hosts=hosts))
-    except UsageError as error:
-        return await show_links(visit, [str(error)])
+    name, hosts = visit.form.text("name"), parse_hosts(visit.form.text("hosts")) if is_embed else ()
+    given = service.db, service.service_secret, visit.reach, visit.actor, name, view, lives, visit.now
+    token = await anyio.to_thread.run_sync(partial(share_view, *given, hosts=hosts))
     if not is_embed:
         return await show_links(visit, link=f"{visit.origin}{_PATH}/{token}")
     address, title = escape(f"{visit.origin}{_EMBED_PATH}/{token}"), escape(name)

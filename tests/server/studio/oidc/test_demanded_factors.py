@@ -120,7 +120,7 @@ def test_whom_the_provider_signs_in_adds_a_factor_without_a_password(
     assert not is_signed_in(again)
     page = again.get(answer.headers["location"])
     assert again.send(page, CODE, code="000000").status_code == 403
-    recovery = codes.text.partition('id="codes"')[2].partition(">")[2].partition("\n")[0]
+    recovery = codes.text.partition('id="once"')[2].partition(">")[2].partition("\n")[0]
     assert str(again.send(page, CODE, code=recovery, follow=False).headers["location"]) == "/studio/account?a=1"
     assert is_signed_in(again)
 

@@ -236,4 +236,5 @@ function again() {
 watch();
 
 // A link that is shown once is the answer to a form. Loaded again, the page is asked for, and the form not sent again.
-if (document.querySelector("[data-once]")) history.replaceState(null, "", location.href);
+const once = document.querySelector("[data-once]");
+if (once) history.replaceState(null, "", once.dataset.once);
