@@ -92,17 +92,18 @@ def picture_numbers(page: Page, service: Service) -> None:
 
 def picture_access(page: Page, service: Service) -> None:
     """What an owner sees besides: keys, people, the audit log."""
-    page.goto(f"{service.url}/studio/keys/new")
+    page.goto(f"{service.url}/studio/keys")
     page.get_by_label("Name: what it is for").fill("Nightly export")
+    page.get_by_text("Kind, rights and expiry").click()
     page.get_by_label("Expires").fill("90")
-    page.get_by_role("switch", name="access_revenue").check()
+    page.get_by_role("checkbox", name="access_revenue").check()
     keep(page, "new-key", 830)
     page.get_by_role("button", name="Make the key").click()
     page.locator("#key-secret").wait_for()
     page.goto(f"{service.url}/studio/people")
     page.get_by_label("E-mail address").fill("lena@demo.example")
     page.get_by_role("button", name="Add", exact=True).click()
-    page.locator("#link").wait_for()
+    page.locator("#once").wait_for()
     page.goto(f"{service.url}/studio/people")
     keep(page, "people", 560)
     page.goto(f"{service.url}/studio/audit")

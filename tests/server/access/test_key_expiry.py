@@ -15,7 +15,7 @@ from reelport.server.access import audit_log, callers, grants, keys, organizatio
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, KeyTerms, effective_expiry, is_expired, parse_expiry
-from reelport.server.access.keys import FirstUse, KeyDetails, NewKey, SentBefore
+from reelport.server.access.keys import FirstUse, KeyDetails, NewKey
 from reelport.server.reports import report_access
 from reelport.server.state.database import reading, writing
 
@@ -181,21 +181,6 @@ def test_a_key_is_renamed(state: State) -> None:
         keys.rename_key(connection, key.id, "x" * 201, ANN, state.now)
     with writing(state.db) as connection, pytest.raises(UsageError, match="There is no key 'rpk_x'"):
         keys.rename_key(connection, "rpk_x", "x", ANN, state.now)
-
-
-def test_a_key_of_a_chosen_id_is_made_once(state: State) -> None:
-    """Whoever sends a form twice gets one key, and no second secret."""
-    state.organization("demo", "c1")
-    details = KeyDetails(actor=ANN, id=keys.draw_key_id())
-
-    def make() -> NewKey:
-        return keys.create_key(state.db, state.service_secret, "demo", ["create_reports"], state.now, details=details)
-
-    made = make()
-    assert made.id == details.id
-    with pytest.raises(SentBefore, match="was made already"):
-        make()
-    assert isinstance(_grant(state, made, timedelta()), Grant)
 
 
 def test_every_change_of_a_key_is_in_the_audit_log(state: State) -> None:

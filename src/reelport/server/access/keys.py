@@ -40,15 +40,11 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class KeyDetails:
-    """What a key is called, when it expires (days or a date, as typed), and who makes it.
-
-    `id` is the id that the key is to have, so that what makes it can be done once alone; None draws one.
-    """
+    """What a key is called, when it expires (days or a date, as typed), and who makes it."""
 
     name: str = ""
     expires: str | None = None
     actor: Actor | None = None
-    id: str | None = None
 
     @property
     def created_by(self) -> str:
@@ -116,16 +112,12 @@ class NewKey:
         return f"NewKey({self.id})"
 
 
-class SentBefore(UsageError):
-    """The form was sent twice, and was carried out the first time."""
-
-
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key without its secrets. `channels` None: it reads all of its organization.
 
-    `next_grace_hours` is set while a second secret waits for its first use; `next_secret_created_at` stays where that
-    was cancelled. `old_secret_until` is when the one before the last rotation ends.
+    `next_grace_hours` and `next_secret_created_at` are set while a second secret waits for its first use.
+    `old_secret_until` is when the one before the last rotation ends.
     """
 
     id: str
@@ -154,11 +146,6 @@ class Key:
         return self.next_grace_hours is not None
 
     @property
-    def rotated_at(self) -> datetime:
-        """When the newest secret of the key was made, even if its rotation was cancelled."""
-        return max(self.terms.secret_created_at, self.next_secret_created_at or self.terms.secret_created_at)
-
-    @property
     def expires_at(self) -> datetime | None:
         """When the key expires, by its own date or its organization's longest life."""
         return key_expiry.effective_expiry(self.terms)
@@ -184,11 +171,9 @@ def create_key(
     UsageError lists all of `find_problems`, and every channel that the organization may not read.
     """
     details = details or KeyDetails()
-    new = NewKey(details.id or draw_key_id(), credentials.mint(credentials.KEY_SECRET))
+    new = NewKey(_draw_key_id(), credentials.mint(credentials.KEY_SECRET))
     with writing(db) as connection:
         holder = lock_organization(connection, organization)
-        if details.id and look_for_key(connection, details.id) is not None:
-            raise SentBefore(f"{new.id} was made already: its secret was shown then, and can't be had again.")
         foreign = sorted(set(channels or ()) - find_readable_channels(connection, holder.id))
         wrong = [
             *find_problems(holder, permissions, channels, kind, details, now),
@@ -225,8 +210,7 @@ def create_key(
     return new
 
 
-def draw_key_id() -> str:
-    """Draw the id of a new key."""
+def _draw_key_id() -> str:
     return f"{credentials.KEY_ID}_{credentials.short_id()}"
 
 
@@ -454,8 +438,7 @@ def cancel_rotation(connection: Connection, key_id: str, actor: Actor, now: date
     """Take back the next secret of a key; UsageError when there is none that is unused."""
     key = find_key(connection, key_id)
     unused = KEYS.c.id == key.id, KEYS.c.next_secret_hash.is_not(None)
-    # `next_secret_created_at` stays: a form that was shown before must not rotate the key again.
-    nothing = {"next_secret_hash": None, "next_grace_hours": None}
+    nothing = {"next_secret_hash": None, "next_secret_created_at": None, "next_grace_hours": None}
     if connection.execute(KEYS.update().where(*unused).values(nothing)).rowcount != 1:
         raise UsageError(f"{key.id} has no unused second secret: there is nothing to take back.")
     _record_change(connection, key, actor, Action.KEY_ROTATION_CANCELLED, now)
@@ -508,7 +491,7 @@ def find_or_create_studio_key(connection: Connection, organization_id: int, now:
     if found is not None:
         return found
     new = {
-        "id": draw_key_id(),
+        "id": _draw_key_id(),
         "organization_id": organization_id,
         "secret_hash": _NO_SECRET,
         "permissions": " ".join(REPORT_SCOPES),

@@ -1,7 +1,6 @@
-"""The pages and forms of an organization's keys: `/studio/keys`, one key, a new one.
+"""The pages and forms of an organization's keys: `/studio/keys`, and one key.
 
-A secret is shown in the answer to a form. Whoever loads that answer again sends the form again: it must then neither
-make a second key nor show the secret.
+A secret is shown in the answer to a form, and nowhere else.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from reelport.server.access import channel_registry, keys, organizations
 from reelport.server.access.callers import clean_text
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, parse_max_days
-from reelport.server.access.keys import Key, KeyDetails, NewKey, SentBefore, expires_soon, list_marks
+from reelport.server.access.keys import Key, KeyDetails, expires_soon, list_marks
 from reelport.server.access.organizations import Organization
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, write
-from reelport.server.state.tables import to_milliseconds
 from reelport.server.studio import pages
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.visit import Refused, Visit, not_found
+from reelport.wording import format_list
 
 T = TypeVar("T")
 
@@ -38,21 +37,17 @@ _MOST_BOXES = 100  # channels above which a key's limit is typed, not ticked
 _FIRST_SCOPES = (Scope.CREATE_REPORTS, Scope.READ_REPORTS)  # switched on in the form for a new key
 _DEFAULT_DAYS = 90
 _INVALID = 422  # the status of a form that is shown again with its problems
+_PATH = f"{pages.ROOT}/keys"
 _SEPARATORS = re.compile(r"[\s,]+")
-_TICKET = "rpn"
-
-
-async def show_revocation(visit: Visit) -> Response:
-    """Ask whether a key is to be revoked."""
-    return pages.render(visit, "key_revoke.html", key=await _find_key(visit))
 
 
 async def show_keys(visit: Visit, problems: Sequence[str] = ()) -> Response:
-    """Show the organization's keys."""
-    db, organization = visit.service.db, visit.organization
-    holder = await anyio.to_thread.run_sync(organizations.get_organization, db, organization)
-    found = await anyio.to_thread.run_sync(keys.list_keys, db, organization)
+    """Show the organization's keys, and the form for a new one as it was sent."""
+    settings, db, form = visit.service.settings, visit.service.db, visit.form
+    holder, channels = await anyio.to_thread.run_sync(read_choices, settings, db, visit.organization)
+    found = await anyio.to_thread.run_sync(keys.list_keys, db, visit.organization)
     valid = [key for key in found if key.revoked_at is None]
+    days = min(_DEFAULT_DAYS, holder.max_key_days or _DEFAULT_DAYS)
 
     def write() -> Response:
         return pages.render(
@@ -63,6 +58,16 @@ async def show_keys(visit: Visit, problems: Sequence[str] = ()) -> Response:
             revoked=[key for key in found if key.revoked_at is not None],
             ending=[key for key in valid if expires_soon(key, visit.now)],
             marks={key.id: list_marks(key, visit.now) for key in found},
+            kinds=(KeyKind.PRIVATE, KeyKind.PUBLIC),
+            kind=form.text("kind", KeyKind.PRIVATE),
+            name=form.text("name"),
+            scopes=Scope,
+            chosen=form.texts("scope") if problems else _FIRST_SCOPES,
+            channels=channels if len(channels) <= _MOST_BOXES else None,
+            limit=form.texts("channel"),
+            typed=form.text("channels"),
+            expires=form.text("expires") if problems else str(days),
+            days=days,
             max_days=holder.max_key_days,
             most_days=MOST_DAYS,
             problems=problems,
@@ -71,7 +76,7 @@ async def show_keys(visit: Visit, problems: Sequence[str] = ()) -> Response:
     return await write_page(visit, visit.organization_id, write)
 
 
-async def show_key(visit: Visit, problems: Sequence[str] = ()) -> Response:
+async def show_key(visit: Visit) -> Response:
     """Show one key, and what may be done with it."""
     key, slugs = await _find_key(visit), dict[str, str]()
     if key.channels is not None:
@@ -80,41 +85,14 @@ async def show_key(visit: Visit, problems: Sequence[str] = ()) -> Response:
     return pages.render(
         visit,
         "key.html",
-        _INVALID if problems else 200,
         key=key,
         marks=list_marks(key, visit.now),
         channels=None if key.channels is None else sorted(slugs.get(id_, id_) for id_ in key.channels),
         scopes=[scope for scope in Scope if scope.value in key.permissions],
         is_valid=key.revoked_at is None and not key.is_expired(visit.now),
         has_old_secret=key.old_secret_until is not None and visit.now < key.old_secret_until,
-        version=to_milliseconds(key.rotated_at),
-        grace=visit.form.text("grace") or keys.DEFAULT_GRACE_HOURS,
+        grace=keys.DEFAULT_GRACE_HOURS,
         most_grace=keys.MOST_GRACE_HOURS,
-        problems=problems,
-    )
-
-
-async def show_new_key(visit: Visit, problems: Sequence[str] = ()) -> Response:
-    """Show the form for a new key."""
-    settings, db, form = visit.service.settings, visit.service.db, visit.form
-    holder, channels = await anyio.to_thread.run_sync(read_choices, settings, db, visit.organization)
-    days = min(_DEFAULT_DAYS, holder.max_key_days or _DEFAULT_DAYS)
-    return pages.render(
-        visit,
-        "key_new.html",
-        _INVALID if problems else 200,
-        ticket=_make_ticket(visit),
-        kinds=(KeyKind.PRIVATE, KeyKind.PUBLIC),
-        kind=form.text("kind", KeyKind.PRIVATE),
-        name=form.text("name"),
-        scopes=Scope,
-        chosen=form.texts("scope") if problems else _FIRST_SCOPES,
-        channels=channels if len(channels) <= _MOST_BOXES else None,
-        limit=form.texts("channel"),
-        typed=form.text("channels"),
-        expires=form.text("expires") if problems else str(days),
-        max_days=holder.max_key_days,
-        problems=problems,
     )
 
 
@@ -142,9 +120,9 @@ def read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Org
 
 async def create_key(visit: Visit) -> Response:
     """Make a key, and show its secret in this answer alone."""
-    service, form, key_id = visit.service, visit.form, _read_ticket(visit)
+    service, form = visit.service, visit.form
     if not form.text("name"):
-        return await show_new_key(visit, [_("Give the key a name that says what it is for.")])
+        return await show_keys(visit, [_("Give the key a name that says what it is for.")])
     channels = [*form.texts("channel"), *(word for word in _SEPARATORS.split(form.text("channels")) if word)]
     work = partial(
         channel_registry.create_key,
@@ -156,57 +134,40 @@ async def create_key(visit: Visit) -> Response:
         visit.now,
         channels=channels or None,
         kind=form.text("kind"),
-        details=KeyDetails(form.text("name"), form.text("expires") or None, visit.actor, key_id),
+        details=KeyDetails(form.text("name"), form.text("expires") or None, visit.actor),
     )
     try:
         new = await anyio.to_thread.run_sync(work)
-    except SentBefore:
-        raise _refuse_repeat() from None
     except UsageError as error:
-        return await show_new_key(visit, str(error).splitlines())
+        return await show_keys(visit, str(error).splitlines())
     return pages.render(visit, "key_secret.html", new=new, is_rotated=False)
 
 
 async def rename_key(visit: Visit) -> Response:
     """Give a key another name."""
-    key = await _find_key(visit)
-    return await _change_key(
-        visit, lambda connection: keys.rename_key(connection, key.id, visit.form.text("name"), visit.actor, visit.now)
-    )
+    return await _change_key(visit, partial(keys.rename_key, name=visit.form.text("name")))
 
 
 async def rotate_key(visit: Visit) -> Response:
     """Make a second secret of a key, and show it in this answer alone."""
     key, given = await _find_key(visit), visit.form.text("grace")
     if not given.isdecimal() or len(given) >= 10:  # noqa: PLR2004 - no number of hours is longer
-        return await show_key(visit, [_("The grace is a number of hours, such as 24.")])
-    hours = int(given)
-
-    def rotate(connection: Connection) -> NewKey:
-        if visit.form.text("version") != str(to_milliseconds(keys.find_key(connection, key.id).rotated_at)):
-            raise SentBefore(f"{key.id} was rotated since the form was shown.")
-        return keys.rotate_key(connection, visit.service.service_secret, key.id, hours, visit.actor, visit.now)
-
-    try:
-        new = await _write(visit, rotate)
-    except SentBefore:
-        raise _refuse_repeat() from None
-    except UsageError as error:
-        return await show_key(visit, str(error).splitlines())
-    return pages.render(visit, "key_secret.html", new=new, is_rotated=True, hours=hours)
+        raise UsageError(_("The grace is a number of hours, such as 24."))
+    rotation = visit.service.service_secret, key.id, int(given), visit.actor, visit.now
+    new = await _write(visit, lambda connection: keys.rotate_key(connection, *rotation))
+    return pages.render(visit, "key_secret.html", new=new, is_rotated=True, hours=int(given))
 
 
 async def cancel_rotation(visit: Visit) -> Response:
     """Take back a second secret that nobody has used."""
-    key = await _find_key(visit)
-    return await _change_key(visit, lambda connection: keys.cancel_rotation(connection, key.id, visit.actor, visit.now))
+    return await _change_key(visit, keys.cancel_rotation)
 
 
 async def revoke_key(visit: Visit) -> Response:
     """End a key with its tokens."""
     key = await _find_key(visit)
     await anyio.to_thread.run_sync(keys.revoke_key, visit.service.db, key.id, visit.now, visit.actor)
-    return pages.redirect(f"{pages.ROOT}/keys")
+    return pages.redirect(_PATH)
 
 
 async def download_secret(visit: Visit) -> Response:
@@ -220,56 +181,32 @@ async def download_secret(visit: Visit) -> Response:
 
 
 async def limit_key_life(visit: Visit) -> Response:
-    """Set how long keys live at most; asks first when some would end by it."""
+    """Set how long keys live at most; refused when some would end by it, and that wasn't said to be meant."""
+    days = parse_max_days(visit.form.text("days") or "none")
+    found = await anyio.to_thread.run_sync(keys.list_keys, visit.service.db, visit.organization)
+    ended = keys.find_too_old_keys(found, days, visit.now)
+    if ended and not visit.form.has("confirmed"):
+        names = format_list([key.name or key.id for key in found if key.id in ended])
+        raise UsageError(
+            _("These keys would end at once: %(names)s. Check the box beside the days to end them.", names=names)
+        )
 
     def limit(connection: Connection) -> None:
         holder = organizations.find_organization(connection, visit.organization)
         organizations.limit_key_life(connection, holder, days, visit.actor, visit.now)
 
-    try:
-        days = parse_max_days(visit.form.text("days") or "none")
-        found = await anyio.to_thread.run_sync(keys.list_keys, visit.service.db, visit.organization)
-        ended = keys.find_too_old_keys(found, days, visit.now)
-        if ended and not visit.form.has("confirmed"):
-            return pages.render(visit, "key_age.html", days=days, keys=[key for key in found if key.id in ended])
-        await _write(visit, limit)
-    except UsageError as error:
-        return await show_keys(visit, str(error).splitlines())
-    return pages.redirect(f"{pages.ROOT}/keys")
+    await _write(visit, limit)
+    return pages.redirect(_PATH)
 
 
-async def _change_key(visit: Visit, work: Callable[[Connection], Key | None]) -> Response:
-    try:
-        await _write(visit, work)
-    except UsageError as error:
-        return await show_key(visit, str(error).splitlines())
-    return pages.redirect(f"{pages.ROOT}/keys/{visit.named('key_id')}")
+async def _change_key(visit: Visit, change: Callable[..., object]) -> Response:
+    key = await _find_key(visit)
+    await _write(visit, lambda connection: change(connection, key.id, actor=visit.actor, now=visit.now))
+    return pages.redirect(f"{_PATH}/{key.id}")
 
 
 async def _write(visit: Visit, work: Callable[[Connection], T]) -> T:
     return await anyio.to_thread.run_sync(write, visit.service.db, work)
-
-
-def _make_ticket(visit: Visit) -> str:
-    """Sign the id of the key that a form for a new key will make."""
-    secret, organization = visit.service.service_secret, str(visit.organization_id)
-    return credentials.sign(secret, _TICKET, keys.draw_key_id().encode(), organization)
-
-
-def _read_ticket(visit: Visit) -> str:
-    """Read the id of the key that a form is to make; Refused when the form isn't ours."""
-    secret, organization = visit.service.service_secret, str(visit.organization_id)
-    payload = credentials.read_signed(secret, _TICKET, visit.form.text("ticket"), organization)
-    if payload is None:
-        raise Refused(403, N_("This form is too old"), N_("Go back, load the page anew, and send the form again."))
-    return payload.decode()
-
-
-def _refuse_repeat() -> Refused:
-    sentence = N_(
-        "This form was sent before. A secret is shown once: if it is lost, make another one on the key's page."
-    )
-    return Refused(409, N_("This was done already"), sentence)
 
 
 def _write_environment_file(address: str, key: keys.Key, secret: str) -> str:
