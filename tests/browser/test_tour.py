@@ -47,10 +47,10 @@ def test_a_view_becomes_a_file_with_the_same_bytes_as_a_programs(studio: Studio,
 def make_key(page: Page, name: str) -> tuple[str, str]:
     """Make a key that may do everything, by the menu: its id and secret."""
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Keys").click()
-    page.get_by_role("link", name="New key").click()
     page.get_by_label("Name: what it is for").fill(name)
-    for switch in page.get_by_role("switch").all():
-        switch.check()
+    page.get_by_text("Kind, rights and expiry").click()
+    for scope in page.get_by_role("group", name="What it may do").get_by_role("checkbox").all():
+        scope.check()
     page.get_by_role("button", name="Make the key").click()
     expect(page.locator("#key-secret")).to_be_visible()
     return page.locator("#key-id").inner_text(), page.locator("#key-secret").inner_text()
