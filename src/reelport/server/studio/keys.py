@@ -181,7 +181,7 @@ async def download_secret(visit: Visit) -> Response:
 
 
 async def limit_key_life(visit: Visit) -> Response:
-    """Set how long keys live at most; refused when some would end by it, and that wasn't said to be meant."""
+    """Set how long keys live at most. Keys that would end by it must be meant to."""
     days = parse_max_days(visit.form.text("days") or "none")
     found = await anyio.to_thread.run_sync(keys.list_keys, visit.service.db, visit.organization)
     ended = keys.find_too_old_keys(found, days, visit.now)
