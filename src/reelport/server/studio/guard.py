@@ -250,7 +250,7 @@ def is_secure(request: Request, settings: Settings) -> bool:
 
 
 def set_cookie(visit: Visit, response: Response, cookie: Cookie, value: str, life: timedelta | None) -> None:
-    """Let the browser keep a value for so long; with None until it is closed, with 0 not at all."""
+    """Let the browser keep a value for so long. None: until it is closed."""
     is_kept_to_tls = is_secure(visit.request, visit.service.settings)
     name = f"{_HOST_PREFIX}{cookie.value}" if is_kept_to_tls else cookie.value
     seconds = None if life is None else int(life.total_seconds())
