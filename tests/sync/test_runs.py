@@ -13,12 +13,11 @@ import pytest
 from tests.cases import thin_out
 
 from reelport import Client, QueryRefused, SchemaDrift
-from reelport.client.events import FewerDays
 from reelport.errors import AskLost, Partial, RepeatedRows, ReportFailed, ServiceError, UsageError, WindowEmptied
 from reelport.sync import comparison, sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.destinations import open_destination
-from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, ignore
+from reelport.sync.events import Failed, Loaded, Planned, SyncEvent, ignore
 from reelport.sync.spec import Contract, Days, Kind, Place, Spec
 from reelport.testing import Vendor
 
@@ -327,21 +326,6 @@ def test_a_refused_query_stops_the_run_and_says_whose_it_is(client: Client, vend
     with pytest.raises(QueryRefused, match=r"^views\."):
         sync_run.run([spec, replace(spec, name="other")], client.with_options(slots=1), deadline=1)
     assert not spec.place.path.exists()
-
-
-def test_windows_are_cut_anew_where_the_vendor_takes_fewer_days(
-    run: Run, client: Client, vendor: Vendor, numbers: Numbers, spec: Spec
-) -> None:
-    """It says so once; the next run asks for as many days as it takes from the start."""
-    vendor.longest = 10
-    heard = run(replace(spec, window=180))
-    assert [each.event.days for each in heard if isinstance(each, OfWindow) and isinstance(each.event, FewerDays)] == [
-        10
-    ]
-    assert sorted(asked(vendor)) == ["10-1", "20-11"]
-    assert kept(spec, "day, views") == expected(numbers)
-    again = sync_run.run([spec], client.with_options(), tell=ignore, every_day=True)
-    assert (len(again), len(vendor.asks), vendor.refused_queries) == (2, 4, 1)
 
 
 def test_two_reports_of_one_file_are_one_run(run: Run, vendor: Vendor, spec: Spec) -> None:

@@ -129,20 +129,6 @@ class Bisected:
 
 
 @dataclass(frozen=True, slots=True)
-class FewerDays:
-    """The service accepts at most `days` days a report; later windows have no more."""
-
-    days: int
-    reason: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.reason} From now on each report from this service asks for at most {self.days} days, also in the "
-            "next process; --window-days, REELPORT_WINDOW_DAYS or with_options(windows=…) sets another number."
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Merging:
     """All windows are on disk; the merge into one file begins."""
 
@@ -159,7 +145,7 @@ class Merged:
 
 
 OfReport = Warned | Asked | Reused | Queued | Looked | Retrying | KeyExpires | Received | Saved
-Event = OfReport | InWindow | WindowDone | Bisected | FewerDays | Merging | Merged
+Event = OfReport | InWindow | WindowDone | Bisected | Merging | Merged
 Progress = Callable[[Event], None]
 
 

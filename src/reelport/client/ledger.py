@@ -111,11 +111,6 @@ WHERE id = ? AND state <> 'forgotten'
 
 _DELIVERED = "UPDATE reports SET delivered = 1, owner = NULL WHERE id = ?"
 
-# Made when a limit is first learned. Older versions of Reelport read the same file and ignore this table.
-_DAY_LIMITS = """
-CREATE TABLE IF NOT EXISTS day_limits (service TEXT PRIMARY KEY, days INTEGER NOT NULL, learned TEXT NOT NULL) STRICT
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -468,20 +463,6 @@ class Ledger:
                 if worker := each.find_worker(self._now()):
                     raise UsageError(f"Report {each.id} is being fetched by the process {worker}: stop that first.")
             db.execute("UPDATE reports SET state = 'forgotten', owner = NULL WHERE id = ?", (row.id,))
-
-    def record_day_limit(self, service: str, days: int) -> None:
-        """Record the most days that a service takes in one report."""
-        with self._store.begin_write() as db:
-            db.execute(_DAY_LIMITS)
-            db.execute("INSERT OR REPLACE INTO day_limits VALUES (?, ?, ?)", (service, days, _format_time(self._now())))
-
-    def find_day_limit(self, service: str) -> int | None:
-        """Return the most days a report may have, as the service said in the last 90 days."""
-        sql = "SELECT days FROM day_limits WHERE service = ? AND learned > ?"
-        with self._store.begin_read() as db:
-            known = db is not None and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'day_limits'").fetchone()
-            found = db.execute(sql, (service, _format_time(self._now() - _KEPT))).fetchone() if db and known else None
-        return int(found[0]) if found else None
 
     def _read_known(self, db: sqlite3.Connection, question: Question) -> tuple[Row, ...]:
         """Read the rows that may answer a question, newest first.

@@ -15,7 +15,6 @@ from reelport.client.events import (
     Asked,
     Bisected,
     Event,
-    FewerDays,
     InWindow,
     KeyExpires,
     Looked,
@@ -157,8 +156,6 @@ def _describe_range(event: Event, report: str) -> str:
     match event:
         case InWindow(start, end, inner):
             line = f"{start}..{end}: {describe_event(inner, report)}"
-        case FewerDays():
-            line = str(event)
         case Bisected(start, end, middle, reason):
             line = f"{start}..{end}: asking for two halves, the later from {middle} on: {reason}"
         case WindowDone(start, end, _, done, windows):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import random
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field, replace
@@ -50,9 +49,8 @@ class Grant:
 class Access:
     """What the client learns of a service; all sessions of one client share it.
 
-    `tries` counts requests for a token, and `failure` is the error of the last one. `days` is the most days that the
-    service takes in one report, as it said now or, once `recalled`, to an earlier process. `given` are the latest
-    tokens: a reply to a request with an older one may still repeat it. `key_expires` is what the caller heard last.
+    `tries` counts requests for a token, and `failure` is the error of the last one. `given` are the latest tokens: a
+    reply to a request with an older one may still repeat it. `key_expires` is what the caller heard last.
     """
 
     grant: Grant | None = None
@@ -60,9 +58,6 @@ class Access:
     reelport: bool | None = None
     tries: int = 0
     failure: ReelportError | None = None
-    days: int | None = None
-    recalled: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     given: tuple[str, ...] = field(default=(), repr=False)
 
     def replace_grant(self, grant: Grant) -> None:
@@ -98,8 +93,8 @@ class Session:
 
     @property
     def windows(self) -> int:
-        """How many days one report may cover: as set, else as learned from the service, else 180."""
-        return self.settings.windows or self.access.days or Limit.RANGE_DAYS.default
+        """How many days one report may cover: as set, else 180."""
+        return self.settings.windows or Limit.RANGE_DAYS.default
 
     @property
     def rules(self) -> Rules:
@@ -115,20 +110,6 @@ class Session:
         """After an answer: take the host for another vendor's unless it said otherwise."""
         if self.access.reelport is None:
             self.access.reelport = False
-
-    def recall_day_limit(self) -> None:
-        """Read, once, the day limit that an earlier process learned. Raises StorageError."""
-        if not self.access.recalled:
-            found = self.ledger.find_day_limit(self.settings.url)
-            with self.access.lock:
-                self.access.recalled, self.access.days = True, self.access.days or found
-
-    def learn_day_limit(self, days: int) -> bool:
-        """Learn that a report covers at most so many days; return whether that is lower."""
-        with self.access.lock:
-            news = days < (self.access.days or Limit.RANGE_DAYS.default)
-            self.access.days = days if news else self.access.days
-        return news
 
     def build_question(self, query: ReportQuery, *, fresh: bool = False, current: bool = False) -> Question:
         """Build the ledger's question: query, key, host's kind, slots, whether to reuse reports."""

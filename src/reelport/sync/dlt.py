@@ -31,11 +31,10 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from reelport.client.client import Client
 from reelport.client.flows.fetch import mark_delivered
-from reelport.client.ranges.run import Bisection
 from reelport.client.ranges.windows import Window
 from reelport.client.settings.profiles import resolve
 from reelport.client.steps import DEADLINE, to_seconds
-from reelport.errors import QueryRefused, ReelportError, ServiceError, StorageError, UsageError, WindowEmptied
+from reelport.errors import ReelportError, ServiceError, StorageError, UsageError, WindowEmptied
 from reelport.sql_quoting import quote_name
 from reelport.sync import spec_file
 from reelport.sync.copies import State, agree, replaced_span, select_stamped, time_field
@@ -209,17 +208,10 @@ class _Resource:
         run.left[spec.name] = len(todo) - len(now)
         for number, window in enumerate(now, start=1):
             run.tell(Began(spec.name, window, number, len(todo)))
-            pieces = Bisection(session, (window,), months=spec.monthly)
-            for piece in pieces:
-                try:
-                    found, held = self._read_window(piece, held)
-                except QueryRefused as error:
-                    if not pieces.refit(piece, error):
-                        raise
-                    continue
-                yield found.table
-                kept["held"] = held.to_text()
-                run.read[spec.name] = run.read.get(spec.name, NONE) | Days.of_window(piece)
+            found, held = self._read_window(window, held)
+            yield found.table
+            kept["held"] = held.to_text()
+            run.read[spec.name] = run.read.get(spec.name, NONE) | Days.of_window(window)
 
     def _check_held(self, held: _HeldCopy, here: str) -> _HeldCopy:
         """Return the copy, days to read unverified. UsageError for another service's rows."""

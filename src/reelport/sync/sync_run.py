@@ -120,7 +120,6 @@ def refuse_other_services(specs: Iterable[Spec], session: Session, *, every_day:
 
 def limit_window(spec: Spec, session: Session) -> Spec:
     """Limit windows to the client's length. UsageError where no month would fit."""
-    session.recall_day_limit()
     longest = session.windows
     if spec.monthly and longest < LONGEST_MONTH:
         raise UsageError(f"{spec.name}: its rows are of whole months, and a window of {longest} days is too short.")
@@ -196,7 +195,7 @@ class _Run:
         """Read and load a window, or its halves where it fails; nothing once stopped."""
         spec, found = task.spec, list[Outcome]()
         self._tell(Began(spec.name, task.window, task.number, task.of))
-        windows = Bisection(self._session, (task.window,), months=spec.monthly)
+        windows = Bisection((task.window,), months=spec.monthly)
         for window in windows:
             if self.stopped:
                 break

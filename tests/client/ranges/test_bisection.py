@@ -46,14 +46,11 @@ def is_bad(window: Window, bad: set[int]) -> bool:
 
 @given(bad=st.sets(st.integers(0, 179), max_size=6), longest=st.none() | st.integers(31, 90), months=st.booleans())
 def test_each_day_is_read_or_given_up_once_and_in_order(bad: set[int], longest: int | None, months: bool) -> None:
-    """Whatever fails, and also where the service says that it takes fewer days; `count` is how many windows it took."""
-    session = make_session()
-    bisection = Bisection(session, (WHOLE,), months=months)
+    """Whatever fails, and also where the service takes fewer days; `count` is how many windows it took."""
+    bisection = Bisection((WHOLE,), months=months)
     ended: list[Window] = []
     for window in bisection:
-        assert window.days <= session.windows
         if longest is not None and window.days > longest:
-            session.learn_day_limit(longest)
             assert bisection.split(window, TOO_LONG, ignore)
         elif not is_bad(window, bad) or not bisection.split(window, FAILED, ignore):
             ended.append(window)
@@ -67,30 +64,16 @@ def test_each_day_is_read_or_given_up_once_and_in_order(bad: set[int], longest: 
 def test_what_is_halved_is_told_with_where_and_why() -> None:
     """The event names the window, the first day of its later half, and the failure; then both halves are read."""
     told: list[Event] = []
-    bisection = Bisection(make_session(), (WHOLE,), months=False)
+    bisection = Bisection((WHOLE,), months=False)
     windows = iter(bisection)
     assert bisection.split(next(windows), FAILED, told.append)
     assert told == [Bisected(WHOLE.start, WHOLE.end, date(2024, 3, 31), str(FAILED))]
     assert [str(window) for window in windows] == ["2024-01-01..2024-03-30", "2024-03-31..2024-06-28"]
 
 
-def test_a_refused_window_is_cut_to_the_days_that_the_service_takes() -> None:
-    """That is no halving, and is told elsewhere; a report that failed is halved all the same."""
-    told: list[Event] = []
-    session = make_session()
-    bisection = Bisection(session, (WHOLE,), months=False)
-    window = next(iter(bisection))
-    session.learn_day_limit(80)
-    assert bisection.split(window, TOO_LONG, told.append)
-    assert [piece.days for piece in bisection] == [80, 80, 20]
-    assert told == []
-    assert bisection.split(window, FAILED, told.append)
-    assert len(told) == 1
-
-
 def test_a_service_whose_every_report_fails_is_asked_for_few() -> None:
     """After sixteen failures nothing is halved any more, and what is left is tried once as it is."""
-    bisection = Bisection(make_session(), (WHOLE,), months=False)
+    bisection = Bisection((WHOLE,), months=False)
     read = [window for window in bisection if not bisection.split(window, FAILED, ignore)]
     assert sum(window.days for window in read) == WHOLE.days
     assert len(read) == 12, "eleven halvings and five single days are sixteen failures"
@@ -98,11 +81,9 @@ def test_a_service_whose_every_report_fails_is_asked_for_few() -> None:
 
 
 def test_a_month_is_not_cut_where_rows_are_of_months() -> None:
-    """Nor is a window that is refused cut to fewer days than a month has."""
-    session = make_session()
-    session.learn_day_limit(20)
+    """Nor is a window that is refused."""
     january = Window(FIRST, date(2024, 1, 31))
-    bisection = Bisection(session, (january,), months=True)
+    bisection = Bisection((january,), months=True)
     assert list(bisection) == [january]
     assert not bisection.split(january, TOO_LONG, ignore)
     assert not bisection.split(january, FAILED, ignore)
@@ -124,7 +105,7 @@ def failed(reason: FailureReason) -> ReportFailed:
 )
 def test_an_error_that_a_shorter_window_would_meet_too_splits_nothing(error: ReelportError) -> None:
     """Only reports of too many days are cut, and failed ones that shorter windows may spare it."""
-    bisection = Bisection(make_session(), (WHOLE,), months=False)
+    bisection = Bisection((WHOLE,), months=False)
     assert not bisection.split(WHOLE, error, ignore)
     assert list(bisection) == [WHOLE]
 
@@ -132,7 +113,7 @@ def test_an_error_that_a_shorter_window_would_meet_too_splits_nothing(error: Ree
 @pytest.mark.parametrize("reason", [TOO_LARGE, TOO_LATE, NOT_MADE])
 def test_a_report_that_less_work_may_save_is_cut(reason: FailureReason) -> None:
     """It is too large, or nobody knows why it failed: a single day may be the reason."""
-    bisection = Bisection(make_session(), (WHOLE,), months=False)
+    bisection = Bisection((WHOLE,), months=False)
     assert bisection.split(next(iter(bisection)), failed(reason), ignore)
 
 

@@ -127,7 +127,7 @@ AnyColumns = Annotated[
 WindowDays = Annotated[
     int | None,
     Parameter(
-        help="Days of a report at most; else REELPORT_WINDOW_DAYS, else as many as the service was found to take: 180.",
+        help="Days of a report at most; else REELPORT_WINDOW_DAYS, else 180.",
     ),
 ]
 MaxWindows = Annotated[int | None, Parameter(help="Most reports of a long range; a longer range is refused (100).")]

@@ -42,6 +42,7 @@ from reelport.client.steps import DEADLINE, to_seconds
 from reelport.errors import QueryRefused, UsageError
 from reelport.local_path import refuse_address
 from reelport.query import ReportQuery
+from reelport.wire import Code
 
 if TYPE_CHECKING:
     from reelport.cli.output.chart import ChartOutput
@@ -260,10 +261,9 @@ def _fetch_report(
     if not apart and len(reports.plan(query).windows) == 1:
         try:
             return reports.run(query, target, deadline=deadline, progress=progress, fresh=fresh)
-        except QueryRefused:
-            if len(reports.plan(query).windows) == 1:
+        except QueryRefused as refused:
+            if all(problem.code != Code.RANGE_TOO_LONG for problem in refused.problems):
                 raise
-            # The service has just said that one report may cover fewer days.
     return reports.run_range(query, target, deadline=deadline, progress=progress, fresh=fresh, keep_windows=apart)
 
 

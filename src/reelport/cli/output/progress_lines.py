@@ -15,7 +15,6 @@ from reelport.client.events import (
     Asked,
     Bisected,
     Event,
-    FewerDays,
     InWindow,
     KeyExpires,
     Looked,
@@ -220,8 +219,8 @@ class ProgressLines(ResumableCommand):
         if self._bars and isinstance(event, Asked | Reused):
             self._show_details(window, "waiting", event.details if isinstance(event, Asked) else None)
         match event:
-            case Warned() | KeyExpires() | FewerDays():
-                self.say(f"{prefix}{'' if isinstance(event, FewerDays) else 'warning: '}{event}")
+            case Warned() | KeyExpires():
+                self.say(f"{prefix}warning: {event}")
             case Asked(token, again=again) if not (self._bars and window):
                 self.say(prefix + (f"the service gave report {token} again" if again else f"asked for report {token}"))
             case Reused(token, age) if not (self._bars and window):

@@ -17,7 +17,7 @@ from typing import Self
 
 from reelport import killpoints
 from reelport.check import scopes_of
-from reelport.client.events import Asked, FewerDays, Progress, Queued, Reused
+from reelport.client.events import Asked, Progress, Queued, Reused
 from reelport.client.flows.answers import find_details
 from reelport.client.flows.lifecycle import build_ask_policy, poll_once, read_ask
 from reelport.client.flows.operation import run_operation
@@ -28,7 +28,6 @@ from reelport.client.session import Session
 from reelport.client.steps import Flow, Wait, work
 from reelport.errors import (
     AskLost,
-    Problem,
     QueryRefused,
     QueueFull,
     ReelportError,
@@ -68,27 +67,6 @@ _OF_QUERY = re.compile(
 _WRONG = re.compile(r"invalid|unknown|unsupported|not supported|permission|forbidden|does(?: not|n.t) exist|no such")
 _WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
-# The fewest days that are learned: no known service takes less than a week, and a misread number would be kept.
-_FEWEST_DAYS = 7
-
-_DAYS = r"[\s-]*(?:full|whole|calendar|consecutive)?[\s-]*days?\b"
-_OF_DAYS = re.compile(rf"(?<![\d.,:/-])(\d{{1,4}}){_DAYS}", re.IGNORECASE)
-
-# Words for the most that is taken, and their number: with its unit, or last in its clause.
-_LIMIT = re.compile(
-    r"\b(?:(?:longer|more|greater|larger|wider)\s+than|exceed(?:s|ing)?|at\s+most|up\s+to|only\s+an?|"
-    r"(?:max(?:imum|\.)?|limit(?:ed)?)(?:\s+(?:date|range|period|length|span|window|is|of|to))*)\s*[:=]?\s*"
-    rf"(\d{{1,4}})(?:({_DAYS})|(?=\s*(?:[.,:;!)]\D|[.,:;!)]?$)))",
-    re.IGNORECASE,
-)
-
-# Words of sentences whose days aren't a report's length: how far back numbers go, when to retry.
-_OTHER_DAYS = re.compile(
-    r"\b(?:old(?:er)?|ago|last|past|recent|newest|first|final|retention|history|kept|delay|wait|retry|again|expires?|"
-    r"per|within|after|before|today|trial|quota|least|min(?:imum)?)\b",
-    re.IGNORECASE,
-)
-
 
 def acquire_report(
     session: Session,
@@ -105,8 +83,7 @@ def acquire_report(
 
     Asks the service only when no earlier report can serve. Raises AskLost while an earlier ask may have been taken, and
     SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a range waits longer
-    for slots that somebody else may hold; a `whole` report can't be split into windows. Where the service refuses the
-    query and says that it takes fewer days, the limit is remembered.
+    for slots that somebody else may hold; a `whole` report can't be split into windows.
     """
     ledger, question = session.ledger, session.build_question(query, fresh=fresh, current=current)
     slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until, window=window)
@@ -125,7 +102,6 @@ def acquire_report(
                 taken = yield from work(partial(ledger.count_taken_since, question.identity, back_pressure.since))
                 took_similar = partial(ledger.has_taken_similar, question.identity, query)
                 if not (yield from work(partial(back_pressure.should_wait, refusal, others, taken, took_similar))):
-                    yield from learn_limit(session, query, refusal, tell)
                     raise advise_on_days(session, query, refusal, whole=whole) from refusal.__cause__
                 seconds = slot_pauses.after_refusal(advise_on_days(session, query, refusal))
             case Busy() | Full():
@@ -304,7 +280,7 @@ def may_be_slot_refusal(session: Session, query: ReportQuery, error: ReelportErr
         return True
     if session.reelport or not isinstance(error, QueryRefused) or session.check_query(query):
         return False
-    if find_named_limit(query, error) is not None or speaks_of_query(error, query):
+    if speaks_of_query(error, query):
         return False
     return all(len(problem.path) <= 1 and problem.code.lower() not in _MISSHAPEN for problem in error.problems)
 
@@ -314,21 +290,16 @@ def advise_on_days(
 ) -> ReelportError:
     """Add advice to a refusal for which too many days may be the reason.
 
-    A `whole` report can't be split. A limit that the client learned itself needs no advice.
+    A `whole` report can't be split.
     """
-    if session.reelport or not isinstance(refusal, QueryRefused):
-        return refusal
-    limit = find_named_limit(query, refusal)
-    if (limit is None and query.days <= _FEW_DAYS) or (limit is not None and session.settings.windows is None):
-        return refusal
-    if session.check_query(query):
+    is_short = query.days <= _FEW_DAYS
+    if session.reelport or not isinstance(refusal, QueryRefused) or is_short or session.check_query(query):
         return refusal
     *others, last = refusal.problems
-    days = limit or _FEW_DAYS
     what = (
-        f"ask for {days} at most, or let `report run` (run_range) cut them into windows."
+        f"ask for {_FEW_DAYS} at most, or let `report run --window-days {_FEW_DAYS}` (run_range) cut them into windows."
         if whole
-        else f"--window-days {days} (REELPORT_WINDOW_DAYS; in a program run_range) asks for fewer at a time."
+        else f"--window-days {_FEW_DAYS} (REELPORT_WINDOW_DAYS; in a program run_range) asks for fewer at a time."
     )
     advice = f"If it is the {query.days} days that are too many for one report: {what}"
     sentence = f"{last.sentence.rstrip()} {advice}"
@@ -371,34 +342,3 @@ class BackPressure:
         outside = _OUTSIDE if speaks else 0.0
         longest = self._session.settings.patience if self._freed else outside
         return now < min(alone + longest, self._until)
-
-
-def find_named_limit(query: ReportQuery, refusal: ReelportError) -> int | None:
-    """Return the most days of a report that a refusal names, if the query asks for more."""
-    if not isinstance(refusal, QueryRefused):
-        return None
-    found = {_read_limit(problem, query.days) for problem in refusal.problems} - {None}
-    return found.pop() if len(found) == 1 else None
-
-
-def learn_limit(session: Session, query: ReportQuery, refusal: ReelportError, tell: Progress) -> Flow[None]:
-    """Remember the limit of days in a refusal, for the next process too; report it once.
-
-    Learns nothing where the user set the days of a report, or where the query is wrong in itself.
-    """
-    limit = find_named_limit(query, refusal)
-    if limit is None or session.settings.windows is not None or not session.learn_day_limit(limit):
-        return
-    yield from work(partial(session.ledger.record_day_limit, session.settings.url, limit))
-    tell(FewerDays(limit, str(refusal)))
-
-
-def _read_limit(problem: Problem, asked: int) -> int | None:
-    sentence = problem.sentence
-    if problem.code != Code.RANGE_TOO_LONG and _OTHER_DAYS.search(sentence):
-        return None
-    days = {int(number) for number in _OF_DAYS.findall(sentence)}
-    # "60 days is longer than 30" has no unit at the limit: the number asked for shows which unit it is.
-    limits = {int(number) for number, unit in _LIMIT.findall(sentence) if unit or asked in days}
-    fewer = {number for number in limits | days if number < asked}
-    return fewer.pop() if len(fewer) == 1 and fewer <= limits and min(fewer) >= _FEWEST_DAYS else None

@@ -53,7 +53,6 @@ def fetch(
     again or was cancelled: then only the next call asks for it. A file that is only `part` of the result counts as
     delivered from `mark_delivered` on. A `window` is one of a range.
     """
-    yield from work(session.recall_day_limit)
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
     asked_anew = False
@@ -79,7 +78,6 @@ def submit(
     session: Session, query: ReportQuery, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
 ) -> Flow[ReportState]:
     """Return the query's report, in progress or downloadable; reuses one where possible."""
-    yield from work(session.recall_day_limit)
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
     details: ReportDetails | None = None

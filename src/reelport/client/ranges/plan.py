@@ -69,7 +69,6 @@ def plan_range(session: Session, query: ReportQuery) -> Plan:
 
     Raises QueryRefused with every problem but the length.
     """
-    session.recall_day_limit()
     check_range_query(session, query)
     windows = cut_windows(query, session.windows)
     try:
@@ -99,7 +98,7 @@ def cut_windows(query: ReportQuery, longest: int) -> tuple[Window, ...]:
     if months and longest < min(LONGEST_MONTH, whole.days):
         raise UsageError(
             f"A report by months takes windows of at least {LONGEST_MONTH} days, and they are of {longest} "
-            "(--window-days, REELPORT_WINDOW_DAYS, or what the service said): set more, or ask for a finer time."
+            "(--window-days, REELPORT_WINDOW_DAYS): set more, or ask for a finer time."
         )
     return cut(whole, longest, months=months)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reelport import killpoints
-from reelport.client.events import Bisected, Event, FewerDays, InWindow, Merged, Merging, Progress, Warned, WindowDone
+from reelport.client.events import Bisected, Event, InWindow, Merged, Merging, Progress, Warned, WindowDone
 from reelport.client.files.part import Part, translate_io_errors
 from reelport.client.files.proof import find_weakest
 from reelport.client.files.sidecar import Sidecar, find_sidecar_path, name_sidecar, read_sidecar
@@ -25,7 +25,7 @@ from reelport.client.ranges.folder import Folder, KeptFolder
 from reelport.client.ranges.merge import merge
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.plan import build_merge_plan, check_range_query, cut_windows
-from reelport.client.ranges.windows import Window, halve, recut, split_by_existing
+from reelport.client.ranges.windows import Window, halve, split_by_existing
 from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, Flow, fork, work
 from reelport.errors import (
@@ -78,7 +78,7 @@ def run_range(
     again, this goes on where it stopped. Raises MergeRefused before it asks for anything, Partial when some windows are
     on disk and others can't be fetched, and UsageError for a range of more than `max_windows` windows.
     """
-    windows = yield from _cut_range(session, query)
+    windows = _cut_range(session, query)
     events = WindowEvents(tell)
     try:
         plan = build_merge_plan(session, query, windows)
@@ -108,16 +108,15 @@ def keep_windows(
     session: Session, query: ReportQuery, to: Path, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
 ) -> Flow[Ranged]:
     """Fetch the windows of a query over any range into a folder, each a file, unmerged."""
-    windows = yield from _cut_range(session, query)
+    windows = _cut_range(session, query)
     events = WindowEvents(tell)
     yield from check_against_host(session, query.within(windows[0].start, windows[0].end), events)
     fetching = WindowFetcher(session, query, KeptFolder(to, query), events, deadline, fresh=fresh)
     return Ranged.kept(to, (yield from fetching.fetch_all(windows)))
 
 
-def _cut_range(session: Session, query: ReportQuery) -> Flow[tuple[Window, ...]]:
+def _cut_range(session: Session, query: ReportQuery) -> tuple[Window, ...]:
     check_range_query(session, query)
-    yield from work(session.recall_day_limit)
     windows, most = cut_windows(query, session.windows), session.settings.max_windows
     if (count := len(windows)) > most:
         raise UsageError(
@@ -136,7 +135,7 @@ def _cut_after_failure(
         plan = plan_merge(query, months=months, ordered=session.reelport is not False)
     except MergeRefused:
         raise error from None
-    bisection = Bisection(session, (), months=months)  # The whole range was its one window, and has been tried.
+    bisection = Bisection((), months=months)  # The whole range was its one window, and has been tried.
     if not bisection.split(Window(query.start, query.end), error, events):
         raise error
     return tuple(bisection), plan
@@ -235,7 +234,7 @@ class WindowFetcher:
         existing = self.folder.list_files()
         months = needs_whole_months(self.query, self.session.windows)
         parts = [split_by_existing(window, existing) for window in windows]
-        self._bisections = [Bisection(self.session, each, months=months) for each in parts]
+        self._bisections = [Bisection(each, months=months) for each in parts]
         outcomes = yield from fork(
             [self._fetch_windows(each) for each in self._bisections], self.session.settings.slots
         )
@@ -317,62 +316,40 @@ class WindowEvents:
         """Return a listener that passes on one window's events."""
 
         def tell(event: Event) -> None:
-            self(event if isinstance(event, Warned | FewerDays) else InWindow(window.start, window.end, event))
+            self(event if isinstance(event, Warned) else InWindow(window.start, window.end, event))
 
         return tell
 
 
 class Bisection:
-    """A range's windows, to read in turn; one that can't be had is cut, down to a day.
+    """A range's windows, to read in turn; one that can't be had is halved, down to a day.
 
     With `months` no month is cut. `count` is how many there are by now, those already read included.
     """
 
-    def __init__(self, session: Session, windows: Iterable[Window], *, months: bool) -> None:
-        self._session = session
+    def __init__(self, windows: Iterable[Window], *, months: bool) -> None:
         self._months = months
         self._left = list(windows)[::-1]
         self._failures = 0
         self.count = len(self._left)
 
     def __iter__(self) -> Iterator[Window]:
-        """Yield the windows, oldest first, none longer than the service takes by now."""
         while self._left:
-            window = self._left.pop()
-            pieces = self._fit(window)
-            if len(pieces) == 1:
-                yield window
-            else:
-                self._put_back(pieces)
-
-    def refit(self, window: Window, error: ReelportError) -> bool:
-        """Put a refused window back in pieces, where the service now takes fewer days."""
-        pieces = self._fit(window) if isinstance(error, QueryRefused) else (window,)
-        if len(pieces) == 1:
-            return False
-        self._put_back(pieces)
-        return True
+            yield self._left.pop()
 
     def split(self, window: Window, error: ReelportError, tell: Progress) -> bool:
-        """Put back pieces of a failed window that may succeed, and return whether there are any."""
-        if self.refit(window, error):
-            return True
+        """Put back a failed window's halves if they may succeed; return whether they were."""
         if not _can_be_split(error):
             return False
-        self._failures += 1
-        halves = halve(window, months=self._months) if self._failures <= _FAILURES else ()
+        has_failed = isinstance(error, ReportFailed)  # a refusal costs no report
+        self._failures += has_failed
+        halves = () if has_failed and self._failures > _FAILURES else halve(window, months=self._months)
         if not halves:
             return False
         tell(Bisected(window.start, window.end, halves[1].start, str(error)))
-        self._put_back(halves)
+        self._left += reversed(halves)
+        self.count += 1
         return True
-
-    def _fit(self, window: Window) -> tuple[Window, ...]:
-        return recut(window, self._session.windows, months=self._months)
-
-    def _put_back(self, pieces: tuple[Window, ...]) -> None:
-        self._left += reversed(pieces)
-        self.count += len(pieces) - 1
 
 
 def _can_be_split(error: ReelportError) -> bool:

@@ -56,13 +56,6 @@ def halve(window: Window, *, months: bool = False) -> tuple[Window, ...]:
     return Window(window.start, date.fromordinal(nearest)), Window(date.fromordinal(nearest + 1), window.end)
 
 
-def recut(window: Window, longest: int, *, months: bool = False) -> tuple[Window, ...]:
-    """Cut a window to `longest` days; uncut where short enough, or where a month were cut."""
-    if window.days <= longest or (months and longest < LONGEST_MONTH):
-        return (window,)
-    return cut(window, longest, months=months)
-
-
 def split_by_existing(window: Window, existing: Iterable[Window]) -> Iterator[Window]:
     """Yield a window's existing pieces and gaps between; skips pieces that overlap others."""
     start = window.start.toordinal()

@@ -119,11 +119,11 @@ class Settings:
     """A service's address (no slash at its end), the key for it, and the limits there.
 
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may cover
-    (None: as many as the service is found to take), `max_windows` how many reports one range may take, `timeout` the
-    seconds of silence after which a request is given up, `patience` the seconds for which transient failures are
-    retried, and `pace` the seconds in which a download must bring 64 KiB, and any other answer its end. With `again`,
-    an ask whose answer was lost is repeated; with `any_columns`, a report may have other columns than asked for.
-    `insecure` allows sending the key in clear text.
+    (None: 180), `max_windows` how many reports one range may take, `timeout` the seconds of silence after which a
+    request is given up, `patience` the seconds for which transient failures are retried, and `pace` the seconds in
+    which a download must bring 64 KiB, and any other answer its end. With `again`, an ask whose answer was lost is
+    repeated; with `any_columns`, a report may have other columns than asked for. `insecure` allows sending the key in
+    clear text.
     Raises UsageError for a number that isn't positive or is too large, and for a plain http address of another machine.
     """
 
