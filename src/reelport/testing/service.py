@@ -23,11 +23,10 @@ import tempfile
 import time
 import urllib.request
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from itertools import islice
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -35,7 +34,6 @@ from urllib.error import URLError
 
 from reelport.check import nearest
 from reelport.errors import BadInput, InternalError, Unreachable, UsageError
-from reelport.facts.tables import Kind, Table, find_table
 from reelport.server.access import channel_registry, organizations, users
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import REPORT_SCOPES
@@ -65,15 +63,6 @@ _POLL_SECONDS = 0.02
 _PORTS = range(20_000, 32_000)
 _PORTS_TRIED = 100
 _PORT_IN_USE = "is in use by another program"
-_SHOWN = 20  # the most problems that one error lists
-_WANTED = {
-    Kind.TEXT: "a text",
-    Kind.COUNT: "a whole number",
-    Kind.MONEY: "a number",
-    Kind.DAY: "a date",
-    Kind.MOMENT: "a datetime",
-    Kind.TEXTS: "a list of texts",
-}
 
 
 class Service:
@@ -161,8 +150,8 @@ class Service:
         """Load your own rows into a table: an Arrow table, or one dict for each row.
 
         Dicts hold Python values: dates and datetimes (UTC if they have no zone), ints, Decimals and floats, texts,
-        lists of texts. An absent key or None is an empty cell. If anything can't be loaded, raises BadInput with every
-        row and column, and loads nothing.
+        lists of texts. An absent key or None is an empty cell. If anything can't be loaded, raises BadInput with the
+        rows and columns, as a load of a file does, and loads nothing.
         """
         from reelport.facts.loading.load import load_arrow  # noqa: PLC0415 - the same
 
@@ -171,7 +160,7 @@ class Service:
             load_arrow(self.settings.facts_root, table, rows, batch)
             return
         try:
-            load_arrow(self.settings.facts_root, table, _to_arrow(table, rows), batch)
+            load_arrow(self.settings.facts_root, table, _to_arrow(rows), batch)
         except BadInput as error:
             raise BadInput(str(error).replace(f"{batch} line ", "row ")) from None
 
@@ -337,64 +326,13 @@ def _free_port() -> int:
     raise InternalError("This machine has no free port.")
 
 
-def _to_arrow(name: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
-    """Convert dicts into Arrow, as texts of a file; an absent key or None is an empty cell.
-
-    Raises UsageError for an unknown table, and BadInput with every row that has an unknown column or a value of the
-    wrong type. Whether a value is allowed is checked by the load.
-    """
+def _to_arrow(rows: Iterable[Mapping[str, object]]) -> pa.Table:
+    """Convert dicts into Arrow, as texts of a file; an absent key or None is an empty cell."""
     import pyarrow as pa  # noqa: PLC0415 - a service without facts need not wait for it
 
-    table = find_table(name)
-    given = _list_rows(name, rows)
-    problems = [problem for number, row in enumerate(given, start=1) for problem in _find_problems(table, number, row)]
-    if problems:
-        raise _build_error(problems)
-    columns = [column for column in table.columns if column.required or any(column.name in row for row in given)]
-    cells = {column.name: pa.array([_format_cell(row.get(column.name)) for row in given]) for column in columns}
-    return pa.table({name: column.cast(pa.string()) for name, column in cells.items()})
-
-
-def _list_rows(name: str, rows: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
-    if isinstance(rows, Mapping | str | bytes):
-        raise UsageError(f"Rows are a list of dicts, one a row, and not one {type(rows).__name__}.")
     given = list(rows)
-    if not given:
-        raise BadInput(f"There are no rows to load into {name}.")
-    return given
-
-
-def _find_problems(table: Table, number: int, row: object) -> list[str]:
-    if not isinstance(row, Mapping):
-        return [f"row {number} is of the type {type(row).__name__}, and not a dict by column"]
-    columns = {column.name: column for column in table.columns}
-    found: list[str] = []
-    for name, value in row.items():
-        if name not in columns:
-            hint = nearest(str(name), columns)
-            likely = f" (did you mean {hint}?)" if hint else ""
-            found.append(f"row {number}: {table.name} has no column {name!r}{likely}")
-        elif not _is_of_kind(columns[name].kind, value):
-            what = f"{repr(value)[:60]} is of the type {type(value).__name__}"
-            found.append(f"row {number}: {name}: {what}, where {_WANTED[columns[name].kind]} should be")
-    return found
-
-
-def _is_of_kind(kind: Kind, value: object) -> bool:
-    """Whether a value's type can stand for a kind; a text can for every kind."""
-    if isinstance(value, bool):
-        return False
-    if value is None or isinstance(value, str):
-        return True
-    match kind:
-        case Kind.TEXT:
-            return isinstance(value, Integral)
-        case Kind.COUNT | Kind.MONEY:
-            return isinstance(value, Integral | float | Decimal)
-        case Kind.DAY | Kind.MOMENT:
-            return isinstance(value, date)
-        case Kind.TEXTS:
-            return isinstance(value, Sequence | set | frozenset) and all(isinstance(each, str) for each in value)
+    names = dict.fromkeys(name for row in given for name in row)
+    return pa.table({name: pa.array([_format_cell(row.get(name)) for row in given], pa.string()) for name in names})
 
 
 def _format_cell(value: object) -> str | None:
@@ -406,15 +344,10 @@ def _format_cell(value: object) -> str | None:
             return value.isoformat(timespec="microseconds")
         case date():
             return value.isoformat()
-        case float() | Decimal() | Integral():
+        case float() | Decimal() | Integral() if not isinstance(value, bool):
             # str gives a float's shortest text, so that 0.1 stays 0.1.
             return format(Decimal(str(value)), "f")
-        case _:
-            assert isinstance(value, Iterable)  # noqa: S101 - nothing else fits a column
+        case list() | tuple() | set() | frozenset():
             return json.dumps(list(value), ensure_ascii=False)
-
-
-def _build_error(problems: Sequence[str]) -> BadInput:
-    listed = "\n".join(f"  {problem}" for problem in islice(problems, _SHOWN))
-    more = f"\n  … and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
-    return BadInput(f"nothing was loaded:\n{listed}{more}")
+        case _:
+            return str(value)
