@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
 from itertools import pairwise
 from operator import eq
@@ -23,9 +25,7 @@ _NOT_LINES = bytes(set(range(256)) - set(b'"\n'))
 _NOT_CELLS = bytes(set(range(256)) - set(b'",\n'))
 _CUT = "the file was cut on its way."
 
-_DAY = re.compile(rb'"?(\d{4}-\d\d-\d\d)(?=[",\r\n])')
-_START = 12  # bytes at the beginning of a row that hold a day, its quotes and the next character
-_USUAL = 4  # most days to count; with more, reading each row is faster
+_DAY = re.compile(rb'"?(\d{4}-\d\d-\d\d)"?')
 _CELL = rb'(?:[^,"\n]++|"[^"\n]*+")*+'
 _NUMBER = rb'"?+[ \t]*+(?:[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d{1,2}+)?+)?+[ \t]*+"?+'
 _CELLS = re.compile(rb"(?:^|,)(" + _CELL + rb")")
@@ -126,7 +126,6 @@ class Rows:
 
     def __init__(self, width: int, query: ReportQuery | None) -> None:
         self._row = b"," * (width - 1) + b"\n"
-        self._days = _RowDays(query)
         self._cells = _RowCells(query)
         self._rows = 0
         self._begun = b""
@@ -146,13 +145,9 @@ class Rows:
         self._begun = text[end:]
         if len(self._begun) >= len(self._row):
             self._refuse(self._rows + 1, len(self._begun) + 1)
-        if self._days.watched or self._cells.watched:
+        if self._cells.watched:
             plain = outside is marks or ends == marks.count(b"\n")
-            lines = data if plain else _remove_inner_ends(data, inside=inside)
-            if self._days.watched:
-                self._days.feed(lines, ends)
-            if self._cells.watched:
-                self._cells.feed(lines)
+            self._cells.feed(data if plain else _remove_inner_ends(data, inside=inside))
         return ends
 
     def end(self) -> None:
@@ -202,67 +197,8 @@ def _format_columns(columns: tuple[str, ...]) -> str:
     return shown if len(shown) <= 300 else shown[:300] + " …"  # noqa: PLR2004 - what a terminal can show
 
 
-class _RowDays:
-    """Checks the first cell of each row, where it is a day, against the query's range.
-
-    Counts days instead of reading each row: usually all rows of a piece have a few days that were checked before.
-    """
-
-    def __init__(self, query: ReportQuery | None) -> None:
-        first = query.dimensions[0] if query and query.dimensions else None
-        row = Dimension.__members__.get(first or "")
-        self.watched = query is not None and row is not None and row.type is CellType.DAY
-        self._range = (query.start, query.end) if query else (date.min, date.max)
-        self._good: set[bytes] = set()
-        self._usual: list[bytes] = []
-        self._many = False
-        self._begun = b""
-
-    def feed(self, data: bytes, rows: int) -> None:
-        """Check the next bytes, in which `rows` rows end; they must have no line end inside a cell."""
-        end = data.rfind(b"\n") + 1
-        first = self._begun + data[:_START]
-        # Of an unfinished row, only the beginning matters.
-        self._begun = data[end : end + _START] if end else first[:_START]
-        if end and (self._many or not self._are_usual(first, data, end, rows)):
-            self._look_at_each(first, data, end)
-
-    def _are_usual(self, first: bytes, data: bytes, end: int, rows: int) -> bool:
-        """Whether all `rows` rows have the first row's day, the last one's, or a usual one."""
-        last = data.rfind(b"\n", 0, end - 1) + 1
-        for found in (_DAY.match(data, last) if last else None, _DAY.match(first)):
-            if found:
-                self._check(found[1])
-                self._usual = [found[0], *(day for day in self._usual if day != found[0])][:_USUAL]
-        for day in self._usual:
-            rows -= data.count(b"\n" + day, 0, end) + first.startswith(day)
-            if not rows:
-                return True
-        return False
-
-    def _look_at_each(self, first: bytes, data: bytes, end: int) -> None:
-        starts = {line[:_START] for line in data[data.find(b"\n") + 1 : end].split(b"\n")}
-        found = {match[0]: match[1] for start in (first, *starts) if (match := _DAY.match(start + b"\n"))}
-        for day in found.values():
-            self._check(day)
-        self._many = not 0 < len(found) <= _USUAL
-        self._usual = [] if self._many else list(found)
-
-    def _check(self, day: bytes) -> None:
-        if day in self._good:
-            return
-        text = day.decode()
-        try:
-            good = self._range[0] <= date.fromisoformat(text) <= self._range[1]
-        except ValueError:
-            good = True  # Another vendor may write days in a way that we don't know.
-        if not good:
-            raise ServiceError(f"A row is of {text}, outside of the range that was asked for.")
-        self._good.add(day)
-
-
 class _RowCells:
-    """Checks rows that no checksum proves: numbers in metrics, no key twice, not too many.
+    """Checks rows that no checksum proves: days, numbers, no key twice, not too many.
 
     A key that comes twice would count twice in sums. It is seen in neighbours, which repeats are in a sorted file, and
     where the first row comes again, as it does in a file that is there twice.
@@ -272,6 +208,9 @@ class _RowCells:
         self._query = query
         self._pattern = _compile_row(query) if query else re.compile(b"")
         self._most = count_keys(query) if query else None
+        first = Dimension.__members__.get(query.dimensions[0]) if query and query.dimensions else None
+        self._has_days = first is not None and first.type is CellType.DAY
+        self._good: set[bytes] = set()  # first cells that are days of the range
         self._problem: SchemaDrift | RepeatedRows | None = None
         self._rows = 0
         self._first = self._last = b""
@@ -292,6 +231,8 @@ class _RowCells:
             return
         rows, self._begun = self._begun + data[:end], data[end:]
         keys: list[bytes] = self._pattern.findall(rows)
+        if self._has_days:
+            self._check_days({key.partition(b",")[0] for key in keys} - self._good)
         if len(keys) != rows.count(b"\n"):
             self._problem = self._build_drift(rows)
         elif self._most is not None and self._rows + len(keys) > self._most:
@@ -306,6 +247,17 @@ class _RowCells:
             self.feed(b"\n")
         if self._problem is not None:
             raise self._problem
+
+    def _check_days(self, cells: Iterable[bytes]) -> None:
+        assert self._query is not None  # noqa: S101 - without a query nothing is checked
+        for cell in cells:
+            with suppress(ValueError):  # another vendor may write days in a way that we don't know
+                if not (found := _DAY.fullmatch(cell)):
+                    continue
+                text = found[1].decode()
+                if not self._query.start <= date.fromisoformat(text) <= self._query.end:
+                    raise ServiceError(f"A row is of {text}, outside of the range that was asked for.")
+                self._good.add(cell)
 
     def _find_repeat(self, keys: list[bytes]) -> bytes | None:
         """Return a key that its neighbour has too, or the first row's where that comes again."""
