@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,31 +93,6 @@ def test_the_lines_that_a_sandbox_prints_work_and_nothing_is_left(tmp_path: Path
     assert until(lambda: processes_of(tmp_path) == [])
 
 
-@pytest.mark.long
-def test_a_kept_sandbox_continues_with_the_same_keys(tmp_path: Path) -> None:
-    """Its keys, address and report stay the same, or it says whose port is taken. One line of JSON has all of it.
-
-    A killed one leaves no service: that would keep the port, and the folder's next sandbox would run beside it.
-    """
-    files, keys = [], []
-    for end in (signal.SIGKILL, signal.SIGTERM):
-        with run_sandbox(tmp_path, "--keep", "kept", "--json") as sandbox:
-            facts = json.loads(sandbox.said)
-            paste(tmp_path, facts["curl"], "bash")
-            files.append((tmp_path / "report.csv").read_bytes())
-            keys.append([facts[name] for name in ("address", "key", "public_key", "first_day", "channels")])
-            assert processes_of(tmp_path / "kept") != []
-            if end == signal.SIGTERM:
-                assert "Another sandbox runs in" in refuse_sandbox(tmp_path, "./kept")
-            sandbox.stop(end)
-            assert until(lambda: processes_of(tmp_path / "kept") == [])
-    assert files == files[:1] * 2
-    assert keys == keys[:1] * 2
-    assert (tmp_path / "kept" / "sandbox.json").stat().st_mode & 0o077 == 0
-    with socket.create_server(("127.0.0.1", httpx2.URL(keys[0][0]).port or 0)):
-        assert "give --port with another number" in refuse_sandbox(tmp_path, "kept")
-
-
 @pytest.mark.parametrize("number", thin_out([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], 3))
 def test_a_sandbox_that_is_stopped_while_it_is_made_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C, a plain kill and the end of the terminal end it as soon as it has begun to load."""
@@ -135,36 +108,6 @@ def test_a_sandbox_that_is_stopped_while_it_is_made_leaves_nothing(tmp_path: Pat
     assert process.returncode == 128 + number
     assert list((tmp_path / "tmp").iterdir()) == []
     assert until(lambda: processes_of(tmp_path) == [])
-
-
-def test_a_folder_with_a_file_of_the_same_name_is_not_a_sandbox(tmp_path: Path) -> None:
-    """A `sandbox.json` that says something else is somebody's own: nothing in its folder is touched."""
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "sandbox.json").write_text('{"my": "settings"}')
-    (tmp_path / "mine" / "thesis.txt").write_text("mine")
-    assert "is not a sandbox's" in refuse_sandbox(tmp_path)
-    assert (tmp_path / "mine" / "sandbox.json").read_text() == '{"my": "settings"}'
-    assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
-
-
-def test_a_folder_belongs_to_one_sandbox_at_a_time(tmp_path: Path) -> None:
-    """A second one would delete what the first has begun to make: it is refused, and the first ends well."""
-    (tmp_path / "tmp").mkdir()
-    words = [*SANDBOX, "--keep", "mine"]
-    with subprocess.Popen(words, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
-        assert until((tmp_path / "mine" / "service" / "facts").exists)
-        assert "Another sandbox runs in" in refuse_sandbox(tmp_path)
-        assert (tmp_path / "mine" / "service" / "facts").exists()
-        process.terminate()
-    assert process.returncode == 128 + signal.SIGTERM
-
-
-def refuse_sandbox(folder: Path, kept: str = "mine") -> str:
-    """Call a sandbox that keeps a folder, and is refused; return what it says."""
-    words = [*SANDBOX[1:], "--keep", kept]
-    done = forked.run(words, cwd=folder, env=ENVIRONMENT, loads=forked.COMMANDS)
-    assert done.returncode == 2, done.stderr
-    return str(done.stderr)
 
 
 def test_a_sandbox_may_be_a_vendor_that_misbehaves(tmp_path: Path) -> None:
@@ -204,21 +147,17 @@ def test_a_vendor_may_be_slow_and_let_everything_expire(tmp_path: Path) -> None:
     ("options", "sentence"),
     [
         (["--misbehave", "cutt"], "Did you mean cut?"),
-        (["--misbehave", "cut", "--keep", "here"], "no data to keep"),
         (["--port", "70000"], "from 1 to 65,535"),
-        (["--keep", "mine"], "is not a sandbox's"),
     ],
 )
 def test_options_that_cannot_be_are_refused_before_anything_is_made(
     tmp_path: Path, options: list[str], sentence: str
 ) -> None:
-    """Each ends with status 2 and says what to give; somebody's own folder stays as it is."""
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    """Each ends with status 2 and says what to give."""
     done = forked.run([*SANDBOX[1:], *options], cwd=tmp_path, env=ENVIRONMENT, loads=forked.COMMANDS)
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr
-    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ With `--studio` the service runs on until Ctrl-C, for its pages.
 from __future__ import annotations
 
 import io
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -27,8 +28,6 @@ from reelport.cli.service_commands.sandbox import (
     EMAIL,
     OPEN_PAGES,
     Credentials,
-    hold_folder,
-    make_empty_folder,
     make_world,
     run_service,
     show_step,
@@ -36,8 +35,9 @@ from reelport.cli.service_commands.sandbox import (
 from reelport.client.client import Client
 from reelport.client.events import Event, Looked, Progress, Received
 from reelport.client.flows.download import Downloaded
-from reelport.errors import ReelportError
+from reelport.errors import ReelportError, UsageError
 from reelport.query import ReportQuery
+from reelport.storage.locked_folders import claim_folder
 from reelport.wire import GRAPHQL_PATH
 from reelport.wording import format_count, format_size
 
@@ -73,7 +73,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
-        with hold_folder(FOLDER.resolve(), "demo"):
+        with hold_folder(FOLDER.resolve()):
             demonstrate(console, FOLDER.resolve(), studio=studio)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whoever tries a demo is not shown our insides
         # A library that is interrupted may raise an error of its own.
@@ -96,7 +96,7 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
     from reelport.testing import Service
 
     begun = time.perf_counter()
-    make_empty_folder(folder, _MARK, "demo")
+    make_empty_folder(folder)
     service = Service(folder / "service", **OPEN_PAGES)
     console.print("[bold]Reelport[/]: both ends of a Reporting API, on sample facts\n")
     console.print("[bold]The platform[/]")
@@ -110,6 +110,38 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
             keep_studio_open(console, service, world.password)
     tell_of_studio(console, folder / "service", world.password)
     console.print(f"\nAll that was started is stopped. {time.perf_counter() - begun:.1f} s in all.")
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep it from another demo. UsageError while one has it."""
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(claim_folder(folder))
+        except BlockingIOError:
+            raise UsageError(f"Another demo runs in {folder}: stop it, or use another folder.") from None
+        except OSError as error:
+            raise UsageError(f"{folder} can't be used: {error.strerror or error}.") from error
+        yield
+
+
+def make_empty_folder(folder: Path) -> None:
+    """Make a folder empty but for the demo's mark. Deletes only where an empty mark was."""
+    mark = folder / _MARK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_marked = mark.is_file() and not mark.stat().st_size
+        if not is_marked and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not a demo's: move it away, or use another folder.")
+        mark.touch()
+        for found in folder.iterdir():
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found)
+            elif found != mark:  # The mark stays all the time, or a command stopped here could not be run again.
+                found.unlink()
+    except OSError as error:
+        raise UsageError(f"{folder} can't be made anew: {error.strerror or error}.") from error
 
 
 def tell_of_studio(console: Console, data: Path, password: str) -> None:

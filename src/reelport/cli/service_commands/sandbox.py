@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -26,8 +27,6 @@ from reelport.cli import stop_signals
 from reelport.cli.output.listing import PrintJson, print_fields
 from reelport.errors import InternalError, UsageError
 from reelport.query import ReportQuery
-from reelport.storage.durable import private, replace_file
-from reelport.storage.locked_folders import claim_folder
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
 if TYPE_CHECKING:
@@ -41,10 +40,7 @@ OPEN_PAGES: Mapping[str, Any] = {"graphiql": "yes"}
 ROWS, DAYS = 30_000, 60
 """Facts of the sandbox's sample, and the days that they are of: a month, and the month before to compare it with."""
 _ASKED_DAYS = 7
-_RECORD = "sandbox.json"
-"""The file of a kept folder that says what was made there. It is empty until all of it is made."""
 _MOST_PORT = 65535
-_OWNER_ALONE = 0o600
 
 _MISBEHAVIOURS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "cut": ("Of two downloads, one ends in the middle.", {"cut_every": 2}),
@@ -60,10 +56,6 @@ _MISBEHAVIOURS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 def sandbox(
     *,
-    keep: Annotated[
-        Path | None,
-        Parameter(help="Keep everything in this folder. The next call continues with the same data, keys and port."),
-    ] = None,
     port: Annotated[int | None, Parameter(help="The port to listen on; otherwise a free one.")] = None,
     misbehave: Annotated[
         list[str] | None,
@@ -82,9 +74,9 @@ def sandbox(
 
     Example: reelport sandbox --misbehave cut,slow
 
-    It listens on this machine alone. Without --keep it deletes everything at the end.
+    It listens on this machine alone, and deletes everything at the end.
     """
-    words = _read_misbehaviours(misbehave, port, keep)
+    words = _read_misbehaviours(misbehave, port)
     _stop_with_terminal()
     if words:
         from reelport.testing import Vendor
@@ -98,21 +90,14 @@ def sandbox(
     from reelport.testing import Service
 
     console = Console(stderr=True, highlight=False)
-    with _open_folder(keep) as folder:
-        kept = _recall_kept(folder)
-        if port is None and kept is not None:
-            port = kept.port
-            _refuse_taken_port(port, folder)
+    with _make_folder() as folder:
         given = {**OPEN_PAGES, **({} if port is None else {"port": port})}
         service = Service(folder / "service", **given)
-        if kept is None:
-            make_empty_folder(folder, _RECORD, "sandbox")
-        world = make_world(console, service) if kept is None else kept.world
+        world = make_world(console, service)
         stop_signals.raise_lost_stop()
-        _record_kept(folder, Kept(world, int(service.url.rpartition(":")[2])))
         with run_service(console, service):
             stop_signals.raise_lost_stop()
-            _offer_until_stopped(_describe_service(service, world, keep), service.wait, as_json=json)
+            _offer_until_stopped(_describe_service(service, world), partial(_wait_for, service), as_json=json)
             stop_signals.ignore_stops()
 
 
@@ -122,7 +107,7 @@ def _cut(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, **({"cut": Cut.CONTENT_LENGTH} if "cut_every" in settings else {})}
 
 
-def _read_misbehaviours(given: list[str] | None, port: int | None, keep: Path | None) -> list[str]:
+def _read_misbehaviours(given: list[str] | None, port: int | None) -> list[str]:
     """Return the words of --misbehave. UsageError with everything wrong with the options."""
     words = [word.strip().lower() for each in given or () for word in each.split(",") if word.strip()]
     wrong = [
@@ -132,8 +117,6 @@ def _read_misbehaviours(given: list[str] | None, port: int | None, keep: Path | 
     ]
     if given is not None and not words:
         wrong.append(f"--misbehave: name what goes wrong: {', '.join(_MISBEHAVIOURS)}.")
-    if given is not None and keep is not None:
-        wrong.append("--keep: a vendor that misbehaves has no data to keep. Leave out one of the two options.")
     if port is not None and not 0 < port <= _MOST_PORT:
         wrong.append(f"--port takes a number from 1 to {_MOST_PORT:,}, and not {port}.")
     elif port is not None and _is_taken(port):
@@ -141,14 +124,6 @@ def _read_misbehaviours(given: list[str] | None, port: int | None, keep: Path | 
     if wrong:
         raise UsageError("\n".join(wrong))
     return words
-
-
-def _refuse_taken_port(port: int, folder: Path) -> None:
-    if _is_taken(port):
-        raise UsageError(
-            f"Port {port}, on which the sandbox in {folder} listened before, is in use by another program. "
-            "Stop that program, or give --port with another number: the folder keeps that one then."
-        )
 
 
 def _is_taken(port: int) -> bool:
@@ -182,30 +157,6 @@ class World:
     password: str
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a kept folder records: the sample's world, and the port to listen on."""
-
-    world: World
-    port: int
-
-    def to_json(self) -> str:
-        """Write the record, secrets included."""
-        return json_format.dumps({"port": self.port, **asdict(self.world)}, default=str)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self | None:
-        """Read what `to_json` writes; None for anything else."""
-        try:
-            found = json_format.loads(text)
-            days = date.fromisoformat(found["first"]), date.fromisoformat(found["last"])
-            keys = Credentials(**found["key"]), Credentials(**found["public_key"])
-            lists = tuple(found["channels"]), tuple(found["scopes"])
-            return cls(World(*days, *lists, *keys, str(found["password"])), int(found["port"]))
-        except (ValueError, KeyError, TypeError):
-            return None
-
-
 def make_world(console: Console, service: Service, *, rows: int = ROWS, days: int = DAYS) -> World:
     """Load sample facts up to yesterday, and make two keys and a person of a partner.
 
@@ -228,63 +179,13 @@ def make_world(console: Console, service: Service, *, rows: int = ROWS, days: in
 
 
 @contextmanager
-def _open_folder(keep: Path | None) -> Iterator[Path]:
-    if keep is not None:
-        with hold_folder(keep.absolute(), "sandbox"):
-            yield keep.absolute()
-        return
+def _make_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="reelport-sandbox-"))
     try:
         yield folder
     finally:
         stop_signals.ignore_stops()
         shutil.rmtree(folder)
-
-
-def _recall_kept(folder: Path) -> Kept | None:
-    try:
-        return Kept.from_json((folder / _RECORD).read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} can't be read: {error}.") from error
-
-
-def _record_kept(folder: Path, kept: Kept) -> None:
-    with private():
-        replace_file(folder / _RECORD, kept.to_json().encode())
-
-
-@contextmanager
-def hold_folder(folder: Path, maker: str) -> Iterator[None]:
-    """Make a folder, and keep it from another of its makers. UsageError while one has it."""
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(claim_folder(folder))
-        except BlockingIOError:
-            raise UsageError(f"Another {maker} runs in {folder}: stop it, or use another folder.") from None
-        except OSError as error:
-            raise UsageError(f"{folder} can't be used: {error.strerror or error}.") from error
-        yield
-
-
-def make_empty_folder(folder: Path, mark: str, maker: str) -> None:
-    """Make a folder empty but for the file `mark`. Deletes only where an empty `mark` was."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        is_marked = (folder / mark).is_file() and not (folder / mark).stat().st_size
-        if not is_marked and any(folder.iterdir()):
-            raise UsageError(f"{folder} is not a {maker}'s: move it away, or use another folder.")
-        (folder / mark).touch()
-        (folder / mark).chmod(_OWNER_ALONE)
-        for found in folder.iterdir():
-            if found.is_dir() and not found.is_symlink():
-                shutil.rmtree(found)
-            elif found.name != mark:  # The mark stays all the time, or a command stopped here could not be run again.
-                found.unlink()
-    except OSError as error:
-        raise UsageError(f"{folder} can't be made anew: {error.strerror or error}.") from error
 
 
 @contextmanager
@@ -325,21 +226,22 @@ def _sleep() -> None:
         time.sleep(3600)
 
 
-def _offer_until_stopped(facts: Mapping[str, Any], wait: Callable[[], object], *, as_json: bool) -> None:
-    """Print what the sandbox has, and wait until it is stopped.
+def _wait_for(service: Service) -> None:
+    """Wait for a stop. Raises InternalError with the log if the service ends by itself."""
+    service.wait()
+    raise InternalError(f"The service has ended by itself:\n{service.log}")
 
-    Raises InternalError if the wait ends otherwise.
-    """
+
+def _offer_until_stopped(facts: Mapping[str, Any], wait: Callable[[], object], *, as_json: bool) -> None:
+    """Print what the sandbox has, and wait until it is stopped."""
     try:
         _print_offer(facts, as_json=as_json)
         wait()
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        return
-    raise InternalError("The service has ended by itself. With --keep FOLDER its log is in FOLDER/service.log.")
 
 
-def _describe_service(service: Service, world: World, keep: Path | None) -> dict[str, object]:
+def _describe_service(service: Service, world: World) -> dict[str, object]:
     from reelport.server.http.openapi import OPENAPI_PATH
 
     return {
@@ -353,7 +255,6 @@ def _describe_service(service: Service, world: World, keep: Path | None) -> dict
         "studio": f"{service.url}/studio",
         "graphiql": f"{service.url}{GRAPHQL_PATH}",
         "openapi": f"{service.url}{OPENAPI_PATH}",
-        "folder": None if keep is None else str(keep.absolute()),
         "curl": list_curl_lines(service.url, world.key, world.scopes, world.last),
     }
 
@@ -427,7 +328,6 @@ def _print_offer(facts: Mapping[str, Any], *, as_json: bool) -> None:
         "Studio": facts.get("studio"),
         "GraphiQL": facts.get("graphiql"),
         "OpenAPI": facts.get("openapi"),
-        "folder": facts.get("folder"),
         **facts.get("misbehaves", {}),
     }
     print_fields({name: value for name, value in shown.items() if value is not None}, as_json=False)
