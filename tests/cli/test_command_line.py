@@ -85,10 +85,10 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     thin_out(
         [
             (["fi"], ["fields"]),
-            (["fields", ""], ["list", "explain", "compat"]),
+            (["fields", ""], ["list", "explain"]),
             (["report", "run", "--met"], ["--metrics"]),
             (["report", "run", "--metrics", "VIEWS,TIME_W"], ["VIEWS,TIME_WATCHED_SECONDS"]),
-            (["fields", "compat", "--metrics", "views", "--dimensions", "day,visitor_c"], ["day,visitor_country"]),
+            (["plan", "--metrics", "views", "--dimensions", "day,visitor_c"], ["day,visitor_country"]),
             (["auth", "login", "--store", ""], ["keyring", "file"]),
         ],
         2,
@@ -166,7 +166,7 @@ def test_without_the_services_libraries_a_partner_has_everything(tmp_path: Path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
-@pytest.mark.parametrize("words", thin_out(["fields list", "config path"], 2))
+@pytest.mark.parametrize("words", thin_out(["fields list", "jobs list --json"], 2))
 def test_a_stdout_that_takes_no_more_ends_in_a_sentence(words: str) -> None:
     """However little there was to print; and a reader that has had enough ends a command without a word."""
     line = f"{sys.executable} -m reelport {words}"
@@ -180,8 +180,8 @@ def test_a_stdout_that_takes_no_more_ends_in_a_sentence(words: str) -> None:
 def test_a_stream_that_is_closed_is_written_to_by_nobody(closed: str) -> None:
     """No traceback, and no sentence among the data in the place of an stderr that is none."""
     line = f"{sys.executable} -m reelport"
-    done = subprocess.run(["/bin/sh", "-c", f"{line} config path {closed}"], capture_output=True, text=True, check=True)
-    assert (done.stderr, done.stdout[:4]) == ("", "file" if closed == "2>&-" else "")
+    done = subprocess.run(["/bin/sh", "-c", f"{line} fields list {closed}"], capture_output=True, text=True, check=True)
+    assert (done.stderr, done.stdout[:4]) == ("", "kind" if closed == "2>&-" else "")
     done = subprocess.run(["/bin/sh", "-c", f"{line} nothing 2>&-"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
 
@@ -220,7 +220,7 @@ def test_a_ledger_without_reports_is_said_to_be_empty(
 
 
 def test_a_plan_is_refused_in_options(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a report is: with what would work as the last line. Names that go with none are told by option too."""
+    """As a report is: with what would work as the last line."""
     for name in ("URL", "API_KEY", "API_SECRET"):
         monkeypatch.setenv(f"REELPORT_{name}", "http://127.0.0.1:9")
     words = ["--metrics", "VIEWS", "--start", "2026-10-03", "--end", "2026-10-01"]
@@ -228,9 +228,6 @@ def test_a_plan_is_refused_in_options(capsys: pytest.CaptureFixture[str], monkey
     assert (status, out) == (5, "")
     assert err.startswith("reelport: --end: ")
     assert err.endswith("This would work: --metrics VIEWS --start 2026-10-01 --end 2026-10-03\n")
-    assert ended(capsys, "fields", "compat", "--metrics", "ZZZ")[2] == (
-        "reelport: --metrics: There is no metric 'ZZZ'. See `reelport fields list metrics`.\n"
-    )
 
 
 def test_where_one_report_is_too_long_a_shorter_one_would_work(

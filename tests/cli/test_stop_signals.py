@@ -70,7 +70,7 @@ def test_a_program_is_told_of_an_early_stop_as_of_any_end(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("stop", "status"), thin_out(STOPS, 4))
-@pytest.mark.parametrize("words", thin_out(["serve --port 0", "config show", "jobs list", "tables"], 4))
+@pytest.mark.parametrize("words", thin_out(["serve --port 0", "auth status", "jobs list", "tables"], 4))
 def test_any_command_can_be_stopped_in_its_imports(
     tmp_path: Path, words: str, stop: signal.Signals, status: int
 ) -> None:
@@ -86,10 +86,10 @@ def test_who_is_stopped_twice_is_gone_at_once(tmp_path: Path) -> None:
 
 def test_a_stop_that_is_to_be_ignored_is_ignored(tmp_path: Path) -> None:
     """As under nohup, or in the background of a script."""
-    words, deaf = ["config", "path"], "trap '' INT; exec"
+    words, deaf = ["fields", "list"], "trap '' INT; exec"
     status, out, said = stopped(tmp_path, words, "reelport.errors", signal.SIGINT, before=deaf)
     assert (status, said) == (0, [])
-    assert out.startswith("file\t")
+    assert out.startswith("kind\t")
 
 
 @pytest.mark.parametrize(("stop", "status"), thin_out(STOPS, 4))

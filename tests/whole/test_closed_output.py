@@ -43,7 +43,7 @@ def ended(here: Mapping[str, str], words: str, *, reads: int) -> tuple[int, byte
     return process.returncode, said
 
 
-@pytest.mark.parametrize("words", thin_out(["--help", "fields list", f"{ASK} --format table", "config path"], 2))
+@pytest.mark.parametrize("words", thin_out(["--help", "fields list", f"{ASK} --format table", "jobs list --json"], 2))
 def test_a_reader_who_has_gone_is_no_error(here: dict[str, str], words: str) -> None:
     """Of help, of lists, of a table."""
     assert ended(here, words, reads=0) == (CLOSED, b"")

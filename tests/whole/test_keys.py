@@ -63,7 +63,7 @@ def key_of(desk: Desk) -> tuple[str, str, str]:
 
 def sources(status: dict[str, Any]) -> dict[str, str]:
     """Where each part of a key comes from."""
-    return {part["part"]: part["source"] for part in status["parts"]}
+    return {row["setting"]: row["source"] for row in status["settings"]}
 
 
 def test_without_a_keyring_nothing_is_kept_unless_a_file_is_asked_for(sitter: Sitter) -> None:
@@ -154,7 +154,7 @@ def test_a_public_key_has_two_secrets(sitter: Sitter) -> None:
     assert sitter.run(line, f"{HIDDEN}\npass-{HIDDEN}\n").status == 0
     status = sitter.says("auth status")
     assert status["whole"]
-    assert {part["part"] for part in status["parts"]} >= {"username", "secret", "password"}
+    assert {row["setting"] for row in status["settings"]} >= {"username", "secret", "password"}
     assert f"pass-{HIDDEN}" in (sitter.home / "secrets.json").read_text()
 
 
@@ -162,26 +162,24 @@ def test_no_command_shows_a_secret(sitter: Sitter) -> None:
     """Not the ones that tell of keys, in no form, with the secret in the environment or in the file."""
     sitter.run("auth login --key k --url https://u.example --store file --offline", HIDDEN)
     for environment in ({}, {"REELPORT_API_SECRET": HIDDEN, "HTTPS_PROXY": f"http://me:{HIDDEN}@proxy.example:3128"}):
-        for line in ("auth status", "config show", "config path", "config show --json", "auth status --json"):
+        for line in ("auth status", "auth status --json"):
             done = sitter.run(line, **environment)
             assert done.status == 0, done
             assert HIDDEN not in done.out + done.err
     assert (
         "http://…@proxy.example:3128"
-        in sitter.run("config show", HTTPS_PROXY=f"http://me:{HIDDEN}@proxy.example:3128").out
+        in sitter.run("auth status", HTTPS_PROXY=f"http://me:{HIDDEN}@proxy.example:3128").out
     )
 
 
 def test_what_is_in_force_is_shown_with_its_source(sitter: Sitter) -> None:
     """A variable by its name, a profile by its file, the rest as a default."""
     sitter.run("auth login --key k --url https://u.example --store file --offline", HIDDEN)
-    shown = {row["setting"]: row for row in sitter.says("config show", REELPORT_SLOTS="1")}
+    shown = {row["setting"]: row for row in sitter.says("auth status", REELPORT_SLOTS="1")["settings"]}
     assert (shown["slots"]["value"], shown["slots"]["source"]) == ("1", "REELPORT_SLOTS")
     assert shown["url"]["source"] == f"{sitter.home}/config.toml [profiles.default]"
     assert shown["window_days"]["source"] == "default"
     assert shown["secret"]["value"] == "set"
-    paths = {row["file"]: row for row in sitter.says("config path")}
-    assert paths["user"] == {"file": "user", "there": "yes", "path": f"{sitter.home}/config.toml"}
 
 
 def test_a_loose_file_of_secrets_stops_every_command(sitter: Sitter) -> None:
@@ -189,7 +187,7 @@ def test_a_loose_file_of_secrets_stops_every_command(sitter: Sitter) -> None:
     url, key, secret = key_of(sitter.desk)
     sitter.run(f"auth login --key {key} --url {url} --store file", secret)
     (sitter.home / "secrets.json").chmod(0o644)
-    for line in ("auth status", "check", "report submit --metrics VIEWS --start 3d --end 2d", "config show"):
+    for line in ("auth status", "check", "report submit --metrics VIEWS --start 3d --end 2d"):
         done = sitter.run(line)
         assert done.status == 4
         assert "chmod 600" in done.err
@@ -247,7 +245,7 @@ def test_a_secret_is_typed_unseen(sitter: Sitter, typed: bytes, status: int, say
 def test_tables_of_a_key_fit_a_terminal(sitter: Sitter) -> None:
     """80 columns show every value whole, on as many lines as it takes."""
     environment = sitter.desk.environment | {"REELPORT_HOME": str(sitter.home)}
-    for words in (("config", "show"), ("auth", "status"), ("check",), ("config", "path")):
+    for words in (("auth", "status"), ("check",)):
         status, drawn = on_terminal(environment, *words)
         assert status == 0
         lines = bare(drawn)

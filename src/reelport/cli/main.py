@@ -38,7 +38,6 @@ CLIENT_COMMANDS = {
     "check": (f"{_CLIENT}.check:check", "Check address, key and permissions; asks for no report."),
     "mcp": ("reelport.cli.assistant.command:mcp", "Serve assistants by the Model Context Protocol, over stdio."),
     "auth": (f"{_CLIENT}.auth:AUTH", "Save a key, show which key is used, delete it."),
-    "config": (f"{_CLIENT}.auth:CONFIG", "Show the settings, and where each comes from."),
     "completion": ("reelport.cli.completion:completion", "Print the shell's completion script."),
 }
 SERVER_COMMANDS = {

@@ -127,32 +127,6 @@ def _value(name: str) -> str:
     return (Filter[name].choices or ("x",))[0]
 
 
-def test_compat_names_what_may_be_added(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each dimension that it names is taken by the check beside what there is."""
-    found = json.loads(said(capsys, "compat --metrics VIEWS,UPLOADS --dimensions DAY --json")[0])
-    assert found["dimensions_left"] == 7
-    assert found["dimensions"]
-    for name in [*found["dimensions"], *found["dimensions_inferred"]]:
-        assert not check.problems(ReportQuery.of(["VIEWS", "UPLOADS"], ["DAY", name], DAY, DAY), today=DAY)
-    assert "VISITOR_COUNTRY" not in found["dimensions"]
-
-
-def test_compat_refuses_what_no_metric_goes_with(capsys: pytest.CaptureFixture[str]) -> None:
-    """Dimensions that no metric has together are refused, though no metric is named yet."""
-    _, err = said(capsys, "compat --dimensions OUTCOME,RENDITION_FPS", 5)
-    assert "None goes with all of these dimensions" in err
-
-
-def test_compat_says_why_not_and_what_instead(capsys: pytest.CaptureFixture[str]) -> None:
-    """The impossible is status 5 with every reason and the nearest combination that is possible."""
-    out, err = said(capsys, "compat --metrics views --dimensions day,buyer --filter mediaTyp=LIVE", 5)
-    assert out == ""
-    assert "VIEWS can't be split by BUYER" in err
-    assert "This would work, without BUYER: --metrics VIEWS --dimensions DAY --filter mediaType" in err
-    out, _ = said(capsys, "compat --metrics UPLOADS --dimensions HOUR --json", 5)
-    assert json.loads(out)["possible"] == {"metrics": ["UPLOADS"], "dimensions": ["DAY"], "filter": []}
-
-
 def test_a_pipe_gets_lines_and_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
     """A line an entry with tabs between its cells, a line a fact, or one JSON value."""
     lines = said(capsys, "list")[0].splitlines()
@@ -164,7 +138,7 @@ def test_a_pipe_gets_lines_and_programs_get_json(capsys: pytest.CaptureFixture[s
     assert json.loads(said(capsys, "explain ECPM_EUR --json")[0])["unit"] == "EUR per 1000 impressions"
 
 
-@pytest.mark.parametrize("words", ["lists", "list metric", "explain", "explain A B", "compat --metric VIEWS"])
+@pytest.mark.parametrize("words", ["lists", "list metric", "explain", "explain A B"])
 def test_wrong_words_are_a_usage_error(capsys: pytest.CaptureFixture[str], words: str) -> None:
     """Status 2, one sentence, nothing on stdout."""
     out, err = said(capsys, words, 2)

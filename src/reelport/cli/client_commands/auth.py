@@ -1,4 +1,4 @@
-"""`reelport auth` and `config`: keep and forget keys, show settings. Shows no secret."""
+"""`reelport auth`: keep and forget keys, show settings. Shows no secret."""
 
 from __future__ import annotations
 
@@ -29,11 +29,9 @@ from reelport.client.settings.profiles import (
     InForce,
     Setting,
     find_in_force,
-    find_project_file,
     list_secret_names,
     resolve_without_files,
 )
-from reelport.client.settings.secrets import SECRETS_FILE
 from reelport.errors import AccessError, ServiceError, UsageError
 from reelport.wording import advise_extra, format_list
 
@@ -107,17 +105,16 @@ def login(
 
 @AUTH.command
 def status(*, url: Url = None, profile: Profile = None, json: PrintJson = False) -> None:
-    """Show which key is used and where each part of it comes from. Sends no request.
+    """Show the key and the settings in force, and where each comes from. Sends no request.
 
     Example: reelport auth status
 
     The exit status is 4 if a part of the key is missing. `reelport check` tries the key.
     """
     found = find_in_force(os.environ, profile=profile, url=url)
-    shown = [found.settings[part] for part in ("profile", "url", "kind", *found.needed)]
-    rows = [{"part": each.name, "value": format_setting(each), "source": each.source} for each in shown]
+    rows = [{"setting": name, "value": value, "source": source} for name, value, source in _list_settings(found)]
     if json:
-        print_json({"whole": not found.missing, "parts": rows})
+        print_json({"whole": not found.missing, "settings": rows})
     else:
         print_list(rows, as_json=False)
     if found.missing:
@@ -246,40 +243,8 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-CONFIG = App(name="config", help="Show the settings, and where each comes from.", help_format="plaintext")
-
 # Environment variables that the libraries below obey.
 _NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_COLOR")
-
-
-@CONFIG.command
-def show(*, url: Url = None, profile: Profile = None, json: PrintJson = False) -> None:
-    """Show every setting and where it comes from. Of a secret, show only whether it is set.
-
-    Example: reelport config show
-    """
-    found = find_in_force(os.environ, profile=profile, url=url)
-    rows = [{"setting": name, "value": value, "source": source} for name, value, source in _list_settings(found)]
-    print_list(rows, as_json=json)
-    if found.trouble is not None:
-        raise found.trouble
-
-
-@CONFIG.command
-def path(*, json: PrintJson = False) -> None:
-    """Show the files of settings, secrets and ledger, and which of them exist.
-
-    Example: reelport config path
-    """
-    home = resolve_home(os.environ)
-    files = {
-        "user": home / USER_FILE,
-        "project": find_project_file().absolute(),
-        "secrets": home / SECRETS_FILE,
-        "ledger": home / "ledger.db",
-    }
-    there = {name: "yes" if file.exists() else "no" for name, file in files.items()}
-    print_list([{"file": name, "there": there[name], "path": str(file)} for name, file in files.items()], as_json=json)
 
 
 def _list_settings(found: InForce) -> Iterator[tuple[str, str, str]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import date
 from enum import StrEnum
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reelport import check
 from reelport.additivity import Added, describe_adding, describe_rule
 from reelport.catalog import (
     Dimension,
@@ -29,18 +28,12 @@ from reelport.catalog import (
 )
 from reelport.check import suggest_name
 from reelport.cli.arguments.options import (
-    complete_dimensions,
     complete_fields,
-    complete_filters,
-    complete_metrics,
-    split_names,
 )
-from reelport.cli.arguments.query_problems import nearest_valid_query, problems_by_option
 from reelport.cli.output.listing import PrintJson, build_grid, format_value, print_json, print_list
 from reelport.client.ranges.merge_rules import plan_merge
-from reelport.errors import MergeRefused, Problem, QueryRefused, UsageError
+from reelport.errors import MergeRefused, UsageError
 from reelport.query import ReportQuery
-from reelport.wire import Code
 
 Facts = dict[str, object]  # facts about one entry: texts, and lists of names. What doesn't apply is left out.
 
@@ -212,7 +205,6 @@ FIELDS = App(
 )
 
 _MANY = 13  # with as many metrics, a terminal shows families instead of names
-_BY_COMMAS = "Names, separated by commas; or repeat the option."
 
 
 @FIELDS.command(name="list")
@@ -247,73 +239,6 @@ def explain(
         sentences = {"standings": describe_standings(entry.standings), "rules": "\n".join(_list_rules(entry))}
         facts |= {"standing": "", **sentences}
     _print_page(facts, as_json=json)
-
-
-@FIELDS.command
-def compat(
-    *,
-    metrics: Annotated[list[str] | None, Parameter(negative=(), completer=complete_metrics, help=_BY_COMMAS)] = None,
-    dimensions: Annotated[
-        list[str] | None, Parameter(negative=(), completer=complete_dimensions, help=_BY_COMMAS)
-    ] = None,
-    filters: Annotated[
-        list[str] | None, Parameter("--filter", negative=(), completer=complete_filters, help=_BY_COMMAS)
-    ] = None,
-    json: PrintJson = False,
-) -> None:
-    """Show what can be added to names, or why they don't go together and which names would.
-
-    Example: reelport fields compat --metrics VIEWS,UPLOADS --dimensions DAY
-    """
-    query = _build_query(metrics or [], dimensions or [], filters or [])
-    _refuse_impossible(query, as_json=json)
-    may = check.allowed_with(query)
-    inferred = {row for name in query.metrics for row in Metric[name].family.inferred}
-    facts: Facts = {
-        "metrics": [row.name for row in may.metrics],
-        "dimensions": [row.name for row in may.dimensions if row not in inferred],
-        "dimensions_inferred": [row.name for row in may.dimensions if row in inferred],
-        "dimensions_left": max(Limit.DIMENSIONS.default - len(query.dimensions), 0),
-        "filters": [row.name for row in may.filters],
-        "products": [row.name for row in may.products],
-    }
-    _print_page(facts, as_json=json)
-
-
-def _build_query(metrics: list[str], dimensions: list[str], filters: list[str]) -> ReportQuery:
-    """Build a query of these names for today; a filter without a value gets a valid one."""
-    today = datetime.now(UTC).date()
-    values = {}
-    for word in (word for words in filters for word in words.split(",") if word.strip()):
-        name, equals, value = (part.strip() for part in word.partition("="))
-        choices = Filter[name].choices if name in Filter.__members__ else ()
-        values[name] = value if equals or not choices else choices[0]
-    return ReportQuery.of(split_names(metrics), split_names(dimensions), today, today, values)
-
-
-def _refuse_impossible(query: ReportQuery, *, as_json: bool) -> None:
-    problems = check.problems(query, today=query.end)
-    # Naming no metric yet is fine, unless none would fit the other names.
-    found = tuple(each for each in problems if each.code != Code.NO_METRICS or each.nearest is None)
-    if not found:
-        return
-    near = nearest_valid_query(query)
-    refusal = problems_by_option(found)
-    if as_json:
-        problems_ = [
-            {"code": each.code, "path": list(each.path), "sentence": each.sentence, "nearest": each.nearest}
-            for each in found
-        ]
-        print_json({"problems": problems_, "possible": near and _combination(near.query)})
-    if near is not None:
-        words = " ".join(f"--{part} {','.join(chosen)}" for part, chosen in _combination(near.query).items() if chosen)
-        refusal = (*refusal, Problem(found[-1].code, (), f"{near.introduce()} {words}", words, fatal=False))
-    raise QueryRefused(refusal)
-
-
-def _combination(query: ReportQuery) -> dict[str, list[str]]:
-    filters = [name for name, _ in query.filters]
-    return {"metrics": list(query.metrics), "dimensions": list(query.dimensions), "filter": filters}
 
 
 def _print_page(facts: Facts, *, as_json: bool) -> None:
