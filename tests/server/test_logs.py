@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 import structlog
-from tests.disks import limit_file_size
 from tests.patience import PATIENCE, free_port, until
 
 from reelport.server import logs
@@ -36,8 +35,8 @@ def as_before() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("as_before")
-def test_lines_that_nobody_takes_are_counted_in_the_next_one() -> None:
-    """A pipe that is full is as a disk without room: what comes then is lost, and told once there is room again."""
+def test_lines_that_nobody_takes_are_lost() -> None:
+    """A pipe that is full is as a disk without room: what comes then is lost, and nobody waits."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
@@ -55,27 +54,7 @@ def test_lines_that_nobody_takes_are_counted_in_the_next_one() -> None:
         log.info("third")
         log.info("fourth")
         lines = [json.loads(line) for line in read.read().splitlines()]
-    assert [(line["event"], line.get("lines_lost")) for line in lines] == [("third", 2), ("fourth", None)]
-
-
-@pytest.mark.usefixtures("as_before")
-def test_a_line_of_which_a_part_was_taken_ends_before_the_next_one(tmp_path: Path) -> None:
-    """So that the line which tells of the loss can be read, by a program too."""
-    path = tmp_path / "log"
-    with path.open("w") as stream:
-        logs.configure(read_settings(), stream)
-        log = structlog.get_logger()
-        log.info("whole")
-        with limit_file_size(path.stat().st_size + 5):
-            log.info("cut")
-            log.info("lost")
-        log.info("told")
-        log.info("after")
-    whole, cut, told, after = path.read_text().splitlines()
-    assert len(cut) == 5
-    assert json.loads(whole)["event"] == "whole"
-    lines = [json.loads(line) for line in (told, after)]
-    assert [(line["event"], line.get("lines_lost")) for line in lines] == [("told", 2), ("after", None)]
+    assert [line["event"] for line in lines] == ["third", "fourth"]
 
 
 def test_a_service_whose_log_has_no_room_runs_and_ends_as_ever(tmp_path: Path) -> None:
@@ -135,24 +114,14 @@ def test_one_cause_is_logged_ten_times_and_others_beside_it(written: io.StringIO
     assert "left out" in [line for line in lines(written) if line["event"] == "no connection"][9]["throttled"]
 
 
-def test_after_a_minute_a_cause_is_logged_again_with_what_was_left_out() -> None:
-    """The count begins anew with it."""
+def test_after_a_minute_a_cause_is_logged_again() -> None:
+    """The count begins anew with it, and nothing is known of causes of earlier minutes."""
     now = 0.0
     throttle = LogThrottle(lambda: now)
     assert sum(throttle.admit("cause") is not None for _ in range(25)) == 10
     now = 60.0
-    assert throttle.admit("cause") == "15 such lines were left out before"
+    assert throttle.admit("cause") == ""
     assert sum(throttle.admit("cause") is not None for _ in range(25)) == 9
-    now = 200.0
-    assert throttle.admit("another") == ""
-
-
-def test_what_is_known_of_causes_is_bounded() -> None:
-    """However many there are."""
-    throttle = LogThrottle()
-    assert all(throttle.admit(number) == "" for number in range(5000))
-    assert throttle.admit(4999) == ""
-    assert throttle.admit(0) == ""
 
 
 def test_an_accept_that_finds_no_open_file_is_a_sentence_and_no_traceback(written: io.StringIO) -> None:

@@ -14,8 +14,8 @@ import re
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
 import structlog
@@ -26,10 +26,7 @@ from reelport.server.settings import Settings
 from reelport.server.traces.tracing import current_span
 
 _MAX_LINES = 10
-"""Lines of one cause that are logged in a window."""
-_WINDOW_SECONDS = 60.0
-_MAX_CAUSES = 1000
-"""Most causes remembered at a time. There are few, because a cause is one of our own sentences."""
+"""Lines of one cause that are logged in a minute."""
 _LEVELS = frozenset({"warning", "error", "critical"})
 _SECRET_NAMES = re.compile(r"secret|password|authorization|signature|cookie|(^|_)token$|^link$", re.IGNORECASE)
 # Secrets, access tokens and report tokens as `credentials` mints them; signatures; headers; form fields.
@@ -41,7 +38,7 @@ _QUIET = ("sqlalchemy", "alembic", "uvicorn.access", "asyncio", "python_multipar
 
 
 class LogStream(io.TextIOBase):
-    """A text stream over another one, whose writes raise no OSError."""
+    """A text stream over another one, whose writes raise no OSError: a line is lost instead."""
 
     def __init__(self, out: TextIO) -> None:
         super().__init__()
@@ -49,44 +46,18 @@ class LogStream(io.TextIOBase):
         self._descriptor: int | None = None
         with contextlib.suppress(OSError):
             self._descriptor = out.fileno()
-        self._lost = 0
-        self._is_cut = False
-
-    def tell_lost(self, _logger: object, _method: str, event: EventDict) -> EventDict:
-        """Say in the next line how many were lost before it; a structlog processor."""
-        return {**event, "lines_lost": self._lost} if self._lost else event
 
     def write(self, text: str) -> int:
         """Write a line, or lose it; returns the number of its letters either way."""
-        try:
-            self._write(text)
-        except OSError:
-            self._lost += 1
-        else:
-            self._lost = 0
+        with contextlib.suppress(OSError):
+            if self._descriptor is None:
+                self._out.write(text)
+                self._out.flush()
+            else:  # not by the stream: its buffer would keep what can't be written, and fail the process's exit
+                left = text.encode(self._out.encoding or "utf-8", "backslashreplace")
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
         return len(text)
-
-    def _write(self, text: str) -> None:
-        if self._descriptor is None:
-            self._out.write(text)
-            self._out.flush()
-            return
-        # Not by the stream: its buffer would keep what can't be written, and fail the process's exit.
-        line = text.encode(self._out.encoding or "utf-8", "backslashreplace")
-        if self._is_cut:  # else this line would be the rest of one that a full disk took a part of
-            line = b"\n" + line
-        left = line
-        try:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
-        finally:
-            self._is_cut = bool(left) and (self._is_cut or len(left) < len(line))
-
-
-@dataclass(slots=True)
-class _Window:
-    began: float
-    count: int = 0
 
 
 class LogThrottle:
@@ -94,25 +65,21 @@ class LogThrottle:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._windows: dict[object, _Window] = {}
+        self._minute = -1
+        self._counts: Counter[object] = Counter()
         self._lock = threading.Lock()
 
     def admit(self, cause: object) -> str | None:
         """Return None to leave out the next line of a cause, else a note for it (mostly empty)."""
-        now = self._clock()
+        minute = int(self._clock() // 60)
         with self._lock:
-            window = self._windows.get(cause)
-            if window is None or now >= window.began + _WINDOW_SECONDS:
-                missed = max(window.count - _MAX_LINES, 0) if window else 0
-                self._windows.pop(cause, None)
-                while len(self._windows) >= _MAX_CAUSES:
-                    del self._windows[next(iter(self._windows))]
-                self._windows[cause] = _Window(now, 1)
-                return f"{missed} such lines were left out before" if missed else ""
-            window.count += 1
-            if window.count == _MAX_LINES:
-                return f"further such lines are left out for {_WINDOW_SECONDS:.0f} seconds"
-            return None if window.count > _MAX_LINES else ""
+            if minute != self._minute:
+                self._minute, self._counts = minute, Counter()
+            self._counts[cause] += 1
+            count = self._counts[cause]
+        if count > _MAX_LINES:
+            return None
+        return "further such lines are left out until the next minute" if count == _MAX_LINES else ""
 
     def process(self, _logger: object, method: str, event: EventDict) -> EventDict:
         """Drop or annotate one of our own lines; a structlog processor."""
@@ -147,7 +114,6 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         add_trace,
-        out.tell_lost,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper("iso", utc=True),
         structlog.processors.format_exc_info,
