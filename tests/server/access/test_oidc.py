@@ -52,7 +52,7 @@ def test_who_stays_out_does_not_fill_the_audit_log(state: State) -> None:
             with pytest.raises(NoAccess):
                 arrive(state)
     found = [each.action for each in audit_log.list_actions(state.db, actor="ada@sso.example")]
-    assert found.count(Action.SIGN_IN_FAILED) == 2
+    assert found.count(Action.SIGN_IN_FAILED) == 3
     assert found.count(Action.SIGNED_IN) == 2
 
 

@@ -19,7 +19,7 @@ from tests.server.http.test_files_in_object_store import settings_of
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
 from reelport.server.access import keys, organizations
 from reelport.server.files import signed_urls
-from reelport.server.http.report_forms import choose_form
+from reelport.server.http.downloads import choose_form
 from reelport.server.settings import read_settings
 from reelport.server.state import tables
 from reelport.server.state.database import reading, writing

@@ -14,7 +14,6 @@ from tests.server.studio.conftest import MEMBER, OWNER, Visitors
 from tests.server.studio.visitor import PASSWORD, guess_until_refused
 
 from reelport.server.access import audit_log, sessions, users
-from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.grants import Password
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.credentials import ServiceSecret
@@ -197,20 +196,6 @@ def test_the_log_tells_of_sign_ins_and_of_wrong_passwords_once_a_minute(visitors
     visitors(email)
     told = [each.action for each in audit_log.list_actions(people.service.db) if each.actor.name == email]
     assert told == ["signed in", "failed to sign in"]
-
-
-def test_a_long_log_makes_no_guess_dear(people: Api) -> None:
-    """Of failures before, the newest thousand rows are looked through: beyond them one more row is written."""
-    email, db, now = "long@demo.example", people.service.db, datetime.now(UTC)
-    user = quick_users.add_user(db, "demo", email, "analyst", PASSWORD, now)
-    for rows in (0, 900, 1000):
-        with writing(db) as connection:
-            for _ in range(rows):
-                actor = Actor(OWNER, "192.0.2.1")
-                audit_log.record_action(connection, user.organization_id, actor, Action.VIEW_SAVED, "A view", now)
-        sessions.record_failure(db, Password(email, "wrong"), NO_BROWSER, now)
-    told = audit_log.list_actions(db, actor=email, action=Action.SIGN_IN_FAILED)
-    assert len(told) == 2
 
 
 def _csrf(page: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, exists, func, or_, select
+from sqlalchemy import Connection, Engine, Row, delete, exists, or_, select
 
 from reelport.errors import UsageError
 from reelport.server import credentials
@@ -23,8 +23,9 @@ from reelport.server.access.grants import Password
 from reelport.server.access.roles import Reach, Role
 from reelport.server.access.users import end_logins, find_password_problems, is_password
 from reelport.server.credentials import ServiceSecret
+from reelport.server.limits.rate_limits import use_once
 from reelport.server.state.database import reading, write, writing
-from reelport.server.state.tables import AUDIT_LOG, AUTHENTICATORS, ORGANIZATIONS, PASSKEYS, SESSIONS, USERS
+from reelport.server.state.tables import AUTHENTICATORS, ORGANIZATIONS, PASSKEYS, SESSIONS, USERS
 
 _PREFIX, _HALFWAY = "rpw", "rph"
 HALFWAY_LIFE = timedelta(minutes=10)
@@ -43,8 +44,6 @@ _SESSIONS_KEPT = 50
 """Sessions of one user; the oldest go first."""
 _FAILURE_STEP = timedelta(minutes=1)
 """Failed attempts at one user's password that come within this time are one row of the audit log."""
-_ROWS_LOOKED_AT = 1000
-"""Newest rows of the log that are looked through for that: a guess must cost little, however long the log is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +207,7 @@ def insert_failure(
     details: Mapping[str, object] | None = None,
 ) -> None:
     """Record that a user failed to sign in, unless the minute has such a row already."""
-    log = AUDIT_LOG.c
-    of_organization = log.organization_id.is_not_distinct_from(organization_id)
-    newest = select(log.at, log.actor, log.action).where(of_organization).order_by(log.number.desc())
-    rows = newest.limit(_ROWS_LOOKED_AT).subquery().c
-    is_failure = rows.actor == actor.name, rows.action == Action.SIGN_IN_FAILED.value
-    before = connection.execute(select(func.max(rows.at)).where(*is_failure)).scalar()
-    if before is None or now - before >= _FAILURE_STEP:
+    if use_once(connection, f"failed to sign in\n{organization_id}\n{actor.name}", _FAILURE_STEP, now):
         audit_log.record_action(connection, organization_id, actor, Action.SIGN_IN_FAILED, actor.name, now, details)
 
 

@@ -101,8 +101,8 @@ async def _answer_or_wait(
     base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
     answer = await _answer_in_turn(service, request, caller, body, base, pending)
     seconds = parse_wait(request.headers.getlist("prefer"), service.settings.look_seconds)
-    seen = answer.unfinished
-    if not (seconds and seen and (await wait_for_reports(service, request, caller, seen, seconds)).needs_new_answer):
+    partner, seen = caller.organization_id, answer.unfinished
+    if not (seconds and seen and (await wait_for_reports(service, request, partner, seen, seconds)).needs_new_answer):
         return _reply(request, answer.body, body, headers=_make_headers(service, caller, answer))
     # Authenticate again: the key may have been revoked, or may have lost a channel, during the long poll.
     again = await _authenticate(service, request)

@@ -89,37 +89,35 @@ class Service:
 Result = TypeVar("Result")
 
 
-async def cancel_when_gone(request: Request, scope: anyio.CancelScope) -> None:
-    """Cancel a scope when the request's client goes away. Read the request's body before."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
 async def wait_for_reports(
-    service: Service, request: Request, caller: Caller, unfinished: frozenset[str], seconds: int
+    service: Service, request: Request, partner: int, unfinished: frozenset[str], seconds: int
 ) -> PollOutcome:
     """Wait until a report ends or the time is over. ClientDisconnect once the client has gone."""
-    began = time.perf_counter()
-    end = PollOutcome.LEFT
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(cancel_when_gone, request, tasks.cancel_scope)
-        end = await service.long_polls.wait(caller.organization_id, unfinished, seconds)
-        tasks.cancel_scope.cancel()
-    request.state.held = time.perf_counter() - began
-    service.metrics.long_polls.labels(end.value).inc()
-    if end is PollOutcome.LEFT:
-        raise ClientDisconnect
+    began, end = time.perf_counter(), PollOutcome.LEFT
+    try:
+        end = await run_while_connected(request, lambda: service.long_polls.wait(partner, unfinished, seconds))
+    finally:
+        request.state.held = time.perf_counter() - began
+        service.metrics.long_polls.labels(end.value).inc()
     return end
 
 
 async def run_while_connected(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
-    """Do work until the request's client goes away: then cancel it, and raise ClientDisconnect."""
+    """Do work until the request's client goes away: then cancel it, and raise ClientDisconnect.
+
+    Read the request's body before.
+    """
     results: list[Result] = []
     # Kept, since a task group would raise it within a group.
     failures: list[ReelportError] = []
+
+    async def cancel_when_gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        tasks.cancel_scope.cancel()
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(cancel_when_gone, request, tasks.cancel_scope)
+        tasks.start_soon(cancel_when_gone)
         try:
             results.append(await work())
         except ReelportError as error:

@@ -60,7 +60,8 @@ async def _answer_report(request: Request, service: Service, caller: Caller) -> 
         found = await _find_report(service, caller, token)
         seconds = parse_wait(request.headers.getlist(PREFER_HEADER), service.settings.look_seconds)
         if seconds and found is not None and found.status is ReportStatus.IN_PROGRESS:
-            outcome = await wait_for_reports(service, request, caller, frozenset({found.id}), seconds)
+            partner, reports = caller.organization_id, frozenset({found.id})
+            outcome = await wait_for_reports(service, request, partner, reports, seconds)
             if outcome.needs_new_answer:
                 # Authenticate again: the key may have been revoked, or may have lost a channel, meanwhile.
                 again = await authenticate(service, request)

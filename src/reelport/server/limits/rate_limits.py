@@ -70,11 +70,6 @@ class TokenBuckets:
         next_one = math.ceil((int(left) + 1 - left) / self._rate)
         return Quota(policy, int(self._capacity), int(left), Unit.REQUESTS, window, next_one)
 
-    def put_back(self, owner: bytes) -> None:
-        """Put one back that was taken."""
-        if bucket := self._buckets.get(owner):
-            bucket.left = min(self._capacity, bucket.left + 1)
-
 
 def hash_owner(*texts: str) -> bytes:
     """Hash what identifies an owner: a key's secret too, else others could use up its bucket."""

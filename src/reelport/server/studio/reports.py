@@ -33,7 +33,7 @@ from reelport.server.explore.file_preview import PreviewColumn, Rows, read_first
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.explore.view import name_cell
 from reelport.server.files import signed_urls
-from reelport.server.http.report_forms import Unmade, require_form
+from reelport.server.http.downloads import Unmade, require_form
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list, report_removal
 from reelport.server.reports.report_list import Cursor, ListedReport, StateFilter
