@@ -35,8 +35,6 @@ def serve(settings: Settings) -> None:
     with open_listener(settings) as listener:
         # Before the workers: they need a migrated database, and an unusable database ends the start here.
         _prepare_state(settings)
-        for sentence in start_checks.describe_replaceable(settings.data):
-            _LOG.warning("the data directory can be replaced", reason=sentence)
         if (fault := start_checks.find_link_fault(settings)) is not None:
             _LOG.warning("links lead nowhere", reason=fault)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,8 +14,7 @@ from tests import forked
 from tests.disks import small_disk
 from tests.server.conftest import State
 
-from reelport.server.doctor import data_directory
-from reelport.server.doctor.checks import run_checks
+from reelport.server.doctor.checks import list_inaccessible, run_checks
 from reelport.server.doctor.start_checks import find_link_fault
 from reelport.server.queue import liveness
 from reelport.server.settings import Settings, read_settings
@@ -105,10 +104,10 @@ def test_pipes_and_sockets_of_running_processes_are_no_files_that_are_closed(tmp
     with closing(socket.socket(socket.AF_UNIX)) as listening:
         listening.bind(str(spill / "socket"))
         (spill / "socket").chmod(0o200)
-        assert data_directory.list_inaccessible(tmp_path) == ()
+        assert list_inaccessible(tmp_path) == ()
     (spill / "file").write_text("x")
     (spill / "file").chmod(0o200)
-    assert data_directory.list_inaccessible(tmp_path) == (spill / "file",)
+    assert list_inaccessible(tmp_path) == (spill / "file",)
 
 
 @pytest.mark.parametrize(

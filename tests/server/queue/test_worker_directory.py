@@ -16,7 +16,7 @@ from tests.storage.object_server import BUCKET
 
 from reelport.errors import StorageError, UsageError
 from reelport.facts.layout import FILE_NAME, require_layout
-from reelport.server.doctor.data_directory import check_directory
+from reelport.server.doctor.checks import check_directory
 from reelport.server.queue import liveness
 from reelport.server.queue.supervisor import begin_directory
 from reelport.server.settings import Secret, Settings, read_settings

@@ -350,7 +350,7 @@ _LOCKLESS = """
 import errno, os, sys
 from pathlib import Path
 from reelport.errors import StorageError
-from reelport.server.doctor.data_directory import check_disk
+from reelport.server.doctor.checks import check_disk
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connected
 

@@ -1,14 +1,8 @@
-"""What a start and `reelport doctor` warn of: permissions, origin of links, open files."""
+"""What a start and `reelport doctor` warn of: the origin of links, open files."""
 
 from __future__ import annotations
 
-import grp
-import pwd
 import resource
-import shlex
-import stat
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from reelport.errors import UsageError
@@ -19,42 +13,6 @@ _MIN_FILES = 256
 """Fewest open files with which the service starts: fewer would leave too few connections."""
 _MAX_FILES = 65_536
 """Most open files to ask for: more are of no use, and on some systems a new process visits every possible one."""
-
-
-def describe_replaceable(data: Path) -> tuple[str, ...]:
-    """Say of each parent folder in which another user could replace the data directory."""
-    owner = data.stat().st_uid
-    # The parents of its symbolic link too: the link could be replaced as well.
-    above = dict.fromkeys((*data.absolute().parents, *data.resolve().parents))
-    return tuple(sentence for folder in above for sentence in _describe_writers(folder, owner))
-
-
-def _describe_writers(folder: Path, owner: int) -> Iterator[str]:
-    found = folder.stat()
-    if found.st_uid not in {0, owner}:
-        yield f"{folder} above it belongs to another user, who could put another directory in its place."
-    # In a sticky folder, such as /tmp, only the owner of a file may move it.
-    elif found.st_mode & stat.S_ISVTX:
-        return
-    elif found.st_mode & stat.S_IWOTH:
-        yield _describe_open_folder(folder, "everybody", "o-w")
-    elif found.st_mode & stat.S_IWGRP and not _is_private_group(found.st_gid, owner):
-        yield _describe_open_folder(folder, "its group", "g-w")
-
-
-def _describe_open_folder(folder: Path, whom: str, mode: str) -> str:
-    mend = f"chmod {mode} {shlex.quote(str(folder))}"
-    return f"{folder} above it can be changed by {whom}, who could put another directory in its place: {mend}"
-
-
-def _is_private_group(number: int, owner: int) -> bool:
-    """Whether a group is root's, or the primary group of this user without other members."""
-    if number == 0:
-        return True
-    try:
-        return number == pwd.getpwuid(owner).pw_gid and not grp.getgrgid(number).gr_mem
-    except KeyError:
-        return False
 
 
 def find_link_fault(settings: Settings) -> str | None:
