@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from hypothesis import strategies as some
 
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
+from reelport.catalog.labels import DIMENSION_GROUPS
 from reelport.check import Rules, allowed_with
 from reelport.facts.log.freshness import COUNTED, Freshness
 from reelport.query import ReportQuery
@@ -71,8 +72,8 @@ def views(
     longer = draw(some.sampled_from([None, *dimensions]))
     picked = draw(some.sampled_from([None, *dimensions])) if searches else None
     return View(
-        tuple(metrics),
-        tuple(dimensions),
+        tuple(row for row in Metric if row in metrics),
+        tuple(row for rows in DIMENSION_GROUPS.values() for row in rows if row in dimensions),
         end - timedelta(days - 1),
         end,
         draw(some.sampled_from(metrics)),

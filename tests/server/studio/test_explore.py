@@ -33,7 +33,7 @@ def test_the_explorer_has_days_in_its_address(visitor: Visitor) -> None:
     page = visitor.get("/studio/explore")
     assert urlsplit(str(page.url)).path == "/studio/explore"
     assert "from=2026-07-04&to=2026-07-31" in str(page.url)
-    shown = "Views and watch time by day, channel, video and country, 4 to 31 July 2026"
+    shown = "Views and watch time by day, video, channel and country, 4 to 31 July 2026"
     assert shown in text_of(page.text)
     assert "videoOwnerChannelSlug=demo-news" in links(page.text, "demo-news")[0]
 
@@ -120,6 +120,20 @@ def test_a_heading_sorts_and_sorts_the_other_way_at_the_second_click(visitor: Vi
     reversed_page = visitor.get(links(by_time.text, "Watch time (")[0])
     assert "reverse=yes" in str(reversed_page.url)
     assert 'aria-sort="ascending"' in reversed_page.text
+
+
+def test_what_the_form_sends_reorders_nothing(visitor: Visitor) -> None:
+    """Whatever is changed in it: columns, leaderboards and what they are sorted by stay as they are."""
+    view = "metric=TIME_WATCHED_SECONDS&metric=VIEWS&by=VISITOR_COUNTRY&by=VIDEO_OWNER_CHANNEL_SLUG&by=VIDEO_ID"
+    page = visitor.get(f"/studio/explore?{view}&{DAYS}").text
+    sent = "&".join(
+        f"{name}={value}" for name, value in re.findall(r'type="checkbox" name="(\w+)" value="(\w+)" checked', page)
+    )
+    assert sent != view
+    assert '<input type="hidden" name="rank" value="TIME_WATCHED_SECONDS">' in page
+    again = visitor.get(f"/studio/explore?{sent}&rank=TIME_WATCHED_SECONDS&{DAYS}&compare=previous").text
+    for shown in (r'id="table-(\w+)"', r'aria-sort="\w+"><a data-swap id="([\w-]+)"', r'<data value="(\w+)"'):
+        assert re.findall(shown, again) == re.findall(shown, page)
 
 
 def test_a_leaderboard_says_how_much_it_leaves_out_and_shows_more(visitor: Visitor) -> None:

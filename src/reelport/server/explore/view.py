@@ -113,7 +113,7 @@ SEVERAL = (Parameter.METRIC, Parameter.DIMENSION, Parameter.EMPTY, Parameter.KEP
 class View:
     """What a page of the explorer shows.
 
-    `dimensions` are its leaderboards, none of them a time. `ranked_by` is the metric that leaderboards are sorted by,
+    `metrics` and `dimensions`, its leaderboards, are in the order of the lists that they are chosen from. `ranked_by` is the metric that leaderboards are sorted by,
     `reverse` puts their lowest values first, and `longer` is the leaderboard that shows more rows than the others.
     `picked` is the dimension whose values are listed to choose from: those with `search` in their value or title.
     `grain`, one of HOUR to MONTH, is that of the lines. `filters` are in the order of the catalog. `kept` narrows the

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
+from reelport.catalog.labels import DIMENSION_GROUPS
 from reelport.charts.time_axis import GRAIN_WORDS
 from reelport.check import Rules
 from reelport.engine.mapping import find_sources
@@ -275,9 +276,11 @@ def _keep(names: tuple[str, ...], part: str, refused: frozenset[tuple[str | int,
 def _make_view(
     url: _UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept: Mapping[Dimension, list[str]], grain: Grain
 ) -> View:
-    metrics = known_metrics(query.metrics)
+    given = known_metrics(query.metrics)
+    # A form sends them in the order of its lists: any other order would change with the first field that does.
+    metrics = tuple(row for row in Metric if row in given)
     asked = [Dimension[name] for name in query.dimensions[:-1]]
-    dimensions = tuple(row for row in asked if row.name in boards)
+    dimensions = tuple(row for rows in DIMENSION_GROUPS.values() for row in rows if row in asked and row.name in boards)
     filters = dict(query.filters)
     comparison = url.choice(Parameter.COMPARISON, {each.value: each for each in Comparison}) or Comparison.NONE
     sort = url.choice(Parameter.SORT, {each.value: each for each in Sort}) or Sort.VALUE
@@ -290,7 +293,7 @@ def _make_view(
         dimensions,
         query.start,
         query.end,
-        ranked_by if ranked_by in metrics else metrics[0],
+        ranked_by if ranked_by in metrics else given[0],
         grain,
         tuple((row, filters[row.name]) for row in Filter if row.name in filters),
         Product[query.product],

@@ -60,7 +60,7 @@ PATH = f"{pages.ROOT}/explore"
 # What the page's form sends without showing it.
 _HIDDEN = frozenset(
     {
-        *(Parameter.PRESET, Parameter.RANKED_BY, Parameter.SORT, Parameter.REVERSE),
+        *(Parameter.PRESET, Parameter.SORT, Parameter.REVERSE),
         *(Parameter.LONGER, Parameter.KEPT, Parameter.SHARES, Parameter.EMPTY),
         *(row.name for row in Filter if not row.choices),
     }
@@ -202,7 +202,7 @@ def _show(
         several=" ".join(SEVERAL),
         grains=list_grains(view, asked.defaults.rules),
         presets=list_presets(view, asked.defaults, PATH),
-        hidden=[pair for pair in view.params() if pair[0] in _HIDDEN],
+        hidden=[(Parameter.RANKED_BY, view.ranked_by.name), *(pair for pair in view.params() if pair[0] in _HIDDEN)],
         values=dict(view.filters),
         products=Product,
         name_metric=name_metric,
