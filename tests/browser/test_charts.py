@@ -190,6 +190,51 @@ def test_two_touches_select_days(studio: Studio) -> None:
     assert not studio.complaints
 
 
+WHY = "**from=2026-07-14&to=2026-07-14**compare=weekdays&sort=change**"
+
+
+@pytest.mark.parametrize("how", ["click", "key", "touch", "table"])
+def test_a_single_day_is_chosen_and_says_what_changed(studio: Studio, how: str) -> None:
+    """In the chart, or without a script in its table: beside the same weekday before, what changed most first."""
+    page = studio.open(
+        VIEW.replace("by=none", "by=VISITOR_COUNTRY"), MEMBER, script=how != "table", touch=how == "touch"
+    )
+    match how:
+        case "click":
+            page.mouse.move(*find_place(page, 10))
+            expect(page.get_by_text("Click or press Enter: why this day?")).to_have_count(1)
+            page.mouse.click(*find_place(page, 10))
+        case "key":
+            find_layer(page).press("Home")
+            for _ in range(10):
+                find_layer(page).press("ArrowRight")
+            find_layer(page).press("Enter")
+        case "touch":
+            page.touchscreen.tap(*find_place(page, 10))
+            page.get_by_role("button", name="Only 14 Jul 2026").tap()
+        case "table":
+            page.get_by_text("The lines as a table").click()
+            page.get_by_role("button", name="14 Jul 2026").click()
+    page.wait_for_url(WHY)
+    assert "Compared with 7 July 2026." in page.locator("main").inner_text()
+    fell = page.locator(".totals small").first.inner_text().startswith("\N{MINUS SIGN}")
+    assert ("reverse=yes" in page.url) is fell
+    changes = page.locator("#table-VISITOR_COUNTRY tbody td:nth-child(4)")
+    assert changes.first.inner_text().startswith("\N{MINUS SIGN}") is fell
+    assert not studio.complaints
+
+
+def test_the_overview_leads_from_a_day_to_what_changed(studio: Studio) -> None:
+    """By video, country and device, of the metric whose chart was clicked."""
+    page = studio.open("/studio/overview?metric=TIME_WATCHED_SECONDS", MEMBER)
+    with page.expect_navigation():
+        find_layer(page, "Watch time by day").click()
+    page.wait_for_url("**/studio/explore?**rank=TIME_WATCHED_SECONDS**")
+    assert parse_qs(urlsplit(page.url).query)["compare"] == ["weekdays"]
+    assert page.locator("section.board h2").all_text_contents() == ["Video", "Country", "Device"]
+    assert not studio.complaints
+
+
 def test_a_touch_elsewhere_ends_a_range(studio: Studio) -> None:
     """The next touch of the chart only reads it again."""
     page = studio.open(VIEW, MEMBER, touch=True)

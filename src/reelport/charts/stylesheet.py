@@ -79,6 +79,7 @@ _PAGE_RULES = """\
 .chart-says{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 .chart-layer{position:absolute;inset:0;touch-action:pan-y;user-select:none;-webkit-user-select:none}
 .chart-layer.chart-ranging{cursor:ew-resize}
+.chart-tip small{color:var(--chart-soft)}
 .chart-layer>*,.chart-tip{position:absolute;pointer-events:none}
 .chart-hair{width:1px;background:var(--chart-soft)}
 .chart-band{background:var(--chart-s0);opacity:.16}
@@ -91,6 +92,7 @@ _PAGE_RULES = """\
 .chart-tip{font-variant-numeric:tabular-nums}
 .chart-tip div b{margin-inline-start:auto;padding-inline-start:.5rem;white-space:nowrap}
 .chart-tip b{font-weight:600}
+.chart-range{display:flex;flex-wrap:wrap;gap:.5rem}
 .chart-range button{min-height:44px}
 .chart-tip bdi{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .chart-swatch{flex:none;width:.9rem;border-top:2px solid currentColor}

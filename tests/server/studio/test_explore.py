@@ -122,6 +122,21 @@ def test_a_heading_sorts_and_sorts_the_other_way_at_the_second_click(visitor: Vi
     assert 'aria-sort="ascending"' in reversed_page.text
 
 
+@pytest.mark.parametrize("day", ["2026-07-13", "2026-07-14", "2026-07-15", "2026-07-16"])
+def test_a_day_is_shown_beside_the_same_weekday_before_with_its_causes_first(visitor: Visitor, day: str) -> None:
+    """Where the whole fell, what fell most is first; where it rose, what rose most."""
+    page = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&grain=month&range=lifetime&day={day}")
+    asked = parse_qs(urlsplit(str(page.url)).query)
+    assert (asked["from"], asked["to"], asked["compare"]) == ([day], [day], ["weekdays"])
+    change = re.findall(r"<small>([+\N{MINUS SIGN}])[\d.,]+%", page.text)[0]
+    assert ("reverse" in asked) is (change == "\N{MINUS SIGN}")
+    cell = r'<td class="number"(?: title="before: (\d+)")?>([^<]*)</td>'
+    rows = re.findall(f"</th>{cell * 3}", page.text)
+    differences = [int(now.replace(",", "")) - int(before or 0) for _, now, _, _, before, _ in rows]
+    assert differences == sorted(differences, reverse="reverse" not in asked)
+    assert min(differences) < 0 or max(differences) > 0
+
+
 def test_what_the_form_sends_reorders_nothing(visitor: Visitor) -> None:
     """Whatever is changed in it: columns, leaderboards and what they are sorted by stay as they are."""
     view = "metric=TIME_WATCHED_SECONDS&metric=VIEWS&by=VISITOR_COUNTRY&by=VIDEO_OWNER_CHANNEL_SLUG&by=VIDEO_ID"

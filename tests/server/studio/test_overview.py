@@ -157,6 +157,14 @@ def test_a_change_is_told_only_between_complete_days(visit: Callable[[str], str]
         assert 'class="change' not in page
 
 
+def test_a_single_day_is_compared_with_the_same_weekday_before(visit: Callable[[str], str]) -> None:
+    """By video, country and device: a Tuesday is no Monday."""
+    page = visit("?from=2026-07-14&to=2026-07-14")
+    assert "14 July 2026, compared with 7 July 2026" in text_of(page)
+    lists = [part for part in page.split("<section")[1:] if "table-videos" in part or "ranking" in part]
+    assert [part.count('class="change') > 2 for part in lists] == [True] * 3
+
+
 def test_videos_and_countries_lead_to_their_own_pages(app: TestClient) -> None:
     """With the days of the overview."""
     visitor = Visitor(app)

@@ -83,11 +83,13 @@ class Parameter(StrEnum):
     """The name of a parameter of the URL. Filters have their own names.
 
     EMPTY names filters that keep empty cells, KEPT a dimension and its cell: `VISITOR_COUNTRY:FR`. PRESET stands for
-    the days that it has when its link is followed; beside days it says that they were chosen by it.
+    the days that it has when its link is followed; beside days it says that they were chosen by it. DAY stands for one
+    day in place of others, beside the same weekday before it, and for what changed first.
     """
 
     METRIC = "metric"
     DIMENSION = "by"
+    DAY = "day"
     START = "from"
     END = "to"
     PRODUCT = "product"

@@ -113,7 +113,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class ParsedView:
-    """A view, and all that was wrong in its URL; `is_relative` if that named no days."""
+    """A view, and all that was wrong in its URL; `is_relative` if that didn't name its first and last day."""
 
     view: View
     problems: tuple[Problem, ...] = ()
@@ -136,7 +136,8 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
     view = replace(view, preset=_find_preset(url, view, defaults))
     view = view if can_pick(view, defaults) else view.without_picking()
     has_days = url.single(Parameter.START) and url.single(Parameter.END)
-    return ParsedView(view, tuple(url.problems), is_relative=not has_days)
+    is_relative = bool(url.single(Parameter.DAY)) or not has_days
+    return ParsedView(view, tuple(url.problems), is_relative)
 
 
 def can_pick(view: View, defaults: Defaults) -> bool:
@@ -230,6 +231,8 @@ def _read_kept(url: _UrlTexts) -> dict[Dimension, list[str]]:
 
 def _read_days(url: _UrlTexts, defaults: Defaults, metrics: tuple[Metric, ...]) -> tuple[date, date]:
     """Read the days: dates, a preset's, or the default range up to a given or complete day."""
+    if (day := url.day(Parameter.DAY, EARLIEST)) is not None:
+        return day, day
     complete = defaults.last_day(metrics)
     preset = url.choice(Parameter.PRESET, _PRESETS)
     start, end = url.day(Parameter.START, EARLIEST), url.day(Parameter.END, EARLIEST)
@@ -242,7 +245,7 @@ def _read_days(url: _UrlTexts, defaults: Defaults, metrics: tuple[Metric, ...]) 
 
 
 def _find_preset(url: _UrlTexts, view: View, defaults: Defaults) -> Preset | None:
-    has_days = url.single(Parameter.START) or url.single(Parameter.END)
+    has_days = any(map(url.single, (Parameter.START, Parameter.END, Parameter.DAY)))
     preset = _PRESETS.get(url.single(Parameter.PRESET), None if has_days else DEFAULT_PRESET)
     return preset if preset and defaults.is_current(preset, view.start, view.end) else None
 
@@ -284,6 +287,8 @@ def _make_view(
     filters = dict(query.filters)
     comparison = url.choice(Parameter.COMPARISON, {each.value: each for each in Comparison}) or Comparison.NONE
     sort = url.choice(Parameter.SORT, {each.value: each for each in Sort}) or Sort.VALUE
+    if url.single(Parameter.DAY):
+        comparison, sort = Comparison.WEEKDAYS, Sort.CHANGE
     ranked_by = url.choice(Parameter.RANKED_BY, Metric.__members__)
     longer = url.choice(Parameter.LONGER, Dimension.__members__)
     shares = url.choice(Parameter.SHARES, Dimension.__members__)

@@ -33,7 +33,7 @@ from reelport.language import N_, _
 from reelport.server.access.callers import find_tenant
 from reelport.server.access.roles import Reach
 from reelport.server.explore.explorer import Superseded
-from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget
+from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget, Totals
 from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset, Sort, View, name_cell
 from reelport.server.explore.view_parameters import (
     Defaults,
@@ -82,13 +82,23 @@ async def show_explore(visit: Visit) -> Response:
     asked = await anyio.to_thread.run_sync(_read_url, visit)
     view = asked.parsed.view
     if asked.parsed.is_relative and not asked.parsed.problems:
-        return pages.redirect(address_of(view))
+        return pages.redirect(address_of(await put_causes_first(visit, view)))
     numbers = await compute_view(visit, view, visit.organization_id)
     suggestions = await _suggest_values(visit, view, numbers, asked.defaults)
     shares = await _compute_shares(visit, view, numbers)
     picker = make_picker(view, numbers, await _suggest_search(visit, view, numbers, asked.defaults))
     write = partial(_show, visit, asked, numbers, suggestions, shares, picker)
     return await write_page(visit, visit.organization_id, write)
+
+
+async def put_causes_first(visit: Visit, view: View) -> View:
+    """Turn a view of one day that is sorted by change, so that what fell most comes first where all of it fell."""
+    if Parameter.DAY not in visit.request.query_params:
+        return view
+    totals = (await compute_view(visit, replace(view, dimensions=(), longer=None), visit.organization_id)).totals
+    place = view.metrics.index(view.ranked_by)
+    fell = isinstance(totals, Totals) and (totals.figures[place].difference or 0) < 0
+    return replace(view, reverse=fell)
 
 
 async def export_part(visit: Visit) -> Response:

@@ -173,7 +173,7 @@ def _make_views(choice: Choice, defaults: Defaults, groups: Sequence[tuple[Metri
         # The map needs all countries, of which the list shows the first.
         longer = next((by for by in boards if by in COUNTRIES), None)
         view = View(metrics, boards, start, end, metrics[0], grain, filters, longer=longer)
-        yield _compare(view, Comparison.PREVIOUS, defaults)
+        yield _compare(view, Comparison.WEEKDAYS if start == end else Comparison.PREVIOUS, defaults)
 
 
 def _make_pin_view(view: View, defaults: Defaults) -> View:
@@ -343,6 +343,7 @@ def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -
         "compared": format_days(*main.compared_days) if main.compared_days else None,
         "has_changes": charted.compared_days is not None,
         "explore": explore.address_of(charted),
+        "causes": explore.address_of(replace(charted, ranked_by=metric, shares=None)),
         "address_of": explore.address_of,
         "cards": cards,
         "chart": _draw_chart(charted, charted.metrics.index(metric), found, defaults),

@@ -87,7 +87,8 @@ async def _show(visit: Visit, page: _Page) -> Response:
     defaults = replace(defaults, dimensions=page.subject.leaderboards)
     parsed = parse_view(visit.request.query_params.multi_items(), defaults)
     if parsed.is_relative and not parsed.problems:
-        return pages.redirect(page.address_of(parsed.view))
+        view = await explore.put_causes_first(visit, page.narrow(parsed.view, defaults))
+        return pages.redirect(page.address_of(view))
     view = page.narrow(parsed.view, defaults)
     # Its own leaderboard has one row: its title.
     titled = replace(view, dimensions=tuple(dict.fromkeys((page.subject.dimension, *view.dimensions))))

@@ -1,7 +1,6 @@
 // Charts over time answer: a crosshair over all charts of the page tells a day and its numbers, by mouse, touch and keys.
-// Texts come with the chart, as its table has them. A chart within data-range selects days: it leads to that address.
-// By mouse they are dragged over. A finger that slides reads, and scrolls where it moves up or down: for it a button below
-// the chart begins the range, which ends at the day that is touched next.
+// A chart within data-range selects days, and leads there: one by a click or Enter, several by dragging. A finger reads and
+// scrolls: for it there are buttons below the chart, and a range ends at the day that is touched next.
 // Countries of a map tell their names and numbers.
 
 const readings = new WeakMap(); // What a figure carries: its times, days and lines.
@@ -23,6 +22,7 @@ function enhance() {
     layer.tabIndex = 0;
     layer.role = "slider";
     layer.ariaLabel = figure.ariaLabel;
+    layer.ariaDescription = figure.closest("[data-hint]")?.dataset.hint ?? null;
     layer.ariaValueMin = 1;
     layer.ariaValueMax = times.length;
     say(figure, times.length - 1);
@@ -109,21 +109,29 @@ function move(event) {
 
 function release(event) {
   const place = findPlace(event);
-  if (range && range.from !== place) select(place);
+  if (range && (range.from !== place || (!isTouched && canChoose(range.layer)))) select(place, range);
   else if (!isTouched) range = null;
 }
 
-// Lead to the days from where the selection began to this place.
-function select(place) {
-  const figure = figureOf(range.layer);
+// Whether a single time can be chosen: a day of several, a week or a month. An hour can't.
+function canChoose(layer) {
+  const { times, lasts } = readings.get(figureOf(layer));
+  return times.length > 1 && layer.closest(lasts ? "[data-range]" : "[data-day]");
+}
+
+// Lead to the days from where a selection began to this place; of a single day to what changed.
+function select(place, { layer, from }) {
+  const figure = figureOf(layer);
   const { days, lasts = days } = readings.get(figure);
-  const [from, to] = [range.from, place].sort((one, two) => one - two);
-  const address = new URL(figure.closest("[data-range]").dataset.range, location.href);
-  address.searchParams.set("from", days[from]);
-  address.searchParams.set("to", lasts[to]);
+  const [first, last] = [from, place].sort((one, two) => one - two);
+  const { range: several, day } = figure.closest("[data-range]").dataset;
+  const isDay = first === last && day;
+  const address = new URL(isDay ? day : several, location.href);
+  const chosen = isDay ? { day: days[first] } : { from: days[first], to: lasts[last] };
+  for (const [name, value] of Object.entries(chosen)) address.searchParams.set(name, value);
   clear();
   const link = make("a", "", figure);
-  link.dataset.swap = "";
+  if (address.pathname === location.pathname) link.dataset.swap = "";
   link.href = address;
   link.click();
   link.remove();
@@ -141,7 +149,7 @@ function press_key(event) {
     if (!event.shiftKey) range = null;
     else if (layer.classList.contains("chart-ranging")) range ??= { layer, from: now };
     show(figureOf(layer), Math.min(Math.max(place, 0), last));
-  } else if (event.key === "Enter" && range) select(now);
+  } else if (event.key === "Enter" && (range || canChoose(layer))) select(now, range ?? { layer, from: now });
   else if (event.key !== "Escape") return;
   else clear();
   event.preventDefault();
@@ -174,19 +182,25 @@ function show(figure, place) {
   say(figure, place);
 }
 
-// Offer to begin a range by touch; one that has begun says what to do next.
+// Offer a finger the day, or to begin a range; one that has begun says what to do next.
 function offerRange(figure, place) {
-  const { from, to } = figure.closest("[data-range]").dataset;
+  const { from, to, only } = figure.closest("[data-range]").dataset;
   const row = make("div", "chart-range", figure);
   if (range) return make("p", "", row, to);
+  const begun = { layer: figure.querySelector(".chart-layer"), from: place };
+  if (canChoose(begun.layer)) {
+    const words = only.replace("…", readings.get(figure).times[place]);
+    make("button", "", row, words).addEventListener("click", () => select(place, begun));
+  }
   make("button", "", row, from).addEventListener("click", () => {
-    range = { layer: figure.querySelector(".chart-layer"), from: place };
+    range = begun;
     show(figure, place);
   });
 }
 
 function draw(layer, place, from) {
   const { times, lines, settled, moving } = readings.get(figureOf(layer));
+  const { hint } = layer.closest("[data-range]")?.dataset ?? {};
   const plots = findPlots(layer);
   const put = (element, box) => {
     for (const [side, size] of Object.entries(box)) element.style[side] = `${size}px`;
@@ -223,6 +237,7 @@ function draw(layer, place, from) {
       make("b", "", row, line.texts[place]);
     }
     if (place >= settled && plots.length === 1) make("p", "", tip, moving);
+    if (hint && from < 0 && !isTouched && layer.matches(":hover, :focus")) make("small", "", tip, hint);
     const room = layer.clientWidth - tip.offsetWidth;
     const beside = x > plot.left + plot.width / 2 ? x - tip.offsetWidth - 12 : x + 12;
     put(tip, { left: Math.min(Math.max(beside, 0), Math.max(room, 0)), top });
