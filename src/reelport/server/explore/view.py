@@ -115,14 +115,14 @@ SEVERAL = (Parameter.METRIC, Parameter.DIMENSION, Parameter.EMPTY, Parameter.KEP
 class View:
     """What a page of the explorer shows.
 
-    `metrics` and `dimensions`, its leaderboards, are in the order of the lists that they are chosen from. `ranked_by` is the metric that leaderboards are sorted by,
-    `reverse` puts their lowest values first, and `longer` is the leaderboard that shows more rows than the others.
-    `picked` is the dimension whose values are listed to choose from: those with `search` in their value or title.
-    `grain`, one of HOUR to MONTH, is that of the lines. `filters` are in the order of the catalog. `kept` narrows the
-    view by cells that no filter of a report takes: in the order of the catalog too, and of a dimension any of several
-    cells. `preset` is the range that the days were
-    chosen by; None for days that were typed, and where it has other days by now. `shares` is the leaderboard whose
-    shares are drawn over time.
+    `metrics` and `dimensions`, its leaderboards, are in the order of the lists that they are chosen from.
+    `ranked_by` is the metric that leaderboards are sorted by, `reverse` puts their lowest values first, and
+    `longer` is the leaderboard that shows more rows than the others. `picked` is the dimension whose values are
+    listed to choose from: those with `search` in their value or title. `grain`, one of HOUR to MONTH, is that of
+    the lines. `filters` are in the order of the catalog. `kept` narrows the view by cells that no filter of a
+    report takes: in the order of the catalog too, and of a dimension any of several cells. `preset` is the range
+    that the days were chosen by; None for days that were typed, and where it has other days by now. `shares` is the
+    leaderboard whose shares are drawn over time.
     """
 
     metrics: tuple[Metric, ...]
