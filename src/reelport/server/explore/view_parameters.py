@@ -113,7 +113,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class ParsedView:
-    """A view, and all that was wrong in its URL; `is_relative` if that didn't name its first and last day."""
+    """A view, and all that was wrong in its URL; `is_relative` if that lacked its days."""
 
     view: View
     problems: tuple[Problem, ...] = ()

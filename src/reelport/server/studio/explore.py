@@ -92,7 +92,7 @@ async def show_explore(visit: Visit) -> Response:
 
 
 async def put_causes_first(visit: Visit, view: View) -> View:
-    """Turn a view of one day that is sorted by change, so that what fell most comes first where all of it fell."""
+    """Turn the view of one day where its number fell: what fell most comes first."""
     if Parameter.DAY not in visit.request.query_params:
         return view
     totals = (await compute_view(visit, replace(view, dimensions=(), longer=None), visit.organization_id)).totals
