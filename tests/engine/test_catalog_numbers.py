@@ -7,9 +7,10 @@ from itertools import product
 import pytest
 from tests.cases import thin_out
 
-from reelport.catalog import Dimension, Family, Metric, Product
+from reelport.catalog import Dimension, Family, Metric, Product, Scope
+from reelport.engine.tenant import EveryChannel
 
-from .oracle import CELLS, METRICS, SOURCES, asked, by_hand
+from .oracle import CELLS, CHANNELS, METRICS, SOURCES, asked, by_hand
 from .sample import MINE
 from .world import World
 
@@ -35,6 +36,7 @@ def of_family(family: str) -> list[str]:
 
 PRODUCTS = [each.name for each in Product]
 TOTAL: list[str] = []
+EVERY = EveryChannel(frozenset(Scope))
 SPLIT = ["MONTH", "VIDEO_TITLE"]
 
 
@@ -56,6 +58,16 @@ def _compare(world: World, family: str, metrics: list[str], dimensions: list[str
     expected = world.by_hand(by_hand(family, metrics, dimensions, product), len(dimensions))
     assert world.report(asked(" ".join(metrics), " ".join(dimensions), product), MINE) == expected
     assert bool(expected) == (SOURCES[family][2][product] != "false")
+
+
+@pytest.mark.parametrize(("family", "product"), thin_out(product(SOURCES, PRODUCTS), 5, nightly=True))
+def test_the_platform_sees_the_rows_of_every_channel(world: World, family: str, product: str) -> None:
+    """In each product those rows that have a channel of that role, and the money of every payee."""
+    metrics, by = of_family(family), ["VIDEO_OWNER_CHANNEL_SLUG"]
+    sql = by_hand(family, metrics, by, product).replace(f"IN {CHANNELS}", "IS NOT NULL")
+    found = world.report(asked(" ".join(metrics), " ".join(by), product), EVERY)
+    assert found == world.by_hand(sql, len(by))
+    assert not found or found != world.report(asked(" ".join(metrics), " ".join(by), product), MINE)
 
 
 @pytest.mark.parametrize(("family", "dimensions"), thin_out(SPLITS, 15, nightly=True), ids=str)

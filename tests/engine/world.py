@@ -57,21 +57,26 @@ class World:
         """The rows as tables of a database."""
         return _plain(self.tables)
 
-    def report(self, query: ReportQuery, channels: frozenset[str]) -> Rows:
+    def report(self, query: ReportQuery, channels: frozenset[str] | Tenant) -> Rows:
         """The report's rows as a CSV reader sees them, the header left out."""
         lines = io.StringIO(self.text(query, channels), newline="")
         # The one empty cell of a one-column report is a blank line, which Python reads as no cell.
         return [row or [""] for row in csv.reader(lines)][1:]
 
     def text(
-        self, query: ReportQuery, channels: frozenset[str], *, worth: int = 0, aggregator: Aggregator | None = None
+        self,
+        query: ReportQuery,
+        channels: frozenset[str] | Tenant,
+        *,
+        worth: int = 0,
+        aggregator: Aggregator | None = None,
     ) -> str:
         """The report's file, made month by month where that can be and the facts are `worth` it."""
         assert tables_of(query) <= set(self.snapshot.listing)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "report.csv"
         session = self.engine.session()
-        tenant = Tenant(channels)
+        tenant = channels if isinstance(channels, Tenant) else Tenant(channels)
         by = aggregator or USUAL.aggregator
         session.write(plan_pieces(query, tenant, self.snapshot, aggregator=by, worth=worth, size=1), path)
         session.close()

@@ -27,16 +27,16 @@ _NO_ROWS = "SELECT * FROM shown WHERE false"
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How rows are ranked: by a metric's value or by its change, and how many are kept.
+    """How rows are ranked: by a metric's value or by its change, and how many are kept; None for all.
 
-    Rows without a value come last in either direction. Ranked by change, rows that only the compared days have are
-    ranked as well. `search` keeps the rows whose cell or title holds this text, whatever its case and accents, and
-    those whose cell is one of `labelled`.
+    Rows without a value come last in either direction. Ranked by change, or where all are kept, rows that only the
+    compared days have are ranked as well. `search` keeps the rows whose cell or title holds this text, whatever its
+    case and accents, and those whose cell is one of `labelled`.
     Without `with_pictures` none are looked up.
     """
 
     metric: Metric
-    rows: int
+    rows: int | None
     by_change: bool = False
     lowest_first: bool = False
     search: str = ""
@@ -82,11 +82,11 @@ def compile_leaderboard(
                     COALESCE(shown.{key}, compared.{key}) AS cell, {_score(ranking)} AS score,
                     shown.here IS NOT NULL AS is_shown, {values}, {befores}
                 FROM (SELECT *, true AS here FROM shown) AS shown
-                {"FULL" if ranking.by_change else "LEFT"} JOIN compared
+                {"FULL" if ranking.by_change or ranking.rows is None else "LEFT"} JOIN compared
                     ON shown.{key} IS NOT DISTINCT FROM compared.{key}
                 {found}
                 {order}
-                LIMIT {ranking.rows}
+                {"" if ranking.rows is None else f"LIMIT {ranking.rows}"}
             )
         SELECT
             cell, {TITLE}, {PICTURE}, (SELECT COUNT(*) FROM shown), (SELECT COUNT(*) FROM compared),

@@ -37,15 +37,15 @@ def _read_parquet(table: Table, files: tuple[str, ...]) -> str:
 class Relations:
     """The pinned tables of one report.
 
-    Files are pruned to its days and, where one role counts, to its channels as far as files tell. `source` reads them:
-    DuckDB does, unless another engine is to. `scans` collects the SQL of scans by name, for statements that share them;
-    None: each statement scans for itself.
+    Files are pruned to its days and, where one role counts, to the listed channels, as far as files tell; with None not
+    by channel. `source` reads them: DuckDB does, unless another engine is to. `scans` collects the SQL of scans by
+    name, for statements that share them; None: each statement scans for itself.
     """
 
     snapshot: Snapshot
     start: date
     end: date
-    channels: frozenset[str]
+    channels: frozenset[str] | None
     source: SourceSql = _read_parquet
     scans: dict[str, str] | None = None
 
@@ -58,7 +58,7 @@ class Relations:
         scans: dict[str, str] | None = None,
     ) -> Relations:
         """The relations of a query's days and tenant."""
-        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels, source, scans)
+        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.listed_channels, source, scans)
 
     def select_rows(self, tree: exp.Select, source_query: SourceQuery, conditions: Iterable[exp.Expr]) -> exp.Select:
         """Let the tree select from the rows of the source query under these conditions."""

@@ -96,7 +96,7 @@ def make_source_query(resolved: ResolvedQuery, source: Source) -> SourceQuery | 
     if lacking:
         raise InternalError(f"{source.name} facts carry no {', '.join(lacking)}: the query was not checked")
     roles = tuple(source.roles[role] for role in resolved.roles if role in source.roles)
-    return SourceQuery(resolved, source, roles) if roles and resolved.tenant.channels else None
+    return SourceQuery(resolved, source, roles) if roles and resolved.tenant.listed_channels != frozenset() else None
 
 
 def resolve_query(query: ReportQuery, tenant: Tenant, refinement: Refinement = PLAIN) -> ResolvedQuery:

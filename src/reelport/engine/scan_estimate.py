@@ -47,7 +47,7 @@ def list_scans(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Iterat
     for source in find_sources(resolved.metrics):
         if source_query := make_source_query(resolved, source):
             role = source_query.only_role or OWNER
-            channels = tenant.channels if source_query.only_role else None
+            channels = tenant.listed_channels if source_query.only_role else None
             owners = channels if role == OWNER else None
             rows = sum(file.rows for file in snapshot.data_files(source.table, query.start, query.end, owners))
             paths = snapshot.files(source.table, query.start, query.end, channels, role)

@@ -14,3 +14,23 @@ class Tenant:
 
     channels: frozenset[str]
     scopes: frozenset[str] | None = None
+
+    @property
+    def listed_channels(self) -> frozenset[str] | None:
+        """The channels by which rows and files are chosen; None where those of every channel are."""
+        return self.channels
+
+
+class EveryChannel(Tenant):
+    """The platform itself: it sees the rows of every channel. One page for operators alone makes it.
+
+    To code that doesn't know of it, it is a partner without channels, who sees no row.
+    """
+
+    def __init__(self, scopes: frozenset[str]) -> None:
+        super().__init__(frozenset(), scopes)
+
+    @property
+    def listed_channels(self) -> None:
+        """None: of every channel."""
+        return

@@ -22,13 +22,12 @@ def is_own_row(source_query: SourceQuery) -> exp.Expr:
     A paid row also needs that channel as its payee; where several roles count, only a payee of the tenant's.
     """
     if len(source_query.roles) > 1:
-        return exp.or_(
-            *(_joined_id(name).is_(exp.null()).not_() for name in _candidate_channels(source_query)), copy=False
-        )
+        return exp.or_(*(each.is_(exp.null()).not_() for each in _own_channels(source_query)), copy=False)
+    channels, own = source_query.resolved.tenant.listed_channels, qualifying_channel(source_query)
     # A list of constants lets DuckDB skip whole row groups of a file.
-    listed = exp.In(this=qualifying_channel(source_query), expressions=_ids(source_query))
+    listed = own.is_(exp.null()).not_() if channels is None else exp.In(this=own, expressions=_ids(channels))
     return (
-        exp.and_(listed, exp.EQ(this=_payee(source_query), expression=qualifying_channel(source_query)))
+        exp.and_(listed, exp.EQ(this=_payee(source_query), expression=own.copy()))
         if source_query.source.paid
         else listed
     )
@@ -40,18 +39,27 @@ def channel_joins(source_query: SourceQuery) -> Iterator[tuple[exp.Expr, exp.Exp
     Comparing several columns with a list of many channels takes ten times as long. Each channel is listed once, so a
     join never duplicates a row.
     """
-    if len(source_query.roles) > 1:
+    channels = source_query.resolved.tenant.listed_channels
+    if len(source_query.roles) > 1 and channels is not None:
         for name, channel in _candidate_channels(source_query).items():
-            channels = exp.select(call("UNNEST", exp.Array(expressions=_ids(source_query))).as_("id"))
-            yield subquery(channels, _alias(name)), exp.EQ(this=_joined_id(name), expression=channel)
+            listed = exp.select(call("UNNEST", exp.Array(expressions=_ids(channels))).as_("id"))
+            yield subquery(listed, _alias(name)), exp.EQ(this=_joined_id(name), expression=channel)
 
 
 def qualifying_channel(source_query: SourceQuery) -> exp.Expr:
     """The channel by which the row is the tenant's: the payee, or the first role that matches."""
     if len(source_query.roles) == 1:
         return exp.column(source_query.roles[0], source_query.source.table)
-    first, *others = (_joined_id(name) for name in _candidate_channels(source_query))
+    first, *others = _own_channels(source_query)
     return call("COALESCE", first, *others) if others else first
+
+
+def _own_channels(source_query: SourceQuery) -> list[exp.Expr]:
+    """Each candidate, or NULL where it is not one of the tenant's channels."""
+    candidates = _candidate_channels(source_query)
+    if source_query.resolved.tenant.listed_channels is None:
+        return list(candidates.values())
+    return [_joined_id(name) for name in candidates]
 
 
 def _candidate_channels(source_query: SourceQuery) -> dict[str, exp.Expr]:
@@ -65,9 +73,9 @@ def _payee(source_query: SourceQuery) -> exp.Expr:
     return qualify(PAYEE, source_query.source.table)
 
 
-def _ids(source_query: SourceQuery) -> list[exp.Expr]:
+def _ids(channels: frozenset[str]) -> list[exp.Expr]:
     # As one text: a tree of literals is copied and written anew for each report.
-    return [exp.Var(this=_write_ids(source_query.resolved.tenant.channels))]
+    return [exp.Var(this=_write_ids(channels))]
 
 
 @lru_cache(_KEPT)

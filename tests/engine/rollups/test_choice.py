@@ -22,7 +22,7 @@ from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import describe_use, list_stored, summarize_refusals, summarize_uses
 from reelport.engine.rollups.shape import identity_of, make_rollup
-from reelport.engine.tenant import Tenant
+from reelport.engine.tenant import EveryChannel, Tenant
 from reelport.errors import StorageError, UsageError
 from reelport.facts.loading.compaction import copy_tables_by_roles
 from reelport.facts.loading.load import load_arrow
@@ -215,6 +215,13 @@ def test_copies_by_role_are_counted_by_what_is_read_of_them(facts: Facts) -> Non
     _, aggregator = facts.report(by_video)
     assert any("to read: the facts need" in reason for reason in summarize_refusals(aggregator.choices))
     assert read(replace(by_video, product=Product.ALL.name), "c1") == {many}
+
+
+def test_the_platform_is_summed_from_rollups(built: Facts) -> None:
+    """The numbers of every channel are the same from rollups as from the facts."""
+    text, aggregator = built.report(BY_DAY, tenant=EveryChannel(frozenset()))
+    assert days_read(aggregator) == set(DAYS)
+    assert text != built.report(BY_DAY)[0]
 
 
 def test_rollups_of_another_version_are_built_anew(built: Facts) -> None:

@@ -120,7 +120,7 @@ class RollupAggregator(Aggregator):
             return DuckDBAggregator(self._scans).aggregate(aggregation, snapshot)
         asked = aggregation.resolved
         relations = RollupRelations(
-            snapshot, asked.start, asked.end, asked.tenant.channels, scans=self._scans, readings=readings
+            snapshot, asked.start, asked.end, asked.tenant.listed_channels, scans=self._scans, readings=readings
         )
         return group_rows(aggregation, relations)
 

@@ -140,7 +140,7 @@ def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | N
     the report to tell.
     """
     resolved, source, role = source_query.resolved, source_query.source, source_query.only_role
-    asked = resolved.start, resolved.end, resolved.tenant.channels
+    asked = resolved.start, resolved.end, resolved.tenant.listed_channels
     if role not in ROLES or not snapshot.has_copies(source.table, resolved.start, resolved.end, role):
         return None
     paths = snapshot.files(source.table, *asked, role)
@@ -157,7 +157,7 @@ def _find_row_groups() -> RowGroupIndex:
 
 def _list_fact_files(source_query: SourceQuery, snapshot: Snapshot) -> tuple[DataFile, ...]:
     resolved, table = source_query.resolved, source_query.source.table
-    channels = resolved.tenant.channels if source_query.owner_only else None
+    channels = resolved.tenant.listed_channels if source_query.owner_only else None
     return snapshot.data_files(table, resolved.start, resolved.end, channels)
 
 
