@@ -27,11 +27,11 @@ _NO_ROWS = "SELECT * FROM shown WHERE false"
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How rows are ranked: by a metric's value or by its change, and how many are kept; None for all.
+    """How rows are ranked: by a metric's value or by its change; how many `rows` are kept.
 
-    Rows without a value come last in either direction. Ranked by change, or where all are kept, rows that only the
-    compared days have are ranked as well. `search` keeps the rows whose cell or title holds this text, whatever its
-    case and accents, and those whose cell is one of `labelled`.
+    None keeps all, and then ranks rows that only the compared days have as well; so does a ranking by change. Rows
+    without a value come last in either direction. `search` keeps the rows whose cell or title holds this text, whatever
+    its case and accents, and those whose cell is one of `labelled`.
     Without `with_pictures` none are looked up.
     """
 

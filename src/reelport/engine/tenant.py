@@ -22,7 +22,7 @@ class Tenant:
 
 
 class EveryChannel(Tenant):
-    """The platform itself: it sees the rows of every channel. One page for operators alone makes it.
+    """The platform itself: it sees the rows of every channel. For one page of operators alone.
 
     To code that doesn't know of it, it is a partner without channels, who sees no row.
     """

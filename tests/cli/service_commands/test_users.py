@@ -70,8 +70,8 @@ def test_second_factors_are_shown_and_reset(run: Commands, tmp_path: Path) -> No
     db.dispose()
 
 
-def test_an_operator_is_given_the_right_to_look(run: Commands) -> None:
-    """And loses it again. People of an organization never have it."""
+def test_an_operator_is_given_rights_beyond_the_role(run: Commands) -> None:
+    """To look, and to see the platform's numbers; and loses them again. People of an organization never have them."""
     assert add(run)[0] == 0
     given = ("--role", "operator", "--email", "olga@platform.example", "--password-stdin")
     assert run("user", "add", *given, stdin=f"{PASSWORD}\n")[0] == 0
@@ -79,7 +79,12 @@ def test_an_operator_is_given_the_right_to_look(run: Commands) -> None:
         assert run("user", "may-look", "olga@platform.example", allowed)[0] == 0
         listed = {row["user"]: row["may_look"] for row in json.loads(run("user", "list", "--json")[1])}
         assert listed == {"ann@demo.example": None, "olga@platform.example": allowed == "yes"}
-    assert "ann@demo.example is no operator" in run("user", "may-look", "ann@demo.example", "yes")[2]
+    for allowed in ("yes", "without-revenue", "no"):
+        assert run("user", "may-see-platform", "olga@platform.example", allowed)[0] == 0
+        listed = {row["user"]: row["may_see_platform"] for row in json.loads(run("user", "list", "--json")[1])}
+        assert listed == {"ann@demo.example": None, "olga@platform.example": allowed}
+    for command in ("may-look", "may-see-platform"):
+        assert "ann@demo.example is no operator" in run("user", command, "ann@demo.example", "yes")[2]
     assert "Did you mean olga@platform.example?" in run("user", "may-look", "olga@platfrom.example", "yes")[2]
 
 

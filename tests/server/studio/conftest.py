@@ -103,9 +103,9 @@ def visit_as(app: TestClient, email: str) -> Iterator[Visitor]:
         yield make(email)
 
 
-def fetch_report(settings: Settings, query: ReportQuery) -> list[tuple[Any, ...]]:
-    """The rows of a report of the sample facts, for the organization `demo`."""
-    tenant = Tenant(frozenset(sample_channels()["demo"]))
+def fetch_report(settings: Settings, query: ReportQuery, tenant: Tenant | None = None) -> list[tuple[Any, ...]]:
+    """The rows of a report of the sample facts, for a tenant: the organization `demo`, if no other."""
+    tenant = tenant or Tenant(frozenset(sample_channels()["demo"]))
     plan = compile_query(query, tenant, pin(settings.facts_root, tables_of(query)))
     with QueryEngine("1GiB", 2, None, within=(settings.facts_root,)) as engine:
         session = engine.session()

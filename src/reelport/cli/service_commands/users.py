@@ -19,6 +19,8 @@ Email = Annotated[str, Parameter(help="The address that the user signs in with."
 FromStdin = Annotated[
     bool, Parameter(negative="", help="Read the password from the first line of standard input, not from the terminal.")
 ]
+_WORDS = {None: "no", "viewer": "yes", "viewer-without-revenue": "without-revenue"}
+"""Whether an operator may see the whole platform, by the role as which it does."""
 
 
 def _read_password(from_stdin: bool) -> str:
@@ -92,6 +94,7 @@ def list_users(
             "role": each.role,
             "channels": None if each.channels is None else len(each.channels),
             "may_look": each.may_look if each.role == "operator" else None,
+            "may_see_platform": _WORDS[each.platform_role] if each.role == "operator" else None,
             "id": each.id,
             "created": each.created_at,
         }
@@ -140,6 +143,32 @@ def allow_looks(
     with open_state(data) as (_, db):
         looks.allow_looks(db, email, allowed=allowed == "yes")
     print_fields({"user": users.normalize_email(email), "may_look": allowed}, as_json=json)
+
+
+@USER.command(name="may-see-platform")
+def allow_platform(
+    email: Annotated[str, Parameter(help="The address of the operator.")],
+    allowed: Annotated[
+        Literal["yes", "without-revenue", "no"],
+        Parameter(help="Whether the operator may see the numbers of all channels together."),
+    ],
+    *,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """Let an operator see the numbers of the whole platform in Studio, or end that.
+
+    They are those of all channels together and of each organization, with earnings unless `without-revenue`.
+
+    Example: reelport user may-see-platform olga@platform.example without-revenue
+    """
+    from reelport.server.access import looks, users
+    from reelport.server.access.roles import Role
+
+    role = next(role for role, word in _WORDS.items() if word == allowed)
+    with open_state(data) as (_, db):
+        looks.allow_platform(db, email, Role(role) if role else None)
+    print_fields({"user": users.normalize_email(email), "may_see_platform": allowed}, as_json=json)
 
 
 @USER.command(name="factors")

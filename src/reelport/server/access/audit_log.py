@@ -71,6 +71,7 @@ class Action(StrEnum):
     LOOK_BEGUN = N_("began to look as the operator of the platform")
     LOOK_ENDED = N_("ended a look as the operator of the platform")
     LOOK_RIGHT_CHANGED = N_("changed an operator's right to look")
+    PLATFORM_RIGHT_CHANGED = N_("changed an operator's right to the platform's numbers")
     SHARED_VIEW_REVOKED = N_("revoked a shared view")
 
 

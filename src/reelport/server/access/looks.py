@@ -1,25 +1,29 @@
-"""Looks: an operator sees an organization's Studio read-only, for half an hour.
+"""What operators see of partners: an organization's Studio, the whole platform's numbers.
 
-An operator holds the right to it by a command alone. A look belongs to one session. It begins with a reason. The
+They hold each right by a command alone. Who looks at an organization sees its Studio read-only, for half an hour. A
+look belongs to one session, which has none of the operator's rights meanwhile. It begins with a reason. The
 organization's own audit log has its begin, with its end at the latest, and an earlier end by the operator or with the
-right. A session that looks has none of the operator's rights.
+right.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Engine, or_, select
+from sqlalchemy import Connection, Engine, Row, or_, select
 
+from reelport.engine.tenant import EveryChannel, Tenant
 from reelport.errors import UsageError
-from reelport.language import _
+from reelport.language import N_, _
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
-from reelport.server.access.roles import Role
+from reelport.server.access.roles import SCOPES, Role
 from reelport.server.access.sessions import Session, record_look_end
 from reelport.server.access.users import find_user_id
-from reelport.server.state.database import write, writing
-from reelport.server.state.tables import ORGANIZATIONS, SESSIONS, USERS
+from reelport.server.state.database import reading, write, writing
+from reelport.server.state.tables import ORGANIZATIONS, READABLE, SESSIONS, USERS
 
 LIFE = timedelta(minutes=30)
 """How long a look lasts at most; another one needs a reason again."""
@@ -32,17 +36,69 @@ def allow_looks(db: Engine, email: str, *, allowed: bool) -> None:
 
     Looks that last end with the right, for good: the right given back needs another reason.
     """
-    now = datetime.now(UTC)
     with writing(db) as connection:
-        id_ = find_user_id(connection, email)
-        user = connection.execute(select(USERS.c.email, USERS.c.role).where(USERS.c.id == id_)).one()
-        if user.role != Role.OPERATOR:
-            raise UsageError(f"{user.email} is no operator: people of an organization see their own Studio alone.")
-        connection.execute(USERS.update().where(USERS.c.id == id_).values(may_look=int(allowed)))
+        user = _find_operator(connection, email)
+        connection.execute(USERS.update().where(USERS.c.id == user.id).values(may_look=int(allowed)))
         if not allowed:
-            _end_looks(connection, id_, now)
+            _end_looks(connection, user.id, datetime.now(UTC))
         details = {"may_look": "yes" if allowed else "no"}
         audit_log.record_command(connection, None, Action.LOOK_RIGHT_CHANGED, user.email, details)
+
+
+def allow_platform(db: Engine, email: str, role: Role | None) -> None:
+    """Let an operator see the whole platform's numbers, as a role sees an organization's.
+
+    With None no more. UsageError for anybody else.
+    """
+    with writing(db) as connection:
+        user = _find_operator(connection, email)
+        connection.execute(USERS.update().where(USERS.c.id == user.id).values(platform_role=role and role.value))
+        details = {"is": role.value if role else N_("none")}
+        audit_log.record_command(connection, None, Action.PLATFORM_RIGHT_CHANGED, user.email, details)
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """An organization that reads channels, by their ids."""
+
+    id: int
+    name: str
+    channels: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The whole platform, for an operator who may see it now.
+
+    `partners` are the channels that organizations read, each once.
+    """
+
+    every_channel: EveryChannel
+    partners: Tenant
+    organizations: tuple[Organization, ...]
+
+
+def find_platform(db: Engine, user_id: str) -> Platform | None:
+    """Find what an operator may see of the whole platform; None without the right to it."""
+    readable = select(ORGANIZATIONS.c.id, ORGANIZATIONS.c.name, READABLE.c.channel_id).join(READABLE)
+    channels: dict[tuple[int, str], set[str]] = {}
+    with reading(db) as connection:
+        role = connection.execute(select(USERS.c.platform_role).where(USERS.c.id == user_id)).scalar()
+        if role is None:
+            return None
+        for id_, name, channel in connection.execute(readable):
+            channels.setdefault((id_, name), set()).add(channel)
+    scopes, together = SCOPES[Role(role)], frozenset[str]().union(*channels.values())
+    found = tuple(Organization(*named, frozenset(ids)) for named, ids in channels.items())
+    return Platform(EveryChannel(scopes), Tenant(together, scopes), found)
+
+
+def _find_operator(connection: Connection, email: str) -> Row[*tuple[Any, ...]]:
+    found = select(USERS.c.id, USERS.c.email, USERS.c.role).where(USERS.c.id == find_user_id(connection, email))
+    user = connection.execute(found).one()
+    if user.role != Role.OPERATOR:
+        raise UsageError(f"{user.email} is no operator: people of an organization see their own Studio alone.")
+    return user
 
 
 def _end_looks(connection: Connection, user_id: str, now: datetime) -> None:

@@ -82,6 +82,8 @@ class Session:
     """Whether an OpenID Connect provider signs the user in, and no password."""
     may_look: bool = False
     """Whether an operator may look at organizations."""
+    platform_role: Role | None = None
+    """As which role an operator sees the numbers of the whole platform; None: as none."""
     look: Look | None = None
     token: str = field(repr=False, default="")
     """The cookie's; empty in lists."""
@@ -274,6 +276,7 @@ _SELECT = (
         USERS.c.language,
         USERS.c.subject,
         USERS.c.may_look,
+        USERS.c.platform_role,
         or_(*(exists().where(each.c.user_id == USERS.c.id) for each in (AUTHENTICATORS, PASSKEYS))).label("has_factor"),
         USERS.c.organization_id,
         ORGANIZATIONS.c.name,
@@ -314,6 +317,7 @@ def _make_session(row: Row[*tuple[Any, ...]], now: datetime, token: str = "") ->
         bool(row.has_factor),
         row.subject is not None,
         bool(row.may_look),
+        row.platform_role and Role(row.platform_role),
         look,
         token,
     )

@@ -37,7 +37,8 @@ class User:
     """A user, without the password. Logins of another `epoch` are invalid.
 
     `channels` are the ids of those that the user may see; None for all of the organization, later ones too. An operator
-    who `may_look` sees the Studio of organizations as their people do.
+    who `may_look` sees the Studio of organizations as their people do; one with a `platform_role` sees the numbers of
+    the whole platform, as somebody of that role those of an organization.
     """
 
     id: str
@@ -49,6 +50,7 @@ class User:
     created_at: datetime
     channels: frozenset[str] | None = None
     may_look: bool = False
+    platform_role: Role | None = None
 
 
 def normalize_email(given: str) -> str:
@@ -113,6 +115,7 @@ def list_users(db: Engine, organization: str | None = None) -> tuple[User, ...]:
                 row.created_at,
                 parse_channels(row.channels),
                 bool(row.may_look),
+                row.platform_role and Role(row.platform_role),
             )
             for row in connection.execute(found)
         )

@@ -122,7 +122,8 @@ class View:
     the lines. `filters` are in the order of the catalog. `kept` narrows the view by cells that no filter of a
     report takes: in the order of the catalog too, and of a dimension any of several cells. `preset` is the range
     that the days were chosen by; None for days that were typed, and where it has other days by now. `shares` is the
-    leaderboard whose shares are drawn over time.
+    leaderboard whose shares are drawn over time. One that `is_whole` has all rows of its leaderboards, those of the
+    compared days alone, too: no URL asks for that.
     """
 
     metrics: tuple[Metric, ...]
@@ -142,6 +143,7 @@ class View:
     picked: Dimension | None = None
     search: str = ""
     shares: Dimension | None = None
+    is_whole: bool = False
 
     @property
     def days(self) -> int:

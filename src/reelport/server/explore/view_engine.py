@@ -448,9 +448,10 @@ def compile_board(
 ) -> Statement:
     """Compile the leaderboard of a dimension, of all rows or of those that `search` finds."""
     queries = _queries(view, (dimension,))
+    most = MORE_ENTRIES if view.longer is dimension else ENTRIES
     ranking = Ranking(
         view.ranked_by,
-        MORE_ENTRIES if view.longer is dimension else ENTRIES,
+        None if view.is_whole else most,
         by_change=view.sort is Sort.CHANGE,
         lowest_first=view.reverse,
         with_pictures=with_pictures,

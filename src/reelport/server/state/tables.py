@@ -144,6 +144,9 @@ USERS: Final = Table(
     # Whether an operator may see an organization's Studio as its people do (`access/looks`).
     Column("may_look", Integer, nullable=False, server_default="0"),
     CheckConstraint("may_look = 0 OR role = 'operator'", name="look"),
+    # As which role an operator sees the numbers of the whole platform; NULL: as none.
+    Column("platform_role", Text),
+    CheckConstraint("platform_role IS NULL OR role = 'operator'", name="platform_role"),
     CheckConstraint("role IN ('owner', 'analyst', 'viewer', 'viewer-without-revenue', 'operator')", name="role"),
     CheckConstraint("channels IS NULL OR role NOT IN ('owner', 'operator')", name="channels"),
     CheckConstraint("(role = 'operator') = (organization_id IS NULL)", name="of"),

@@ -166,7 +166,9 @@ def _describe_lack(session: Session, right: Right) -> str:
         return N_("You look as an operator: nothing can be changed, asked for or downloaded. End the look first.")
     if right is Right.LOOK and session.role is Role.OPERATOR:
         return N_("This is for operators with the right to look: `reelport user may-look` gives it.")
-    if right in {Right.OPERATE, Right.LOOK}:
+    if right is Right.READ_PLATFORM and session.role is Role.OPERATOR:
+        return N_("This is for operators with the right to it: `reelport user may-see-platform` gives it.")
+    if right in {Right.OPERATE, Right.LOOK, Right.READ_PLATFORM}:
         return N_("This is for the operators of the platform alone.")
     if session.role is Role.OPERATOR:
         return N_("This is for the people of an organization: operators see no partner's numbers.")

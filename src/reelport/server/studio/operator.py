@@ -30,6 +30,8 @@ from reelport.server.reports.report_days import ReportDay, read_report_days
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.studio import pages
+from reelport.server.studio.pages import NavigationEntry
+from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Refused, Visit
 
 if TYPE_CHECKING:
@@ -38,11 +40,12 @@ if TYPE_CHECKING:
 PATH = f"{pages.ROOT}/operator"
 # The pages for operators, in the order of their navigation.
 PAGES = (
-    (PATH, N_("Now")),
-    (f"{PATH}/days", N_("Days")),
-    (f"{PATH}/loads", N_("Loads")),
-    (f"{PATH}/reports", N_("Reports")),
-    (f"{PATH}/organizations", N_("Organizations")),
+    NavigationEntry(PATH, N_("Now"), Right.OPERATE),
+    NavigationEntry(f"{PATH}/numbers", N_("Numbers"), Right.READ_PLATFORM),
+    NavigationEntry(f"{PATH}/days", N_("Days"), Right.OPERATE),
+    NavigationEntry(f"{PATH}/loads", N_("Loads"), Right.OPERATE),
+    NavigationEntry(f"{PATH}/reports", N_("Reports"), Right.OPERATE),
+    NavigationEntry(f"{PATH}/organizations", N_("Organizations"), Right.OPERATE),
 )
 _CHECKING = threading.Lock()
 _QUEUE = 200
@@ -103,8 +106,13 @@ async def _show(visit: Visit, findings: tuple[Finding, ...] | None) -> Response:
 
 async def render(visit: Visit, template: str, **values: object) -> Response:
     """Render a page for operators, on a thread: hundreds of rows take a while."""
-    menu = [(path, _(label)) for path, label in PAGES]
+    menu = list_pages(visit)
     return await anyio.to_thread.run_sync(partial(pages.render, visit, template, 200, pages=menu, **values))
+
+
+def list_pages(visit: Visit) -> list[tuple[str, str]]:
+    """List the pages that an operator may open, each with its words."""
+    return [(each.path, _(each.label)) for each in PAGES if visit.may(each.right)]
 
 
 def _run_checks(settings: Settings) -> tuple[Finding, ...]:

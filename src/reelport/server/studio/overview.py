@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,7 +30,7 @@ from reelport.query import describe_query, parse_day
 from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import Key, expires_soon
-from reelport.server.explore.numbers import Leaderboard, Lines, Numbers, Totals
+from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, Totals
 from reelport.server.explore.view import Comparison, View, default_grain
 from reelport.server.explore.view_parameters import EARLIEST, Defaults, list_options
 from reelport.server.http.service import run_while_connected
@@ -80,54 +80,87 @@ class Choice:
     days: Span | None = None
     channel: str = ""
     metric: Metric | None = None
+    path: str = PATH
 
     @property
     def address(self) -> str:
-        """The address of the overview of this choice, without what is so by default."""
+        """The address of the page of this choice, without what is so by default."""
         typed = {"from": self.days[0], "to": self.days[1]} if self.days else {}
         named = {"range": "" if typed or self.range == _DEFAULT_RANGE else self.range, "channel": self.channel}
         metric = {"metric": self.metric.name if self.metric else ""}
         query = urlencode({name: value for name, value in {**typed, **named, **metric}.items() if value})
-        return f"{PATH}?{query}" if query else PATH
+        return f"{self.path}?{query}" if query else self.path
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
+    """What an overview shows, by which views; `channels` are those to choose from."""
+
     choice: Choice
     defaults: Defaults
-    tenant: Tenant
     channels: tuple[Channel, ...]
     views: tuple[View, ...]
-    pins: tuple[tuple[SavedView, View, View], ...]  # each with what it shows, and the view of its number
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A view to compute: for whom, and within which part of what one may read."""
+
+    view: View
+    tenant: Tenant
+    share: int = 1
 
 
 async def show_overview(visit: Visit) -> Response:
     """Show the overview. What is wrong in the address counts for nothing."""
-    asked = await anyio.to_thread.run_sync(_read, visit)
-    numbers = await run_while_connected(visit.request, partial(_compute, visit, asked))
+    asked, tenant, pins = await anyio.to_thread.run_sync(_read, visit)
+    wanted = [Wanted(view, tenant) for view in asked.views]
+    # All that are pinned may together read as much as one.
+    wanted += [Wanted(view, tenant, len(pins)) for _saved, _shown, view in pins]
+    numbers = await compute_views(visit, wanted, visit.organization_id)
     news = await anyio.to_thread.run_sync(_read_news, visit, asked.defaults)
-    return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers, news))
+
+    def show() -> Response:
+        # No card where the number costs too much.
+        pinned = [(saved, shown, next(_make_cards(view, numbers[view]), None)) for saved, shown, view in pins]
+        page = describe_page(visit, asked, numbers)
+        return pages.render(visit, "overview.html", news=news, pins=pinned, describe=describe_query, **page)
+
+    return await write_page(visit, visit.organization_id, show)
 
 
-def _read(visit: Visit) -> _Asked:
-    defaults, settings = explore.read_defaults(visit), visit.service.settings
-    tenant, groups = explore.read_tenant(visit.service.db, visit.reach), _list_metrics(defaults)
-    files = pin(settings.facts_root, [CHANNELS.name]).listing[CHANNELS.name]
-    channels = tuple(each for each in _list_channels(settings, files) if each.id in tenant.channels)
-    choice = _read_choice(visit, channels, groups)
-    views = tuple(_make_views(choice, defaults, groups))
+# A pinned view, with what it shows, and the view of its number.
+_Pins = tuple[tuple[SavedView, View, View], ...]
+
+
+def _read(visit: Visit) -> tuple[Asked, Tenant, _Pins]:
+    defaults = explore.read_defaults(visit)
+    tenant = explore.read_tenant(visit.service.db, visit.reach)
+    channels = tuple(each for each in list_channels(visit.service.settings) if each.id in tenant.channels)
     pins = tuple(
         (saved, parsed.view, _make_pin_view(parsed.view, defaults))
         for saved, parsed in find_shown_views(visit, defaults)
         if saved.is_pinned and not parsed.problems
     )
-    return _Asked(choice, defaults, tenant, channels, views, pins)
+    return read_asked(visit, defaults, PATH, channels), tenant, pins
+
+
+def read_asked(visit: Visit, defaults: Defaults, path: str, channels: tuple[Channel, ...] = ()) -> Asked:
+    """Read what the address of the overview at this path asks for."""
+    groups = _list_metrics(defaults)
+    choice = replace(_read_choice(visit, channels, groups), path=path)
+    return Asked(choice, defaults, channels, tuple(_make_views(choice, defaults, groups)))
 
 
 def _list_metrics(defaults: Defaults) -> tuple[tuple[Metric, ...], ...]:
     """List the groups of the page's metrics, without those that the visitor's role may not see."""
     groups = (tuple(each for each in group if defaults.may_show(each)) for group in OVERVIEW_METRICS)
     return tuple(group for group in groups if group)
+
+
+def list_channels(settings: Settings) -> tuple[Channel, ...]:
+    """List every channel of the platform, by slug."""
+    return _list_channels(settings, pin(settings.facts_root, [CHANNELS.name]).listing[CHANNELS.name])
 
 
 # Once for these files, whose names no other table has.
@@ -190,23 +223,23 @@ def _compare(view: View, comparison: Comparison, defaults: Defaults) -> View:
     return compared if is_known else replace(view, comparison=Comparison.NONE)
 
 
-async def _compute(visit: Visit, asked: _Asked) -> Mapping[View, Numbers]:
-    """Compute the views at the same time. All that are pinned may together read as much as one."""
+async def compute_views(visit: Visit, wanted: Iterable[Wanted], partner: Hashable) -> Mapping[View, Numbers]:
+    """Compute views at the same time in the partner's slots, while the browser waits."""
     found: dict[View, Numbers] = {}
     failures: list[ReelportError] = []
 
-    async def compute(view: View, share: int = 1) -> None:
+    async def compute(each: Wanted) -> None:
         try:
-            work = visit.service.explorer.compute(view, asked.tenant, visit.organization_id, share=share)
-            found[view] = await work
+            found[each.view] = await visit.service.explorer.compute(each.view, each.tenant, partner, share=each.share)
         except ReelportError as error:  # kept, since the task group would raise it within a group
             failures.append(error)
 
-    async with anyio.create_task_group() as tasks:
-        for view in asked.views:
-            tasks.start_soon(compute, view)
-        for _saved, _shown, view in asked.pins:
-            tasks.start_soon(compute, view, len(asked.pins))
+    async def compute_all() -> None:
+        async with anyio.create_task_group() as tasks:
+            for each in wanted:
+                tasks.start_soon(compute, each)
+
+    await run_while_connected(visit.request, compute_all)
     if failures:
         raise failures[0]
     return found
@@ -281,32 +314,21 @@ class Listing:
     second: int
 
 
-def _show(visit: Visit, asked: _Asked, numbers: Mapping[View, Numbers], news: News) -> Response:
-    """Write the page: in a thread, as the event loop should not wait so long."""
+def describe_page(visit: Visit, asked: Asked, numbers: Mapping[View, Numbers]) -> dict[str, Any]:
+    """Describe what every overview shows, as values of its template; call it in a thread."""
     choice = asked.choice
     ranges = [
         (_(label), replace(choice, range=name, days=None).address, choice.days is None and choice.range == name)
         for name, (label, _length) in _RANGES.items()
     ]
     months = [(days[0], replace(choice, days=days).address) for days in _list_months(asked)]
-    return pages.render(
-        visit,
-        "overview.html",
-        choice=choice,
-        channels=asked.channels,
-        ranges=ranges,
-        months=months,
-        news=news,
-        pins=[
-            (saved, shown, next(_make_cards(view, numbers[view]), None))  # no card where the number costs too much
-            for saved, shown, view in asked.pins
-        ],
-        describe=describe_query,
-        **(_describe_numbers(visit, asked, [numbers[view] for view in asked.views]) if asked.views else {"view": None}),
-    )
+    described = {"choice": choice, "channels": asked.channels, "ranges": ranges, "months": months, "view": None}
+    if asked.views:
+        described |= _describe_numbers(visit, asked, [numbers[view] for view in asked.views])
+    return described
 
 
-def _list_months(asked: _Asked) -> Iterator[Span]:
+def _list_months(asked: Asked) -> Iterator[Span]:
     """List the days of the months up to the last complete day, the newest first."""
     found = [asked.defaults.complete_days(metrics) for metrics in _list_metrics(asked.defaults)]
     earliest, last = next(filter(None, found), (date.max, date.max))
@@ -318,7 +340,7 @@ def _list_months(asked: _Asked) -> Iterator[Span]:
         last = first - timedelta(1)
 
 
-def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -> dict[str, Any]:
+def _describe_numbers(visit: Visit, asked: Asked, numbers: Sequence[Numbers]) -> dict[str, Any]:
     choice, defaults = asked.choice, asked.defaults
     views = [replace(view, longer=None) for view in asked.views]
     main = views[0]
@@ -344,7 +366,7 @@ def _describe_numbers(visit: Visit, asked: _Asked, numbers: Sequence[Numbers]) -
         "has_changes": charted.compared_days is not None,
         "explore": explore.address_of(charted),
         "causes": explore.address_of(replace(charted, ranked_by=metric, shares=None)),
-        "address_of": explore.address_of,
+        "address_of": explore.address_of if visit.may(Right.READ_NUMBERS) else None,
         "cards": cards,
         "chart": _draw_chart(charted, charted.metrics.index(metric), found, defaults),
         "chart_exports": exports.offer_exports(visit, charted, "export-chart"),
@@ -359,8 +381,7 @@ def _make_cards(view: View, numbers: Numbers) -> Iterator[Card]:
         return
     points = numbers.lines.points if isinstance(numbers.lines, Lines) else ()
     for place, (metric, figure) in enumerate(zip(view.metrics, numbers.totals.figures, strict=True)):
-        divisor, unit = choose_unit(metric.unit, abs(float(figure.value or 0)))
-        written = MetricUnit(metric, divisor, unit)
+        written = choose_metric_unit(metric, figure)
         spark = Markup(draw_sparkline([point.figures[place].value for point in points]))  # noqa: S704 - drawn from numbers
         yield Card(
             metric,
@@ -369,6 +390,11 @@ def _make_cards(view: View, numbers: Numbers) -> Iterator[Card]:
             None if figure.difference is None else make_change(written, figure),
             spark,
         )
+
+
+def choose_metric_unit(metric: Metric, figure: Figure) -> MetricUnit:
+    """Choose the unit that a figure of a metric is written in."""
+    return MetricUnit(metric, *choose_unit(metric.unit, abs(float(figure.value or 0))))
 
 
 def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) -> LinePicture | None:

@@ -25,6 +25,7 @@ class Right(Enum):
     MANAGE_PEOPLE = auto()
     READ_AUDIT_LOG = auto()  # of the own organization; operators read what concerns the platform alone
     LOOK = auto()  # begin to see an organization's Studio as its people do; never by a role alone
+    READ_PLATFORM = auto()  # the numbers of the whole platform; never by a role alone
     OPERATE = auto()  # see the platform's own state: queue, workers, loads, disk; never a partner's numbers
 
 
@@ -50,5 +51,7 @@ def find_rights(session: Session | None) -> frozenset[Right]:
     """Find what a session may do; None for a visitor who isn't signed in."""
     if session is not None and session.look is not None:
         return LOOKING
-    found = RIGHTS[session.role if session else None]
-    return found | {Right.LOOK} if session is not None and session.may_look else found
+    if session is None:
+        return RIGHTS[None]
+    given = {Right.LOOK: session.may_look, Right.READ_PLATFORM: session.platform_role is not None}
+    return RIGHTS[session.role] | {right for right, is_given in given.items() if is_given}

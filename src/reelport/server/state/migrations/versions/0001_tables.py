@@ -117,6 +117,8 @@ def _create_access() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("may_look", sa.Integer(), nullable=False, server_default="0"),
         sa.CheckConstraint("may_look = 0 OR role = 'operator'", name=op.f("ck_users_look")),
+        sa.Column("platform_role", sa.Text()),
+        sa.CheckConstraint("platform_role IS NULL OR role = 'operator'", name=op.f("ck_users_platform_role")),
         sa.CheckConstraint("(role = 'operator') = (organization_id IS NULL)", name=op.f("ck_users_of")),
         sa.Column("channels", sa.Text()),
         sa.CheckConstraint(
