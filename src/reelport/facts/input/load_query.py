@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from reelport.check import nearest
 from reelport.facts.row_rules import RowRefusal, Rule, absent_sql, make_ahead_refusal, make_rule
-from reelport.facts.tables import OWNER, Table, sort_keys
+from reelport.facts.tables import Table, sort_keys
 from reelport.sql_quoting import quote_name, quote_text
 
 REJECT = "_reject"
-"""Column: why the row is refused, as a struct of file, line, reason and raw; NULL for a good row."""
+"""Column: why the row is refused, as a struct of file, line, problems and raw; NULL for a good row.
+
+A problem is a struct of kind and reason; NULL for one that the row doesn't have.
+"""
 OUTSIDE = "_outside"
-"""Column of lenient loads: texts of a good row that aren't in their list, as a list of kinds; NULL for none."""
-PROBLEMS = "_problems"
-"""Column: why the row is refused, as a list of structs of kind and reason; NULL for a good row."""
+"""Column of lenient loads: texts of a good row that aren't in their list, as a list of kinds, or NULLs, or NULL."""
 DAY = "_day"
 FILE = "_reelport_file"
 LINE = "_reelport_line"
@@ -56,38 +58,34 @@ def find_column_problems(table: Table, source: RowSource) -> list[str]:
     return [f"{source.named}: {problem}" for problem in problems]
 
 
-def load_sql(table: Table, source: RowSource, *, lenient: bool = False, now: datetime | None = None) -> str:
-    """Write a SELECT of converted columns, file, line, `REJECT`, if lenient `OUTSIDE`.
+def load_sql(table: Table, sources: Sequence[RowSource], *, lenient: bool = False, now: datetime | None = None) -> str:
+    """Write a SELECT of all rows: converted columns, file, line, `REJECT`, if lenient `OUTSIDE`.
 
-    The source must have no column problems. If lenient, texts outside a list that no number depends on are kept. Facts
+    The sources must have no column problems. If lenient, texts outside a list that no number depends on are kept. Facts
     that lie too far ahead of `now` are refused; none where it isn't given.
     """
+    return " UNION ALL ".join(_source_sql(table, source, lenient=lenient, now=now) for source in sources)
+
+
+def _source_sql(table: Table, source: RowSource, *, lenient: bool, now: datetime | None) -> str:
     values, refusals, kept = _collect_rules(table, source, lenient=lenient, now=now)
     raw = ", ".join(f"{quote_text(name)}: {_SOURCE}.{quote_name(name)}" for name in source.types)
-    # No list of reasons that is filtered: to plan a lambda takes as long as all the rest of a small load's query.
-    reasons = "".join(f", CASE WHEN {one.condition} THEN {one.reason} END" for one in refusals)
-    reason = f"concat_ws('; '{reasons})" if refusals else "''"
+    # A list with NULLs, not filtered: to plan a lambda takes as long as all the rest of a small load's query.
+    problems = ", ".join(
+        f"CASE WHEN {one.condition} THEN struct_pack(kind := {quote_text(one.kind)}, reason := {one.reason}) END"
+        for one in refusals
+    )
     what = (
-        f"struct_pack(file := {source.file}, line := {source.line}, reason := {reason}, "
+        f"struct_pack(file := {source.file}, line := {source.line}, "
+        f"problems := CAST([{problems}] AS STRUCT(kind VARCHAR, reason VARCHAR)[]), "
         f"raw := CAST(to_json({{{raw}}}) AS VARCHAR))"
     )
     reject = f"CASE WHEN {_any_sql(refusals)} THEN {what} END AS {REJECT}"
-    outside = [f"{_outside_sql(kept)} AS {OUTSIDE}"] if lenient else []
+    kinds = ", ".join(f"CASE WHEN {one.condition} THEN {quote_text(one.kind)} END" for one in kept)
+    outside = [f"CASE WHEN {_any_sql(kept)} THEN CAST([{kinds}] AS VARCHAR[]) END AS {OUTSIDE}"] if lenient else []
     columns = [f"{value} AS {quote_name(name)}" for name, value in values.items()]
-    return f"SELECT {', '.join([*columns, _place_sql(source), reject, *outside])} FROM {source.relation} AS {_SOURCE}"  # noqa: S608 - names are quoted
-
-
-def dry_run_sql(table: Table, source: RowSource, *, lenient: bool = False, now: datetime | None = None) -> str:
-    """Write a dry run's SELECT: time or key, owner or NULL, place, `PROBLEMS` and `OUTSIDE`."""
-    values, refusals, kept = _collect_rules(table, source, lenient=lenient, now=now)
-    met = _met_sql(refusals, lambda one: f"struct_pack(kind := {quote_text(one.kind)}, reason := {one.reason})")
-    problems = f"CASE WHEN {_any_sql(refusals)} THEN {met} END AS {PROBLEMS}"
-    name = table.time or table.key or ""
-    value = f"{values[name]} AS {quote_name(name)}, {values.get(OWNER, 'NULL')} AS {quote_name(OWNER)}"
-    return (
-        f"SELECT {value}, {_place_sql(source)}, {problems}, {_outside_sql(kept)} AS {OUTSIDE} "  # noqa: S608 - names are quoted
-        f"FROM {source.relation} AS {_SOURCE}"
-    )
+    place = f"{source.file} AS {quote_name(FILE)}, {source.line} AS {quote_name(LINE)}"
+    return f"SELECT {', '.join([*columns, place, reject, *outside])} FROM {source.relation} AS {_SOURCE}"  # noqa: S608 - names are quoted
 
 
 def _collect_rules(
@@ -109,24 +107,13 @@ def _collect_rules(
     return values, [one for one in refusals if one not in kept], kept
 
 
+def join_reasons(reject: Mapping[str, Any]) -> str:
+    """Join the reasons of a row's `REJECT`."""
+    return "; ".join(problem["reason"] for problem in reject["problems"] if problem and problem["reason"])
+
+
 def _any_sql(refusals: Sequence[RowRefusal]) -> str:
     return " OR ".join(f"coalesce({one.condition}, false)" for one in refusals) or "false"
-
-
-def _met_sql(refusals: Sequence[RowRefusal], item_sql: Callable[[RowRefusal], str]) -> str:
-    """Write the SQL of a list: an item, by `item_sql`, for each refusal that applies."""
-    items = ", ".join(f"CASE WHEN {one.condition} THEN {item_sql(one)} END" for one in refusals)
-    return f"list_filter([{items}], lambda one: one IS NOT NULL)"
-
-
-def _outside_sql(kept: Sequence[RowRefusal]) -> str:
-    if not kept:
-        return "CAST(NULL AS VARCHAR[])"
-    return f"CASE WHEN {_any_sql(kept)} THEN {_met_sql(kept, lambda one: quote_text(one.kind))} END"
-
-
-def _place_sql(source: RowSource) -> str:
-    return f"{source.file} AS {quote_name(FILE)}, {source.line} AS {quote_name(LINE)}"
 
 
 def sorted_load_sql(
@@ -134,7 +121,7 @@ def sorted_load_sql(
 ) -> str:
     """Write a load's query: bad rows first, then good ones sorted; of equal keys the last row."""
     names = ", ".join([*(quote_name(column.name) for column in table.columns), *([OUTSIDE] if lenient else [])])
-    rows = " UNION ALL ".join(load_sql(table, source, lenient=lenient, now=now) for source in sources)
+    rows = load_sql(table, sources, lenient=lenient, now=now)
     keys = ", ".join(quote_name(name) for name in sort_keys(table))
     if table.time is not None:
         day = f"CAST({quote_name(table.time)} AS DATE)"

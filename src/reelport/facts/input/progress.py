@@ -47,11 +47,6 @@ class ProgressMeter:
         self._is_parquet = bool(files) and all(file.format is FileFormat.PARQUET for file in files)
         self._are_rows_written = False
 
-    def restart(self) -> None:
-        """Start counting again, because the files are read again from their beginning."""
-        self.rows = 0
-        self._places = [0] * len(self._places)
-
     def add_read_rows(self, rows: int) -> None:
         """Report that so many more rows were read from text files."""
         self.rows += rows

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -22,7 +23,7 @@ from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.files import InputFile, check_unchanged, detect_format
-from reelport.facts.input.load_query import DAY, OUTSIDE, REJECT, RowSource, sorted_load_sql
+from reelport.facts.input.load_query import DAY, OUTSIDE, REJECT, RowSource, join_reasons, sorted_load_sql
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.rejects import (
@@ -52,6 +53,7 @@ from reelport.facts.log.log_entry import DayLeftOut, LogEntry
 from reelport.facts.tables import OWNER, Table, find_table
 from reelport.wording import format_count
 
+T = TypeVar("T")
 Total = Callable[[], int | None]
 """Returns how many rows were read, good and bad, once all are read; None if only DuckDB could know."""
 
@@ -136,7 +138,7 @@ class _RowWriter:
             part = pa.Table.from_batches([batch])
             refused = part.num_rows - part.column(REJECT).null_count
             for row in part.column(REJECT).slice(0, refused).to_pylist():
-                self._bad.add_row(row["file"], row["line"], row["reason"], row["raw"])
+                self._bad.add_row(row["file"], row["line"], join_reasons(row), row["raw"])
             part = part.slice(refused)
             if part.num_rows:
                 self._write_good_rows(part)
@@ -146,9 +148,9 @@ class _RowWriter:
         if not self.rows and read is not None:
             self._bad.check_share(read)
         if OUTSIDE in part.column_names:
-            _add_counts(self.outside, pc.list_flatten(part.column(OUTSIDE)))
+            add_counts(self.outside, pc.list_flatten(part.column(OUTSIDE)))
         if self._request.owners is not None and OWNER in part.column_names:
-            _add_counts(self._request.owners, part.column(OWNER))
+            add_counts(self._request.owners, part.column(OWNER))
         kept = part.select([name for name in part.column_names if name not in {REJECT, OUTSIDE}])
         if self._request.table.is_fact:
             runs, start = pc.run_end_encode(kept.column(DAY).combine_chunks()), 0
@@ -163,8 +165,9 @@ class _RowWriter:
         self._meter.report_written(self.rows, None if read is None else read - self._bad.count)
 
 
-def _add_counts(counter: Counter[str], texts: pa.ChunkedArray) -> None:
-    for one in pc.value_counts(texts.combine_chunks()).to_pylist():
+def add_counts(counter: Counter[T], values: pa.ChunkedArray) -> None:
+    """Count the values of a column, but for NULLs."""
+    for one in pc.value_counts(values.drop_null().combine_chunks()).to_pylist():
         counter[one["values"]] += one["counts"]
 
 

@@ -5,27 +5,21 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
-from reelport.facts.data_files.duckdb_session import open_reading_workspace
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace
+from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import MEMORY
-from reelport.facts.input.files import InputFile, detect_format
-from reelport.facts.input.load_query import (
-    FILE,
-    LINE,
-    OUTSIDE,
-    PROBLEMS,
-    REJECT,
-    RowSource,
-    dry_run_sql,
-    load_sql,
-    sorted_load_sql,
-)
+from reelport.facts.input.files import detect_format
+from reelport.facts.input.load_query import OUTSIDE, REJECT, join_reasons, load_sql
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.rejects import LoadTerms, MaxBad
@@ -42,34 +36,17 @@ from reelport.facts.loading.conflicts import (
     read_values,
     refuse_loaded_files,
 )
-from reelport.facts.loading.load import OutsideRows, check_span
+from reelport.facts.loading.load import OutsideRows, add_counts, check_span
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.log_entry import DayLeftOut
-from reelport.facts.tables import OWNER, Table, find_table
+from reelport.facts.tables import OWNER, Table, find_table, stored_names
 from reelport.sql_quoting import quote_name
 
-_FILES_APART = 1 << 40
-"""More than the lines of any file, so that file * this + line orders rows by file, then line."""
-_COUNTED = """
-SELECT
-    owner, day, kinds, outside, count(*) AS rows, count(DISTINCT key) AS keys,
-    arg_min({{'file': file, 'line': line, 'problems': problems}}, place) FILTER (WHERE problems IS NOT NULL) AS first
-FROM (
-    SELECT
-        {owner} AS owner, {day} AS day, {key} AS key, {problems} AS problems, {outside} AS outside, {file} AS file,
-        {line} AS line, coalesce({file}, 0) * {apart} + {line} AS place,
-        list_transform(problems, lambda one: one.kind) AS kinds
-    FROM ({rows})
-)
-GROUP BY GROUPING SETS ((day, kinds, outside), (owner))
-HAVING grouping(owner) = 1 OR owner IS NOT NULL
-"""
-"""Counts rows by day and problems, and those to load by owner: text files can be read only once. A row has one or none
-of `owner` and the others."""
 _NUMBER = re.compile(r"\d[\d,]*")
 _DETAIL = re.compile(r"(it is no JSON): .*")
 _KINDS = 1_000
 _OTHER = "another reason"
+_FIRST = "_reelport_first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,45 +89,143 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class _PreviewRequest:
-    table: Table
-    inputs: tuple[InputFile, ...]
-    names: tuple[str, ...]
-    mapping: str | None
-    lenient: bool
-    now: datetime | None
-    bad: _BrokenLines
-    reading: Reading
+class Reason:
+    """Why rows are refused: how many; place and message of the first; `file` if it is known."""
 
-    def open_sources(self) -> tuple[RowSource, ...]:
-        """Make the sources of the rows; the source of a text file can be read only once."""
-        if self.mapping is not None:
-            return (run_mapping(self.reading, self.inputs, self.mapping, in_order=False),)
-        return make_sources(self.reading, self.table, self.inputs)
+    reason: str
+    rows: int
+    example: str
+    file: str | None
+    line: int
 
-    def reopen(self, given: tuple[RowSource, ...]) -> tuple[RowSource, ...]:
-        """Make the sources again, to read them once more; a mapping's output stays."""
-        if self.mapping is not None:
-            return given
-        self.bad.reset()
-        self.reading.meter.restart()
-        return self.open_sources()
 
-    def query(
-        self, given: Sequence[RowSource], sql: str, tick: Callable[[float], None] = lambda _: None
-    ) -> list[tuple[Any, ...]]:
-        """Run a query over the sources; BadInput names the file that can't be read."""
-        space = self.reading.space
-        with self.reading.failure.reraise(), blame_input(space, self.inputs, given):
-            return space.run_interruptibly(lambda: space.session.execute(sql).fetchall(), tick)
+@dataclass(frozen=True, slots=True)
+class RowCheck:
+    """The counts of a check: rows read, rows to load, and why others are refused.
 
-    def refusal(self, terms: LoadTerms, judged: RowCheck) -> str | None:
-        """Say why the batch would not be loaded on these terms; None when it would."""
-        read = judged.read if self.mapping is None else judged.rows + judged.rejects
-        why = terms.refuse_bad_rows(judged.rows, judged.rejects, read)
-        if why is not None:
-            return f"{judged.rejects:,} of {read:,} rows can't be taken" + (f" ({why})" if why else "")
-        return terms.find_problem(judged.rows, tuple(judged.days), self.names)
+    Those to load are counted by day and by owner, too. Of object rows with the same key, one counts. A row may have
+    several reasons; the most frequent comes first.
+    """
+
+    read: int
+    rows: int
+    rejects: int
+    days: Mapping[date, int]
+    reasons: tuple[Reason, ...]
+    outside: tuple[OutsideRows, ...]
+    owners: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLine:
+    """A line that can't be parsed as a row: its file, its number from 1, and the reason."""
+
+    file: str
+    line: int
+    reason: str
+
+
+class _RowChecker:
+    """Counts rows and broken lines, and keeps the first `most` of each.
+
+    Of good rows of objects it keeps their columns `key`, `unique` and owner, which are few. Rows come in their order,
+    broken lines from DuckDB's threads.
+    """
+
+    def __init__(self, table: Table, names: Sequence[str], most: int) -> None:
+        self.first: list[pa.Table] = []
+        self.lines: list[BrokenLine] = []
+        self.broken = 0
+        self._table = table
+        self._names = names
+        self._most = most
+        self._read = self._rejects = 0
+        self._days: Counter[date] = Counter()
+        self._owners: Counter[str] = Counter()
+        self._outside: Counter[str] = Counter()
+        self._objects: list[pa.Table] = []
+        self._kept = [name for name in (table.key, table.unique, OWNER) if name in stored_names(table)]
+        self._reasons: dict[str, Reason] = {}
+        self._lock = Lock()
+
+    def add_broken_line(self, file: int, line: int, reason: str, _raw: str) -> None:
+        """Add a broken line of the file with this number, from 0."""
+        kind = _NUMBER.sub("N", _DETAIL.sub(r"\1", reason))
+        with self._lock:
+            self.broken += 1
+            if len(self.lines) < self._most:
+                self.lines.append(BrokenLine(self._names[file], line, reason))
+            kind = kind if kind in self._reasons or len(self._reasons) < _KINDS else _OTHER
+            self._add_reason(kind, reason, file, line)
+
+    def check(self, found: duckdb.DuckDBPyRelation) -> None:
+        """Check the rows of a query. Raises DuckDB's errors."""
+        try:
+            for batch in found.to_arrow_reader(ROW_GROUP):
+                self._add_rows(pa.Table.from_batches([batch]))
+        except OSError as error:  # as Arrow tells an error of DuckDB's after the first rows
+            kind = duckdb.OutOfMemoryException if "Out of Memory" in str(error) else duckdb.InvalidInputException
+            raise kind(str(error)) from error
+
+    def _add_rows(self, rows: pa.Table) -> None:
+        if self._read < self._most:
+            self.first.append(rows.slice(0, self._most - self._read))
+        self._read += rows.num_rows
+        refused = rows.column(REJECT).drop_null()
+        self._rejects += len(refused)
+        for row in refused.to_pylist():
+            for problem in filter(None, row["problems"]):
+                self._add_reason(problem["kind"], problem["reason"], row["file"], row["line"])
+        self._add_good_rows(rows.filter(pc.is_null(rows.column(REJECT))) if len(refused) else rows)
+
+    def _add_good_rows(self, rows: pa.Table) -> None:
+        if OUTSIDE in rows.column_names:
+            add_counts(self._outside, pc.list_flatten(rows.column(OUTSIDE)))
+        if self._table.time is None:
+            self._objects.append(rows.select(self._kept))
+            return
+        add_counts(self._days, rows.column(self._table.time).cast(pa.date32(), safe=False))
+        add_counts(self._owners, rows.column(OWNER))
+
+    def _add_reason(self, kind: str, example: str, file: int | None, line: int) -> None:
+        """Count a reason; the first row that has it comes first by file, then by line."""
+        known = self._reasons.get(kind)
+        name = None if file is None else self._names[file]
+        if known is None:
+            self._reasons[kind] = Reason(kind, 1, example, name, line)
+            return
+        is_first = self._place(name, line) < self._place(known.file, known.line)
+        first = Reason(kind, 0, example, name, line) if is_first else known
+        self._reasons[kind] = dataclasses.replace(first, rows=known.rows + 1)
+
+    def _place(self, file: str | None, line: int) -> tuple[int, int]:
+        return 0 if file is None else self._names.index(file), line
+
+    def finish(self) -> RowCheck:
+        """Return what all rows come to."""
+        rows, owners = self._days.total(), self._owners
+        if self._objects:
+            objects = pa.concat_tables(self._objects)
+            rows = pc.count_distinct(objects.column(self._table.key)).as_py()
+            if OWNER in self._kept:
+                counted = objects.group_by(OWNER).aggregate([(self._table.key, "count_distinct")])
+                owners = Counter(dict(zip(*(column.to_pylist() for column in counted.columns), strict=True)))
+        return RowCheck(
+            self._read + self.broken,
+            rows,
+            self._rejects + self.broken,
+            dict(sorted(self._days.items())),
+            tuple(sorted(self._reasons.values(), key=lambda one: -one.rows)),
+            tuple(OutsideRows(kind, count) for kind, count in sorted(self._outside.items())),
+            owners,
+        )
+
+    def list_values(self) -> Values:
+        """List the unique values of all good rows; of those with the same key, the last one's."""
+        if self._table.unique is None:
+            return {}
+        columns = [(rows.column(self._table.key), rows.column(self._table.unique)) for rows in self._objects]
+        return {key: value for pair in columns for key, value in zip(*(one.to_pylist() for one in pair), strict=True)}
 
 
 def preview(
@@ -182,30 +257,30 @@ def preview(
     if found.is_fact and replace is None and not again and not seen.is_loaded(batch):
         refuse_loaded_files(seen, batch, inputs, named.files)
     names = tuple(str(file.path) for file in inputs)
-    bad = _BrokenLines(names, count)
+    checker, terms = _RowChecker(found, names, count), LoadTerms(strict, replace, max_bad)
     with open_reading_workspace(root, memory) as space:
-        reading = Reading(space, bad.add, ReaderFailure(), ProgressMeter(inputs, progress))
-        request = _PreviewRequest(found, inputs, names, text, lenient, now, bad, reading)
+        reading = Reading(space, checker.add_broken_line, ReaderFailure(), ProgressMeter(inputs, progress))
         space.session.execute("SET preserve_insertion_order = true")
-        given = request.open_sources()
-        check_columns(found, given, inputs)
-        shown = _read_first_rows(request, given, count)
-        given = request.reopen(given)
-        values: Values = {}
-        if found.unique is not None:
-            values = _read_values(request, given)
-            given = request.reopen(given)
-        judged = _check_rows(request, given)
+        if text is None:
+            sources = make_sources(reading, found, inputs)
+        else:
+            sources = (run_mapping(reading, inputs, text, in_order=False),)
+        check_columns(found, sources, inputs)
+        with reading.failure.reraise(), blame_input(space, inputs, sources):
+            rows = load_sql(found, sources, lenient=lenient, now=now)
+            space.run_interruptibly(lambda: checker.check(space.session.sql(rows)), reading.meter.report_engine_share)
+        shown = _cast_to_texts(space, found, checker.first)
+    judged, values = checker.finish(), checker.list_values()
     result = Preview(
         table,
         batch,
         tuple(column.name for column in found.columns),
         tuple(row[:-1] for row in shown),
         tuple(row[-1] for row in shown),
-        tuple(bad.first),
-        bad.count,
+        tuple(checker.lines),
+        checker.broken,
         judged,
-        request.refusal(LoadTerms(strict, replace, max_bad), judged),
+        _describe_refusal(terms, judged, judged.read if text is None else judged.rows + judged.rejects, names),
     )
     if not found.is_fact:
         return _compare_values(result, seen, values)
@@ -219,11 +294,23 @@ def preview(
     return dataclasses.replace(result, later_rows=sum(judged.days[day] for day in later))
 
 
-def _read_values(request: _PreviewRequest, given: Sequence[RowSource]) -> Values:
-    """Read the unique values of all good rows; of those with the same key, the last one's."""
-    names = f"{quote_name(request.table.key or '')}, {quote_name(request.table.unique or '')}"
-    rows = sorted_load_sql(request.table, given, lenient=request.lenient)
-    return dict(request.query(given, f"SELECT {names} FROM ({rows}) WHERE {REJECT} IS NULL"))  # noqa: S608 - our tables' own names
+def _cast_to_texts(space: Workspace, table: Table, rows: list[pa.Table]) -> list[tuple[str | None, ...]]:
+    """Cast the columns of rows to texts; the last is why the load would refuse a row."""
+    if not rows:
+        return []
+    texts = ", ".join(f"CAST({quote_name(column.name)} AS VARCHAR)" for column in table.columns)
+    space.session.register(_FIRST, pa.concat_tables(rows).drop_columns([REJECT]))
+    found = space.session.execute(f"SELECT {texts} FROM {_FIRST}").fetchall()  # noqa: S608 - our tables' own names
+    rejects = [reject for part in rows for reject in part.column(REJECT).to_pylist()]
+    return [(*row, reject and join_reasons(reject)) for row, reject in zip(found, rejects, strict=True)]
+
+
+def _describe_refusal(terms: LoadTerms, judged: RowCheck, read: int, names: Sequence[str]) -> str | None:
+    """Say why the batch would not be loaded on these terms; None when it would."""
+    why = terms.refuse_bad_rows(judged.rows, judged.rejects, read)
+    if why is not None:
+        return f"{judged.rejects:,} of {read:,} rows can't be taken" + (f" ({why})" if why else "")
+    return terms.find_problem(judged.rows, tuple(judged.days), names)
 
 
 def _compare_values(result: Preview, now: TableVersion, values: Values) -> Preview:
@@ -244,135 +331,3 @@ def _compare_with_table(result: Preview, now: TableVersion) -> Preview:
     rows = {} if already or refusal else {day: n for day, n in result.judged.days.items() if day not in skipped}
     shared = find_shared_days(now, rows)
     return dataclasses.replace(result, refusal=refusal, already=already, left_out=left_out, shared_days=shared)
-
-
-def _read_first_rows(request: _PreviewRequest, given: Sequence[RowSource], count: int) -> list[tuple[str | None, ...]]:
-    texts = ", ".join(f"CAST({quote_name(column.name)} AS VARCHAR)" for column in request.table.columns)
-    rows = " UNION ALL ".join(
-        load_sql(request.table, source, lenient=request.lenient, now=request.now) for source in given
-    )
-    return request.query(given, f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}")  # noqa: S608 - our tables' own names
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why rows are refused: how many; place and message of the first; `file` if it is known."""
-
-    reason: str
-    rows: int
-    example: str
-    file: str | None
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class RowCheck:
-    """The counts of a check: rows read, rows to load, and why others are refused.
-
-    Those to load are counted by day and by owner, too. Of object rows with the same key, one counts. A row may have
-    several reasons; the most frequent comes first.
-    """
-
-    read: int
-    rows: int
-    rejects: int
-    days: Mapping[date, int]
-    reasons: tuple[Reason, ...]
-    outside: tuple[OutsideRows, ...]
-    owners: Mapping[str, int]
-
-
-def _check_rows(request: _PreviewRequest, given: Sequence[RowSource]) -> RowCheck:
-    table, bad = request.table, request.bad
-    name = quote_name(table.time or table.key or "")
-    sql = _COUNTED.format(
-        owner=f"CASE WHEN {PROBLEMS} IS NULL THEN {quote_name(OWNER)} END",
-        day=f"CASE WHEN {PROBLEMS} IS NULL THEN CAST({name} AS DATE) END" if table.is_fact else "NULL",
-        key="NULL" if table.is_fact else name,
-        problems=PROBLEMS,
-        outside=OUTSIDE,
-        file=quote_name(FILE),
-        line=quote_name(LINE),
-        apart=_FILES_APART,
-        rows=" UNION ALL ".join(
-            dry_run_sql(table, source, lenient=request.lenient, now=request.now) for source in given
-        ),
-    )
-    found = request.query(given, sql, request.reading.meter.report_engine_share)
-    groups = [group for owner, *group in found if owner is None]
-    owners = {owner: rows if table.is_fact else keys for owner, *_, rows, keys, _ in found if owner is not None}
-    days: Counter[date] = Counter()
-    outside: Counter[str] = Counter()
-    read = rows = 0
-    for day, kinds, beyond, count, keys, _ in groups:
-        read += count
-        if kinds is not None:
-            continue
-        rows += count if table.is_fact else keys
-        days.update({day: count} if table.is_fact else {})
-        outside.update(dict.fromkeys(beyond or (), count))
-    rejects = sum(group[3] for group in groups if group[1] is not None) + bad.count
-    lines = [Reason(kind, count, line.reason, line.file, line.line) for kind, (count, line) in bad.kinds.items()]
-    reasons = (*_collect_reasons(groups, request.names), *lines)
-    return RowCheck(
-        read + bad.count,
-        rows,
-        rejects,
-        dict(sorted(days.items())),
-        tuple(sorted(reasons, key=lambda one: -one.rows)),
-        tuple(OutsideRows(reason, count) for reason, count in sorted(outside.items())),
-        owners,
-    )
-
-
-def _collect_reasons(groups: Sequence[Sequence[Any]], names: Sequence[str]) -> Iterator[Reason]:
-    counts: Counter[str] = Counter()
-    first: dict[str, tuple[int, int, dict[str, Any], str]] = {}
-    for *_, kinds, _, count, _, example in groups:
-        counts.update(dict.fromkeys(kinds or (), count))
-        for problem in example["problems"] if kinds else ():
-            place = (example["file"] or 0, example["line"], example, problem["reason"])
-            if problem["kind"] not in first or place[:2] < first[problem["kind"]][:2]:
-                first[problem["kind"]] = place
-    for kind, count in counts.items():
-        _, line, example, reason = first[kind]
-        file = example["file"]
-        yield Reason(kind, count, reason, None if file is None else names[file], line)
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenLine:
-    """A line that can't be parsed as a row: its file, its number from 1, and the reason."""
-
-    file: str
-    line: int
-    reason: str
-
-
-class _BrokenLines:
-    """Counts broken lines by reason, keeps the first `most`. Thread-safe, for DuckDB's threads."""
-
-    def __init__(self, names: Sequence[str], most: int) -> None:
-        self.first: list[BrokenLine] = []
-        self.count = 0
-        self.kinds: dict[str, tuple[int, BrokenLine]] = {}
-        self._names = names
-        self._most = most
-        self._lock = Lock()
-
-    def reset(self) -> None:
-        """Start counting again, because the files are read again."""
-        with self._lock:
-            self.first, self.count, self.kinds = [], 0, {}
-
-    def add(self, file: int, line: int, reason: str, _raw: str) -> None:
-        """Add a broken line of the file with this number, from 0."""
-        broken = BrokenLine(self._names[file], line, reason)
-        kind = _NUMBER.sub("N", _DETAIL.sub(r"\1", reason))
-        with self._lock:
-            self.count += 1
-            if len(self.first) < self._most:
-                self.first.append(broken)
-            kind = kind if kind in self.kinds or len(self.kinds) < _KINDS else _OTHER
-            count, first = self.kinds.get(kind, (0, broken))
-            self.kinds[kind] = count + 1, first
