@@ -53,9 +53,6 @@ _ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}(:
 _INTEGERS = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?"
 _NUMBERS = rf"{_INTEGERS}|DOUBLE|FLOAT(16)?|DECIMAL\(.*\)"
 _WHOLE, _NUMBER = r"-?\d+(\.0+)?", r"-?\d+(\.\d*)?([eE][+-]?\d+)?"
-_GROUPED, _DECIMALS = r"-?[1-9][0-9]{0,2}(,[0-9]{3})+([.][0-9]*)?", r"-?[0-9]+,[0-9]+"
-_WITH_COMMAS = r"-?[0-9]+(,[0-9]+)*([.][0-9]*)?"
-"""Numbers whose commas divide thousands, are decimal signs, or either; valid in Python and in DuckDB."""
 _MEASURES = {"seconds", "bytes"}
 _EPOCHS = {10: "to_timestamp({})", 13: "epoch_ms({})", 16: "make_timestamp({})"}
 """SQL that converts seconds, milliseconds or microseconds since 1970 to a moment, by the number's count of digits."""
@@ -269,9 +266,10 @@ def _find_conversions(session: duckdb.DuckDBPyConnection, column: Column, given:
         case Kind.DAY | Kind.MOMENT:
             return list(_convert_moments(session, column, given))
         case Kind.COUNT | Kind.MONEY:
-            return list(_convert_numbers(column, given))
+            return _convert_numbers(column, given)
         case Kind.TEXTS:
-            return _convert_lists(given)
+            is_list = given.type in {"VARCHAR", "JSON"} or given.type.endswith("[]")
+            return (Conversion(given.sql),) if is_list else ()
         case Kind.TEXT if column.choices:
             return _convert_choices(column, given)
         case Kind.TEXT:
@@ -305,58 +303,26 @@ def _find_formats(session: duckdb.DuckDBPyConnection, values: Sequence[str]) -> 
     return [form for form, does_fit in zip(_FORMATS, row, strict=True) if does_fit]
 
 
-def _convert_numbers(column: Column, given: ExportColumn) -> Iterator[Conversion]:
+def _convert_numbers(column: Column, given: ExportColumn) -> Conversions:
     """Convert to a count or to money, by the unit that the column's name tells."""
     name, is_money, is_measure = parse_column_name(given.name), column.kind is Kind.MONEY, column.unit in _MEASURES
-    if name.unit not in {None, column.unit}:
-        return
+    is_number = given.type == "VARCHAR" or re.fullmatch(_NUMBERS, given.type)
+    form = _NUMBER if is_money or is_measure else _WHOLE
+    if name.unit not in {None, column.unit} or not is_number or not given.mostly_matches(form):
+        return ()
     is_unknown = (is_money or is_measure) and name.unit is None
-    notes = [] if name.factor == "1" else [f"times {name.factor}, to {column.unit}"]
-    if is_unknown:
-        what, then = ("currency", "only if it is") if is_money else ("unit", "taken for")
-        notes.append(f"its name tells no {what}: {then} {column.unit}")
     is_rounded = is_measure and not given.mostly_matches(_WHOLE)
-    for way in _read_numbers(given, is_count=not (is_money or is_measure)):
-        made = way.sql
-        if is_rounded or name.factor != "1":
-            scaled = f"TRY_CAST({made} AS DECIMAL(24,6)) * {name.factor}"
-            made = _or_original_sql(
-                f"round({scaled}, 6)" if is_money else f"TRY_CAST(round({scaled}) AS BIGINT)", given
-            )
-        note = "; ".join(filter(None, (way.note, *notes, "rounded" * is_rounded)))
-        yield Conversion(made, note, is_doubtful=is_unknown, needs_person=is_unknown and is_money)
-
-
-def _read_numbers(given: ExportColumn, *, is_count: bool) -> Iterator[Conversion]:
-    """Read a column as numbers; its commas in two ways if its values don't tell what they are."""
-    with_commas = [value for value in given.values if "," in value]
-    if re.fullmatch(_NUMBERS, given.type):
-        if not is_count or given.mostly_matches(_WHOLE):
-            yield Conversion(given.sql)
-    elif given.type == "VARCHAR" and not with_commas:
-        if given.mostly_matches(_WHOLE if is_count else _NUMBER):
-            yield Conversion(given.sql)
-    elif given.type == "VARCHAR" and given.mostly_matches(rf"{_GROUPED}|{_WHOLE}" if is_count else _WITH_COMMAS):
-        are_thousands = is_count or any(re.search(",.*[,.]", value) for value in with_commas)
-        are_decimals = not is_count and not all(re.fullmatch(_GROUPED, value) for value in with_commas)
-        if are_thousands or not are_decimals:
-            yield Conversion(_replace_commas_sql(given, _GROUPED, ""), "commas taken out, as they divide thousands")
-        if are_decimals or not are_thousands:
-            yield Conversion(_replace_commas_sql(given, _DECIMALS, "."), "commas read as decimal points")
-
-
-def _replace_commas_sql(given: ExportColumn, form: str, sign: str) -> str:
-    is_of_form = f"regexp_full_match({given.text}, {quote_text(form)})"
-    return f"CASE WHEN {is_of_form} THEN replace({given.text}, ',', '{sign}') ELSE {given.text} END"
-
-
-def _convert_lists(given: ExportColumn) -> Conversions:
-    if given.type not in {"VARCHAR", "JSON"}:
-        return (Conversion(given.sql),) if given.type.endswith("[]") else ()
-    texts = [value for value in given.values if not value.lstrip().startswith("[")]
-    if any("," in value for value in texts) and not any("|" in value for value in texts):
-        return (Conversion(f"replace({given.sql}, ',', '|')", "divided at each ','"),)
-    return (Conversion(given.sql),)
+    what, then = ("currency", "only if it is") if is_money else ("unit", "taken for")
+    notes = [
+        f"times {name.factor}, to {column.unit}" * (name.factor != "1"),
+        f"its name tells no {what}: {then} {column.unit}" * is_unknown,
+        "rounded" * is_rounded,
+    ]
+    made = given.sql
+    if is_rounded or name.factor != "1":
+        scaled = f"TRY_CAST({made} AS DECIMAL(24,6)) * {name.factor}"
+        made = _or_original_sql(f"round({scaled}, 6)" if is_money else f"TRY_CAST(round({scaled}) AS BIGINT)", given)
+    return (Conversion(made, "; ".join(filter(None, notes)), is_unknown, is_unknown and is_money),)
 
 
 def _convert_choices(column: Column, given: ExportColumn) -> Conversions:
@@ -414,11 +380,8 @@ def _format_gap(gap: Gap) -> Iterator[str]:
     yield from _wrap_comment(column.sentence, _MARGIN)
     if column.choices and not column.called:
         yield from _wrap_comment(f"One of: {', '.join(column.choices)}.", _MARGIN)
-    # A name with a line break can't be shown in a comment, so the line doesn't work as it stands.
-    is_shown = gap.given is None or gap.given.sql.isprintable()
-    lost = "" if is_shown else "; blanks stand for characters of its name that no comment can hold"
     for sql, note in _list_ways(gap):
-        comment = f"  -- {note}{lost}" if note else lost
+        comment = f"  -- {note}" if note else ""
         yield f"{_MARGIN}-- {_to_printable(f'{sql} AS {column.name},{comment}')}"
 
 
