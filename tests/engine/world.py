@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb.func import FunctionNullHandling
+from tests.object_rows import merge_rows
 
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import plan_pieces, tables_of
@@ -22,7 +23,6 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.grouping import DUCKDB
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.tables import BATCH, TABLES, stored_schema

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from tests.facts.conftest import remote_tables
+from tests.object_rows import merge_rows
 from tests.rotten_files import flip_bit, rotten, set_digest
 
 from reelport.engine.rollups.build import build_rollups
@@ -21,7 +22,6 @@ from reelport.engine.rollups.shape import make_rollup
 from reelport.errors import StorageError
 from reelport.facts.loading.compaction import compact, copy_tables_by_roles
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import DIGESTS

@@ -12,11 +12,11 @@ import pytest
 from tests.cases import thin_out
 from tests.facts.conftest import remote_tables
 from tests.facts.log.small_log import SmallLog, load_days
+from tests.object_rows import Row, merge_rows
 
 from reelport.errors import NewerData, StorageError
 from reelport.facts.layout import LAYOUT, check_layout
 from reelport.facts.loading.load import load
-from reelport.facts.loading.object_rows import Row, merge_rows
 from reelport.facts.log.commits import CHECKPOINT_EVERY
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.freshness import find_freshness, tables_report

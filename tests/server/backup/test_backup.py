@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from tests.disks import small_disk
+from tests.object_rows import merge_rows
 from tests.server.backup.conftest import Desk
 
 from reelport.errors import NewerData, ReelportError, StorageError, UsageError
 from reelport.facts import layout
 from reelport.facts.loading import compaction
-from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from reelport.check import nearest
 from reelport.errors import StorageError, UsageError
-from reelport.facts.tables import CHANNELS
+from reelport.facts.tables import CHANNELS, stored_schema
 from reelport.server.access import keys, organizations
 from reelport.server.access.key_expiry import KeyKind
 from reelport.server.access.keys import KeyDetails, NewKey, find_problems
@@ -90,9 +90,12 @@ def add_channels(
     ]
     # Load before granting access: a command that is killed in between has granted nothing.
     if rows:
-        from reelport.facts.loading.object_rows import merge_rows  # noqa: PLC0415 - slow to import, as pyarrow is
+        import pyarrow as pa  # noqa: PLC0415 - slow to import
 
-        merge_rows(settings.facts_root, CHANNELS, rows, f"{_BATCH}{short_id()}")
+        from reelport.facts.loading.load import load_arrow  # noqa: PLC0415 - loads the engine
+
+        table = pa.Table.from_pylist(rows, stored_schema(CHANNELS.name))
+        load_arrow(settings.facts_root, CHANNELS.name, table, f"{_BATCH}{short_id()}")
         open_bus(settings).announce(Event(Kind.TABLE_ADVANCED, CHANNELS.name))
     organizations.allow_channels(db, holder.id, [each.id for each in channels])
     was = {each.id: known[each.id].slug for each in channels if each.id in known}

@@ -1,8 +1,4 @@
-"""Merge a few rows into an object table without an engine.
-
-The engine would take longer to import than to run. Rows of files are loaded by `loading/load`, which
-checks them and needs no room for the table in memory.
-"""
+"""Commit rows to an object table without a load's rules, as an earlier version did."""
 
 from __future__ import annotations
 
