@@ -59,7 +59,7 @@ def find_column_problems(table: Table, source: RowSource) -> list[str]:
 
 
 def load_sql(table: Table, sources: Sequence[RowSource], *, lenient: bool = False, now: datetime | None = None) -> str:
-    """Write a SELECT of all rows: converted columns, file, line, `REJECT`, if lenient `OUTSIDE`.
+    """Write a SELECT of columns, file, line, `REJECT`, and of lenient loads `OUTSIDE`.
 
     The sources must have no column problems. If lenient, texts outside a list that no number depends on are kept. Facts
     that lie too far ahead of `now` are refused; none where it isn't given.
