@@ -166,8 +166,17 @@ def object_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    """A Spark of one process, for all tests of this one that need none of its workers."""
+    from tests.spark_cluster import running_cluster  # noqa: PLC0415 - few tests need it
+
+    with running_cluster(tmp_path_factory.mktemp("spark"), workers=()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
-    """One Spark for all tests of this process."""
+    """One Spark with its workers for all tests of this process."""
     from tests.spark_cluster import running_cluster  # noqa: PLC0415 - few tests need it
 
     with running_cluster(tmp_path_factory.mktemp("spark")) as cluster:

@@ -35,7 +35,7 @@ _OPENED = (
     "util.concurrent",
     "util.concurrent.atomic",
 )
-_WORKERS, _POLL_SECONDS = 2, 0.05
+_POLL_SECONDS = 0.05
 _QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _JAVA = [
     *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED),
@@ -63,12 +63,14 @@ _CONF = {
 class SparkCluster:
     """The processes of a running Spark, and the ports that it listens on.
 
-    Made for a quick start, or to be measured: with all that Java's compiler does.
+    Made for a quick start, or to be measured: with all that Java's compiler does. Without workers the Connect server
+    computes by itself, on two threads: that is one process of Java instead of six.
     """
 
     home: Path
     folder: Path
     quick: bool = True
+    workers: tuple[str, ...] = ("one", "two")
     master: int = field(default_factory=find_port)
     connect: int = field(default_factory=find_port)
     pages: int = field(default_factory=find_port)
@@ -80,10 +82,11 @@ class SparkCluster:
         return f"sc://127.0.0.1:{self.connect}"
 
     def start(self) -> None:
-        """Start all of it, and wait until two executors are ready."""
-        self._run("master", 256, _MASTER, "--host", "127.0.0.1", "--port", str(self.master), "--webui-port", "0")
-        self._wait("master", lambda: is_open(self.master))
-        for name in ("one", "two"):
+        """Start all of it, and wait until each worker has an executor that is ready."""
+        if self.workers:
+            self._run("master", 256, _MASTER, "--host", "127.0.0.1", "--port", str(self.master), "--webui-port", "0")
+            self._wait("master", lambda: is_open(self.master))
+        for name in self.workers:
             self.start_worker(name)
         self.start_connect()
 
@@ -95,13 +98,14 @@ class SparkCluster:
         )
 
     def start_connect(self) -> None:
-        """Start the Connect server, and wait until it has two executors."""
+        """Start the Connect server, and wait until it has its executors."""
         conf = _CONF | {"spark.connect.grpc.binding.port": str(self.connect), "spark.ui.port": str(self.pages)}
         conf["spark.executor.extraJavaOptions"] = " ".join(_QUICK_START if self.quick else ())
         settings = [word for name, value in conf.items() for word in ("--conf", f"{name}={value}")]
-        words = ("--master", f"spark://127.0.0.1:{self.master}", "--class", _CONNECT, *settings, "spark-internal")
+        master = f"spark://127.0.0.1:{self.master}" if self.workers else "local[2]"
+        words = ("--master", master, "--class", _CONNECT, *settings, "spark-internal")
         self._run("connect", 768, _SUBMIT, *words)
-        self._wait("connect", lambda: is_open(self.connect) and self.executors() == _WORKERS)
+        self._wait("connect", lambda: is_open(self.connect) and self.executors() == len(self.workers))
 
     def kill(self, name: str) -> None:
         """Kill a process with all that it started, by SIGKILL."""

@@ -5,6 +5,7 @@ It holds this machine's `/usr`, and the service with the interpreter and the lib
 
 from __future__ import annotations
 
+import compileall
 import shlex
 import shutil
 import subprocess
@@ -117,6 +118,8 @@ def install_version(folder: Path, name: str) -> None:
     # Compiled files come and go while other tests run, and may be somebody else's.
     ignored = shutil.ignore_patterns("*.pth", "__pycache__")
     shutil.copytree(ROOT / "src" / "reelport", site / "reelport", ignore=ignored)
+    # As pip does: nobody who runs the service may write here, and each of its processes would compile all anew.
+    assert compileall.compile_dir(site, quiet=1, stripdir=folder, prependdir="/")
     (site / "libraries.pth").write_text("/opt/lib\n")
     (place / "pyvenv.cfg").write_text("home = /opt/python/bin\n")
     (place / "bin" / "python").symlink_to(f"/opt/python/bin/{python}")

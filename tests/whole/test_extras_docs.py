@@ -101,10 +101,10 @@ def test_traces_are_sent_as_the_page_sets_them(folder: Path, environment: dict[s
 
 
 @pytest.mark.parametrize("environment", ["spark"], indirect=True)
-def test_a_spark_is_set_as_the_page_sets_it(folder: Path, environment: dict[str, str], cluster: SparkCluster) -> None:
+def test_a_spark_is_set_as_the_page_sets_it(folder: Path, environment: dict[str, str], spark: SparkCluster) -> None:
     """The doctor has a file of the facts read there."""
     install, export, look = read_commands("spark")
     run(folder, environment, install, "reelport sample --start 2026-09-01 --end 2026-09-01 --rows 100")
-    export = export.replace("sc://spark.internal:15002", cluster.address)
+    export = export.replace("sc://spark.internal:15002", spark.address)
     said = run(folder, environment, export, f"until {look}; do sleep 1; done")
     assert re.search(r"^yes\s+spark\s", said, re.MULTILINE)

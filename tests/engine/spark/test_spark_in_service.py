@@ -38,12 +38,12 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 def test_what_spark_aggregates_is_a_span_of_the_report(
-    cluster: SparkCluster, engine: QueryEngine, tmp_path: Path, collector: Collector
+    spark: SparkCluster, engine: QueryEngine, tmp_path: Path, collector: Collector
 ) -> None:
     """By its name and days, within the span in which the report is written, and as long as Spark takes for it."""
     world = laid({"plays": [play(f"{DAY}T05:00:00"), play(f"{DAY}T06:00:00")]}, tmp_path / "facts", engine)
     query = ReportQuery.of(["VIEWS"], ["DAY"], DAY, DAY)
-    settings = read_settings(data=tmp_path, engine=cluster.address, spark_from_rows=0)
+    settings = read_settings(data=tmp_path, engine=spark.address, spark_from_rows=0)
     claim, tenant, session = Claim("r", "one", 1, query, ME, None), Tenant(ME), engine.session()
     plan = partial(plan_pieces, query, tenant, world.snapshot)
     with tracing.traced("test"), tracing.span("write report") as outer:
@@ -59,12 +59,12 @@ def test_what_spark_aggregates_is_a_span_of_the_report(
     assert whole.began <= span.began < span.ended <= whole.ended
 
 
-def test_doctor_asks_the_server_and_its_workers(cluster: SparkCluster, engine: QueryEngine, tmp_path: Path) -> None:
+def test_doctor_asks_the_server_and_its_workers(spark: SparkCluster, engine: QueryEngine, tmp_path: Path) -> None:
     """The server says its version, and its workers count the rows of a file of facts; without facts that is said."""
-    settings = read_settings(data=tmp_path, engine=cluster.address)
+    settings = read_settings(data=tmp_path, engine=spark.address)
     answers = list(check_spark(settings))
     assert [well for well, _ in answers] == [True, True]
-    assert f" at {cluster.address} aggregates reports over 2,000,000,000 rows of facts or more." in answers[0][1]
+    assert f" at {spark.address} aggregates reports over 2,000,000,000 rows of facts or more." in answers[0][1]
     assert answers[1][1] == "There are no facts yet by which to see whether its workers read them."
     loaded({"plays": [play(f"{DAY}T05:00:00"), play(f"{DAY}T06:00:00")]}, tmp_path, engine)
     read = list(check_spark(settings))[1][1]
