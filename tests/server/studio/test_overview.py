@@ -184,6 +184,21 @@ def test_one_click_shows_a_month(visit: Callable[[str], str]) -> None:
     assert "1 to 31 July 2026" in text_of(visit("?from=2026-07-01&to=2026-07-31"))
 
 
+def test_a_months_earnings_by_country_are_a_workbook_in_three_clicks(visitor: Visitor) -> None:
+    """The month beside the ranges, the card of earnings, and the button at the heading of the countries."""
+    ranges = visitor.get("/studio/overview").text.partition("<details")[0]
+    (month,) = links(ranges, "Jul 2026")
+    (card,) = [each for each in links(visitor.get(month).text, "earnings") if "ESTIMATED" in each]
+    page = visitor.get(card).text
+    assert '<button class="quiet off-paper" form="export-lists" name="as" value="VISITOR_COUNTRY.xlsx"' in page
+    (_chart, lists) = (form for form in find_forms(page) if form.action == "/studio/explore/export")
+    answer = visitor.get(lists.action, params=[*lists.fields, ("as", "VISITOR_COUNTRY.xlsx")])
+    assert answer.content.startswith(b"PK")
+    name = answer.headers["content-disposition"]
+    assert "estimated-earnings" in name
+    assert "2026-07-01_2026-07-31" in name
+
+
 def test_a_card_chooses_what_the_chart_shows(visit: Callable[[str], str]) -> None:
     """By a link that keeps days and channel; the chart is compared with the days before."""
     page = visit("?range=7&channel=demo-news")

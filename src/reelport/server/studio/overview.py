@@ -19,6 +19,7 @@ from reelport.catalog.first_look import OVERVIEW_BOARDS, OVERVIEW_CHANNEL, OVERV
 from reelport.catalog.labels import COUNTRIES, capitalize, label_metric
 from reelport.charts import draw_sparkline, embed_chart
 from reelport.charts.amounts import choose_unit
+from reelport.charts.time_axis import describe_time
 from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError
 from reelport.facts.log.freshness import find_restated_days
@@ -67,7 +68,7 @@ _RANGES: Mapping[str, tuple[str, int]] = {
     _LIFETIME: (N_("Lifetime"), 0),
 }
 _DEFAULT_RANGE = "28"
-_MONTHS = 4  # months that one click chooses
+_MONTHS, _SHOWN_MONTHS = 6, 2  # months that are offered, and those of them beside the ranges
 _NEWS = timedelta(days=7)  # how long something is news
 _MOST_REPORTS = 3
 
@@ -321,8 +322,12 @@ def describe_page(visit: Visit, asked: Asked, numbers: Mapping[View, Numbers]) -
         (_(label), replace(choice, range=name, days=None).address, choice.days is None and choice.range == name)
         for name, (label, _length) in _RANGES.items()
     ]
-    months = [(days[0], replace(choice, days=days).address) for days in _list_months(asked)]
-    described = {"choice": choice, "channels": asked.channels, "ranges": ranges, "months": months, "view": None}
+    months = [
+        (describe_time(f"{days[0]:%Y-%m}"), replace(choice, days=days).address, choice.days == days)
+        for days in _list_months(asked)
+    ]
+    described = {"choice": choice, "channels": asked.channels, "view": None}
+    described |= {"ranges": [*ranges, *months[:_SHOWN_MONTHS]], "months": months[_SHOWN_MONTHS:]}
     if asked.views:
         described |= _describe_numbers(visit, asked, [numbers[view] for view in asked.views])
     return described
