@@ -67,7 +67,6 @@ HEAVY = {"starlette", "graphql", "sqlalchemy", "duckdb", "pydantic", "pyarrow", 
     "pandas",
     "polars",
     "keyring",
-    "dlt",
 }
 
 

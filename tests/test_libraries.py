@@ -23,7 +23,6 @@ TRACKED = {
         "asyncio",
         "cyclopts",
         "deltalake",
-        "dlt",
         "duckdb",
         "graphql",
         "httpx2",
