@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import cast
 
@@ -20,48 +20,7 @@ from reelport.client.events import Bisected, Event
 from reelport.sync.comparison import Comparison, Moved, Number
 from reelport.sync.coverage import Coverage
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent
-from reelport.sync.spec import month_first, month_last
 from reelport.wording import format_count
-
-_BLOCKS = {"verified": ("█", "#", "green"), "moving": ("▒", "+", "yellow"), "missing": ("·", ".", "red")}
-_OUTSIDE = " "
-
-
-def draw_calendar(standing: Coverage, *, fancy: bool) -> Text:
-    """Draw the wanted days by month and state; `fancy` where the terminal has Unicode blocks."""
-    drawn = Text()
-    for number, month in enumerate(_list_months(standing)):
-        drawn.append("\n" if number else "").append(f"  {month:%Y-%m}  ", style="dim")
-        for day in (month + timedelta(days=passed) for passed in range(month_last(month).day)):
-            if day not in standing.wanted:
-                drawn.append(_OUTSIDE)
-                continue
-            state = "verified" if day in standing.verified else "moving" if day in standing.moving else "missing"
-            block, plain, style = _BLOCKS[state]
-            drawn.append(block if fancy else plain, style=style)
-    return drawn
-
-
-def draw_legend(*, fancy: bool) -> Text:
-    """Draw the meaning of the blocks."""
-    meanings = {
-        "verified": "verified",
-        "moving": "moving: its numbers may change, so it is read again",
-        "missing": "missing",
-    }
-    drawn = Text()
-    for word, meaning in meanings.items():
-        block, plain, style = _BLOCKS[word]
-        drawn.append("   " if drawn else "").append(block if fancy else plain, style=style).append(f" {meaning}")
-    return drawn
-
-
-def _list_months(standing: Coverage) -> Iterator[date]:
-    spans = standing.wanted.spans
-    month, last = (month_first(spans[0][0]), spans[-1][1]) if spans else (date.max, date.min)
-    while month <= last:
-        yield month
-        month = month_last(month) + timedelta(days=1)
 
 
 class SyncProgress:
@@ -115,18 +74,16 @@ def _lines(event: SyncEvent) -> list[str]:
 
 
 def print_coverage(standings: Iterable[Coverage], *, json: bool) -> None:
-    """Print the coverage of copies, as calendars or as JSON."""
+    """Print the coverage of copies: each one's days by their state, or JSON."""
     standings = tuple(standings)
     if json:
         as_json([_coverage_as_json(each) for each in standings])
         return
     console = Console(highlight=False, soft_wrap=True)
-    fancy = console.encoding.startswith("utf")
     for each in standings:
         console.print(_headline(each))
-        console.print(draw_calendar(each, fancy=fancy))
-        console.print()
-    console.print(draw_legend(fancy=fancy))
+        days = {"verified": each.verified, "moving, read again": each.moving, "missing": each.missing}
+        console.print("\n".join(f"  {name}: {found}" for name, found in days.items() if found.spans), markup=False)
 
 
 def print_comparison(found: Comparison, options: Sequence[str] = ()) -> None:
