@@ -10,11 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests import forked
 from tests.cases import thin_out
 
-from reelport.cli.arguments.options import complete_filters, complete_metrics, complete_profiles
-from reelport.cli.main import APP, CLIENT_COMMANDS, SERVER_COMMANDS, main
+from reelport.cli.main import CLIENT_COMMANDS, SERVER_COMMANDS, main
 from reelport.cli.output.listing import quote_command
 from reelport.facts.layout import check_layout
 
@@ -87,15 +85,13 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (["fi"], ["fields"]),
             (["fields", ""], ["list", "explain"]),
             (["report", "run", "--met"], ["--metrics"]),
-            (["report", "run", "--metrics", "VIEWS,TIME_W"], ["VIEWS,TIME_WATCHED_SECONDS"]),
-            (["plan", "--metrics", "views", "--dimensions", "day,visitor_c"], ["day,visitor_country"]),
             (["auth", "login", "--store", ""], ["keyring", "file"]),
         ],
         2,
     ),
 )
-def test_bash_completes_commands_options_and_names(script: Path, words: list[str], completed: list[str]) -> None:
-    """A list is completed at its end, in the case that is typed, with what goes with the names so far."""
+def test_bash_completes_commands_options_and_words(script: Path, words: list[str], completed: list[str]) -> None:
+    """A word of a command, of an option, and of those that an option takes."""
     line = f'source {script}; COMP_WORDS=(reelport "$@"); COMP_CWORD=$#; _reelport; printf "%s\\n" "${{COMPREPLY[@]}}"'
     done = subprocess.run(
         ["/bin/bash", "-c", line, "bash", *words],
@@ -109,26 +105,10 @@ def test_bash_completes_commands_options_and_names(script: Path, words: list[str
 
 @pytest.mark.parametrize("shell", thin_out(["zsh", "fish"], 2))
 def test_other_shells_have_scripts_too(capsys: pytest.CaptureFixture[str], shell: str) -> None:
-    """With every command, and the call that completes names."""
+    """With every command."""
     status, out, _ = ended(capsys, "completion", shell)
     assert status == 0
     assert all(re.search(rf"\b{name}\b", out) for name in CLIENT_COMMANDS | SERVER_COMMANDS)
-    assert "__complete" in out
-
-
-def test_a_broken_profile_breaks_no_completion(tmp_path: Path) -> None:
-    """A file that can't be read gives no suggestions, and no error in the middle of a command line."""
-
-    def suggested() -> tuple[list[str], str]:
-        words = ["-m", "reelport", "__complete", "check", "--profile", ""]
-        done = forked.run(words, env=os.environ | {"REELPORT_HOME": str(tmp_path)})
-        assert done.returncode == 0, done.stderr
-        return [line.strip() for line in done.stdout.splitlines() if line.strip() and "\x1f" not in line], done.stderr
-
-    (tmp_path / "config.toml").write_text("[profiles.a]\n[profiles.b]\n")
-    assert suggested() == (["a", "b"], "")
-    (tmp_path / "config.toml").write_text("[profiles")
-    assert suggested() == ([], "")
 
 
 # Each command in a process of its own, forked from one that has the command line and lacks the service's libraries.
@@ -241,14 +221,6 @@ def test_where_one_report_is_too_long_a_shorter_one_would_work(
     assert status == 5
     assert "end on 2025-06-29 at the latest" in err
     assert err.endswith("This would work: --metrics VIEWS --start 2025-01-01 --end 2025-06-29\n")
-
-
-def test_suggestions_are_the_catalogs() -> None:
-    """They hang on options by name, so that help and completion agree."""
-    run = APP["report"]["run"].assemble_argument_collection()
-    assert run["--metrics"].parameter.completer is complete_metrics
-    assert run["--filter"].parameter.completer is complete_filters
-    assert run["--profile"].parameter.completer is complete_profiles
 
 
 def test_every_public_name_is_there_and_costs_nothing_before() -> None:

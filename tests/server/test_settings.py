@@ -146,7 +146,7 @@ def test_a_mistyped_variable_stops_a_service_and_another_unknown_one_is_told(tmp
                 "reelport: REELPORT_PROT is no setting: did you mean REELPORT_PORT?",
             ],
         )
-    listed = command("config", "path", **mistyped)
+    listed = command("fields", "list", **mistyped)
     assert (listed.returncode, listed.stderr.splitlines()) == (
         0,
         [

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.patience import until
 
-from reelport.client.settings.profiles import list_profile_names
+from reelport.client.settings.profile_file import read_profiles
 
 from .desk import BIN, Desk
 from .shell import Done
@@ -273,7 +273,7 @@ def test_the_page_of_profiles_and_keys_runs_as_written(sitter: Sitter) -> None:
     for language, block in blocks:
         if language == "toml":
             (sitter.home.parent / "reelport.toml").write_text(block)
-            assert list_profile_names({"REELPORT_HOME": str(sitter.home)}, sitter.home.parent) == ("team",)
+            assert read_profiles(sitter.home.parent / "reelport.toml", alone=False).profiles.keys() == {"team"}
             (sitter.home.parent / "reelport.toml").unlink()
             continue
         done = run_block(block, environment, sitter.home.parent)

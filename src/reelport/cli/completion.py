@@ -1,4 +1,4 @@
-"""`reelport completion`: print the script that completes commands, options and names."""
+"""`reelport completion`: print the script that completes commands and options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Shell(StrEnum):
 
 
 def completion(shell: Annotated[Shell, Parameter(help="The shell.")], /) -> None:
-    """Print the script that completes commands, options and names in a shell.
+    """Print the script that completes commands and options in a shell.
 
     Example: reelport completion bash
 
@@ -33,7 +33,4 @@ def completion(shell: Annotated[Shell, Parameter(help="The shell.")], /) -> None
     """
     can_serve = all(find_spec(name) is not None for name in _SERVER_LIBRARIES)
     app = build_application(CLIENT_COMMANDS, SERVER_COMMANDS if can_serve else {})
-    script = app.generate_completion(prog_name="reelport", shell=shell.value)
-    # The bash script escapes commas, and the next name of a list would not complete.
-    quoted = """printf -v _q '%q' "$_x";"""
-    print(script.replace(quoted, quoted + ' _q="${_q//\\\\,/,}";') if shell is Shell.BASH else script)
+    print(app.generate_completion(prog_name="reelport", shell=shell.value))

@@ -19,8 +19,6 @@ from cyclopts import App, CycloptsError
 from reelport.cli import stop_signals
 from reelport.errors import ReelportError, StorageError, UsageError
 
-COMPLETE = "__complete"  # the hidden command by which a shell's completion script asks what may be typed next
-
 Command = tuple[str, str]  # a command's import path, and what it does
 
 _CLIENT = "reelport.cli.client_commands"
@@ -185,7 +183,7 @@ def _call_command(words: list[str]) -> None:
 def _refuse_unknown(words: list[str]) -> None:
     """Refuse a word that is no command; cyclopts would import every module to find out."""
     known = CLIENT_COMMANDS | SERVER_COMMANDS
-    if words and not words[0].startswith("-") and words[0] not in {COMPLETE, *known}:
+    if words and not words[0].startswith("-") and words[0] not in known:
         from reelport.check import nearest
 
         near = nearest(words[0], known)

@@ -64,7 +64,7 @@ def test_a_user_without_a_home_is_told_what_to_set(tmp_path: Path) -> None:
     """A home of nobody is an error of usage, in the library and in the command."""
     with pytest.raises(UsageError, match="no user 'nobody-of-this-name' has a home folder"):
         expand_path("~nobody-of-this-name/reports")
-    words = ["-m", "reelport", "config", "path"]
+    words = ["-m", "reelport", "auth", "status"]
     environment = outside(REELPORT_HOME="~nobody-of-this-name/a")
     done = forked.run(words, env=environment, cwd=tmp_path)
     assert (done.returncode, "has a home folder" in done.stderr, "Traceback" in done.stderr) == (2, True, False)

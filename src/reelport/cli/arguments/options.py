@@ -1,81 +1,21 @@
-"""What several commands share: options, their completion in a shell, a question."""
+"""What several commands share: options, and a question."""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts import Token as Word
 
-from reelport.catalog import Dimension, Filter, Metric, Product
-from reelport.check import Allowed, allowed_with
+from reelport.catalog import Filter
 from reelport.errors import UsageError
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
-
-if TYPE_CHECKING:
-    from cyclopts.completion import CompletionContext
-
-_LISTS = ("metrics", "dimensions", "filters")
-Suggestions = Iterator[tuple[str, str]]  # each word that may be typed, with its meaning
-
-
-def complete_metrics(context: CompletionContext) -> Suggestions:
-    """Complete metrics that can be combined with the names typed already."""
-    return _complete_list(context, _allowed_names(context, "metrics").metrics)
-
-
-def complete_dimensions(context: CompletionContext) -> Suggestions:
-    """Complete dimensions that can be combined with the names typed already."""
-    return _complete_list(context, _allowed_names(context, "dimensions").dimensions)
-
-
-def complete_filters(context: CompletionContext) -> Suggestions:
-    """Complete filters that can be combined with the names typed already, as NAME=VALUE."""
-    for row in _allowed_names(context, "filters").filters:
-        for value in row.choices or ("",):
-            yield f"{row.name}={value}", row.sentence
-
-
-def complete_products(context: CompletionContext) -> Suggestions:
-    """Complete products."""
-    return _complete_list(context, Product)
-
-
-def complete_fields(_: CompletionContext) -> Suggestions:
-    """Complete any name of the catalog."""
-    return ((row.name, row.sentence) for part in (Metric, Dimension, Filter, Product) for row in part)
-
-
-def complete_profiles(_: CompletionContext) -> Suggestions:
-    """Complete names of existing profiles."""
-    from reelport.client.settings.profiles import list_profile_names
-
-    return ((name, "") for name in list_profile_names(os.environ))
-
-
-def _complete_list(context: CompletionContext, rows: Iterable[Metric | Dimension | Product]) -> Suggestions:
-    """Append each row to the comma list that is being typed, in the same letter case."""
-    before, comma, begun = context.incomplete.rpartition(",")
-    for row in rows:
-        yield f"{before}{comma}{row.name.lower() if begun.islower() else row.name}", row.sentence
-
-
-def _allowed_names(context: CompletionContext, part: str) -> Allowed:
-    given = {name: context.get(name.removesuffix("s") if name == "filters" else name) for name in _LISTS}
-    typed = {name: ",".join(value.raw_tokens).split(",") if value else [] for name, value in given.items()}
-    typed[part] += context.incomplete.rpartition(",")[0].split(",")
-    chosen = {name: [word.strip().upper() for word in words if word.strip()] for name, words in typed.items()}
-    known = {row.name.upper(): row.name for row in Filter}
-    narrowed = {known.get(name, name): "" for word in chosen["filters"] if (name := word.partition("=")[0])}
-    return allowed_with(ReportQuery.of(chosen["metrics"], chosen["dimensions"], date.min, date.min, narrowed))
-
 
 _DAYS_AGO = re.compile(r"(\d{1,4})d")
 _RELATIVE = {"today": 0, "yesterday": 1}
@@ -108,7 +48,7 @@ Insecure = Annotated[
 ]
 Profile = Annotated[
     str | None,
-    Parameter(completer=complete_profiles, help="The profile that `reelport auth login` saved under this name."),
+    Parameter(help="The profile that `reelport auth login` saved under this name."),
 ]
 Quiet = Annotated[bool, Parameter(["--quiet", "-q"], negative=(), help="Print only errors.")]
 Json = Annotated[
@@ -173,7 +113,6 @@ class QueryOptions:
         list[str],
         Parameter(
             negative=(),
-            completer=complete_metrics,
             help="What to count: VIEWS,TIME_WATCHED_SECONDS, or repeat the option.",
         ),
     ]
@@ -181,21 +120,19 @@ class QueryOptions:
         list[str] | None,
         Parameter(
             negative=(),
-            completer=complete_dimensions,
             help="What to split the numbers by, in the order of the columns.",
         ),
     ] = None
     start: Annotated[str, Parameter(help=f"The first day (UTC): {_DAY}.")]
     end: Annotated[str, Parameter(help="The last day, included.")]
-    product: Annotated[
-        str, Parameter(completer=complete_products, help="Whose data: CONTENT (what you own), EMBED, CLAIM or ALL.")
-    ] = DEFAULT_PRODUCT
+    product: Annotated[str, Parameter(help="Whose data: CONTENT (what you own), EMBED, CLAIM or ALL.")] = (
+        DEFAULT_PRODUCT
+    )
     filters: Annotated[
         list[str] | None,
         Parameter(
             "--filter",
             negative=(),
-            completer=complete_filters,
             help="Keep only some rows: NAME=VALUE. Repeat the option for more filters.",
         ),
     ] = None

@@ -27,9 +27,6 @@ from reelport.catalog import (
     describe_standings,
 )
 from reelport.check import suggest_name
-from reelport.cli.arguments.options import (
-    complete_fields,
-)
 from reelport.cli.output.listing import PrintJson, build_grid, format_value, print_json, print_list
 from reelport.client.ranges.merge_rules import plan_merge
 from reelport.errors import MergeRefused, UsageError
@@ -224,7 +221,7 @@ def list_fields(
 
 @FIELDS.command
 def explain(
-    name: Annotated[str, Parameter(completer=complete_fields, help="A metric, a dimension, a filter or a product.")],
+    name: Annotated[str, Parameter(help="A metric, a dimension, a filter or a product.")],
     /,
     *,
     json: PrintJson = False,

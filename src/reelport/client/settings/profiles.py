@@ -206,15 +206,6 @@ def _find_open_settings(
     return {setting.name: setting for setting in found}, clear
 
 
-def list_profile_names(environment: Mapping[str, str], folder: Path | None = None) -> tuple[str, ...]:
-    """Return the names of all profiles, sorted. Raises UsageError for faults in a file."""
-    files = (
-        read_profiles(find_project_file(folder), alone=False),
-        read_profiles(resolve_home(environment) / USER_FILE, alone=True),
-    )
-    return tuple(sorted({name for file in files for name in file.profiles}))
-
-
 def find_project_file(folder: Path | None = None) -> Path:
     """Return a folder's project file, by default the current one's. Searches no parents."""
     return (folder or Path()) / PROJECT_FILE
