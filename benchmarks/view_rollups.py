@@ -11,10 +11,9 @@ from reelport.facts.rollups import add_rollup
 
 ROLLUPS = (
     make_rollup("plays", []),
-    make_rollup("plays", ["action", "visitor_country", "visitor_device_type"]),
-    make_rollup("plays", ["video_id"]),
+    *(make_rollup("plays", [name]) for name in ("action", "video_id", "visitor_country", "visitor_device_type")),
 )
-"""What serves the explorer's first pages: lines and channels, small leaderboards, videos."""
+"""What serves the explorer's first pages: lines and channels, and a leaderboard each."""
 
 
 def build(root: Path) -> None:
