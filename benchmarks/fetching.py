@@ -15,7 +15,7 @@ from statistics import median
 
 from benchmarks.partner import QUERY, Source, downloaded
 from benchmarks.service import Wire
-from reelport.engine.duckdb.csv_sink import Written
+from reelport.engine.report_format import Written
 from reelport.server.files import report_files
 from reelport.server.queue import jobs
 from reelport.server.state.database import connect

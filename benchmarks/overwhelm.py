@@ -29,7 +29,7 @@ import psutil  # noqa: E402 - this is a script of a package: its root comes firs
 
 from benchmarks.measure import forget_peak, peak, spread  # noqa: E402
 from benchmarks.service import Wire  # noqa: E402
-from reelport.engine.duckdb.csv_sink import Written  # noqa: E402
+from reelport.engine.report_format import Written  # noqa: E402
 from reelport.query import ReportQuery  # noqa: E402
 from reelport.server.access import organizations  # noqa: E402
 from reelport.server.files import report_files  # noqa: E402

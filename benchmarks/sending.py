@@ -18,7 +18,7 @@ from statistics import median
 
 from benchmarks.machine import load
 from benchmarks.service import Wire
-from reelport.engine.duckdb.csv_sink import Written
+from reelport.engine.report_format import Written
 from reelport.query import ReportQuery
 from reelport.server.access import organizations
 from reelport.server.files import report_files

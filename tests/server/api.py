@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 from tests.migrated import begin_state
 
-from reelport.engine.duckdb.csv_sink import Written
+from reelport.engine.report_format import Written
 from reelport.server import logs
 from reelport.server.access import keys, organizations
 from reelport.server.access.callers import REPORT_SCOPES

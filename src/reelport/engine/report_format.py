@@ -24,6 +24,15 @@ class FileType:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """A finished report's file: rows without the header, bytes, and the SHA-256 in hex."""
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReportFormat(FileType):
     """One format of report files, and how DuckDB writes it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import signal
 import threading
@@ -17,8 +18,9 @@ from tests.disks import limit_file_size
 from tests.patience import PATIENCE, child, end_of, until
 
 from reelport.engine.compile import compile_query
-from reelport.engine.duckdb.engine import Cancelled, QueryEngine, Session
+from reelport.engine.duckdb.engine import Cancelled, Progress, QueryEngine, Session
 from reelport.engine.plan import Pieces, Plan, single_piece
+from reelport.engine.report_format import Written
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, ReelportError, StorageError, UsageError
 from reelport.facts.log.log_entry import DataFile
@@ -221,18 +223,57 @@ def test_room_to_spill_is_what_is_free_now(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d+\.\d+ [KMGT]iB\n", room)
 
 
-def test_a_pipe_that_is_removed_between_pieces_leaves_no_half_file(plan: Plan, tmp_path: Path) -> None:
-    """The second piece does not come through: a StorageError, not a report of the first one alone."""
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_pieces_are_one_file(tmp_path: Path, number: int) -> None:
+    """One after the other, of many rows or of none: a header, all rows in order, the digest of all."""
+    firsts = [0, 400_000, 400_000][:number]
+
+    def pieces() -> Pieces:
+        for first, last in zip(firsts, [*firsts[1:], 400_002], strict=True):
+            rows = yield Plan(f"SELECT i FROM range({first}, {last}) t(i)", ("i",))
+            assert rows == last - first
+
+    with QueryEngine("1GiB", 2, tmp_path / "spill") as engine:
+        written = engine.session().write(pieces(), tmp_path / "r.csv")
+    content = (tmp_path / "r.csv").read_bytes()
+    assert content == b"i\n" + b"".join(b"%d\n" % row for row in range(400_002))
+    assert written == Written(400_002, len(content), hashlib.sha256(content).hexdigest())
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["r.csv", "spill"]
+
+
+def test_a_further_piece_that_can_not_be_written_leaves_no_half_file(plan: Plan, tmp_path: Path) -> None:
+    """A disk that is full at the second: a StorageError, not a report of the first one alone."""
 
     def twice() -> Pieces:
         yield plan
-        for pipe in (tmp_path / "spill").glob("pipe-*"):
-            pipe.unlink()
         yield plan
 
-    with QueryEngine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError, match="pipe"):
-        engine.session().write(twice(), tmp_path / "r.csv")
+    with QueryEngine("1GiB", 2, tmp_path / "spill") as engine:
+        whole = engine.session().write(twice(), tmp_path / "r.csv").bytes
+        with limit_file_size(whole * 3 // 4), pytest.raises(StorageError):
+            engine.session().write(twice(), tmp_path / "r.csv")
     assert [path.name for path in tmp_path.rglob("*")] == ["spill"]
+
+
+def test_of_a_long_report_the_rows_are_known_while_it_is_written(engine: QueryEngine, tmp_path: Path) -> None:
+    """About: of an unfinished piece by the length of its first rows, and without its header."""
+    session, found = engine.session(), list[Progress]()
+    plans = [
+        Plan(f"SELECT i FROM range({first}, {first + 3_000_000}) t(i) ORDER BY i", ("i",))
+        for first in (10**7, 2 * 10**7)
+    ]
+
+    def pieces() -> Pieces:
+        for each in plans:
+            assert (yield each) == 3_000_000
+
+    writing = threading.Thread(target=session.write, args=(pieces(), tmp_path / "r.csv"))
+    writing.start()
+    while writing.is_alive():
+        found += [each for each in [session.progress] if each and each not in found[-1:]]
+    assert len(found) > 2
+    assert all(abs(each.bytes - 9 * each.rows) < 20 + each.bytes // 1000 for each in found)
+    assert [each.bytes for each in found] == sorted(each.bytes for each in found)
 
 
 def test_a_cancel_that_comes_too_late_does_no_harm(engine: QueryEngine, tmp_path: Path) -> None:

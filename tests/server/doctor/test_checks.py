@@ -97,7 +97,7 @@ def test_memory_that_no_worker_can_work_in_is_told(tmp_path: Path) -> None:
 
 
 def test_pipes_and_sockets_of_running_processes_are_no_files_that_are_closed(tmp_path: Path) -> None:
-    """A worker writes a report into a pipe that it alone may write; a regular file with such a mode is told."""
+    """Events come through pipes; a regular file with a mode that lets nobody read it is told."""
     spill = tmp_path / "spill" / "vm-1"
     spill.mkdir(parents=True)
     os.mkfifo(spill / "pipe-1", 0o200)

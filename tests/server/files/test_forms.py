@@ -10,8 +10,7 @@ import pytest
 from sqlalchemy import select, text
 from tests.server.conftest import NOW, State
 
-from reelport.engine.duckdb.csv_sink import Written
-from reelport.engine.report_format import FORM_TYPES, NDJSON, PARQUET
+from reelport.engine.report_format import FORM_TYPES, NDJSON, PARQUET, Written
 from reelport.server.access.audit_log import Actor
 from reelport.server.files import forms, report_files, retention
 from reelport.server.files.report_files import FileRecord

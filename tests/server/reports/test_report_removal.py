@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.server.conftest import State
 
-from reelport.engine.duckdb.csv_sink import Written
+from reelport.engine.report_format import Written
 from reelport.report_details import FailureReason
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import COMMAND_LINE, Actor

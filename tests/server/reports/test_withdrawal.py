@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 from tests.server.conftest import State
 
-from reelport.engine.duckdb.csv_sink import Written
+from reelport.engine.report_format import Written
 from reelport.errors import AccessError, UsageError
 from reelport.server.access import audit_log, callers, grants, keys, organizations
 from reelport.server.access.audit_log import Action

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 from tests.patience import child, until
 
-from reelport.engine.duckdb.csv_sink import Written
+from reelport.engine.report_format import Written
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
 from reelport.server import credentials

@@ -15,7 +15,7 @@ import pytest
 from tests import warm_service
 from tests.patience import PATIENCE
 
-from reelport.engine.duckdb.csv_sink import Written
+from reelport.engine.report_format import Written
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs

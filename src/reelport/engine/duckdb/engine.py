@@ -7,12 +7,15 @@ that were read once are right for every report that reads those files.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import secrets
 import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import count
@@ -24,10 +27,9 @@ from weakref import WeakSet
 import duckdb
 from sqlglot import exp
 
-from reelport.engine.duckdb.csv_sink import CsvSink, Written, open_sink
 from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Pieces, Plan, StoredObjects
-from reelport.engine.report_format import CSV, ReportFormat
+from reelport.engine.report_format import CSV, ReportFormat, Written
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
 from reelport.facts.data_files.file_columns import describing_by
 from reelport.storage.durable import describe_os_error, full_disk_sentence, to_storage_error
@@ -43,6 +45,8 @@ _SPILL_SHARE = 0.9
 """The share of free disk space that spilled files may take: other files live on the disk too."""
 _SPILL_STEP = 0.02
 """The share by which that room must change before the limit is set again, which takes a statement."""
+_CHUNK = 1 << 20
+"""Bytes of a file that are read at once, to hash it or to count its lines."""
 _INTERRUPT_SECONDS = 0.02
 """Seconds between two interrupts while a write is being cancelled."""
 MOST_FOOTER_BYTES = 16_000_000
@@ -143,7 +147,7 @@ class QueryEngine:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Rows and bytes of a report that are written so far."""
+    """About how many rows and bytes of a report are written so far."""
 
     rows: int
     bytes: int
@@ -168,7 +172,7 @@ class Session:
         """Set once the session is cancelled: whoever aggregates for it elsewhere stops, too."""
         self.underway = threading.Event()
         """Set once the engine runs a statement of a write, for which it needs no lock of Python's."""
-        self._sink: CsvSink | None = None
+        self._writing: tuple[Progress, Path | None] | None = None  # what is whole, and the file of the next piece
         self.share = 0.0
         """The part of the report's days that is written."""
         self._interrupting = threading.Lock()
@@ -215,29 +219,60 @@ class Session:
         if self._spill is None:
             raise UsageError("This engine has no folder to spill to, and can't write files.")
         whole = False
+        further = self._spill / f"piece-{secrets.token_hex(8)}{report_format.suffix}"
         self._idle.clear()
         try:
             with translate_errors(to.name):
                 self._spill.mkdir(parents=True, exist_ok=True)
                 self._raise_spill_limit(self._spill)
                 # Plans look at the files that they are to read.
-                with open_sink(to, self._spill, self._interrupt) as out, describing_by(self._connection):
-                    self._sink = out if report_format is CSV else None
-                    rows = self._copy_all(pieces, out, report_format)
-                whole = True
-                return Written(rows, out.bytes, out.sha256)
+                with describing_by(self._connection):
+                    written = self._write_pieces(pieces, to, further, report_format)
+            whole = True
+            return written
         finally:
-            if not whole:
-                # The cause is already being raised.
-                with suppress(OSError):
+            # The cause is already being raised.
+            with suppress(OSError):
+                further.unlink(missing_ok=True)
+                if not whole:
                     to.unlink(missing_ok=True)
             self._idle.set()
 
+    def _write_pieces(self, pieces: Pieces, to: Path, further: Path, report_format: ReportFormat) -> Written:
+        """Write the first piece to the file; append each further one from a file of its own."""
+        digest, done, rows = hashlib.sha256(), Progress(0, 0), None
+        while (plan := _next_plan(pieces, rows)) is not None:
+            is_first = rows is None
+            piece = to if is_first else further
+            self._writing = done, piece
+            rows = self._copy(plan, piece, report_format.copy_options(is_first=is_first))
+            size = 0
+            with piece.open("rb") as written, nullcontext() if is_first else to.open("ab") as out:
+                while chunk := written.read(_CHUNK):
+                    digest.update(chunk)
+                    size += len(chunk) if out is None else out.write(chunk)
+            done = Progress(done.rows + rows, done.bytes + size)
+            self._writing = done, None
+            further.unlink(missing_ok=True)
+        return Written(done.rows, done.bytes, digest.hexdigest())
+
     @property
     def progress(self) -> Progress | None:
-        """What was written so far of a long report; None before its first row."""
-        sink = self._sink
-        return None if sink is None or sink.lines < 2 else Progress(sink.lines - 1, sink.bytes)  # noqa: PLR2004 - a header
+        """What was written so far; None before its first row.
+
+        Rows of an unfinished piece are told by the length of its first ones.
+        """
+        if self._writing is None:
+            return None
+        done, piece = self._writing
+        lines, size = 0, 0
+        if piece is not None:
+            with suppress(FileNotFoundError), piece.open("rb") as file:
+                begin = file.read(_CHUNK)
+                size = os.fstat(file.fileno()).st_size
+                lines = size * begin.count(b"\n") // max(len(begin), 1)
+        rows = done.rows + (lines if done.bytes else max(lines - 1, 0))  # a header
+        return Progress(rows, done.bytes + size) if rows else None
 
     def cancel(self) -> None:
         """Stop the running write or fetch, or the next one, and return once it has stopped."""
@@ -280,17 +315,9 @@ class Session:
             self._connection.execute(f"SET {_SPILL_LIMIT} = '{room}B'")
             self._room.bytes = room
 
-    def _copy_all(self, pieces: Pieces, out: CsvSink, report_format: ReportFormat) -> int:
-        total, rows = 0, None
-        while (plan := _next_plan(pieces, rows)) is not None:
-            rows = self._copy(plan, out, report_format.copy_options(is_first=rows is None))
-            total += rows
-        return total
-
-    def _copy(self, plan: Plan, out: CsvSink, options: str) -> int:
-        out.check()
+    def _copy(self, plan: Plan, to: Path, options: str) -> int:
         self._check_cancelled()
-        path = exp.Literal.string(str(out.pipe)).sql(dialect="duckdb")
+        path = exp.Literal.string(str(to.absolute())).sql(dialect="duckdb")
         self.share = plan.share
         self.underway.set()
         with self._residents.reading(self._connection, plan) as sql:

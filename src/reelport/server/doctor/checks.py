@@ -214,7 +214,7 @@ def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Make a report of one row there: a file system without named pipes can't make any."""
+    """Make a report of one row there: a file system may refuse it."""
     around = settings.data if settings.data.is_dir() else None
     threads = settings.worker_threads or resources.count_cores()
     limit = resources.find_memory_limit()

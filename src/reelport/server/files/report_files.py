@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reelport import killpoints
-from reelport.engine.duckdb.csv_sink import Written
-from reelport.engine.report_format import CSV, FORM_TYPES, FORMATS, FileType
+from reelport.engine.report_format import CSV, FORM_TYPES, FORMATS, FileType, Written
 from reelport.server.settings import Settings
 
 _DRAFT = ".part"

@@ -26,10 +26,10 @@ from reelport import killpoints
 from reelport.catalog import Metric, Product
 from reelport.engine.aggregation import Aggregation, Aggregator, plan_aggregation
 from reelport.engine.compile import plan_pieces, tables_of
-from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import Cancelled, Session
 from reelport.engine.grouping import DUCKDB
 from reelport.engine.mapping import find_sources
+from reelport.engine.report_format import Written
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList, count_rows_read, summarize_refusals, summarize_uses
