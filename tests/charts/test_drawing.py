@@ -21,7 +21,6 @@ from reelport.charts import (
     Chart,
     LineChart,
     Series,
-    SmallMultiples,
     StackedShares,
     WorldMap,
     draw_file,
@@ -57,13 +56,6 @@ def line_charts(draw_from: st.DrawFn) -> LineChart:
 
 
 @st.composite
-def small_multiples(draw_from: st.DrawFn) -> SmallMultiples:
-    """Small multiples of one to three lines over up to 40 days."""
-    times = draw_days(draw_from)
-    return SmallMultiples(draw_from(WORDS), times, draw_series(draw_from, times), draw_from(UNITS))
-
-
-@st.composite
 def stacked_shares(draw_from: st.DrawFn) -> StackedShares:
     """Shares of one to three series over up to 40 days."""
     times = draw_days(draw_from)
@@ -93,7 +85,7 @@ def values_of(times: tuple[str, ...]) -> st.SearchStrategy[tuple[int | Decimal |
 BARS = st.lists(st.builds(Bar, WORDS, NUMBERS), max_size=9).map(tuple)
 COUNTRY = st.builds(Bar, WORDS, NUMBERS, st.sampled_from(["FR", "RE", "SG", "RU", "", "ZZ"]))
 MAPS = st.builds(WorldMap, WORDS, st.lists(COUNTRY, max_size=6, unique_by=lambda each: each.code).map(tuple), UNITS)
-CHARTS = line_charts() | small_multiples() | stacked_shares() | st.builds(BarChart, WORDS, BARS, UNITS)
+CHARTS = line_charts() | stacked_shares() | st.builds(BarChart, WORDS, BARS, UNITS)
 
 
 @given(CHARTS | MAPS)

@@ -1,4 +1,4 @@
-"""The chart of a report by its shape: lines, bars, small multiples, or none and why."""
+"""The chart of a report by its shape: lines, bars, or none and why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from reelport.charts import (
     Group,
     LineChart,
     NoChart,
-    SmallMultiples,
     StackedShares,
     plan_report_chart,
     read_groups,
@@ -60,12 +59,12 @@ def test_a_category_gives_bars_and_other_dimensions_are_added_up() -> None:
     assert [(bar.label, bar.value) for bar in chart.bars] == [("b", 5), ("a", 3)]
 
 
-def test_time_and_category_give_small_multiples() -> None:
+def test_time_and_category_give_a_line_for_each_of_the_largest() -> None:
     """The largest first, each with every time; the heading says what is left out."""
     rows = [(f"c{n}", day, n) for day in ("2026-07-01", "2026-07-02") for n in range(30)]
     chart = chart_of(ask("VIEWS", "VISITOR_COUNTRY DAY"), [*rows, ("once", "2026-07-01", 100)])
-    assert isinstance(chart, SmallMultiples)
-    assert chart.heading == "Views by day and country, the largest 12 of 31"
+    assert isinstance(chart, LineChart)
+    assert chart.heading == "Views by day and country, the largest 6 of 31"
     assert [series.name for series in chart.series[:3]] == ["once", "c29", "c28"]
     assert chart.series[0].values == (100, None)
 
@@ -75,7 +74,7 @@ def test_only_parts_of_a_whole_are_stacked() -> None:
 
     def stack(metrics: str, category: str, rows: Rows) -> StackedShares | None:
         chart = chart_of(ask(metrics, f"DAY {category}"), rows)
-        assert isinstance(chart, SmallMultiples)
+        assert isinstance(chart, LineChart)
         return stack_shares(chart)
 
     rows = [("2026-07-01", "mobile", 3), ("2026-07-01", "tv", 1)]
@@ -94,7 +93,7 @@ def test_a_rate_is_computed_from_its_parts_over_other_dimensions() -> None:
     query = ask("FILL_RATE NB_IMPRESSION SELLABLE_INVENTORY", "DAY VISITOR_COUNTRY INVENTORY_POSITION")
     rows = [("2026-07-01", "FR", "a", "0.1000", 1, 10), ("2026-07-01", "FR", "b", "0.9000", 81, 90)]
     chart = chart_of(query, rows)
-    assert isinstance(chart, SmallMultiples)
+    assert isinstance(chart, LineChart)
     assert chart.series[0].values == (Decimal("0.8200"),)
 
 
@@ -132,7 +131,7 @@ def test_what_has_a_number_for_each_category_needs_no_sums() -> None:
     """Viewers by day and channel are drawn as they are: no rows are added up."""
     rows = [("2026-07-01", "a", 3), ("2026-07-02", "a", 9), ("2026-07-01", "b", 4)]
     chart = chart_of(ask("LIVE_VIEWERS", "DAY CHANNEL_SLUG"), rows)
-    assert isinstance(chart, SmallMultiples)
+    assert isinstance(chart, LineChart)
     assert {series.name: series.values for series in chart.series} == {"a": (3, 9), "b": (4, None)}
 
 

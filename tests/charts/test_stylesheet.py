@@ -11,7 +11,6 @@ from reelport.charts import (
     BarChart,
     LineChart,
     Series,
-    SmallMultiples,
     StackedShares,
     WorldMap,
     draw_file,
@@ -26,7 +25,6 @@ TIMES = tuple(f"2026-07-{day:02}" for day in range(1, 10))
 SERIES = tuple(Series(f"line {n}", tuple(range(n, n + 9))) for n in range(6))
 CHARTS = (
     LineChart("Views", TIMES, SERIES, settled=7, comparison=Series("before", tuple(range(9))), notes=("a note",)),
-    SmallMultiples("Views", TIMES, SERIES, settled=7),
     StackedShares("Views", TIMES, SERIES, settled=7),
     BarChart("Views", (Bar("a", 5),)),
     WorldMap("Views", tuple(Bar(code, 3**place, code) for place, code in enumerate(["FR", "DE", "SG", "US", "BR"]))),

@@ -1,4 +1,4 @@
-"""What charts show, as values: lines over time, bars by category, small multiples."""
+"""What charts show, as values: lines over time, shares of them, bars by category, maps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reelport.language import _
 
 Number = int | float | Decimal
 
-_LOOKS = 6  # how many looks of lines there are, each a colour and a dash of its own
+MOST_LINES = 6  # of a chart: so many looks of them there are, each a colour and a dash of its own
 MOST_STACKED = 100  # times of stacked shares: bars of more are too thin to point at
 
 
@@ -72,11 +72,13 @@ class LineChart(ChartOverTime):
     """Lines over time in one plot.
 
     `comparison` is one more line, drawn dashed: its numbers stand at the same places as `times`, and
-    `comparison_times` are the times that they are of.
+    `comparison_times` are the times that they are of. `adds_up` says that the series are all there are, and that their
+    numbers come to a whole.
     """
 
     comparison: Series | None = None
     comparison_times: tuple[str, ...] = ()
+    adds_up: bool = False
 
     def __post_init__(self) -> None:
         ChartOverTime.__post_init__(self)
@@ -87,16 +89,6 @@ class LineChart(ChartOverTime):
     def lines(self) -> tuple[Series, ...]:
         """The series, and last the compared one."""
         return (*self.series, self.comparison) if self.comparison else self.series
-
-
-@dataclass(frozen=True, slots=True)
-class SmallMultiples(ChartOverTime):
-    """One small line chart for each series, all on the same scale: by time and category.
-
-    `adds_up` says that the series are all there are, and that their numbers come to a whole.
-    """
-
-    adds_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +108,10 @@ class StackedShares(ChartOverTime):
         ]
 
 
-def stack_shares(chart: SmallMultiples) -> StackedShares | None:
-    """Stack the series of small multiples; None where they are no whole, or too many."""
+def stack_shares(chart: LineChart) -> StackedShares | None:
+    """Stack the lines of a chart; None where they are no whole, or too many."""
     values = [value or 0 for each in chart.series for value in each.values]
-    is_told_apart = 1 < len(chart.series) <= _LOOKS and len(chart.times) <= MOST_STACKED
+    is_told_apart = 1 < len(chart.series) <= MOST_LINES and len(chart.times) <= MOST_STACKED
     if not chart.adds_up or not is_told_apart or not any(values) or min(values) < 0:
         return None
     heading = _("%(heading)s, shares", heading=chart.heading)
@@ -166,12 +158,12 @@ class WorldMap(BarChart):
     """
 
 
-Chart = LineChart | BarChart | SmallMultiples | StackedShares | WorldMap
+Chart = LineChart | BarChart | StackedShares | WorldMap
 
 
 def name_look(place: int) -> str:
     """Name the class of the line at this place of a chart."""
-    return f"chart-s{place % _LOOKS}"
+    return f"chart-s{place % MOST_LINES}"
 
 
 def _refuse_endless(values: Iterable[Number | None]) -> None:

@@ -20,8 +20,6 @@ from reelport.charts.chart_types import (
     ChartOverTime,
     LineChart,
     Number,
-    Series,
-    SmallMultiples,
     StackedShares,
     WorldMap,
     name_look,
@@ -52,8 +50,6 @@ def draw(chart: Chart, width: float) -> Picture:
     match chart:
         case LineChart():
             height, elements = _draw_lines(chart, width)
-        case SmallMultiples():
-            height, elements = _draw_multiples(chart, width)
         case StackedShares():
             height, elements = _draw_shares(chart, width)
         case WorldMap():
@@ -142,10 +138,6 @@ _AXIS = 26  # room below a plot for its times
 _NAME_HEIGHT = 16  # the height of a name
 _SAMPLE = 16  # the width of the piece of line beside a name
 _RIGHT = 8.0  # room beside a plot
-_LEAST_PANEL = 150  # the width that a panel has at least, where the chart has room for two
-_PANEL_HEIGHT = 84
-# Room above a panel's plot for its name, below it for its times, and between panels.
-_PANEL_HEAD, _PANEL_AXIS, _BETWEEN = 26, 28, 20
 _HATCH = 7  # units between two strokes of a hatched area
 _DOT = 3  # the radius of a point
 _LEVEL = 120  # the width of a chart's only time
@@ -240,35 +232,6 @@ def _draw_frame(
     elements += _draw_amounts(plot)
     elements += _draw_times(plot, _choose_ticks(plot, chart.times, chart.grain), width)
     return plot, elements
-
-
-def _draw_multiples(chart: SmallMultiples, width: float) -> tuple[float, list[str]]:
-    """Draw as many panels side by side as have room."""
-    scale = choose_scale(chart.numbers, chart.unit, 3)
-    unit = scale.unit_beside(chart.heading)
-    columns = max(1, min(int((width + _BETWEEN) // (_LEAST_PANEL + _BETWEEN)), len(chart.series)))
-    across = (width + _BETWEEN) / columns
-    top, down = 18.0 if unit else 0.0, _PANEL_HEAD + _PANEL_HEIGHT + _PANEL_AXIS
-    elements = [svg.text(unit, 0, 12, class_="chart-tick")] if unit else []
-    for place, series in enumerate(chart.series):
-        row, column = divmod(place, columns)
-        panel = _draw_panel(chart, series, scale, across - _BETWEEN)
-        at = f"translate({svg.format_place(column * across)} {svg.format_place(top + row * down)})"
-        elements.append(svg.element("g", *panel, transform=at))
-    return top + down * -(-len(chart.series) // columns), elements
-
-
-def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: float) -> Iterator[str]:
-    left = max(map(measure_text, scale.format_ticks().values())) + GAP
-    plot = _Plot(left, _PANEL_HEAD, width - left - GAP, _PANEL_HEIGHT, len(chart.times), scale)
-    yield svg.text(cut_to_room(series.name, width), 0, 12, class_="chart-name")
-    yield from _draw_moving(plot, chart.first_moving)
-    yield from _draw_amounts(plot)
-    yield from _draw_areas(plot, series.values)
-    ticks = make_ticks(chart.times, chart.grain, 3)
-    ends = dict.fromkeys((min(ticks), max(ticks)))
-    yield from _draw_times(plot, {place: ticks[place] for place in ends}, width)
-    yield from _draw_line(plot, series.values, "chart-line chart-s0")
 
 
 def draw_sparkline(values: Sequence[Number | None], width: float = 160, height: float = 36) -> str:

@@ -14,7 +14,7 @@ from reelport.additivity import Added, Rate, plan_cell
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product, Unit, round_ratio
 from reelport.catalog.labels import label_value
 from reelport.charts.chart_labels import cut_to_room, make_label, name_as_heading, name_in_sentence
-from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Series, SmallMultiples
+from reelport.charts.chart_types import MOST_LINES, Bar, BarChart, Chart, LineChart, Series
 from reelport.charts.time_axis import (
     GRAIN_WORDS,
     LABEL_LENGTHS,
@@ -37,7 +37,6 @@ Formula = Added | Rate | None
 
 MOST_TIMES = 400  # with more times they are rolled up, or the last ones drawn
 MOST_BARS = 20
-MOST_PANELS = 12
 _FILTER_ROOM = 420
 
 
@@ -202,26 +201,22 @@ class ChartPlan:
         times = fit_times(groups, find_grain(self.time) or Grain.DAY, MOST_TIMES, filled=True)
         settled = count_settled(times.labels, times.grain, last_complete, self.query.end) if moving else None
         notes = (*list_query_notes(self.query), *times.list_notes(self.query.start, self.query.end))
+        heading, values = head_times(self.metric, times), dict(times.groups.list_values())
+        numbers = {"": tuple(values.get((label,)) for label in times.labels)}
+        names, is_whole = {"": name_as_heading(self.metric)}, False
         if self.category is not None:
-            return self._draw_multiples(times, settled, notes)
-        values = {key[0]: value for key, value in times.groups.list_values()}
-        series = Series(name_as_heading(self.metric), tuple(values.get(label) for label in times.labels))
-        heading = head_times(self.metric, times)
-        return LineChart(heading, times.labels, (series,), self.unit, times.grain, settled, notes)
-
-    def _draw_multiples(self, times: Times, settled: int | None, notes: tuple[str, ...]) -> SmallMultiples:
-        values = dict(times.groups.list_values())
-        chosen, many = _choose_largest(times.groups)
-        numbers = {name: tuple(values.get((label, name)) for label in times.labels) for name in chosen}
-        series = tuple(Series(_name_value(self.category, name), found) for name, found in numbers.items())
-        by = format_list([_(GRAIN_WORDS[times.grain]), name_in_sentence(self.category or "")])
-        largest = _(", the largest %(shown)s of %(number)s", shown=len(chosen), number=localize(f"{many:,}"))
-        largest = largest if many > len(chosen) else ""
-        heading = f"{_head(name_as_heading(self.metric), by)}{largest}{times.tell_left_out()}"
-        row = Dimension.__members__.get(self.category or "")
-        is_apart = row is not None and not row.many_valued
-        is_whole = is_apart and isinstance(self.formula, Added) and many == len(chosen)
-        return SmallMultiples(heading, times.labels, series, self.unit, times.grain, settled, notes, adds_up=is_whole)
+            chosen, many = _choose_largest(times.groups)
+            numbers = {name: tuple(values.get((label, name)) for label in times.labels) for name in chosen}
+            names = {name: _name_value(self.category, name) for name in chosen}
+            row = Dimension.__members__.get(self.category)
+            is_apart = row is not None and not row.many_valued
+            is_whole = is_apart and isinstance(self.formula, Added) and many == len(chosen)
+            by = format_list([_(GRAIN_WORDS[times.grain]), name_in_sentence(self.category)])
+            largest = _(", the largest %(shown)s of %(number)s", shown=len(chosen), number=localize(f"{many:,}"))
+            largest = largest if many > len(chosen) else ""
+            heading = f"{_head(name_as_heading(self.metric), by)}{largest}{times.tell_left_out()}"
+        series = tuple(Series(names[key], found) for key, found in numbers.items())
+        return LineChart(heading, times.labels, series, self.unit, times.grain, settled, notes, adds_up=is_whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,4 +355,4 @@ def _choose_largest(groups: Groups) -> tuple[list[str], int]:
             largest[key[1]] = max(largest.get(key[1], Decimal(0)), value or Decimal(0))
     else:
         largest = {key[0]: value or Decimal(0) for key, value in merged.list_values()}
-    return sorted(largest, key=lambda name: (-largest[name], name))[:MOST_PANELS], groups.many or len(largest)
+    return sorted(largest, key=lambda name: (-largest[name], name))[:MOST_LINES], groups.many or len(largest)

@@ -14,7 +14,6 @@ from reelport.charts.chart_types import (
     LineChart,
     Number,
     Series,
-    SmallMultiples,
     StackedShares,
     WorldMap,
     name_look,
@@ -126,7 +125,7 @@ def write_readings(chart: ChartOverTime, write: Write | None = None) -> str:
 
 def _list_lines(chart: ChartOverTime, write: Write) -> Iterator[dict[str, object]]:
     for place, series in enumerate(chart.series):
-        read = _read_line(series, name_look(0 if isinstance(chart, SmallMultiples) else place), write)
+        read = _read_line(series, name_look(place), write)
         yield {**read, "texts": list(_write_shares(chart, series, write))} if isinstance(chart, StackedShares) else read
     if isinstance(chart, LineChart) and chart.comparison is not None:
         earlier = _read_line(chart.comparison, "chart-earlier", write)

@@ -16,7 +16,8 @@ from reelport.additivity import Added, Cell, plan_group
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.charts import Chart, ChartPlan, Group, Groups, NoChart, plan_report_chart
-from reelport.charts.report_chart import MOST_BARS, MOST_PANELS, list_places
+from reelport.charts.chart_types import MOST_LINES
+from reelport.charts.report_chart import MOST_BARS, list_places
 from reelport.charts.time_axis import GRAIN_WORDS
 from reelport.engine.plan import Plan
 from reelport.language import _
@@ -129,7 +130,7 @@ def _make_column(dimension: Dimension) -> PreviewColumn:
 
 
 def _compile_largest(file: Path, plan: ChartPlan) -> Plan:
-    key, most = plan.keys[-1], MOST_BARS if plan.time is None else MOST_PANELS
+    key, most = plan.keys[-1], MOST_BARS if plan.time is None else MOST_LINES
     sums = _compile_sums(file, plan, [key], f"{_compile_order(plan)} AS value").sql
     names = ", ".join(f"#{place}" for place in range(1, 4 + len(plan.sums)))
     order = f"ORDER BY value DESC NULLS LAST, {quote_name(key)} LIMIT {most:d}"

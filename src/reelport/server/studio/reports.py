@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize
-from reelport.charts import Chart, NoChart, SmallMultiples, embed_chart, stack_shares
+from reelport.charts import Chart, LineChart, NoChart, embed_chart, stack_shares
 from reelport.charts.time_axis import describe_time
 from reelport.engine.plan import Plan
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
@@ -209,7 +209,7 @@ async def show_preview(visit: Visit) -> Response:
             rows = await anyio.to_thread.run_sync(read)
             chart = await _draw_chart(visit, report, file)
             columns = await run_while_connected(visit.request, total)
-    shares = stack_shares(chart) if isinstance(chart, SmallMultiples) else None
+    shares = stack_shares(chart) if isinstance(chart, LineChart) else None
     return pages.render(
         visit,
         "report_preview.html",

@@ -68,26 +68,23 @@ function nameLand({ target, clientX, clientY }) {
   tip.style.top = `${above < 0 ? clientY - top + 18 : above}px`;
 }
 
-// The areas of a figure's plots, as they lie in its layer.
-function findPlots(layer) {
+// The area of the plot that a figure shows, as it lies in its layer.
+function findPlot(layer) {
   const origin = layer.getBoundingClientRect();
-  return [...layer.parentElement.querySelectorAll(".chart-plot")]
-    .map((plot) => [plot.getBoundingClientRect(), plot.dataset])
-    .filter(([{ width }]) => width)
-    .map(([{ left, top, width, height }, { low, high, bands }]) => ({
-      left: left - origin.left, top: top - origin.top, width, height,
-      low: Number(low), high: Number(high), bands: bands === "",
-    }));
+  const plots = [...layer.parentElement.querySelectorAll(".chart-plot")];
+  const plot = plots.find((each) => each.getBoundingClientRect().width) ?? plots[0];
+  const { left, top, width, height } = plot.getBoundingClientRect();
+  const { low, high, bands } = plot.dataset;
+  return {
+    left: left - origin.left, top: top - origin.top, width, height,
+    low: Number(low), high: Number(high), bands: bands === "",
+  };
 }
 
-function findPlace({ currentTarget: layer, clientX, clientY }) {
+function findPlace({ currentTarget: layer, clientX }) {
   const { times } = readings.get(figureOf(layer));
-  const origin = layer.getBoundingClientRect();
-  const [x, y] = [clientX - origin.left, clientY - origin.top];
-  const away = (low, size, at) => Math.max(low - at, at - low - size, 0);
-  const far = (plot) => away(plot.left, plot.width, x) + away(plot.top, plot.height, y);
-  const plot = findPlots(layer).reduce((one, two) => (far(two) < far(one) ? two : one));
-  const share = (x - plot.left) / plot.width;
+  const plot = findPlot(layer);
+  const share = (clientX - layer.getBoundingClientRect().left - plot.left) / plot.width;
   const place = plot.bands ? Math.floor(share * times.length) : Math.round(share * (times.length - 1));
   return Math.min(Math.max(place, 0), times.length - 1);
 }
@@ -201,47 +198,43 @@ function offerRange(figure, place) {
 function draw(layer, place, from) {
   const { times, lines, settled, moving } = readings.get(figureOf(layer));
   const { hint } = layer.closest("[data-range]")?.dataset ?? {};
-  const plots = findPlots(layer);
+  const plot = findPlot(layer);
   const put = (element, box) => {
     for (const [side, size] of Object.entries(box)) element.style[side] = `${size}px`;
     return element;
   };
-  plots.forEach((plot, number) => {
-    const isApart = plot.bands || times.length === 1;
-    const across = (at) => plot.left + plot.width * (isApart ? (at + 0.5) / times.length : at / (times.length - 1));
-    const { top, height } = plot;
-    const x = across(place);
-    if (from >= 0 && from !== place) {
-      const left = Math.min(x, across(from));
-      put(make("div", "chart-band", layer), { left, top, width: Math.abs(x - across(from)), height });
+  const isApart = plot.bands || times.length === 1;
+  const across = (at) => plot.left + plot.width * (isApart ? (at + 0.5) / times.length : at / (times.length - 1));
+  const { top, height } = plot;
+  const x = across(place);
+  const isRange = from >= 0 && from !== place;
+  if (isRange) {
+    const left = Math.min(x, across(from));
+    put(make("div", "chart-band", layer), { left, top, width: Math.abs(x - across(from)), height });
+  }
+  put(make("div", "chart-hair", layer), { left: x, top, height });
+  for (const { look, values } of lines) {
+    if (values[place] === null || plot.bands) continue;
+    const y = top + height * (1 - (values[place] - plot.low) / (plot.high - plot.low));
+    put(make("div", `chart-dot ${look}`, layer), { left: x, top: y });
+  }
+  const tip = make("div", "chart-tip", layer);
+  tip.ariaHidden = true;
+  const days = isRange ? [from, place].sort((one, two) => one - two) : [place];
+  make("p", "", tip, days.map((each) => times[each]).join(" – "));
+  for (const line of lines) {
+    const row = make("div", "", tip);
+    if (lines.length > 1) {
+      make("i", `chart-swatch ${line.look}`, row);
+      make("bdi", "", row, nameLine(line, place));
     }
-    put(make("div", "chart-hair", layer), { left: x, top, height });
-    const own = plots.length > 1 ? [lines[number]] : lines;
-    for (const { look, values } of own) {
-      if (values[place] === null || plot.bands) continue;
-      const y = top + height * (1 - (values[place] - plot.low) / (plot.high - plot.low));
-      put(make("div", `chart-dot ${look}`, layer), { left: x, top: y });
-    }
-    const tip = make("div", "chart-tip", layer);
-    tip.ariaHidden = true;
-    if (plots.length === 1) {
-      const days = from >= 0 && from !== place ? [from, place].sort((one, two) => one - two) : [place];
-      make("p", "", tip, days.map((each) => times[each]).join(" – "));
-    }
-    for (const line of own) {
-      const row = make("div", "", tip);
-      if (own.length > 1) {
-        make("i", `chart-swatch ${line.look}`, row);
-        make("bdi", "", row, nameLine(line, place));
-      }
-      make("b", "", row, line.texts[place]);
-    }
-    if (place >= settled && plots.length === 1) make("p", "", tip, moving);
-    if (hint && from < 0 && !isTouched && layer.matches(":hover, :focus")) make("small", "", tip, hint);
-    const room = layer.clientWidth - tip.offsetWidth;
-    const beside = x > plot.left + plot.width / 2 ? x - tip.offsetWidth - 12 : x + 12;
-    put(tip, { left: Math.min(Math.max(beside, 0), Math.max(room, 0)), top });
-  });
+    make("b", "", row, line.texts[place]);
+  }
+  if (place >= settled) make("p", "", tip, moving);
+  if (hint && from < 0 && !isTouched && layer.matches(":hover, :focus")) make("small", "", tip, hint);
+  const room = layer.clientWidth - tip.offsetWidth;
+  const beside = x > plot.left + plot.width / 2 ? x - tip.offsetWidth - 12 : x + 12;
+  put(tip, { left: Math.min(Math.max(beside, 0), Math.max(room, 0)), top });
 }
 
 new MutationObserver(enhance).observe(document.body, { childList: true });
