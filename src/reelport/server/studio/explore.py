@@ -1,4 +1,4 @@
-"""The explorer, `/studio/explore`: a view of an organization's numbers, and its charts."""
+"""Pages of views: the explorer, `/studio/explore`, and those of single things, as `/studio/videos/ID`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import anyio.to_thread
 from sqlalchemy import Engine
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from reelport import check
 from reelport.catalog import Dimension, Family, Filter, Metric, Product
-from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS
+from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS, Subject
 from reelport.catalog.labels import (
     DIMENSION_GROUPS,
     capitalize,
@@ -24,6 +25,7 @@ from reelport.catalog.labels import (
     label_metric,
     label_names,
 )
+from reelport.charts.amounts import choose_unit
 from reelport.charts.chart_types import MOST_STACKED
 from reelport.charts.report_chart import list_query_notes
 from reelport.check import Rules
@@ -33,13 +35,12 @@ from reelport.language import N_, _
 from reelport.server.access.callers import find_tenant
 from reelport.server.access.roles import Reach
 from reelport.server.explore.explorer import Superseded
-from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget, Totals
+from reelport.server.explore.numbers import Figure, FirstDays, Leaderboard, Lines, Numbers, OverBudget, Totals, Window
 from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset, Sort, View, name_cell
 from reelport.server.explore.view_parameters import (
     Defaults,
     Option,
     Options,
-    ParsedView,
     Row,
     can_pick,
     list_grains,
@@ -50,9 +51,21 @@ from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
 from reelport.server.studio import exports, pages, view_page
-from reelport.server.studio.formats import name_dimension, name_metric
+from reelport.server.studio.formats import MetricUnit, name_dimension, name_metric
+from reelport.server.studio.guard import Endpoint
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.view_page import Board, Parts, Picker, draw_shares, make_line_chart, make_page, make_picker
+from reelport.server.studio.view_page import (
+    Board,
+    Cell,
+    Parts,
+    draw_shares,
+    find_filter,
+    keep_value,
+    make_cell,
+    make_line_chart,
+    make_page,
+    make_picker,
+)
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import format_days, format_list
 
@@ -70,24 +83,52 @@ _MOST_SHARES = 5  # cells whose shares are drawn, beside those of all others tog
 _MOST_SUGGESTED = 3  # values that are named where none is like the text
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    parsed: ParsedView
-    defaults: Defaults
-    has_channels: bool
-
-
 async def show_explore(visit: Visit) -> Response:
     """Show the view of the URL; a URL that names no days leads to the one that does."""
-    asked = await anyio.to_thread.run_sync(_read_url, visit)
-    view = asked.parsed.view
-    if asked.parsed.is_relative and not asked.parsed.problems:
-        return pages.redirect(address_of(await put_causes_first(visit, view)))
-    numbers = await compute_view(visit, view, visit.organization_id)
-    suggestions = await _suggest_values(visit, view, numbers, asked.defaults)
-    shares = await _compute_shares(visit, view, numbers)
-    picker = make_picker(view, numbers, await _suggest_search(visit, view, numbers, asked.defaults))
-    write = partial(_show, visit, asked, numbers, suggestions, shares, picker)
+    defaults = await anyio.to_thread.run_sync(read_defaults, visit)
+    parsed = parse_view(visit.request.query_params.multi_items(), defaults)
+    asked = parsed.view
+    if parsed.is_relative and not parsed.problems:
+        return pages.redirect(address_of(await put_causes_first(visit, asked)))
+    numbers = await compute_view(visit, asked, visit.organization_id)
+    suggestions = await _suggest_values(visit, asked, numbers, defaults)
+    shares = await _compute_shares(visit, asked, numbers)
+    near = await _suggest_search(visit, asked, numbers, defaults)
+    has_channels = bool((await find_visitor_tenant(visit)).channels)
+
+    def write() -> Response:
+        view, rules = asked.without_picking(), defaults.rules
+        options = list_options(view, rules, defaults.scopes)
+        page = make_page(view, numbers, defaults, options)
+        boards = [_add_shares(board, view, numbers, defaults, shares) for board in page["boards"]]
+        return pages.render(
+            visit,
+            "explore.html",
+            page={**page, "boards": boards},
+            metric_names=format_list([label_metric(metric) for metric in view.metrics]),
+            board_names=format_list([label_dimension(dimension) for dimension in view.dimensions]),
+            problems=[problem.sentence for problem in parsed.problems],
+            metrics=list(_group_metrics(view, options, rules)),
+            dimensions=list(_group_dimensions(view, options, rules)),
+            filters=list(_explain_filters(view, options)),
+            has_channels=has_channels,
+            address_of=address_of,
+            exports=exports.offer_exports(visit, view),
+            suggestions=suggestions,
+            picker=make_picker(asked, numbers, near),
+            several=" ".join(SEVERAL),
+            grains=list_grains(view, rules),
+            presets=list(_list_presets(view, defaults, PATH)),
+            hidden=[
+                (Parameter.RANKED_BY, view.ranked_by.name),
+                *(pair for pair in view.params() if pair[0] in _HIDDEN),
+            ],
+            values=dict(view.filters),
+            products=Product,
+            name_metric=name_metric,
+            name_dimension=name_dimension,
+        )
+
     return await write_page(visit, visit.organization_id, write)
 
 
@@ -138,12 +179,6 @@ async def _answer_line(visit: Visit, view: View, kind: str, defaults: Defaults) 
     return await view_page.answer_chart(replace(chart, notes=notes), kind, query)
 
 
-def _read_url(visit: Visit) -> _Asked:
-    defaults = read_defaults(visit)
-    parsed = parse_view(visit.request.query_params.multi_items(), defaults)
-    return _Asked(parsed, defaults, bool(read_tenant(visit.service.db, visit.reach).channels))
-
-
 async def _compute_shares(visit: Visit, view: View, numbers: Numbers) -> Parts | OverBudget:
     """Compute the lines of the largest cells of the leaderboard whose shares the view draws."""
     parts: list[tuple[str, Lines]] = []
@@ -181,43 +216,6 @@ def _add_shares(board: Board, view: View, numbers: Numbers, defaults: Defaults, 
     if isinstance(found, OverBudget) or not isinstance(numbers.lines, Lines):
         return replace(hidden, notes=(*board.notes, found.sentence if isinstance(found, OverBudget) else ""))
     return replace(hidden, shares=draw_shares(view, numbers.lines, found, defaults.complete_days([view.ranked_by])))
-
-
-def _show(
-    visit: Visit,
-    asked: _Asked,
-    numbers: Numbers,
-    suggestions: list[_Suggestion],
-    shares: Parts | OverBudget,
-    picker: Picker | None,
-) -> Response:
-    """Write the page: in a thread, as the event loop should not wait so long."""
-    view = asked.parsed.view.without_picking()
-    options = list_options(view, asked.defaults.rules, asked.defaults.scopes)
-    page = make_page(view, numbers, asked.defaults, options)
-    boards = tuple(_add_shares(board, view, numbers, asked.defaults, shares) for board in page.boards)
-    return pages.render(
-        visit,
-        "explore.html",
-        page=replace(page, boards=boards),
-        problems=[problem.sentence for problem in asked.parsed.problems],
-        metrics=list(_group_metrics(view, options, asked.defaults.rules)),
-        dimensions=list(_group_dimensions(view, options, asked.defaults.rules)),
-        filters=list(_explain_filters(view, options)),
-        has_channels=asked.has_channels,
-        address_of=address_of,
-        exports=exports.offer_exports(visit, view),
-        suggestions=suggestions,
-        picker=picker,
-        several=" ".join(SEVERAL),
-        grains=list_grains(view, asked.defaults.rules),
-        presets=list_presets(view, asked.defaults, PATH),
-        hidden=[(Parameter.RANKED_BY, view.ranked_by.name), *(pair for pair in view.params() if pair[0] in _HIDDEN)],
-        values=dict(view.filters),
-        products=Product,
-        name_metric=name_metric,
-        name_dimension=name_dimension,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,27 +286,11 @@ def _explain(view: View, option: Option[Any], sentence: str, fitting: Sequence[F
     return _(sentence, metrics=capitalize(format_list(against)), fitting=format_list(named))
 
 
-@dataclass(frozen=True, slots=True)
-class PresetLink:
-    """A range by name, with its days and the address of the view that has them."""
-
-    label: str
-    days: str
-    address: str
-    is_current: bool
-
-
-def list_presets(view: View, defaults: Defaults, path: str) -> list[PresetLink]:
-    """List the ranges by name, as links to a page with this path."""
-    return [
-        PresetLink(
-            _(preset.label),
-            format_days(*defaults.resolve(preset, view.metrics)),
-            f"{path}?{replace(view, preset=preset).rolling_query()}",
-            preset is view.preset,
-        )
-        for preset in Preset
-    ]
+def _list_presets(view: View, defaults: Defaults, path: str) -> Iterator[tuple[str, str, str, bool]]:
+    """List the ranges by name: each with its days, its address on the page of this path, and whether it is shown."""
+    for preset in Preset:
+        address = f"{path}?{replace(view, preset=preset).rolling_query()}"
+        yield _(preset.label), format_days(*defaults.resolve(preset, view.metrics)), address, preset is view.preset
 
 
 def address_of(view: View) -> str:
@@ -316,23 +298,19 @@ def address_of(view: View) -> str:
     return f"{PATH}?{view.url_query()}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Suggestion:
-    """A filter whose text matches nothing, and views that have another value in its place."""
+async def _suggest_values(
+    visit: Visit, view: View, numbers: Numbers, defaults: Defaults
+) -> list[tuple[str, str, bool, dict[str, View]]]:
+    """Suggest values of these days and other filters, for a view that has no numbers.
 
-    label: str
-    text: str
-    is_near: bool
-    views: Mapping[str, View]
-
-
-async def _suggest_values(visit: Visit, view: View, numbers: Numbers, defaults: Defaults) -> list[_Suggestion]:
-    """Suggest values of these days and other filters, for a view that has no numbers."""
+    Of each filter whose text matches nothing: its name, the text, whether the values are like that, and the views that
+    have another value in its place.
+    """
+    found: list[tuple[str, str, bool, dict[str, View]]] = []
     if not isinstance(numbers.lines, Lines) or any(
         figure != Figure(None) for point in numbers.lines.points for figure in point.figures
     ):
-        return []
-    found = []
+        return found
     for row, text in view.filters:
         if text and not row.choices and (values := await _list_values(visit, view, row.dimension, defaults)):
             near = _find_near(row.dimension, text, values)
@@ -341,7 +319,7 @@ async def _suggest_values(visit: Visit, view: View, numbers: Numbers, defaults: 
                 value: replace(view, filters=tuple((each, value if each is row else it) for each, it in view.filters))
                 for value in shown
             }
-            found.append(_Suggestion(label_filter(row), text, near is not None, views))
+            found.append((label_filter(row), text, near is not None, views))
     return found
 
 
@@ -408,3 +386,138 @@ def read_defaults(visit: Visit, *, scoped: bool = True) -> Defaults:
     fresh = read_freshness(settings.facts_root, today)
     scopes = visit.reach.scopes if scoped else None
     return Defaults(FIRST_METRICS, FIRST_DIMENSIONS, fresh, today, make_rules(settings), scopes)
+
+
+_FIELDS = frozenset({Parameter.START, Parameter.END, Parameter.COMPARISON, Parameter.GRAIN})
+
+
+@dataclass(frozen=True, slots=True)
+class _SubjectPage:
+    """The page of a single thing: its views are narrowed to one value."""
+
+    subject: Subject
+    value: str
+
+    @property
+    def path(self) -> str:
+        return f"{pages.ROOT}/{self.subject.path}/{quote(self.value, safe='')}"
+
+    def narrow(self, view: View, defaults: Defaults) -> View:
+        """Narrow a view to the thing: by the filter of its report where there is one.
+
+        Refused (404) for a name that no view can be narrowed to: the page would show the numbers of all.
+        """
+        wide = self.widen(view)
+        filter_ = find_filter(self.subject.dimension, list_options(wide, defaults.rules, defaults.scopes))
+        narrowed = keep_value(wide, self.subject.dimension, filter_, self.value)
+        if narrowed is None:
+            raise not_found()
+        return narrowed
+
+    def widen(self, view: View) -> View:
+        """The view without what the address says already."""
+        return view.release(self.subject.dimension).without_picking()
+
+    def address_of(self, view: View) -> str:
+        return f"{self.path}?{self.widen(view).url_query()}"
+
+
+def make_subject_endpoint(subject: Subject) -> Endpoint:
+    """Make the endpoint of the pages of a kind of thing."""
+
+    async def show(visit: Visit) -> Response:
+        return await _show_subject(visit, _SubjectPage(subject, visit.named("value")))
+
+    return show
+
+
+async def _show_subject(visit: Visit, page: _SubjectPage) -> Response:
+    dimension = page.subject.dimension
+    defaults = await anyio.to_thread.run_sync(read_defaults, visit)
+    defaults = replace(defaults, dimensions=page.subject.leaderboards)
+    parsed = parse_view(visit.request.query_params.multi_items(), defaults)
+    view = page.narrow(parsed.view, defaults)
+    if parsed.is_relative and not parsed.problems:
+        return pages.redirect(page.address_of(await put_causes_first(visit, view)))
+    # Its own leaderboard has one row: its title.
+    titled = replace(view, dimensions=tuple(dict.fromkeys((dimension, *view.dimensions))))
+    numbers = await compute_view(visit, titled, visit.organization_id)
+    first_days = await _compute_first_days(visit, page, defaults)
+
+    def write() -> Response:
+        own = numbers.leaderboards[dimension]
+        entry = next(iter(own.entries), None) if isinstance(own, Leaderboard) else None
+        shown = page.widen(view)
+        made = make_page(view, numbers, defaults, list_options(view, defaults.rules, defaults.scopes))
+        return pages.render(
+            visit,
+            "subject.html",
+            # What the address narrows it to is no filter that could be removed.
+            page={**made, "filters": [each for each in made["filters"] if each[-1] != shown]},
+            kind=name_dimension(dimension),
+            name=name_cell(dimension, page.value),
+            value=page.value,
+            title=entry and entry.title,
+            has_picture=page.subject.is_uploaded and bool(visit.service.settings.picture_hosts),
+            picture=entry and entry.picture,
+            action=page.path,
+            address_of=page.address_of,
+            explored=address_of(view),
+            problems=[problem.sentence for problem in parsed.problems],
+            presets=list(_list_presets(shown, defaults, page.path)),
+            grains=list_grains(view, defaults.rules),
+            hidden=[pair for pair in shown.params() if pair[0] not in _FIELDS],
+            shown=shown,
+            several=" ".join(SEVERAL),
+            first_days=first_days and _describe_first_days(first_days),
+        )
+
+    return await write_page(visit, visit.organization_id, write)
+
+
+async def _compute_first_days(visit: Visit, page: _SubjectPage, defaults: Defaults) -> FirstDays | OverBudget | None:
+    complete = defaults.complete_days(FIRST_METRICS)
+    if not page.subject.is_uploaded or complete is None:
+        return None
+    partner = visit.organization_id
+    tenant, compute = await find_visitor_tenant(visit), visit.service.explorer.compute_first_days
+    work = partial(compute, page.value, page.subject.dimension, FIRST_METRICS, tenant, partner, complete)
+    return await run_while_connected(visit.request, work)
+
+
+def _describe_first_days(found: FirstDays | OverBudget) -> dict[str, Any]:
+    """Describe a video's first days: its columns and windows, or why it has none.
+
+    Of each window there are its name, a note, and per metric the number, the usual one and how they differ.
+    """
+    computed = found.windows if isinstance(found, FirstDays) else found
+    if isinstance(computed, OverBudget) or not isinstance(found, FirstDays):
+        return {"missing": computed.sentence if isinstance(computed, OverBudget) else None}
+    units = []
+    for place, metric in enumerate(FIRST_METRICS):
+        values = [float(numbers[place] or 0) for each in computed for numbers in (each.own, each.usual) if numbers]
+        units.append(MetricUnit(metric, *choose_unit(metric.unit, max(values, default=0.0))))
+    nothing = (None,) * len(units)
+    windows: list[tuple[str, str, list[tuple[Cell, str, str]]]] = []
+    for each in computed:
+        is_day, days = each.hours == _A_DAY, each.hours // _A_DAY
+        label = _("First %(n)s hours", n=each.hours) if is_day else _("First %(n)s days", n=days)
+        figures = [Figure(*pair) for pair in zip(each.own or nothing, each.usual or nothing, strict=True)]
+        cells = [
+            (make_cell(unit, figure.value), unit.write(figure.before), unit.write_change(figure))
+            for unit, figure in zip(units, figures, strict=True)
+        ]
+        if each.own is not None or windows:
+            windows.append((label, _explain_window(each), cells))
+    return {"missing": None, "born": found.born, "columns": [unit.heading for unit in units], "windows": windows}
+
+
+_A_DAY = 24
+
+
+def _explain_window(window: Window) -> str:
+    if window.own is None:
+        return _("The video is not as old yet, or its data are not complete.")
+    if window.usual is None:
+        return _("No other video of the channel is as old.")
+    return _("Usual: the median of the channel's last %(n)s videos.", n=window.peers)

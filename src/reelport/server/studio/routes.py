@@ -23,7 +23,6 @@ from reelport.server.studio import (
     reports,
     saved_views,
     shared_views,
-    subjects,
 )
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
@@ -56,7 +55,7 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio/explore", explore.show_explore, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/explore/export", explore.export_part, Right.DOWNLOAD),
     *(
-        StudioRoute("GET", f"/studio/{each.path}/{{value}}", subjects.make_endpoint(each), Right.READ_NUMBERS)
+        StudioRoute("GET", f"/studio/{each.path}/{{value}}", explore.make_subject_endpoint(each), Right.READ_NUMBERS)
         for each in SUBJECTS
     ),
     StudioRoute("GET", "/studio/reports", reports.show_reports, Right.READ_NUMBERS),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import anyio.to_thread
@@ -14,7 +15,7 @@ from starlette.responses import Response
 
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.catalog.first_look import SUBJECTS
-from reelport.catalog.labels import COUNTRIES, capitalize, label_dimension, label_filter, label_metric
+from reelport.catalog.labels import COUNTRIES, capitalize, label_dimension, label_filter
 from reelport.charts import (
     Bar,
     Chart,
@@ -33,7 +34,7 @@ from reelport.charts.time_axis import GRAIN_WORDS, describe_partial, describe_ti
 from reelport.language import N_, _, ngettext
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
-from reelport.server.explore.view import Comparison, Pairs, Parameter, Sort, View, name_cell
+from reelport.server.explore.view import Comparison, Parameter, Sort, View, name_cell
 from reelport.server.explore.view_parameters import LONGEST, Defaults, Options
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
@@ -62,20 +63,6 @@ COMPARISONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Total:
-    """The total of a metric: its name, unit, number, and how it changed.
-
-    `unit` is empty where the name says it, `change` None without a comparison.
-    """
-
-    label: str
-    unit: str
-    sentence: str
-    number: Cell
-    change: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class LinePicture:
     """The chart of a metric over time."""
 
@@ -84,52 +71,12 @@ class LinePicture:
     picture: Markup
 
 
-@dataclass(frozen=True, slots=True)
-class Removable:
-    """A filter of the view in words, and the view without it."""
-
-    label: str
-    value: str
-    view: View
-
-
-@dataclass(frozen=True, slots=True)
-class TimeRow:
-    """A row of the table of the lines: its time as in a report, and in words; its numbers."""
-
-    day: str
-    time: str
-    cells: tuple[Cell, ...]
-    is_moving: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ViewPage:
-    """A view and its numbers, in words and pictures.
+def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options) -> dict[str, Any]:
+    """Make what the templates show of a view and its numbers, in words and pictures.
 
     `is_moving` says that some of its days may still move, and `unknown` which of the compared days have no complete
     data: there is no change then.
     """
-
-    view: View
-    sentence: str
-    metrics: str
-    dimensions: str
-    compared: str | None
-    totals: tuple[Total, ...]
-    charts: tuple[LinePicture, ...]
-    columns: tuple[str, ...]
-    times: tuple[TimeRow, ...]
-    boards: tuple[Board, ...]
-    filters: tuple[Removable, ...]
-    freshness: str
-    is_moving: bool
-    unknown: str | None
-    over_budget: OverBudget | None
-
-
-def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options) -> ViewPage:
-    """Make the page of a view and its numbers."""
     lines = numbers.lines if isinstance(numbers.lines, Lines) else Lines(())
     units, unknown = choose_units(view, numbers), find_unknown_days(view, defaults)
     drawn = {
@@ -137,26 +84,26 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options
         for place, metric in enumerate(view.metrics)
     }
     last = defaults.complete_day(view.metrics)
-    return ViewPage(
-        view,
-        view.sentence(),
-        format_list([label_metric(metric) for metric in view.metrics]),
-        format_list([label_dimension(dimension) for dimension in view.dimensions]) or _("none"),
-        format_days(*view.compared_days) if view.compared_days else None,
-        tuple(_make_totals(view, units, numbers.totals, can_change=unknown is None)),
-        tuple(_draw_charts(lines, drawn, units)),
-        tuple(_name_columns(view, units)),
-        tuple(_make_times(view, drawn, units, last)),
-        tuple(
-            make_board(view, each, numbers.leaderboards[each], options, units, can_change=unknown is None)
-            for each in view.dimensions
-        ),
-        tuple(_list_filters(view)),
-        describe_freshness(view.metrics, defaults),
-        last is None or view.end > last,
-        unknown,
-        numbers.over_budget,
+    can_change = unknown is None
+    boards = (
+        make_board(view, each, numbers.leaderboards[each], options, units, can_change=can_change)
+        for each in view.dimensions
     )
+    return {
+        "view": view,
+        "sentence": view.sentence(),
+        "compared": format_days(*view.compared_days) if view.compared_days else None,
+        "totals": list(_make_totals(view, units, numbers.totals, can_change=can_change)),
+        "charts": list(_draw_charts(lines, drawn, units)),
+        "columns": list(_name_columns(view, units)),
+        "times": list(_make_times(view, drawn, units, last)),
+        "boards": list(boards),
+        "filters": list(_list_filters(view)),
+        "freshness": describe_freshness(view.metrics, defaults),
+        "is_moving": last is None or view.end > last,
+        "unknown": unknown,
+        "over_budget": numbers.over_budget,
+    }
 
 
 def find_unknown_days(view: View, defaults: Defaults) -> str | None:
@@ -187,7 +134,8 @@ def _describe_tables(tables: str, complete: date | None, loaded: datetime | None
 
 def _make_totals(
     view: View, units: Mapping[Metric, MetricUnit], totals: Totals | OverBudget, *, can_change: bool
-) -> Iterator[Total]:
+) -> Iterator[tuple[str, str, str, Cell, str | None]]:
+    """Make the totals: of each its name, its unit unless that names it, what it means, its number and its change."""
     if isinstance(totals, OverBudget):
         return
     for metric, figure in zip(view.metrics, totals.figures, strict=True):
@@ -197,7 +145,7 @@ def _make_totals(
         change = metric_unit.write_change(figure) if can_change else NO_NUMBER
         shown = None if view.comparison is Comparison.NONE else change
         number = replace(make_cell(metric_unit, figure.value), text=metric_unit.write_short(figure.value))
-        yield Total(label, said, _(metric.sentence), number, shown)
+        yield label, said, _(metric.sentence), number, shown
 
 
 def _draw_charts(
@@ -218,18 +166,18 @@ def _name_columns(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[st
 
 def _make_times(
     view: View, drawn: Mapping[Metric, LineChart], units: Mapping[Metric, MetricUnit], complete: date | None
-) -> Iterator[TimeRow]:
-    """Make the table of the charts: it has the numbers that they draw."""
-    columns = [
-        (units[metric], line)
-        for metric, chart in drawn.items()
-        for line in (*chart.series, *([chart.comparison] if chart.comparison else []))
-    ]
+) -> Iterator[tuple[str, str, list[Cell], bool]]:
+    """Make the table of what the charts draw: times, in words too, their numbers, and whether these may still move."""
+    columns = [(units[metric], line) for metric, chart in drawn.items() for line in chart.lines]
     times = next(iter(drawn.values())).times
     settled = count_settled(times, view.grain, complete, view.end)
     for place, time in enumerate(times):
-        cells = tuple(make_cell(unit, line.values[place]) for unit, line in columns)
-        yield TimeRow(time, describe_time(time), cells, place >= settled)
+        yield (
+            time,
+            describe_time(time),
+            [make_cell(unit, line.values[place]) for unit, line in columns],
+            place >= settled,
+        )
 
 
 def make_cell(metric_unit: MetricUnit, value: Drawn) -> Cell:
@@ -246,14 +194,15 @@ def make_change(metric_unit: MetricUnit, figure: Figure) -> Cell:
     return Cell(text, before, (difference > 0) - (difference < 0))
 
 
-def _list_filters(view: View) -> Iterator[Removable]:
+def _list_filters(view: View) -> Iterator[tuple[str, str, View]]:
+    """List the filters of the view in words, each with the view without it."""
     for filter_, value in view.filters:
         rest = tuple(pair for pair in view.filters if pair[0] is not filter_)
         label = capitalize(label_filter(filter_))
-        yield Removable(label, name_cell(filter_.dimension, value), replace(view, filters=rest))
+        yield label, name_cell(filter_.dimension, value), replace(view, filters=rest)
     for dimension, cell in view.kept:
         others = tuple(pair for pair in view.kept if pair != (dimension, cell))
-        yield Removable(name_dimension(dimension), name_cell(dimension, cell), replace(view, kept=others))
+        yield name_dimension(dimension), name_cell(dimension, cell), replace(view, kept=others)
 
 
 def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> LineChart:
@@ -262,30 +211,24 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
     `complete` are the complete days of the metric's tables: what comes later may still change. Within them a time
     without facts is 0 where the metric adds up; elsewhere it is a gap.
     """
-    metric = view.metrics[place]
+    metric, grain = view.metrics[place], view.grain
     days = [point.day for point in lines.points]
-    times = tuple(format_time(day, view.grain) for day in days)
-    name = name_metric(metric)
-    values = [point.figures[place].value for point in lines.points]
+    times, name = tuple(format_time(day, grain) for day in days), name_metric(metric)
     chart = LineChart(
-        _("%(metrics)s by %(dimensions)s", metrics=name, dimensions=_(GRAIN_WORDS[view.grain])),
+        _("%(metrics)s by %(dimensions)s", metrics=name, dimensions=_(GRAIN_WORDS[grain])),
         times,
-        (Series(name, _fill(metric, days, values, complete)),),
+        (Series(name, _fill(metric, days, [point.figures[place].value for point in lines.points], complete)),),
         metric.unit,
-        view.grain,
-        count_settled(times, view.grain, complete and complete[1], view.end),
-        describe_partial(times, view.grain, view.start, view.end),
+        grain,
+        count_settled(times, grain, complete and complete[1], view.end),
+        describe_partial(times, grain, view.start, view.end),
     )
-    return _compare(chart, view, lines, place, complete)
-
-
-def _compare(chart: LineChart, view: View, lines: Lines, place: int, complete: DaySpan) -> LineChart:
-    if not view.compares_lines or view.compared_days is None:
+    if not view.compares_lines:
         return chart
-    days = [view.compared_time(point.day) for point in lines.points]
-    befores = [point.figures[place].before for point in lines.points]
-    line = Series(_(COMPARISONS[view.comparison]), _fill(view.metrics[place], days, befores, complete))
-    return replace(chart, comparison=line, comparison_times=tuple(format_time(day, view.grain) for day in days))
+    days = [view.compared_time(day) for day in days]
+    befores = _fill(metric, days, [point.figures[place].before for point in lines.points], complete)
+    line = Series(_(COMPARISONS[view.comparison]), befores)
+    return replace(chart, comparison=line, comparison_times=tuple(format_time(day, grain) for day in days))
 
 
 def _fill(metric: Metric, days: list[date], values: list[Number], complete: DaySpan) -> tuple[Number, ...]:
@@ -393,69 +336,44 @@ def make_board(
     return Board(dimension, label, headings, rows, notes, more, fewer, picture=picture)
 
 
-@dataclass(frozen=True, slots=True)
-class PickedValue:
-    """A value to choose: what the form sends, its name in words with its title, and its number."""
+def make_picker(view: View, numbers: Numbers, near: str | None) -> dict[str, Any] | None:
+    """Make the list of values of a dimension to choose from; None where the view picks none.
 
-    field: str
-    name: str
-    title: str | None
-    number: str
-    is_chosen: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Picker:
-    """The values of a dimension to choose from: what a search found, and what is chosen.
-
-    `fields` are what the form sends beside them. `note` says of how many these are the first, or why there is none;
-    `near` is what was probably meant, and the view that searches for it.
-    """
-
-    dimension: Dimension
-    values: tuple[PickedValue, ...]
-    fields: Pairs
-    search: str
-    note: str = ""
-    near: tuple[str, View] | None = None
-
-
-def make_picker(view: View, numbers: Numbers, near: str | None) -> Picker | None:
-    """Make the list of values to choose from; None where the view picks none.
-
-    `near` is the text that is like one that found nothing.
+    `values` are what a search found, and what is chosen: of each what the form sends, its name, title and number, and
+    whether it is chosen. The form sends `fields` beside them. `note` says of how many these are the first, or why there
+    is none. `near` is a text that is like one that found nothing, with the view that searches for it.
     """
     dimension, board = view.picked, numbers.picked
     if dimension is None or board is None:
         return None
-    fields = view.without_picking().release(dimension).params()
-    chosen = dict.fromkeys(
-        [
-            *view.kept_by_dimension().get(dimension, ()),
-            *(text for row, text in view.filters if row.dimension is dimension),
-        ]
-    )
+    released = view.without_picking().release(dimension)
+    picker = {
+        "dimension": dimension,
+        "values": [],
+        "fields": released.params(),
+        "search": view.search,
+        "near": (near, replace(view, search=near)) if near else None,
+    }
     if isinstance(board, OverBudget):
-        return Picker(dimension, (), fields, view.search, board.sentence)
-    unit = choose_units(view, numbers)[view.ranked_by]
-    place = view.metrics.index(view.ranked_by)
+        return {**picker, "note": board.sentence}
+    chosen = dict.fromkeys(view.kept_by_dimension().get(dimension, ()))
+    chosen |= dict.fromkeys(text for row, text in view.filters if row.dimension is dimension)
+    unit, place = choose_units(view, numbers)[view.ranked_by], view.metrics.index(view.ranked_by)
     found = {
         entry.cell or "": (entry.title, unit.write_amount(entry.figures[place].value))
         for entry in board.entries
-        if keep_value(view.release(dimension), dimension, None, entry.cell)
+        if keep_value(released, dimension, None, entry.cell)
     }
-    values = tuple(
-        PickedValue(
-            f"{dimension.name}:{cell}", name_cell(dimension, cell), *found.get(cell, (None, "")), cell in chosen
-        )
+    values = [
+        (f"{dimension.name}:{cell}", name_cell(dimension, cell), *found.get(cell, (None, "")), cell in chosen)
         for cell in {**chosen, **found}
-    )
+    ]
     note, shown = "", format_whole(len(board.entries))
     if not board.entries:
         note = _("No value or title has this text.") if view.search else _("There are no numbers in these days.")
     elif len(board.entries) < board.rows:
         note = ngettext("%(shown)s of %(n)s value.", "%(shown)s of %(n)s values.", board.rows, shown=shown)
-    return Picker(dimension, values, fields, view.search, note, (near, replace(view, search=near)) if near else None)
+    return {**picker, "values": values, "note": note}
 
 
 def draw_map(board: Leaderboard, place: int, metric_unit: MetricUnit) -> Markup | None:
