@@ -15,20 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelport.catalog import Unit
-from reelport.charts import (
-    Bar,
-    BarChart,
-    Chart,
-    LineChart,
-    Series,
-    StackedShares,
-    WorldMap,
-    draw_file,
-    draw_sparkline,
-    embed_chart,
-)
 from reelport.charts.chart_labels import measure_text
-from reelport.charts.drawing import MEDIUM, NARROW, WIDE, WIDEST, draw
+from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Series, StackedShares, WorldMap
+from reelport.charts.drawing import MEDIUM, NARROW, WIDE, WIDEST, draw, draw_file, draw_sparkline, embed_chart
 from reelport.charts.sentences import write_readings
 from reelport.charts.svg import format_place
 

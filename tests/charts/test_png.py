@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reelport.charts import Bar, BarChart, LineChart, Series
+from reelport.charts.chart_types import Bar, BarChart, LineChart, Series
 from reelport.charts.drawing import draws_texts, explain_absence, render_png
 
 

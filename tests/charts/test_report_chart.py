@@ -10,18 +10,8 @@ import pytest
 
 from reelport.additivity import Rate
 from reelport.catalog import Dimension
-from reelport.charts import (
-    BarChart,
-    Chart,
-    ChartPlan,
-    Group,
-    LineChart,
-    NoChart,
-    StackedShares,
-    plan_report_chart,
-    read_groups,
-    stack_shares,
-)
+from reelport.charts.chart_types import BarChart, Chart, LineChart, StackedShares, stack_shares
+from reelport.charts.report_chart import ChartPlan, Group, NoChart, plan_report_chart, read_groups
 from reelport.query import ReportQuery
 
 Rows = Sequence[Sequence[object]]

@@ -6,20 +6,9 @@ import re
 
 import pytest
 
-from reelport.charts import (
-    Bar,
-    BarChart,
-    LineChart,
-    Series,
-    StackedShares,
-    WorldMap,
-    draw_file,
-    draw_inline_bar,
-    draw_sparkline,
-    embed_chart,
-    write_page_stylesheet,
-)
-from reelport.charts.stylesheet import write_file_stylesheet
+from reelport.charts.chart_types import Bar, BarChart, LineChart, Series, StackedShares, WorldMap
+from reelport.charts.drawing import draw_file, draw_inline_bar, draw_sparkline, embed_chart
+from reelport.charts.stylesheet import write_file_stylesheet, write_page_stylesheet
 
 TIMES = tuple(f"2026-07-{day:02}" for day in range(1, 10))
 SERIES = tuple(Series(f"line {n}", tuple(range(n, n + 9))) for n in range(6))

@@ -7,8 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from reelport.catalog import Grain
-from reelport.charts import count_settled
-from reelport.charts.time_axis import YEAR, describe_time, fill_times, make_ticks
+from reelport.charts.time_axis import YEAR, count_settled, describe_time, fill_times, make_ticks
 
 
 def days(first: date, many: int) -> list[str]:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelport.catalog import Unit
-from reelport.charts import Bar, WorldMap, draw_file, embed_chart
+from reelport.charts.chart_types import Bar, WorldMap
+from reelport.charts.drawing import draw_file, embed_chart
 from reelport.facts.tables import COUNTRIES
 
 WORLD = json.loads(resources.files("reelport.charts").joinpath("world.json").read_text("utf-8"))

@@ -13,7 +13,8 @@ import anyio
 import pytest
 from tests.cases import thin_out
 
-from reelport.charts import ChartPlan, NoChart, draw_file, plan_report_chart, read_groups
+from reelport.charts.drawing import draw_file
+from reelport.charts.report_chart import ChartPlan, NoChart, plan_report_chart, read_groups
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Plan
 from reelport.query import ReportQuery

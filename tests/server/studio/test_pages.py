@@ -16,7 +16,7 @@ from tests.patience import until
 from tests.server.api import Api
 from tests.server.studio.conftest import OWNER, Visitors
 
-from reelport.charts import write_page_stylesheet
+from reelport.charts.stylesheet import write_page_stylesheet
 from reelport.server.studio.pages import address_of, write_page
 from reelport.server.studio.visit import Visit
 

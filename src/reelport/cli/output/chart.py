@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from reelport.charts import Bar, BarChart, Chart, NoChart, draw_file
 from reelport.charts.chart_labels import format_number, isolate, make_label
-from reelport.charts.drawing import explain_absence, render_png
+from reelport.charts.chart_types import Bar, BarChart, Chart
+from reelport.charts.drawing import draw_file, explain_absence, render_png
 from reelport.charts.report_chart import (
     ChartPlan,
     Groups,
+    NoChart,
     draw_largest,
     find_grain,
     fit_times,

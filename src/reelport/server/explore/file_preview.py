@@ -15,9 +15,8 @@ from typing import Any
 from reelport.additivity import Added, Cell, plan_group
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
-from reelport.charts import Chart, ChartPlan, Group, Groups, NoChart, plan_report_chart
-from reelport.charts.chart_types import MOST_LINES
-from reelport.charts.report_chart import MOST_BARS, list_places
+from reelport.charts.chart_types import MOST_LINES, Chart
+from reelport.charts.report_chart import MOST_BARS, ChartPlan, Group, Groups, NoChart, list_places, plan_report_chart
 from reelport.charts.time_axis import GRAIN_WORDS
 from reelport.engine.plan import Plan
 from reelport.language import _

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from reelport import charts
 from reelport.catalog import Dimension, Metric, Unit
 from reelport.catalog.labels import (
     capitalize,
@@ -15,13 +14,14 @@ from reelport.catalog.labels import (
     label_metric,
     label_names,
 )
+from reelport.charts import chart_types
 from reelport.charts.amounts import add_sign, currency_sign, format_clock, format_short, is_clock
 from reelport.charts.time_axis import describe_time
 from reelport.language import _, localize
 from reelport.server.explore.numbers import Figure, Number
 from reelport.wording import format_day, format_duration, format_size
 
-Drawn = charts.Number | None
+Drawn = chart_types.Number | None
 NO_NUMBER = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 _LEAST_SCALED = Decimal("0.1")

@@ -21,7 +21,8 @@ from sqlalchemy import Engine
 from starlette.responses import Response
 
 from reelport.catalog import Unit
-from reelport.charts import LineChart, Series, embed_chart
+from reelport.charts.chart_types import LineChart, Series
+from reelport.charts.drawing import embed_chart
 from reelport.language import N_, _
 from reelport.report_details import State
 from reelport.server.queue import backlog, liveness

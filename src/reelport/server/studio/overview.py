@@ -17,8 +17,8 @@ from starlette.responses import Response
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.first_look import OVERVIEW_BOARDS, OVERVIEW_CHANNEL, OVERVIEW_METRICS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_metric
-from reelport.charts import draw_sparkline, embed_chart
 from reelport.charts.amounts import choose_unit
+from reelport.charts.drawing import draw_sparkline, embed_chart
 from reelport.charts.time_axis import describe_time
 from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError

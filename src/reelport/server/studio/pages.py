@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from reelport.charts import write_page_stylesheet
+from reelport.charts.stylesheet import write_page_stylesheet
 from reelport.language import N_, _, current_language
 from reelport.server.http.request_log import STUDIO_PATH
 from reelport.server.http.service import run_while_connected

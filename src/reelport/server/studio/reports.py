@@ -17,7 +17,9 @@ from starlette.responses import Response
 
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize
-from reelport.charts import Chart, LineChart, NoChart, embed_chart, stack_shares
+from reelport.charts.chart_types import Chart, LineChart, stack_shares
+from reelport.charts.drawing import embed_chart
+from reelport.charts.report_chart import NoChart
 from reelport.charts.time_axis import describe_time
 from reelport.engine.plan import Plan
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType

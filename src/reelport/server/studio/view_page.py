@@ -16,21 +16,10 @@ from starlette.responses import Response
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.catalog.first_look import SUBJECTS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_dimension, label_filter
-from reelport.charts import (
-    Bar,
-    Chart,
-    LineChart,
-    Series,
-    StackedShares,
-    WorldMap,
-    count_settled,
-    draw_file,
-    draw_inline_bar,
-    embed_chart,
-)
 from reelport.charts.amounts import choose_unit
-from reelport.charts.drawing import explain_absence, render_png
-from reelport.charts.time_axis import GRAIN_WORDS, describe_partial, describe_time, format_time
+from reelport.charts.chart_types import Bar, Chart, LineChart, Series, StackedShares, WorldMap
+from reelport.charts.drawing import draw_file, draw_inline_bar, embed_chart, explain_absence, render_png
+from reelport.charts.time_axis import GRAIN_WORDS, count_settled, describe_partial, describe_time, format_time
 from reelport.language import N_, _, ngettext
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
