@@ -1,4 +1,4 @@
-"""Pages of views: the explorer, `/studio/explore`, and those of single things, as `/studio/videos/ID`."""
+"""Pages of views: the explorer, and those of single things, as `/studio/videos/ID`."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ def _explain(view: View, option: Option[Any], sentence: str, fitting: Sequence[F
 
 
 def _list_presets(view: View, defaults: Defaults, path: str) -> Iterator[tuple[str, str, str, bool]]:
-    """List the ranges by name: each with its days, its address on the page of this path, and whether it is shown."""
+    """List the ranges by name: with their days, addresses below a path, whether they are shown."""
     for preset in Preset:
         address = f"{path}?{replace(view, preset=preset).rolling_query()}"
         yield _(preset.label), format_days(*defaults.resolve(preset, view.metrics)), address, preset is view.preset

@@ -124,7 +124,7 @@ def _describe_tables(tables: str, complete: date | None, loaded: datetime | None
 def _make_totals(
     view: View, units: Mapping[Metric, MetricUnit], totals: Totals | OverBudget, *, can_change: bool
 ) -> Iterator[tuple[str, str, str, Cell, str | None]]:
-    """Make the totals: of each its name, its unit unless that names it, what it means, its number and its change."""
+    """Make the totals: name, unit unless that names it, meaning, number and change of each."""
     if isinstance(totals, OverBudget):
         return
     for metric, figure in zip(view.metrics, totals.figures, strict=True):
@@ -156,7 +156,7 @@ def _name_columns(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[st
 def _make_times(
     view: View, drawn: Mapping[Metric, LineChart], units: Mapping[Metric, MetricUnit], complete: date | None
 ) -> Iterator[tuple[str, str, list[Cell], bool]]:
-    """Make the table of what the charts draw: times, in words too, their numbers, and whether these may still move."""
+    """Make the table of the charts: times, in words too, numbers, whether they may still move."""
     columns = [(units[metric], line) for metric, chart in drawn.items() for line in chart.lines]
     times = next(iter(drawn.values())).times
     settled = count_settled(times, view.grain, complete, view.end)
