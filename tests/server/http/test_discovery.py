@@ -90,17 +90,6 @@ def test_generators_find_the_keys_of_every_object() -> None:
     assert told["slots"] == schemas["Limits"]["properties"]["slots"]
 
 
-def test_only_the_csv_is_described_for_spreadsheets() -> None:
-    """Other forms refuse the parameter. The id of a file is not called as the report token is."""
-    names = {
-        path: [each["name"] for each in described["get"]["parameters"]]
-        for path, described in OPENAPI["paths"].items()
-        if path.startswith(f"{FILES_PATH}/")
-    }
-    assert [path for path, found in names.items() if "excel_safe" in found] == [FILE]
-    assert all("file_id" in found and "report_id" not in found for found in names.values())
-
-
 def test_every_answer_is_described_by_more_than_a_pronoun() -> None:
     """Generators write the descriptions into their code."""
     answers = [
@@ -165,17 +154,17 @@ def test_the_answers_about_reports_and_limits_are_described(api: Api) -> None:
 def test_the_answers_about_files_are_described(api: Api, headers: dict[str, str]) -> None:
     """Whole, in part, not again, and by a link that isn't ours."""
     link = urlsplit(api.link(api.finished(complete=date(2026, 1, 1))))
-    for query in (link.query, f"{link.query}&excel_safe=1", link.query[:-1] + "_"):
+    for query in (link.query, link.query[:-1] + "_"):
         check_described(FILE, "get", api.client.get(f"{link.path}?{query}", headers=headers))
 
 
 def test_the_answers_about_forms_are_described(api: Api) -> None:
-    """By suffix and by Accept: whole, in part, refused, and for spreadsheets."""
+    """By suffix and by Accept: whole, in part, and refused."""
     link = urlsplit(api.link(api.finished(complete=date(2026, 1, 1))))
     with api.making_forms():
         for suffix, form in FORM_TYPES.items():
             path, described = link.path.replace(".csv", suffix), FILE.replace(".csv", suffix)
-            for query in (link.query, f"{link.query}&excel_safe=1", link.query[:-1] + "_"):
+            for query in (link.query, link.query[:-1] + "_"):
                 check_described(described, "get", api.client.get(f"{path}?{query}", headers={"Range": "bytes=0-3"}))
             by_accept = api.client.get(f"{link.path}?{link.query}", headers={"Accept": form.media_type})
             check_described(FILE, "get", by_accept)

@@ -204,13 +204,6 @@ def test_an_expired_report_has_no_form(api: Api) -> None:
     assert wanted(api) == before
 
 
-def test_only_the_csv_is_guarded_for_spreadsheets(api: Api, link: str) -> None:
-    """Another form would come unguarded: it is refused; Accept changes nothing."""
-    assert api.client.get(f"{of(link, '.csv.gz')}&excel_safe=1").status_code == 400
-    guarded = api.client.get(f"{link}&excel_safe=1", headers={"Accept": PARQUET.media_type})
-    assert guarded.content == b"\xef\xbb\xbf" + BODY
-
-
 def test_a_workbook_of_too_many_rows_is_refused(api: Api) -> None:
     """At once, by the rows of the record; the other forms are there."""
     token = api.finished(BODY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from codecs import BOM_UTF8
 
 from sqlalchemy import select
 from tests.server.api import Api
@@ -97,30 +96,12 @@ def test_a_download_is_the_file_byte_for_byte(people: Api, visitors: Visitors) -
     assert (newest_row.actor.name, newest_row.action, newest_row.subject) == (MEMBER, "downloaded a report", done)
 
 
-def test_a_download_for_spreadsheets_has_no_formula(people: Api, visitors: Visitors) -> None:
-    """Such cells begin with an apostrophe, the file with a mark of UTF-8. It has no checksum."""
-    titles = "day,title,views\n2026-01-01,=cmd|x,3\n2026-01-02,café,-5\n".encode()
-    done = finished(people, titles)
-    visitor, path = visitors(MEMBER), f"/studio/reports/{done}/download"
-    shown = visitor.get(f"/studio/reports/{done}")
-    link = visitor.send(shown, path, follow=False, excel_safe="1").headers["location"]
-    answer = people.client.get(link, headers={"Range": "bytes=4-8"})
-    assert (answer.status_code, answer.content) == (200, BOM_UTF8 + titles.replace(b"=cmd|x", b'"\'=cmd|x"'))
-    assert answer.headers["content-disposition"].startswith(f'attachment; filename="{done}.excel-safe.csv"; filename*=')
-    assert answer.headers["content-disposition"].endswith(".excel-safe.csv")
-    assert answer.headers["reelport-rows"] == "2"
-    assert not {"etag", "content-length", "accept-ranges"} & set(answer.headers)
-    assert people.client.head(link).status_code == 200
-    plain = visitor.send(shown, path, follow=False).headers["location"]
-    assert people.client.get(plain).content == titles
-
-
-def test_a_download_for_spreadsheets_is_offered_beside_the_plain_one(people: Api, visitors: Visitors) -> None:
-    """On a report's page and on its preview; the first button, which the Enter key takes, is the plain one."""
+def test_a_workbook_is_offered_beside_the_csv(people: Api, visitors: Visitors) -> None:
+    """On a report's page and on its preview; the first button, which the Enter key takes, is the CSV's."""
     done = finished(people)
     for page in (f"/studio/reports/{done}", f"/studio/reports/{done}/preview"):
         shown = visitors(MEMBER).get(page).text
-        assert 0 < shown.index("Download CSV") < shown.index('name="excel_safe" value="1">CSV for Excel')
+        assert 0 < shown.index("Download CSV") < shown.index('name="form" value=".xlsx">Excel')
 
 
 def test_a_report_is_downloaded_in_other_forms(people: Api, visitors: Visitors) -> None:
@@ -153,25 +134,6 @@ def test_a_form_that_can_not_be_had_is_told_on_a_page(people: Api, visitors: Vis
     assert visitor.send(shown, f"{page}/download", follow=False, form=".exe").status_code == 400
     with reading(people.service.db) as connection:
         assert connection.execute(select(FORMS).where(FORMS.c.report_id == done)).all() == []
-
-
-def test_a_download_for_spreadsheets_waits_for_a_place(people: Api, visitors: Visitors) -> None:
-    """Where as many are made as may be, it is refused rather than given as it is."""
-    done = finished(people)
-    visitor = visitors(MEMBER)
-    page = f"/studio/reports/{done}"
-    link = visitor.send(visitor.get(page), f"{page}/download", follow=False, excel_safe="1").headers["location"]
-    places, portal = people.service.guarded_downloads, people.client.portal
-    assert portal is not None
-    taken = [object() for _ in range(int(places.total_tokens))]
-    for each in taken:
-        portal.call(places.acquire_on_behalf_of_nowait, each)
-    answer = people.client.get(link)
-    for each in taken:
-        portal.call(places.release_on_behalf_of, each)
-    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
-    assert answer.headers["retry-after"]
-    assert people.client.get(link).content == BOM_UTF8 + BODY
 
 
 def test_a_deleted_report_is_not_found(people: Api, visitors: Visitors) -> None:

@@ -12,9 +12,6 @@ from reelport.engine.report_format import CSV, FileType
 from reelport.server.credentials import ServiceSecret
 from reelport.wire import FILES_PATH
 
-EXCEL_SAFE = "excel_safe"
-"""The parameter of a link that asks for the file for spreadsheets. It isn't signed: the rows are the same."""
-
 
 def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: datetime, form: FileType = CSV) -> str:
     """Make a report's download link for whoever has it; each download checks the key's access.
@@ -27,11 +24,6 @@ def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: 
         {"expires": expires, "key": key_id, "signature": _signature(service_secret, report_id, key_id, expires)}
     )
     return f"{FILES_PATH}/{form.file_name(report_id)}?{query}"
-
-
-def make_excel_safe(url: str) -> str:
-    """Make a signed URL give its file for spreadsheets: no cell begins a formula."""
-    return f"{url}&{EXCEL_SAFE}=1"
 
 
 def is_signed(

@@ -35,10 +35,9 @@ from reelport.server.files.forms import describe_file
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.accept import find_quality, is_named
 from reelport.server.http.service import Service, wait_for_reports
-from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
+from reelport.server.limits.download_slots import NoFreeSlot, RunningDownload
 from reelport.server.reports.report_access import FoundReport, find_linked_report
 from reelport.server.traces import tracing
-from reelport.spreadsheet_guard import SpreadsheetGuard
 from reelport.storage.file_store import OpenFile
 from reelport.wire import (
     COMPLETE_HEADER,
@@ -70,9 +69,6 @@ _INVALID_URL = _Refusal(
 _EXPIRED = _Refusal(410, "report_expired", "The report has expired and its file is deleted: ask for it again.")
 _UNAVAILABLE = _Refusal(503, "temporarily_unavailable", "The service can't read its state or its files now: try again.")
 _DAMAGED = _Refusal(500, "internal_error", "The file is damaged: ask for the report again.")
-_NO_GUARD = _Refusal(
-    400, "invalid_request", "Only the CSV has cells that are safe for spreadsheets: leave excel_safe out."
-)
 _ERRORS = {406: "form_not_available", 500: "internal_error", 503: "temporarily_unavailable"}
 _LONGEST_QUERY = 2000
 """Letters of a query above which no header tells it: proxies refuse an answer with long headers."""
@@ -111,8 +107,7 @@ async def download(request: Request, suffixed: FileType) -> Response:
     """Answer a GET or HEAD request for a signed URL whose path has this type's suffix."""
     service: Service = request.app.state.service
     link = _SignedUrl.from_request(request)
-    is_guarded = signed_urls.EXCEL_SAFE in request.query_params
-    form = choose_form(",".join(request.headers.getlist("accept"))) if suffixed is CSV and not is_guarded else suffixed
+    form = choose_form(",".join(request.headers.getlist("accept"))) if suffixed is CSV else suffixed
     if not signed_urls.is_signed(
         service.service_secret, link.report_id, link.key_id, link.expires, link.signature, datetime.now(UTC)
     ):
@@ -120,7 +115,7 @@ async def download(request: Request, suffixed: FileType) -> Response:
     try:
         with ExitStack() as resources:
             running = resources.enter_context(service.download_slots.hold_report(link.report_id, link.seconds_left))
-            record = None if form is CSV else await _find_form(request, link, form, is_guarded=is_guarded)
+            record = None if form is CSV else await _find_form(request, link, form)
             if isinstance(record, _Refusal):
                 return _refuse(record)
             found = await anyio.to_thread.run_sync(_open_file, service, link, form, record)
@@ -131,18 +126,15 @@ async def download(request: Request, suffixed: FileType) -> Response:
             span.link(found.report.traceparent)
             resources.callback(found.content.close)
             resources.enter_context(service.download_slots.hold_partner(running, found.report.organization_id))
-            answer = _answer_guarded if is_guarded else _answer
-            return answer(request, link, found, running, resources)
+            return _answer(request, link, found, running, resources)
     except NoFreeSlot as error:
         sentence = f"The limit of running downloads of {error.limit} is reached: try again when one has ended."
         full = _Refusal(429, "too_many_downloads", sentence)
-        if error.limit is Limit.SERVICE:
-            full = _Refusal(503, "temporarily_unavailable", sentence)
         # Close the connection: a client that opens thousands of URLs must not keep as many connections.
         return _refuse(full, **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
 
 
-async def _find_form(request: Request, link: _SignedUrl, form: FileType, *, is_guarded: bool) -> FileRecord | _Refusal:
+async def _find_form(request: Request, link: _SignedUrl, form: FileType) -> FileRecord | _Refusal:
     """Find the file of a form, or have it made: for who may read the report."""
     service: Service = request.app.state.service
     report = await anyio.to_thread.run_sync(_find_report, service, link)
@@ -150,8 +142,6 @@ async def _find_form(request: Request, link: _SignedUrl, form: FileType, *, is_g
         return report
     if report.file is None:
         return _EXPIRED
-    if is_guarded:
-        return _NO_GUARD
     try:
         found = await require_form(request, form, report.id, report.organization_id, report.file.rows)
     except StorageError as error:
@@ -258,26 +248,13 @@ def _answer(
     return _Download(status, {**headers, "Content-Length": str(length)}, transfer)
 
 
-def _answer_guarded(
-    request: Request, link: _SignedUrl, found: _OpenReport, running: RunningDownload, resources: ExitStack
-) -> Response:
-    """Make the response with the file for spreadsheets: whole, with no length or checksum."""
-    service: Service = request.app.state.service
-    _hold_place(service, resources)
-    headers = _make_headers(found, link, "excel-safe")
-    is_allowed, whole = partial(_is_allowed, service, link), found.record.bytes
-    kept = resources.pop_all()
-    transfer = _Transfer(service, found.content, is_allowed, 0, whole, running, kept, SpreadsheetGuard())
-    return _Download(200, headers, transfer)
-
-
-def _make_headers(found: _OpenReport, link: _SignedUrl, kind: str = "") -> dict[str, str]:
+def _make_headers(found: _OpenReport, link: _SignedUrl) -> dict[str, str]:
     """Make what all files have: what the report says of itself, and the file's name.
 
     A link's file never changes: the cache of its holder may keep it until the link expires, and no other cache may.
     """
     query, day = ReportQuery.from_wire(json.loads(found.report.query)), found.report.last_complete_day
-    ending = (kind + found.form.suffix).removeprefix(".")
+    ending = found.form.suffix.removeprefix(".")
     return {
         **_SECURITY_HEADERS,
         ROWS_HEADER: str(found.record.rows),
@@ -294,15 +271,6 @@ def _describe_form(found: _OpenReport) -> dict[str, str]:
     about = describe_file(found.report.query, found.report.versions, found.report.last_complete_day)
     told = {QUERY_HEADER: about["query"], VERSIONS_HEADER: about["versions"], UNITS_HEADER: about["units"]}
     return {name: text for name, text in told.items() if len(text) <= _LONGEST_QUERY}
-
-
-def _hold_place(service: Service, resources: ExitStack) -> None:
-    place = object()
-    try:
-        service.guarded_downloads.acquire_on_behalf_of_nowait(place)
-    except anyio.WouldBlock:
-        raise NoFreeSlot(Limit.SERVICE) from None
-    resources.callback(service.guarded_downloads.release_on_behalf_of, place)
 
 
 def _refuse(refused: _Refusal, **headers: str) -> Response:
@@ -410,8 +378,6 @@ class _Transfer:
     length: int
     running: RunningDownload
     resources: ExitStack
-    guard: SpreadsheetGuard | None = None
-    """Guards the file's cells for a spreadsheet."""
 
 
 class _Download(Response):
@@ -422,9 +388,6 @@ class _Download(Response):
 
     def __init__(self, status: int, headers: dict[str, str], transfer: _Transfer) -> None:
         super().__init__(None, status, headers)
-        if "Content-Length" not in headers:
-            # The base class takes a body that isn't there yet for an empty one.
-            del self.headers["Content-Length"]
         self._transfer = transfer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -458,21 +421,9 @@ class _Download(Response):
             count += 1
             chunk = await _read_chunk(self._transfer.content, min(_CHUNK_BYTES, end - position), position)
             position += len(chunk)
-            body = await self._guard(chunk, is_last=position == end)
-            if body or position == end:
-                await send({"type": "http.response.body", "body": body, "more_body": position < end})
-            self._transfer.service.metrics.sent_bytes.inc(len(body))
+            await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
+            self._transfer.service.metrics.sent_bytes.inc(len(chunk))
             self._transfer.running.count(len(chunk))
-
-    async def _guard(self, chunk: bytes, *, is_last: bool) -> bytes:
-        """Guard a chunk in a thread, where a spreadsheet will open the file."""
-        guard = self._transfer.guard
-        if guard is None:
-            return chunk
-        return await anyio.to_thread.run_sync(
-            lambda: guard.feed(chunk) + (guard.flush() if is_last else b""),
-            limiter=self._transfer.service.guards,
-        )
 
     async def _is_still_allowed(self) -> bool:
         """Whether the URL's key may read the report; revoking it ends running downloads."""

@@ -21,7 +21,6 @@ from starlette.responses import Response
 from reelport.engine.report_format import CSV, FORM_TYPES, FileType
 from reelport.report_details import FailureReason, State
 from reelport.server.access.callers import REPORT_SCOPES
-from reelport.server.files.signed_urls import EXCEL_SAFE
 from reelport.server.graphql import faults
 from reelport.server.graphql.resolvers import build_sdl
 from reelport.server.http.problems import PROBLEM_TYPE
@@ -121,7 +120,6 @@ def _describe_form(of_csv: dict[str, Any], form: FileType) -> dict[str, Any]:
     return of_csv | {
         "operationId": of_csv["operationId"] + "".join(map(str.capitalize, form.suffix.split("."))),
         "summary": of_csv["summary"].replace(CSV.suffix, form.suffix),
-        "parameters": [each for each in of_csv["parameters"] if each["name"] != EXCEL_SAFE],
     }
 
 

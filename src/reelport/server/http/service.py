@@ -34,10 +34,6 @@ from reelport.server.state.write_probe import StateProbe
 
 _PASSWORD_CHECKS = 2
 """Passwords that are checked at the same time: each takes 19 MiB and a core."""
-_GUARDED_DOWNLOADS = 16
-"""Downloads for spreadsheets at the same time: each takes a core's time."""
-_GUARDS = 1
-"""Threads that guard their cells at the same time: the other cores are for answers and reports."""
 _PAGE_WRITERS = 2
 """Large pages that are written at the same time. More would be no faster, and the event loop would wait for all."""
 
@@ -67,8 +63,6 @@ class Service:
     provider: Provider | None = None
     concurrency: Concurrency = field(default_factory=Concurrency)
     password_checks: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PASSWORD_CHECKS))
-    guarded_downloads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_GUARDED_DOWNLOADS))
-    guards: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_GUARDS))
     page_turns: Concurrency = field(default_factory=lambda: Concurrency(1))
     page_writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PAGE_WRITERS))
 

@@ -38,7 +38,6 @@ class Limit(StrEnum):
 
     REPORT = "this report"
     PARTNER = "this partner"
-    SERVICE = "this service"
 
 
 class RunningDownload:

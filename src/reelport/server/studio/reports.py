@@ -116,7 +116,7 @@ async def delete_report(visit: Visit) -> Response:
 
 
 async def download_report(visit: Visit) -> Response:
-    """Send the browser to a fresh link of the file in a form, or for spreadsheets."""
+    """Send the browser to a fresh link of the file in a form."""
     report = await find_report(visit, visit.request.path_params["report_id"])
     if report.state is not State.FINISHED:
         raise Refused(409, N_("There is no file"), N_("This report has no file now: look at its page."))
@@ -128,7 +128,7 @@ async def download_report(visit: Visit) -> Response:
         if isinstance(made, Unmade):
             raise Refused(made.status, N_("The file is not there"), made, retry_after=5 if made.may_pass else None)
     link = await anyio.to_thread.run_sync(_make_link, visit, report, form)
-    return pages.redirect(signed_urls.make_excel_safe(link) if visit.form.has(signed_urls.EXCEL_SAFE) else link)
+    return pages.redirect(link)
 
 
 async def find_report(visit: Visit, report_id: str) -> ListedReport:
