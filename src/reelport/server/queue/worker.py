@@ -150,7 +150,7 @@ def make_engine(settings: Settings, owner: str) -> QueryEngine:
             settings.worker_memory,
             settings.worker_threads or resources.count_cores(),
             liveness.spill_folder(settings, owner),
-            within=(settings.facts_root, settings.cache_root),
+            within=(settings.facts_root, settings.cache_root, settings.files_root),
             # A copy of an object store's file is touched at each use, after which DuckDB reads its footer again.
             keeps_footers=not settings.facts_url,
         )
