@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -43,10 +43,7 @@ from reelport.storage.durable import set_readers
 from reelport.wording import format_count, format_size
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from reelport.engine.payees import PayeeTotal
-    from reelport.facts.sample import sample as sample_facts
 
 MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory for sorting; the rest spills to disk.")]
 
@@ -417,35 +414,13 @@ def sample(
 
     settings = read_settings(data=data)
     set_readers(settings.readers)
-    with _show_sample_progress() as progress:
-        found = fill(settings, start, end, rows, seed, progress)
+    found = fill(settings, start, end, rows, seed, _print_drawn)
     if not found.changed:
         print(f"These sample facts are in {settings.data} already; nothing was changed.", file=sys.stderr)
     for table, count in found.rows.items():
         print(f"{table:<10}{count:>14,}")
     for organization, slugs in found.slugs.items():
         print(f"{organization:<10}{', '.join(slugs)}")
-
-
-@contextmanager
-def _show_sample_progress() -> Iterator[sample_facts.Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _print_drawn
-        return
-    columns = (TextColumn("{task.description:<9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(table: str, done: int, total: int) -> None:
-            if table not in tasks:
-                tasks[table] = bars.add_task(table, total=total)
-            bars.update(tasks[table], completed=done)
-
-        yield tell
 
 
 def _print_drawn(table: str, done: int, total: int) -> None:
