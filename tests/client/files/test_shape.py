@@ -140,8 +140,8 @@ def test_one_day_outside_is_found_among_any_others(
     good = "2026-01-10" not in texts
     watch = Rows(3, QUERY)
     with nullcontext() if good else pytest.raises(ServiceError, match="outside of the range"):
-        ends = sum(map(watch.feed, pieces("".join(lines).encode(), size)))
-        assert ends == len(rows)
+        for piece in pieces("".join(lines).encode(), size):
+            watch.feed(piece)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

@@ -139,9 +139,10 @@ class Intake:
         self._rows = None if self.promise.provable else Rows(len(self.columns), self._query)
 
     def _write(self, data: bytes) -> None:
-        ends = self._rows.feed(data) if self._rows is not None else None
+        if self._rows is not None:
+            self._rows.feed(data)
         if self._part is not None:
-            self._part.write(data, ends)
+            self._part.write(data)
 
 
 class _Unpacker:

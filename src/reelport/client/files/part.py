@@ -99,7 +99,8 @@ class Position:
     """A position in a part file to rewind to."""
 
     size: int
-    tally: Tally
+    sha256: hashlib._Hash
+    lines: Lines
 
 
 class Part:
@@ -121,7 +122,7 @@ class Part:
                     os.fchmod(self._file.fileno(), stat.S_IMODE(target.stat().st_mode))
             _remove_abandoned(target, self.path)
             self.found = os.fstat(self._file.fileno()).st_size
-        self.size, self._tally = 0, Tally()
+        self.size, self._sha256, self.lines = 0, hashlib.sha256(), Lines()
 
     def __enter__(self) -> Self:
         return self
@@ -141,31 +142,22 @@ class Part:
     @property
     def sha256(self) -> str:
         """The SHA-256 of all bytes written."""
-        return self._tally.sha256
-
-    @property
-    def lines(self) -> Lines:
-        """The lines written so far."""
-        return self._tally.lines
+        return self._sha256.hexdigest()
 
     @property
     def rows(self) -> int:
         """The number of rows written below the header."""
-        return self._tally.rows
+        return self.lines.rows
 
-    def expect_rows(self, rows: int) -> None:
-        """Set the number of rows before anything is written, so that none need be counted."""
-        self._tally = Tally(rows)
-
-    def write(self, data: bytes, ends: int | None = None) -> None:
-        """Append bytes, in which `ends` lines end, where known. Raises StorageError."""
+    def write(self, data: bytes) -> None:
+        """Append bytes. Raises StorageError."""
         with translate_io_errors(self.target):
             self._file.write(data)
-        self._count(data, ends)
+        self._count(data)
 
     def position(self) -> Position:
         """Return the present position, to rewind to."""
-        return Position(self.size, self._tally.copy())
+        return Position(self.size, self._sha256.copy(), self.lines.copy())
 
     def rewind(self, mark: Position | None = None) -> None:
         """Drop what is after a position; without one all, an earlier process's rest too."""
@@ -175,7 +167,8 @@ class Part:
             self._file.seek(size)
             self._file.truncate()
         self.size = size
-        self._tally = mark.tally.copy() if mark else Tally()
+        self._sha256 = mark.sha256.copy() if mark else hashlib.sha256()
+        self.lines = mark.lines.copy() if mark else Lines()
 
     def recover(self) -> bytes:
         """Resume an earlier process's file and return its header; empty when it is of no use.
@@ -227,8 +220,9 @@ class Part:
                 if beside is not None:
                     rename_into_place(note, beside)
 
-    def _count(self, data: bytes, ends: int | None = None) -> None:
-        self._tally.feed(data, ends)
+    def _count(self, data: bytes) -> None:
+        self._sha256.update(data)
+        self.lines.feed(data)
         self.size += len(data)
 
 
@@ -314,37 +308,3 @@ def _lock_folder(folder: Path) -> Iterator[None]:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-class Tally:
-    """Hashes and counts a file's bytes; not its lines where the number of `rows` is known."""
-
-    def __init__(self, rows: int | None = None) -> None:
-        self._sha256, self._known_rows = hashlib.sha256(), rows
-        self.lines = Lines()
-        """The lines of all bytes, where they are counted."""
-
-    def feed(self, data: bytes, ends: int | None = None) -> None:
-        """Add bytes; `ends` lines end in them, where known."""
-        self._sha256.update(data)
-        if self._known_rows is None:
-            if ends is None:
-                self.lines.feed(data)
-            elif data:
-                self.lines.add(ends, data[-1:])
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of all bytes."""
-        return self._sha256.hexdigest()
-
-    @property
-    def rows(self) -> int:
-        """The number of rows below the header."""
-        return self.lines.rows if self._known_rows is None else self._known_rows
-
-    def copy(self) -> Tally:
-        """Return an independent copy."""
-        copy = Tally(self._known_rows)
-        copy._sha256, copy.lines = self._sha256.copy(), self.lines.copy()
-        return copy

@@ -10,7 +10,7 @@ from typing import Self
 
 from reelport.client.steps import Reply
 from reelport.errors import ReportExpired, ServiceError, Unreachable
-from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, parse_complete_day
+from reelport.wire import COMPLETE_HEADER, parse_complete_day
 
 OK, PARTIAL, BEYOND = 200, 206, 416
 
@@ -20,7 +20,7 @@ _KNOWN_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 _PAGES = {"text/html": "an HTML page", "application/json": "a message"}
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_ROWS, _COMPLETE = ROWS_HEADER.lower(), COMPLETE_HEADER.lower()
+_COMPLETE = COMPLETE_HEADER.lower()
 _SIZE = re.compile(r"[0-9]{1,19}")
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
@@ -62,7 +62,6 @@ class Promise:
     sha256: str | None
     ranges: bool
     encoded: bool
-    claimed_rows: int | None = None
     last_complete_day: date | None = None
 
     @classmethod
@@ -73,7 +72,6 @@ class Promise:
         found = _SHA256.fullmatch(value[1]) if value else None
         length = _SIZE.fullmatch(head.headers.get("content-length", "").strip())
         part = _RANGE.fullmatch(head.headers.get("content-range", "")) if head.status == PARTIAL else None
-        rows = _SIZE.fullmatch(head.headers.get(_ROWS, "").strip())
         chunked = "chunked" in head.headers.get("transfer-encoding", "").lower()
         total = int(part[3]) if part else int(length[0]) if length and head.status == OK else None
         return cls(
@@ -85,7 +83,6 @@ class Promise:
             sha256=found[0] if found else None,
             ranges=part is not None or head.headers.get("accept-ranges", "").strip().lower() == "bytes",
             encoded=read_encoding(head) not in {"", "identity"},
-            claimed_rows=int(rows[0]) if rows else None,
             last_complete_day=parse_complete_day(head.headers.get(_COMPLETE, "").strip()),
         )
 
@@ -93,11 +90,6 @@ class Promise:
     def provable(self) -> bool:
         """Whether the file's SHA-256 is known for certain before the body."""
         return self.strong and self.sha256 is not None
-
-    @property
-    def rows(self) -> int | None:
-        """The number of rows, where a checksum will prove that the service counted this very file."""
-        return self.claimed_rows if self.provable and not self.encoded else None
 
     @property
     def resumable(self) -> bool:

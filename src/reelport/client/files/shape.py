@@ -96,11 +96,6 @@ class Lines:
         outside, self._inside = _remove_quoted(data.translate(None, _NOT_LINES), inside=self._inside)
         self._ends += len(outside)
 
-    def add(self, ends: int, last: bytes) -> None:
-        """Add bytes counted elsewhere: `ends` lines end in them, and `last` is the last."""
-        self._ends += ends
-        self._last = last
-
     def copy(self) -> Lines:
         """Return an independent copy of the count."""
         copy = Lines()
@@ -132,10 +127,10 @@ class Rows:
         self._inside = False
         self._last = b"\n"
 
-    def feed(self, data: bytes) -> int:
-        """Check the next bytes; return how many rows end in them. IncompleteDownload, ServiceError."""
+    def feed(self, data: bytes) -> None:
+        """Check the next bytes. Raises IncompleteDownload, ServiceError."""
         if not data:
-            return 0
+            return
         self._last = data[-1:]
         marks, inside = data.translate(None, _NOT_CELLS), self._inside
         outside, self._inside = _remove_quoted(marks, inside=inside)
@@ -148,7 +143,6 @@ class Rows:
         if self._cells.watched:
             plain = outside is marks or ends == marks.count(b"\n")
             self._cells.feed(data if plain else _remove_inner_ends(data, inside=inside))
-        return ends
 
     def end(self) -> None:
         """End the body.

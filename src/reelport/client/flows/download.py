@@ -256,8 +256,6 @@ def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -
             intake = yield from _resume(on_disk, promise)
         else:
             on_disk.begin = part.position()
-            if on_disk.alone and promise.rows is not None:
-                part.expect_rows(promise.rows)
             intake = Intake(promise, part, on_disk.query, on_disk.columns)
         on_disk.intake = intake
     before = on_disk.begin.size if on_disk.begin else 0

@@ -149,8 +149,6 @@ def _merge(
         plan = replace(plan, rule=MergeRule.SORTED)
     with Part(target, folder.path.name) as part:
         part.rewind()
-        if plan.rule is MergeRule.APPENDED:
-            part.expect_rows(sum(each.rows for each in had))
         merging = merge(plan, [each.path for each in had], part, folder.path)
         with closing(merging):
             # Merge in slices, so that an interrupt stops between two of them.
