@@ -116,14 +116,14 @@ def test_each_thing_that_happens_is_a_line() -> None:
         "asked for report rep_5tOq2mD…",
         "the service gave report rep_5tOq2mD… again",
         "waiting for report rep_5tOq2mD…: IN_PROGRESS after 0.4 s",
-        "retrying report rep_5tOq2mD… in 1.5 s: HTTP 503.",
+        "HTTP 503. Trying again in 1.5 s.",
         "waited for report rep_5tOq2mD…: FINISHED after 61.0 s",
         "downloaded report rep_5tOq2mD…: 3,000 rows, 1.2 MB",
         "continuing with report rep_5tOq2mD…, asked for 3 min ago",
         "waiting to ask, next try in 2.0 s: Waiting for a slot",
         "merging 3 windows",
         "merged 3 windows: 1 row, 99 bytes",
-        "2026-11-01..2026-11-03: here, 1 of 3 windows",
+        "2026-11-01..2026-11-03: here, 5 bytes; 1 of 3 windows",
         "2026-11-01..2026-11-03: asking for two halves, the later from 2026-11-02 on: too much",
         "2026-11-01..2026-11-03: downloaded report another-repo…: 2 rows, 10 bytes",
     ]
@@ -154,8 +154,9 @@ def test_a_long_wait_is_told_twice_a_minute_and_no_more() -> None:
 
 def test_a_look_on_behalf_of_another_changes_no_name() -> None:
     """What is said of our report names ours, though an orphan's was looked at since."""
-    lines = lines_of(Asked(REPORT), Looked("orphan-of-another", "IN_PROGRESS", 0.0, 1.0), Retrying("HTTP 503.", 1.0))
-    assert lines[-1] == "retrying report rep_5tOq2mD… in 1.0 s: HTTP 503."
+    ticks = iter((0.0, 60.0))
+    events = (Asked(REPORT), Looked("orphan-of-another", "IN_PROGRESS", 0.0, 1.0), Received(1, None), Received(2, None))
+    assert lines_of(*events, seconds=lambda: next(ticks))[-1] == "downloading report rep_5tOq2mD…: 2 bytes"
 
 
 TEXTS = st.lists(st.sampled_from([SECRET, TOKEN, REPORT, LINK, "a", " ", "\n", "\x1b[2J", ".", "?", "("]), max_size=9)
@@ -196,7 +197,7 @@ def test_both_clients_log_and_tell_no_secret(heard: Heard, tmp_path: Path) -> No
         access = list(vendor._tokens)  # noqa: SLF001 - what it gave out is what must not be seen
         links = list(vendor._files.given)  # noqa: SLF001 - the same
     text = "\n".join(heard.lines)
-    for step in ("asked for report", "waited for report", "retrying", "downloaded report", "merged 2 windows"):
+    for step in ("asked for report", "waited for report", "Trying again", "downloaded report", "merged 2 windows"):
         assert step in text
     assert text.count("merged 2 windows") == 2
     assert len(access) == 2

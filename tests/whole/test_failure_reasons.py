@@ -96,7 +96,7 @@ def test_events_of_a_command_have_what_the_service_tells(service: Service, key: 
     assert datetime.fromisoformat(details["expires_at"]) > datetime.now(UTC)
     assert (details["rows"], details["failure"]) == (None, None)
     said = piped(here, "report", "wait", report.token, "--deadline", "3").err
-    assert re.match(r"IN_PROGRESS after \d\.\d s: queued, place 1\n", said)
+    assert re.match(r"waiting for report \S+…: IN_PROGRESS after \d\.\d s: queued, place 1\n", said)
 
 
 @pytest.mark.parametrize("reason", FailureReason)

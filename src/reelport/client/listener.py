@@ -47,70 +47,59 @@ _ADDRESS = re.compile(r"(https?://)(?:[^\s/?#@]*@)?([^\s/?#]*)(?:[/?#]\S*)?", re
 _ARGUMENTS = re.compile(r"\?[^\s=]+=\S*")
 
 
-class ReportLog:
-    """A listener that logs a line for each event of one call's reports.
+class EventLines:
+    """Says what happens to reports, a line an event, unless a line has just said the same.
 
-    No line has a secret, an access token, a report's whole token, or an address beyond its host.
+    A wait or a download is said again after `every` seconds. `call` formats a report's token.
     """
 
-    def __init__(self, session: Session, seconds: Callable[[], float] = time.monotonic) -> None:
-        self._redact = session.redact
+    def __init__(self, seconds: Callable[[], float], every: float, call: Callable[[str], str]) -> None:
         self._seconds = seconds
-        self._known: set[str] = set()
+        self._every = every
+        self._call = call
         self._report_of: dict[str, str] = {}
         self._waits: dict[str, tuple[str, float]] = {}
         self._told_at: dict[tuple[str, str], float] = {}
+        self.tokens: set[str] = set()
+        """The reports' tokens so far."""
 
-    def __call__(self, event: Event) -> None:
-        """Log an event; an event of a window begins with its days."""
-        self.log_event("", event)
-
-    def log_event(self, name: str, event: Event) -> None:
-        """Log an event of the report that has this name among several."""
+    def find_line(self, event: Event, name: str = "") -> str | None:
+        """Return the line of an event; None for no news. `name` tells a report from others."""
         if isinstance(event, InWindow):
-            self.log_event(f"{event.start}..{event.end}", event.event)
-            return
+            return self.find_line(event.event, f"{event.start}..{event.end}")
+        if isinstance(event, WindowDone | Bisected):
+            name = name or f"{event.start}..{event.end}"
         self._remember_token(name, event)
-        level = logging.WARNING if isinstance(event, Warned | KeyExpires) else logging.INFO
-        if _LOGGER.isEnabledFor(level) and self._is_news(name, event):
-            line = describe_event(event, self._report_of.get(name, "the report"))
-            self.write(level, f"{name}: {line}" if name else line)
-
-    def write(self, level: int, line: str, logger: logging.Logger = _LOGGER) -> None:
-        """Write a line, with secrets, tokens and addresses redacted."""
-        if logger.isEnabledFor(level):
-            logger.log(level, "%s", self._redact_line(line))
+        if not self._is_news(name, event):
+            return None
+        line = describe_event(event, self._report_of.get(name, "the report"))
+        return f"{name}: {line}" if name else line
 
     def _remember_token(self, name: str, event: Event) -> None:
         match event:
             case Asked(token) | Reused(token) | Saved(token):
-                self._known.add(token)
-                self._report_of[name] = f"report {shorten(token)}"
+                self.tokens.add(token)
+                self._report_of[name] = f"report {self._call(token)}"
             case Looked(token):
                 # The look may be at another process's report, whose slot this call waits for.
-                self._known.add(token)
-                self._report_of.setdefault(name, f"report {shorten(token)}")
+                self.tokens.add(token)
+                self._report_of.setdefault(name, f"report {self._call(token)}")
 
     def _is_news(self, name: str, event: Event) -> bool:
-        """Whether no line has just said the same."""
         match event:
-            case Looked():
-                return self._is_new_look(event)
-            case Retrying(reason):
-                return self._is_due(name, reason, _AGAIN, at_once=True)
+            case Looked(token, elapsed=elapsed):
+                before, told_at = self._waits.get(token, ("", 0.0))
+                state = get_state(event)
+                if state == before and 0 <= elapsed - told_at < self._every:
+                    return False
+                self._waits[token] = (state, elapsed)
+                return True
+            case Retrying(reason):  # one line for all reports of a host
+                return self._is_due("", reason, _AGAIN, at_once=True)
             case Received():
-                return self._is_due(name, "", _EVERY, at_once=False)
+                return self._is_due(name, "", self._every, at_once=False)
             case _:
                 return True
-
-    def _is_new_look(self, look: Looked) -> bool:
-        """Whether a look found a new status, or the last line about this wait is 30 s old."""
-        before, told_at = self._waits.get(look.token, ("", 0.0))
-        state = get_state(look)
-        if state == before and 0 <= look.elapsed - told_at < _EVERY:
-            return False
-        self._waits[look.token] = (state, look.elapsed)
-        return True
 
     def _is_due(self, name: str, what: str, pause: float, *, at_once: bool) -> bool:
         """Whether the last such line is `pause` seconds old; the first is due only `at_once`."""
@@ -121,59 +110,73 @@ class ReportLog:
         self._told_at[name, what] = now
         return True
 
+
+class ReportLog:
+    """A listener that logs a line for each event of one call's reports.
+
+    No line has a secret, an access token, a report's whole token, or an address beyond its host.
+    """
+
+    def __init__(self, session: Session, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._redact = session.redact
+        self._lines = EventLines(seconds, _EVERY, shorten)
+
+    def __call__(self, event: Event) -> None:
+        """Log an event; an event of a window begins with its days."""
+        self.log_event("", event)
+
+    def log_event(self, name: str, event: Event) -> None:
+        """Log an event of the report that has this name among several."""
+        line, inner = self._lines.find_line(event, name), event.event if isinstance(event, InWindow) else event
+        if line is not None:
+            self.write(logging.WARNING if isinstance(inner, Warned | KeyExpires) else logging.INFO, line)
+
+    def write(self, level: int, line: str, logger: logging.Logger = _LOGGER) -> None:
+        """Write a line, with secrets, tokens and addresses redacted."""
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s", self._redact_line(line))
+
     def _redact_line(self, line: str) -> str:
         line = self._redact(line)
-        for token in sorted(self._known, key=len, reverse=True):
+        for token in sorted(self._lines.tokens, key=len, reverse=True):
             line = line.replace(token, shorten(token)) if len(token) >= _TOKEN else line
         return _ARGUMENTS.sub("?…", _ADDRESS.sub(_cut_address, line))
 
 
-def describe_event(event: Event, report: str) -> str:
-    """Describe an event of the report that is called so."""
-    line = ""
+def describe_event(event: Event, report: str) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each kind
+    """Describe an event of the report that is called so; of a window without its days."""
     match event:
         case Warned() | KeyExpires():
-            line = f"warning: {event}"
+            return f"warning: {event}"
         case Asked(again=again):
-            line = f"the service gave {report} again" if again else f"asked for {report}"
+            return f"the service gave {report} again" if again else f"asked for {report}"
         case Reused(_, age):
-            line = f"continuing with {report}, asked for {format_duration(age)} ago"
+            return f"continuing with {report}, asked for {format_duration(age)} ago"
         case Queued(reason, seconds):
-            line = f"waiting to ask, next try in {format_duration(seconds)}: {reason}"
+            return f"waiting to ask, next try in {format_duration(seconds)}: {reason}"
         case Retrying(reason, seconds):
-            line = f"retrying {report} in {format_duration(seconds)}: {reason}"
+            return f"{reason} Trying again in {format_duration(seconds)}."
         case Looked(token, next_look=next_look):
-            line = f"{'waited' if next_look is None else 'waiting'} for report {shorten(token)}: {describe_look(event)}"
+            return f"{'waited' if next_look is None else 'waiting'} for report {shorten(token)}: {describe_look(event)}"
         case Received(size, total):
-            line = f"downloading {report}: {format_size(size)}" + (f" of {format_size(total)}" if total else "")
+            return f"downloading {report}: {format_size(size)}" + (f" of {format_size(total)}" if total else "")
         case Saved(_, size, rows):
-            line = f"downloaded {report}: {_format_amount(size, rows)}"
-    return line or _describe_range(event, report)
-
-
-def _describe_range(event: Event, report: str) -> str:
-    line = ""
-    match event:
-        case InWindow(start, end, inner):
-            line = f"{start}..{end}: {describe_event(inner, report)}"
-        case Bisected(start, end, middle, reason):
-            line = f"{start}..{end}: asking for two halves, the later from {middle} on: {reason}"
-        case WindowDone(start, end, _, done, windows):
-            line = f"{start}..{end}: here, {done} of {format_count(windows, 'window')}"
+            return f"downloaded {report}: {format_count(rows, 'row')}, {format_size(size)}"
+        case InWindow(event=inner):
+            return describe_event(inner, report)
+        case Bisected(middle=middle, reason=reason):
+            return f"asking for two halves, the later from {middle} on: {reason}"
+        case WindowDone(bytes=size, done=done, windows=windows):
+            return f"here, {format_size(size)}; {done} of {format_count(windows, 'window')}"
         case Merging(windows):
-            line = f"merging {format_count(windows, 'window')}"
+            return f"merging {format_count(windows, 'window')}"
         case Merged(windows, size, rows):
-            line = f"merged {format_count(windows, 'window')}: {_format_amount(size, rows)}"
-    return line
+            return f"merged {format_count(windows, 'window')}: {format_count(rows, 'row')}, {format_size(size)}"
 
 
 def _cut_address(address: re.Match[str]) -> str:
     bare = f"{address[1]}{address[2]}"
     return bare if address[0] == bare else f"{bare}/…"
-
-
-def _format_amount(size: int, rows: int) -> str:
-    return f"{format_count(rows, 'row')}, {format_size(size)}"
 
 
 def get_state(look: Looked) -> str:

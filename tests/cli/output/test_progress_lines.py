@@ -65,11 +65,14 @@ def looked(elapsed: float, next_look: float = 1.0, status: str = "IN_PROGRESS") 
 def test_a_wait_is_a_line_a_state_and_a_line_a_minute() -> None:
     """Two hours of looks every ten seconds are about 120 lines, and no silence is longer than a minute."""
     told = Told()
-    assert told.hear(Asked("R-1"), looked(0)) == ["asked for report R-1", "IN_PROGRESS after 0.0 s"]
+    assert told.hear(Asked("R-1"), looked(0)) == [
+        "asked for report R-1",
+        "waiting for report R…: IN_PROGRESS after 0.0 s",
+    ]
     said = [n for n in range(1, 720) if told.hear(looked(10 * n, 10.0), after=10)]
     assert len(said) == pytest.approx(120, abs=30)
     assert max(b - a for a, b in pairwise(said)) * 10 <= 60
-    assert told.hear(looked(7201, status="FINISHED")) == ["FINISHED after 2 h 0 min"]
+    assert told.hear(looked(7201, status="FINISHED")) == ["waiting for report R…: FINISHED after 2 h 0 min"]
     assert told.hear(Asked("R-1", again=True)) == ["the service gave report R-1 again"]
 
 
@@ -108,7 +111,7 @@ def test_a_long_download_is_a_line_a_minute() -> None:
     """A short one is not told of at all before its end."""
     told = Told()
     assert told.hear(*(Received(n, 40_000_000) for n in range(0, 20_000_000, 1_000_000)), after=30) == []
-    assert told.hear(Received(20_000_000, 40_000_000), after=61) == ["downloading: 20.0 MB of 40.0 MB"]
+    assert told.hear(Received(20_000_000, 40_000_000), after=61) == ["downloading the report: 20.0 MB of 40.0 MB"]
     assert told.hear(Received(21_000_000, None), after=1) == []
 
 
@@ -116,9 +119,10 @@ def test_each_window_has_its_own_lines() -> None:
     """Two windows at a time don't take each other's words away."""
     told = Told()
     first, second = (date(2026, 1, 1), date(2026, 6, 29)), (date(2026, 6, 30), date(2026, 12, 26))
-    assert told.hear(InWindow(*first, looked(0)), InWindow(*second, looked(0)), InWindow(*first, looked(1))) == [
-        "2026-01-01..2026-06-29: IN_PROGRESS after 0.0 s",
-        "2026-06-30..2026-12-26: IN_PROGRESS after 0.0 s",
+    other = Looked("S-1", "IN_PROGRESS", 0, 1.0)
+    assert told.hear(InWindow(*first, looked(0)), InWindow(*second, other), InWindow(*first, looked(1))) == [
+        "2026-01-01..2026-06-29: waiting for report R…: IN_PROGRESS after 0.0 s",
+        "2026-06-30..2026-12-26: waiting for report S…: IN_PROGRESS after 0.0 s",
     ]
     assert told.hear(WindowDone(*first, 1_200, 1, 2), Merging(2)) == [
         "2026-01-01..2026-06-29: here, 1.2 kB; 1 of 2 windows",
@@ -132,14 +136,14 @@ def test_reports_of_one_window_are_told_apart_by_name() -> None:
     """Two reports over the same days, as a sync has them; one that is asked for in halves says so too."""
     told = Told()
     told.narrator.report_event("views 2026-01-01..2026-06-29", looked(0))
-    told.narrator.report_event("earned 2026-01-01..2026-06-29", looked(0))
+    told.narrator.report_event("earned 2026-01-01..2026-06-29", Looked("S-1", "IN_PROGRESS", 0, 1.0))
     told.narrator.report_event(
         "earned 2026-01-01..2026-06-29", Bisected(date(2026, 1, 1), date(2026, 6, 29), date(2026, 4, 1), "No.")
     )
     assert told.hear() == [
-        "views 2026-01-01..2026-06-29: IN_PROGRESS after 0.0 s",
-        "earned 2026-01-01..2026-06-29: IN_PROGRESS after 0.0 s",
-        "earned 2026-01-01..2026-06-29: No. Asking for its halves instead, the later from 2026-04-01 on.",
+        "views 2026-01-01..2026-06-29: waiting for report R…: IN_PROGRESS after 0.0 s",
+        "earned 2026-01-01..2026-06-29: waiting for report S…: IN_PROGRESS after 0.0 s",
+        "earned 2026-01-01..2026-06-29: asking for two halves, the later from 2026-04-01 on: No.",
     ]
 
 
@@ -150,7 +154,7 @@ def test_every_event_says_something() -> None:
     assert told.hear(odd, Reused("R-1", 240), Queued("No slot is free.", 1), Retrying("Cut.", 2)) == [
         "warning: metrics.0: Odd. It is sent all the same.",
         "continuing with report R-1, asked for 4 min ago",
-        "No slot is free.",
+        "waiting to ask, next try in 1.0 s: No slot is free.",
         "Cut. Trying again in 2.0 s.",
     ]  # fmt: skip
     assert told.narrator.token == "R-1"  # noqa: S105 - a report's, no secret

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -16,22 +17,22 @@ from reelport.client.events import (
     Bisected,
     Event,
     InWindow,
-    KeyExpires,
     Looked,
+    Merged,
     Merging,
     Queued,
     Received,
     Retrying,
     Reused,
-    Warned,
+    Saved,
     WindowDone,
 )
 from reelport.client.flows.download import Downloaded, Ranged
-from reelport.client.listener import count_seconds_left, describe_details, describe_look, get_state
+from reelport.client.listener import EventLines, count_seconds_left, describe_details, get_state
 from reelport.errors import ReelportError
 from reelport.query import ReportQuery
 from reelport.report_details import ReportDetails
-from reelport.wording import clean_line, format_count, format_duration, format_size
+from reelport.wording import clean_line, format_count, format_size
 
 _UNKNOWN = "no data that its key may read is of its metrics, days, product and filters"
 
@@ -80,11 +81,7 @@ def _format_days(query: ReportQuery) -> str:
 
 
 _HEARTBEAT = 60.0
-"""Seconds between two lines while nothing changes, so that a wait doesn't look like a hang."""
-
-_AGAIN = 5.0
-"""Seconds between two lines about the same error, however often it is retried meanwhile."""
-
+"""Seconds between two lines while nothing changes, so that a wait doesn't look like a hang. A bar needs none."""
 
 _UNDRAWN = 1.0
 """Seconds after which bars are drawn: what is faster draws nothing, and loads nothing for it."""
@@ -120,11 +117,9 @@ class ProgressLines(ResumableCommand):
     ) -> None:
         super().__init__()
         self._stream = stream
-        self._seconds = seconds
         self._quiet = quiet
         self._bars = ProgressBars(stream, undrawn) if not quiet and _can_draw(stream) else None
-        self._last: dict[str, tuple[str, float]] = {}
-        self._troubles: dict[str, float] = {}
+        self._lines = EventLines(seconds, math.inf if self._bars else _HEARTBEAT, str)
 
     def __enter__(self) -> Self:
         if self._bars:
@@ -138,26 +133,24 @@ class ProgressLines(ResumableCommand):
         """Show an event."""
         if isinstance(event, Asked | Reused):
             self.token = event.token
-        if self._quiet:
-            return
         match event:
             case InWindow(start, end, inner):
                 self.report_event(f"{start}..{end}", inner)
-            case WindowDone() | Bisected() | Merging():
-                self._show_window_event(event)
+            case Bisected(start, end):
+                self.report_event(f"{start}..{end}", event)
             case _:
-                self._show_event(event, "")
+                self.report_event("", event)
 
     def report_event(self, name: str, event: Event) -> None:
         """Show an event of one report among several, which `name` identifies."""
-        if self._quiet:
-            return
-        if isinstance(event, Bisected):
-            self.say(f"{name}: {event.reason} Asking for its halves instead, the later from {event.middle} on.")
-            if self._bars:
-                self._bars.end(name)
-        else:
-            self._show_event(event, name)
+        if self._quiet or isinstance(event, Saved | Merged):
+            return  # The last line says what was downloaded.
+        line = self._lines.find_line(event, name)
+        # A bar says what each of several reports does.
+        if line is not None and not (self._bars and name and isinstance(event, Asked | Reused | Queued | Looked)):
+            self.say(line)
+        if self._bars:
+            self._show_bar(self._bars, name, event)
 
     def finish_window(self, name: str, done: int, windows: int) -> None:
         """Remove the line of a finished window, and update how many of the windows are done."""
@@ -214,79 +207,40 @@ class ProgressLines(ResumableCommand):
             error.args = (f"{without_resume_advice(error)}\nTo continue: {resume}", *error.args[1:])
         return error
 
-    def _show_event(self, event: Event, window: str) -> None:
-        prefix = f"{window}: " if window else ""
-        if self._bars and isinstance(event, Asked | Reused):
-            self._show_details(window, "waiting", event.details if isinstance(event, Asked) else None)
+    def _show_bar(self, bars: ProgressBars, name: str, event: Event) -> None:
+        details: ReportDetails | None = None
         match event:
-            case Warned() | KeyExpires():
-                self.say(f"{prefix}warning: {event}")
-            case Asked(token, again=again) if not (self._bars and window):
-                self.say(prefix + (f"the service gave report {token} again" if again else f"asked for report {token}"))
-            case Reused(token, age) if not (self._bars and window):
-                self.say(f"{prefix}continuing with report {token}, asked for {format_duration(age)} ago")
+            case Asked(details=details):
+                text = "waiting"
+            case Reused():
+                text = "waiting"
             case Queued(reason, seconds):
-                self._show_state(window, reason, seconds, reason)
-            case Retrying(reason, seconds):
-                self._show_trouble(window, prefix, reason, seconds)
+                text = _format_wait(reason, seconds)
             case Looked(details=details, next_look=next_look):
-                self._show_state(window, get_state(event), next_look or 0, describe_look(event), details)
+                text = _format_wait(get_state(event), next_look or 0)
+            case Retrying():
+                text = "trying again"
+            case Merging():
+                text = "merging"
             case Received(received, total):
                 amounts = format_size(received) + (f" of {format_size(total)}" if total else "")
-                if self._bars:
-                    line = BarLine(window or "downloading", done=received, total=total, amounts=amounts)
-                    self._bars.show(window, line)
-                self._say_heartbeat(window, 0, f"downloading: {amounts}")
-
-    def _show_trouble(self, window: str, prefix: str, reason: str, seconds: float) -> None:
-        """Print an error at once, then every few seconds; all windows of a host share one line."""
-        if self._bars:
-            self._bars.show(window, BarLine(f"{prefix}trying again"))
-        now = self._seconds()
-        if now - self._troubles.get(reason, -_AGAIN) >= _AGAIN:
-            self._troubles[reason] = now
-            self.say(f"{prefix}{reason} Trying again in {seconds:.1f} s.")
-
-    def _show_window_event(self, event: WindowDone | Bisected | Merging) -> None:
-        match event:
-            case WindowDone(start, end, size_, done, windows):
-                self.say(f"{start}..{end}: here, {format_size(size_)}; {done} of {format_count(windows, 'window')}")
+                bars.show(name, BarLine(name or "downloading", done=received, total=total, amounts=amounts))
+                return
+            case WindowDone(start, end, _, done, windows):
                 self.finish_window(f"{start}..{end}", done, windows)
-            case Bisected(start, end):
-                self.report_event(f"{start}..{end}", event)
-            case Merging(windows):
-                self.say(f"merging {format_count(windows, 'window')}")
-                if self._bars:
-                    self._bars.show("", BarLine("merging"))
+                return
+            case Bisected():
+                bars.end(name)
+                return
+            case _:
+                return
+        text = text if details is None else describe_details(details)
+        left = None if details is None else count_seconds_left(details)
+        bars.show(name, BarLine(f"{name}: {text}" if name else text, left=left))
 
-    def _show_details(self, window: str, text: str, details: ReportDetails | None) -> None:
-        if self._bars:
-            text = text if details is None else describe_details(details)
-            left = None if details is None else count_seconds_left(details)
-            self._bars.show(window, BarLine(f"{window}: {text}" if window else text, left=left))
 
-    def _show_state(
-        self, window: str, state: str, next_look: float, line: str, details: ReportDetails | None = None
-    ) -> None:
-        """Print a state once; without a bar, again before a minute has passed without a line."""
-        text = f"{state}, next look in {next_look:.0f} s" if next_look >= 1 else state
-        self._show_details(window, text, details)
-        before, _ = self._last.get(window, ("", 0.0))
-        if state != before and not (self._bars and window):
-            self._say_state(window, state, line)
-        else:
-            self._last[window] = (state, self._last.get(window, ("", self._seconds()))[1])
-            self._say_heartbeat(window, next_look, line)
-
-    def _say_heartbeat(self, window: str, silent: float, line: str) -> None:
-        """Print a line where there is no bar and `silent` more seconds would exceed the heartbeat."""
-        state, said_at = self._last.setdefault(window, ("", self._seconds()))
-        if not self._bars and self._seconds() - said_at + silent >= _HEARTBEAT:
-            self._say_state(window, state, line)
-
-    def _say_state(self, window: str, state: str, line: str) -> None:
-        self.say(f"{window}: {line}" if window else line)
-        self._last[window] = (state, self._seconds())
+def _format_wait(state: str, seconds: float) -> str:
+    return f"{state}, next look in {seconds:.0f} s" if seconds >= 1 else state
 
 
 def _can_draw(stream: IO[str]) -> bool:
