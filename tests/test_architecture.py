@@ -67,6 +67,7 @@ HEAVY = {"starlette", "graphql", "sqlalchemy", "duckdb", "pydantic", "pyarrow", 
     "pandas",
     "polars",
     "keyring",
+    "dlt",
 }
 
 

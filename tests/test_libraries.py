@@ -23,6 +23,7 @@ TRACKED = {
         "asyncio",
         "cyclopts",
         "deltalake",
+        "dlt",
         "duckdb",
         "graphql",
         "httpx2",

@@ -22,7 +22,7 @@ ALONE = {"CONDA_PREFIX", "PYTHONPATH", "PYTHONSTARTUP", "COVERAGE_PROCESS_START"
 
 # The libraries of the service, and those that a client loads only for who asks for them.
 HEAVY = {
-    *("alembic", "cyclopts", "deltalake", "duckdb", "graphql", "httpx2", "keyring", "pandas"),
+    *("alembic", "cyclopts", "deltalake", "dlt", "duckdb", "graphql", "httpx2", "keyring", "pandas"),
     *("polars", "prometheus_client", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy", "sqlglot", "starlette"),
     *("structlog", "uvicorn", "resvg_py"),
 }
@@ -55,7 +55,7 @@ def test_the_client_brings_few_packages(base: frozenset[str]) -> None:
     """Fewer than 30 packages, ours included, and none of the service's or of an extra."""
     assert {"reelport", "httpx2"} <= base
     assert len(base) < PACKAGES
-    assert not base & {"duckdb", "starlette", "pyarrow", "pandas", "sqlalchemy", "keyring", "pydantic"}
+    assert not base & {"duckdb", "starlette", "pyarrow", "pandas", "sqlalchemy", "keyring", "dlt", "pydantic"}
 
 
 def test_the_client_takes_little_room(base: frozenset[str]) -> None:

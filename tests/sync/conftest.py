@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -35,6 +36,19 @@ def day(number: int) -> date:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave each test of every kind of destination to one of them in `make test`."""
     keep_one_kind(items, Path(__file__).parent, "place")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _dlt_keeps_to_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test has dlt tell its makers that it ran, or keep a pipeline where this machine's others are."""
+    ours = {"RUNTIME__DLTHUB_TELEMETRY": "false", "DLT_DATA_DIR": str(tmp_path_factory.mktemp("dlt"))}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    yield
+    for name, value in before.items():
+        os.environ.pop(name)
+        if value is not None:
+            os.environ[name] = value
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ def test_the_page_runs_as_written(tmp_path: Path) -> None:
     seen: list[tuple[object, ...]] = []
     with Vendor() as vendor:
         ours = {"REELPORT_URL": vendor.url, "REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
-        ours |= {"REELPORT_HOME": str(tmp_path / "home"), "PATH": path}
+        ours |= {"REELPORT_HOME": str(tmp_path / "home"), "DLT_DATA_DIR": str(tmp_path / "dlt"), "PATH": path}
         environment = os.environ | ours
         for language, text in blocks:
             match language:
@@ -41,5 +41,7 @@ def test_the_page_runs_as_written(tmp_path: Path) -> None:
                     )
                     assert done.returncode == 0, f"{text}\n{done.stderr}"
     assert len(seen) > 30
-    assert [language for language, _ in blocks].count("python") == 2
+    assert [language for language, _ in blocks].count("python") == 3
     assert (tmp_path / "earned" / "earned_by_month" / "current" / "manifest.json").exists()
+    with duckdb.connect(str(tmp_path / "partner.duckdb"), read_only=True) as con:
+        assert con.execute("SELECT count(*) > 30 FROM reports.views_by_day").fetchall() == [(True,)]

@@ -52,10 +52,11 @@ class Agreement:
         return ", ".join(f"{value} AS {quote_name(field.name)}" for value, field in pairs)
 
 
-def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window) -> Agreement:
+def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, widens: bool = True) -> Agreement:
     """Decide by the contract how a staged report is loaded beside the fields `kept`.
 
-    `kept` is empty while there is no copy: then whole numbers beyond 64 bits are DECIMAL(38,0) from the start. Raises
+    `kept` is empty while there is no copy: then whole numbers beyond 64 bits are DECIMAL(38,0) from the start. Without
+    `widens`, numbers too fine or too large for a column are kept as text, as words among numbers are. Raises
     SchemaDrift where the contract forbids the change, or a row has no day; RepeatedRows; ServiceError for a row outside
     of the window.
     """
@@ -88,7 +89,7 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window) -> 
             return _discard_rows(base, new, misfits, stage, notes)
         case _:
             notes += [f"new column {field.name}" for field in new if field not in asked]
-            return _evolve(base, new, misfits, stage, notes)
+            return _evolve(base, new, misfits, stage, notes, widens=widens)
 
 
 def _require_days(spec: Spec, base: tuple[Field, ...], stage: Stage, window: Window) -> None:
@@ -133,12 +134,14 @@ def _evolve(
     misfits: tuple[Misfit, ...],
     stage: Stage,
     notes: list[str],
+    *,
+    widens: bool,
 ) -> Agreement:
     fields = {field.name: field for field in (*base, *new)}
     texts: dict[str, str] = {}
     for misfit in misfits:
         name = misfit.field.name
-        if (wider := misfit.wider) is not None:
+        if widens and (wider := misfit.wider) is not None:
             fields[name] = wider
             notes.append(f"{misfit}: it is {wider.type} from now on")
         else:

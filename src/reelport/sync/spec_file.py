@@ -31,14 +31,14 @@ _LONGEST = 3660
 _UNREAD = ("",)  # stands for names that are missing or malformed: a query with it isn't checked any further
 
 
-def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = ()) -> tuple[Spec, ...]:
+def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), placed: bool = True) -> tuple[Spec, ...]:
     """Read the specs of a file, in its order; with `only`, those of these names.
 
     Raises UsageError with every problem of the file, and StorageError when it can't be read. A relative destination
-    starts at the folder of the file.
+    starts at the folder of the file. Without `placed` a spec needs no destination.
     """
     path = expand_path(path)
-    reader = _Reader(path.resolve().parent)
+    reader = _Reader(path.resolve().parent, placed)
     content = parse_toml(path)
     if not content and not path.exists():
         raise UsageError(f"There is no {path}: `reelport sync init` writes one to begin with.")
@@ -58,6 +58,7 @@ class _Reader:
     """Reads a file's tables into specs, and collects their problems."""
 
     folder: Path
+    placed: bool
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     """Names that only the service may know: reported only where there are problems too."""
@@ -98,7 +99,7 @@ class _Reader:
             )
         rows = {**defaults, **self._drop_unknown(where, own, _OWN)}
         for key in ("metrics", "dimensions", "start", "destination"):
-            if key not in rows:
+            if key not in rows and (self.placed or key != "destination"):
                 self.add_problem(where, f"{key} is missing")
         spec = self._read_settings(where, name, rows)
         if _UNREAD not in {spec.metrics, spec.dimensions}:
