@@ -50,6 +50,7 @@ COMMANDS = {
     "key revoke nobody": STATE,
     "channel list --org acme": STATE | READ,
     "channel remove --org acme --id c9": STATE,
+    "org max-key-age acme 90": STATE,
     "user list": STATE,
     "key rename nobody other": STATE,
     "key rotate nobody": STATE,

@@ -1,4 +1,4 @@
-"""`key`, called as from a shell: what they print, and what they refuse."""
+"""`key` and `org max-key-age`, called as from a shell: what they print, and what they refuse."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.migrated import begin_state
 
 from reelport.cli.main import main
 from reelport.server.settings import read_settings
+from reelport.server.state.database import connected, writing
+from reelport.server.state.tables import KEYS
 
 Run = Callable[..., tuple[int, str, str]]
 SCOPES = ("--permissions", "create_reports")
@@ -115,6 +117,33 @@ def test_a_cancelled_rotation_stays_so_where_nobody_reads_of_it(run: Run, tmp_pa
         done = subprocess.run(words, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdout=full, stderr=PIPE, check=False)
     assert (done.returncode, b"stdout takes no more" in done.stderr) == (1, True)
     assert "second secret unused" not in listed(run)[0]["marks"]
+
+
+def test_an_organizations_keys_get_a_longest_life(run: Run) -> None:
+    """It shows in the lists, refuses later expiries, and `none` ends it."""
+    create(run)
+    assert run("org", "max-key-age", "demo", "90")[0] == 0
+    assert json.loads(run("org", "list", "--json")[1])[0]["max_key_days"] == 90
+    assert listed(run)[0]["expires"] is not None
+    status, _, err = run("key", "create", "--org", "demo", *SCOPES, "--expires", "91")
+    assert (status, "Keys of demo live 90 days at most" in err) == (2, True)
+    assert run("org", "max-key-age", "demo", "none")[0] == 0
+    assert listed(run)[0]["expires"] is None
+    for wrong in ("soon", "0", "99999999", "-1", "", "9" * 5000):
+        assert run("org", "max-key-age", "demo", wrong)[0] == 2, wrong
+
+
+def test_a_longest_life_that_ends_keys_is_asked_about(run: Run, tmp_path: Path) -> None:
+    """Without a terminal it is refused, and `--yes` does it; which keys ended is said."""
+    key = create(run)
+    with connected(read_settings(data=tmp_path / "data")) as db, writing(db) as connection:
+        connection.execute(KEYS.update().values(created_at=datetime.now(UTC) - timedelta(days=40)))
+    status, _, err = run("org", "max-key-age", "demo", "30")
+    assert (status, f"1 key would expire at once: {key['id']}." in err) == (2, True)
+    assert json.loads(run("org", "list", "--json")[1])[0]["max_key_days"] is None
+    status, out, _ = run("org", "max-key-age", "demo", "30", "--yes", "--json")
+    assert (status, json.loads(out)["expired_keys"]) == (0, [key["id"]])
+    assert listed(run)[0]["marks"][0] == "expired"
 
 
 def test_the_end_of_a_key_is_asked_for_at_a_terminal_alone(run: Run, tmp_path: Path) -> None:

@@ -1,23 +1,34 @@
-"""When a key expires, and what ends with it."""
+"""When a key expires, by its own date and by its organization's longest life, and what ends with it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.server.conftest import NOW, State
 
 from reelport.errors import UsageError
-from reelport.server.access import audit_log, callers, grants, keys
+from reelport.server.access import audit_log, callers, grants, keys, organizations
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
-from reelport.server.access.key_expiry import MOST_DAYS, parse_expiry
+from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, KeyTerms, effective_expiry, is_expired, parse_expiry
 from reelport.server.access.keys import FirstUse, KeyDetails, NewKey
 from reelport.server.reports import report_access
 from reelport.server.state.database import reading, writing
 
 DAY = timedelta(days=1)
 ANN = Actor("ann@demo.example", "192.0.2.1")
+TERMS = KeyTerms(KeyKind.PRIVATE, NOW, None, None)
+
+
+def _limit(state: State, days: int | None) -> None:
+    """Set the longest life of keys of `demo`."""
+    with writing(state.db) as connection:
+        holder = organizations.find_organization(connection, "demo")
+        organizations.limit_key_life(connection, holder, days, ANN, state.now)
 
 
 def _key(state: State, expires: str | None = None, name: str = "") -> NewKey:
@@ -29,6 +40,21 @@ def _key(state: State, expires: str | None = None, name: str = "") -> NewKey:
 def _grant(state: State, key: NewKey, after: timedelta) -> Grant | Refusal | FirstUse:
     client = ClientCredentials(key.id, key.secret)
     return grants.grant_token(state.db, state.service_secret, client, (), state.now + after)
+
+
+@given(
+    expires=st.none() | st.integers(-400, 400),
+    most=st.none() | st.integers(1, 400),
+    age=st.integers(0, 400),
+    kind=st.sampled_from([KeyKind.PRIVATE, KeyKind.PUBLIC]),
+)
+def test_the_earlier_limit_counts(expires: int | None, most: int | None, age: int, kind: KeyKind) -> None:
+    """In whole days: a key made `age` days ago is valid while no limit that it has has passed."""
+    own = None if expires is None else NOW + expires * DAY
+    terms = KeyTerms(kind, NOW - age * DAY, own, most)
+    passed = [limit for limit in (expires, None if most is None else most - age) if limit is not None and limit <= 0]
+    assert is_expired(terms, NOW) is bool(passed)
+    assert effective_expiry(replace(terms, kind=KeyKind.STUDIO)) is None
 
 
 @pytest.mark.parametrize(
@@ -87,6 +113,43 @@ def test_a_token_lives_no_longer_than_its_key(state: State) -> None:
     assert callers.identify_caller(state.db, state.service_secret, granted.token, state.now + DAY) is None
 
 
+def test_the_longest_life_ends_keys_that_are_older(state: State) -> None:
+    """Those without expiry and those with a later one; without the limit they are valid again."""
+    state.organization("demo", "c1")
+    forever, year = _key(state), _key(state, "365")
+    later = 31 * DAY
+    granted = _grant(state, forever, later)
+    assert isinstance(granted, Grant)
+    _limit(state, 30)
+    assert [_grant(state, key, later) for key in (forever, year)] == [Refusal.INVALID_CLIENT] * 2
+    assert {key.expires_at for key in keys.list_keys(state.db)} == {state.now + 30 * DAY}
+    with reading(state.db) as connection:
+        assert callers.find_holder(connection, forever.id, state.now + later) is None
+    _limit(state, None)
+    assert isinstance(_grant(state, year, later), Grant)
+
+
+def test_which_keys_a_longest_life_would_end_is_known_before(state: State) -> None:
+    """Only those that are valid now: the revoked and the expired are ended already."""
+    state.organization("demo", "c1")
+    old, _, revoked = _key(state), _key(state, "5"), _key(state)
+    keys.revoke_key(state.db, revoked.id, state.now)
+    listed = keys.list_keys(state.db, "demo")
+    assert keys.find_too_old_keys(listed, 7, state.now + 10 * DAY) == (old.id,)
+    assert keys.find_too_old_keys(listed, None, state.now + 10 * DAY) == ()
+    with pytest.raises(UsageError, match="1 to 3650 days, not 0"):
+        keys.find_too_old_keys(listed, 0, state.now)
+
+
+def test_a_later_expiry_than_the_longest_life_is_refused(state: State) -> None:
+    """With the life, and the last day that is allowed; one at the limit is made."""
+    state.organization("demo", "c1")
+    _limit(state, 30)
+    with pytest.raises(UsageError, match="Keys of demo live 30 days at most: this one can't expire after 2026-03-31"):
+        _key(state, "31")
+    _key(state, "30")
+
+
 def test_all_that_is_wrong_with_a_key_is_told_at_once(state: State) -> None:
     """Permissions, name, expiry, kind, and a limit to nothing."""
     state.organization("demo", "c1")
@@ -127,6 +190,8 @@ def test_every_change_of_a_key_is_in_the_audit_log(state: State) -> None:
         state.db, state.service_secret, "demo", ["create_reports"], state.now, details=KeyDetails("One", actor=ANN)
     )
     with writing(state.db) as connection:
+        holder = organizations.find_organization(connection, "demo")
+        organizations.limit_key_life(connection, holder, 90, ANN, state.now)
         keys.rename_key(connection, key.id, "Two", ANN, state.now)
         second = keys.rotate_key(connection, state.service_secret, key.id, 5, ANN, state.now)
         keys.cancel_rotation(connection, key.id, ANN, state.now)
@@ -135,6 +200,7 @@ def test_every_change_of_a_key_is_in_the_audit_log(state: State) -> None:
     log = [each for each in audit_log.list_actions(state.db)[::-1] if "key" in each.action]
     assert [(entry.action, entry.subject) for entry in log] == [
         ("created a key", key.id),
+        ("changed the maximum age of keys", "demo"),
         ("renamed a key", key.id),
         ("began a key's rotation", key.id),
         ("cancelled a key's rotation", key.id),
@@ -147,8 +213,8 @@ def test_every_change_of_a_key_is_in_the_audit_log(state: State) -> None:
         "channels": "all",
         "expires": None,
     }
-    assert {entry.actor for entry in log[:4]} == {ANN}
-    assert log[4].actor.address == "command line"
+    assert {entry.actor for entry in log[:5]} == {ANN}
+    assert log[5].actor.address == "command line"
     assert [key.created_by for key in keys.list_keys(state.db)] == ["ann@demo.example"]
     assert key.secret not in repr(log)
     assert second.secret not in repr(log)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.server.conftest import NOW, State
 
 from reelport.errors import UsageError
-from reelport.server.access import callers, grants, keys
+from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.keys import FirstUse, KeyDetails, SecretHashes, SecretRole, find_role
@@ -159,6 +159,27 @@ def test_a_second_secret_of_a_revoked_or_expired_key_is_refused(client: Client) 
     second = short.rotate()
     short.now += 24 * HOUR
     assert short.send(second) is Refusal.INVALID_CLIENT
+
+
+def test_a_rotation_begins_the_longest_life_anew(client: Client) -> None:
+    """It counts from the day on which the second secret was made; the old one gets no older than it."""
+    with writing(client.state.db) as connection:
+        holder = organizations.find_organization(connection, "demo")
+        organizations.limit_key_life(connection, holder, 10, ANN, client.now)
+    old = client.secrets[0]
+    client.now += 9 * 24 * HOUR
+    new = client.rotate(grace_hours=72)
+    assert client.use(new)
+    client.now += 23 * HOUR
+    granted = client.send(old)
+    assert isinstance(granted, Grant)
+    assert granted.seconds == 3600
+    client.now += HOUR
+    assert not client.use(old)
+    client.now += 8 * 24 * HOUR
+    assert client.use(new)
+    client.now += 24 * HOUR
+    assert not client.use(new)
 
 
 def test_a_token_of_the_old_secret_ends_with_its_grace(client: Client) -> None:

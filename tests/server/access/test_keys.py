@@ -16,11 +16,11 @@ from reelport.errors import UsageError
 from reelport.server.access import callers, grants, keys
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Refusal
-from reelport.server.access.key_expiry import KeyKind
+from reelport.server.access.key_expiry import KeyKind, KeyTerms
 from reelport.server.access.keys import Key, expires_soon, find_or_create_studio_key, find_studio_key, list_marks
 from reelport.server.reports import withdrawal
 from reelport.server.state.database import reading, writing
-from reelport.server.state.tables import KEYS
+from reelport.server.state.tables import KEYS, ORGANIZATIONS
 
 DAY = timedelta(days=1)
 KEY = Key(
@@ -34,8 +34,7 @@ KEY = Key(
     name="",
     created_by="ann@demo.example",
     last_used_at=NOW - DAY,
-    kind=KeyKind.PRIVATE,
-    expires_at=None,
+    terms=KeyTerms(KeyKind.PRIVATE, NOW - 50 * DAY, None, None),
     next_secret_created_at=None,
     next_grace_hours=None,
     old_secret_until=None,
@@ -43,7 +42,7 @@ KEY = Key(
 
 
 def _expires(after: timedelta) -> dict[str, Any]:
-    return {"expires_at": NOW + after}
+    return {"terms": replace(KEY.terms, expires_at=NOW + after)}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +57,7 @@ def _expires(after: timedelta) -> dict[str, Any]:
         (_expires(DAY), ("expires in 1 day",)),
         (_expires(5 * timedelta(hours=1)), ("expires in 5 hours",)),
         (_expires(timedelta(0)), ("expired",)),
+        ({"terms": replace(KEY.terms, max_days=51)}, ("expires in 1 day",)),
         ({"next_secret_created_at": NOW}, ()),
         ({"next_secret_created_at": NOW, "next_grace_hours": 0}, ("second secret unused",)),
         ({"old_secret_until": NOW + DAY}, ("old secret until 2026-03-02 12:00",)),
@@ -130,3 +130,13 @@ def test_studios_key_is_in_no_list_and_can_not_be_revoked(state: State) -> None:
     withdrawal.remove_organization(state.db, state.settings, "demo")
     with reading(state.db) as connection:
         assert callers.find_holder(connection, key_id, state.now) is None
+
+
+def test_studios_key_outlives_every_other(state: State) -> None:
+    """The longest life that the organization allows is for secrets, and it has none."""
+    demo = state.organization("demo", "c1")
+    key_id = _make(state, demo)
+    with writing(state.db) as connection:
+        connection.execute(ORGANIZATIONS.update().values(max_key_days=1))
+    with reading(state.db) as connection:
+        assert callers.find_holder(connection, key_id, state.now + timedelta(days=1000)) is not None

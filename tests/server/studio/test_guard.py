@@ -15,7 +15,7 @@ from tests.server.studio.conftest import BLIND_VIEWER, MEMBER, OPERATOR, OWNER, 
 from tests.server.studio.visitor import add_user
 
 import reelport.server.studio
-from reelport.server.access import keys
+from reelport.server.access import organizations
 from reelport.server.access.roles import Role
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SESSIONS, USERS
@@ -70,9 +70,9 @@ def test_a_form_of_an_ended_session_leads_to_a_page(visitors: Visitors) -> None:
     assert not wrong
 
 
-def test_a_form_beside_pages_of_links_leads_to_none_of_them(visitors: Visitors) -> None:
-    """Above its path is what reads as the page of a link, which isn't there; a key's own form leads to its page."""
-    forms = {"/studio/shared/some/revoke": "/studio/shared", "/studio/keys/some/rename": "/studio/keys/some"}
+def test_a_form_beside_pages_of_keys_leads_to_none_of_them(visitors: Visitors) -> None:
+    """Its path reads as the page of a key of that name, which isn't there; a key's own form leads to its page."""
+    forms = {"/studio/keys/max-age": "/studio/keys", "/studio/keys/some/rename": "/studio/keys/some"}
     answers = {path: visitors(None).client.post(path, follow_redirects=False) for path in forms}
     assert {path: answer.headers["location"].partition("?next=")[2] for path, answer in answers.items()} == forms
 
@@ -154,12 +154,12 @@ def test_rights_are_those_at_the_end_of_a_form(people: Api, visitors: Visitors) 
         yield f"csrf={csrf}".encode()
         with writing(people.service.db) as connection:
             connection.execute(USERS.update().where(USERS.c.email == "eve@demo.example").values(role="analyst"))
-        yield b"&name=Late&scope=read_reports"
+        yield b"&days=7"
 
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = visitor.client.post("/studio/keys", content=send_slowly(), headers=form)
+    answer = visitor.client.post("/studio/keys/max-age", content=send_slowly(), headers=form)
     assert answer.status_code == 403
-    assert "Late" not in {key.name for key in keys.list_keys(people.service.db, "demo")}
+    assert organizations.get_organization(people.service.db, "demo").max_key_days is None
 
 
 def test_a_page_is_shown_where_its_session_cannot_be_renewed(people: Api, visitors: Visitors) -> None:

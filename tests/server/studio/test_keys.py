@@ -17,14 +17,17 @@ from tests.server.studio.visitor import Visitor, find_forms
 from reelport.server.access import audit_log, keys, organizations
 from reelport.server.access.keys import Key, find_or_create_studio_key
 from reelport.server.state.database import writing
+from reelport.server.state.tables import KEYS, ORGANIZATIONS
 
 STORED_SCRIPT = '"><script>alert(1)</script>'
 SECRET = re.compile(r'<code id="key-secret">(rps_\w+)</code>')
 
 
 @pytest.fixture
-def owner(visitors: Visitors) -> Visitor:
-    """An owner's browser."""
+def owner(people: Api, visitors: Visitors) -> Visitor:
+    """An owner's browser, at an organization without a longest life of keys."""
+    with writing(people.service.db) as connection:
+        connection.execute(ORGANIZATIONS.update().values(max_key_days=None))
     return visitors(OWNER)
 
 
@@ -197,6 +200,30 @@ def test_a_key_is_revoked_after_a_question(people: Api, owner: Visitor) -> None:
         f"/studio/keys/{key.id}/{what}" for what in ("rotate", "cancel", "revoke")
     } == set()
     assert owner.send(question, f"/studio/keys/{key.id}/revoke").status_code == 200
+
+
+def test_the_maximum_age_asks_before_it_ends_keys(people: Api, owner: Visitor) -> None:
+    """Which keys end is shown; without the answer nothing is changed."""
+    key, secret = made(people, owner, "Aged", expires="")
+    db = people.service.db
+    with writing(db) as connection:
+        aged = KEYS.update().where(KEYS.c.id == key.id)
+        connection.execute(aged.values(created_at=datetime.now(UTC) - timedelta(days=50)))
+    question = owner.send(owner.get("/studio/keys"), "/studio/keys/max-age", days="40")
+    assert (question.status_code, "These keys would end at once: Aged." in question.text) == (422, True)
+    assert grants(people, key, secret)
+    assert organizations.get_organization(db, "demo").max_key_days is None
+    page = owner.send(owner.get("/studio/keys"), "/studio/keys/max-age", days="40", confirmed="on")
+    assert page.url.path == "/studio/keys"
+    assert organizations.get_organization(db, "demo").max_key_days == 40
+    assert not grants(people, key, secret)
+    assert "expired" in page.text
+    late = make(owner, name="Late", expires="41")
+    assert (late.status_code, "Keys of demo live 40 days at most" in text_of(late)) == (422, True)
+    for wrong in ("0", "soon", "9" * 5000, "²"):
+        assert owner.send(page, "/studio/keys/max-age", days=wrong).status_code == 422
+    assert owner.send(page, "/studio/keys/max-age", days="").status_code == 200
+    assert grants(people, key, secret)
 
 
 def test_notice_is_given_before_a_key_expires(people: Api, owner: Visitor) -> None:

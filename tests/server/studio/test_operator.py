@@ -58,6 +58,7 @@ def test_a_page_of_an_organization_has_its_limits_keys_people_and_reports(visito
     text = visitor.get(address[1]).text
     for told in ("1 channel", "reports at the same time are being made", people.key.id, OWNER, MEMBER):
         assert told in text
+    assert "Its keys have no maximum age." in text
     assert people.key.secret not in text
     assert "8613" not in text
     assert text.count("<figure") == 4

@@ -86,6 +86,7 @@ def list_organizations(*, json: PrintJson = False, data: Data = None) -> None:
             {
                 "organization": each.name,
                 "channels": len(organizations.list_readable_channels(db, each.id)),
+                "max_key_days": each.max_key_days,
             }
             for each in organizations.list_organizations(db)
         ]
@@ -131,6 +132,41 @@ def _counts(ended: Withdrawal) -> dict[str, object]:
         "finished_reports": ended.finished,
         "shared_views": ended.links,
     }
+
+
+@ORG.command(name="max-key-age")
+def limit_key_age(
+    name: OrgName,
+    days: Annotated[str, Parameter(help="Longest life of its keys in days, or none.")],
+    *,
+    yes: Yes = False,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """Limit the age of an organization's keys. Shows which keys expire now, and asks first.
+
+    The age counts from the day when a key's secret was made. A rotation starts it again.
+
+    Example: reelport org max-key-age acme 90
+
+    Example: reelport org max-key-age acme none
+    """
+    from reelport.server.access import keys, organizations
+    from reelport.server.access.audit_log import Actor
+    from reelport.server.access.key_expiry import parse_max_days
+    from reelport.server.state.database import writing
+
+    limit = parse_max_days(days)
+    with open_state(data) as (_, db):
+        ended = keys.find_too_old_keys(keys.list_keys(db, name), limit, datetime.now(UTC))
+        if ended and not yes:
+            print(f"{format_count(len(ended), 'key')} would expire at once: {', '.join(ended)}.", file=sys.stderr)
+            if not is_confirmed(f"Limit the keys of {name} to {format_count(limit or 0, 'day')}?"):
+                return
+        with writing(db) as connection:
+            holder = organizations.find_organization(connection, name)
+            organizations.limit_key_life(connection, holder, limit, Actor.of_command(), datetime.now(UTC))
+    print_fields({"organization": name, "max_key_days": limit, "expired_keys": ended}, as_json=json)
 
 
 @CHANNEL.command(name="add")

@@ -54,6 +54,7 @@ class Action(StrEnum):
     KEY_ROTATED = N_("began a key's rotation")
     KEY_ROTATION_CANCELLED = N_("cancelled a key's rotation")
     KEY_REVOKED = N_("revoked a key")
+    MAX_KEY_AGE_CHANGED = N_("changed the maximum age of keys")
     ORGANIZATION_ADDED = N_("added an organization")
     ORGANIZATION_REMOVED = N_("removed an organization")
     CHANNELS_ADDED = N_("added channels")

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Row, select
 from reelport.catalog import Scope
 from reelport.engine.tenant import Tenant
 from reelport.server import credentials
-from reelport.server.access.key_expiry import is_expired
+from reelport.server.access.key_expiry import KeyKind, KeyTerms, is_expired
 from reelport.server.access.roles import Reach, Role
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading
@@ -60,16 +60,17 @@ def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: 
 def find_holder(connection: Connection, key_id: str, now: datetime) -> Caller | None:
     """Find a key's caller, with every scope of the key; None when it is revoked or expired."""
     found = SQL.run(connection, "holder", {"key_id": key_id}).first()
-    if found is None or is_expired(read_expiry(found), now):
+    if found is None or is_expired(read_terms(found), now):
         return None
     # PostgreSQL aggregates no rows to NULL, not to an empty list.
     channels = frozenset(json.loads(found.channels or "[]"))
     return Caller(key_id, found.organization_id, found.organization, frozenset(found.permissions.split()), channels)
 
 
-def read_expiry(row: Row[*tuple[Any, ...]]) -> datetime | None:
-    """Read when a key expires, from a row of the statement `key` or `holder`; None for never."""
-    return None if row.expires_at is None else to_moment(row.expires_at)
+def read_terms(row: Row[*tuple[Any, ...]]) -> KeyTerms:
+    """Read when a key expires, from a row of the statement `key` or `holder`."""
+    expires_at = None if row.expires_at is None else to_moment(row.expires_at)
+    return KeyTerms(KeyKind(row.kind), to_moment(row.secret_created_at), expires_at, row.max_key_days)
 
 
 def is_still_allowed(connection: Connection, caller: Caller, now: datetime) -> bool:

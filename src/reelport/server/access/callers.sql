@@ -1,10 +1,13 @@
 -- key: what a token is granted by
-SELECT k.secret_hash, k.next_secret_hash, k.old_secret_hash, k.old_secret_until, k.permissions, k.kind, k.organization_id, k.revoked_at, k.expires_at
+SELECT k.secret_hash, k.next_secret_hash, k.old_secret_hash, k.old_secret_created_at, k.old_secret_until, k.permissions, k.kind, k.organization_id, k.revoked_at,
+  COALESCE(k.secret_created_at, k.created_at) AS secret_created_at, k.expires_at, o.max_key_days
 FROM keys AS k
+JOIN organizations AS o ON o.id = k.organization_id
 WHERE k.id = :key_id
 
 -- holder: the organization of a key and the channels that the key may read now; no row when it is revoked
-SELECT k.organization_id, o.name AS organization, k.permissions, k.expires_at, CAST((
+SELECT k.organization_id, o.name AS organization, k.permissions, k.kind,
+  COALESCE(k.secret_created_at, k.created_at) AS secret_created_at, k.expires_at, o.max_key_days, CAST((
     SELECT json_group_array(r.channel_id)
     FROM readable_channels AS r
     WHERE r.organization_id = k.organization_id
@@ -31,8 +34,10 @@ WHERE email = :email
 -- activate_next_secret: make the next secret of a key its current one; no row when another use did, or the rotation was cancelled
 UPDATE keys
 SET old_secret_hash = secret_hash,
+  old_secret_created_at = COALESCE(secret_created_at, created_at),
   old_secret_until = :now + CAST(next_grace_hours AS BIGINT) * 3600000,
   secret_hash = next_secret_hash,
+  secret_created_at = next_secret_created_at,
   next_secret_hash = NULL,
   next_secret_created_at = NULL,
   next_grace_hours = NULL

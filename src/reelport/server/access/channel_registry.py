@@ -182,7 +182,7 @@ def create_key(
     except UsageError as error:
         wrong.append(str(error))
     details = details or KeyDetails()
-    wrong += find_problems(permissions, channels, kind, details, now)
+    wrong += find_problems(holder, permissions, channels, kind, details, now)
     known = {} if channels is None or holder is None else _index_by_name(db, settings, holder.id)
     if holder is not None:
         for name in channels or ():

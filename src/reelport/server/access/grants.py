@@ -6,7 +6,7 @@ A private key gets one by its secret. A user gets one by a public key: with a pa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -24,9 +24,9 @@ from reelport.server.access.callers import (
     combine_scopes,
     find_reach,
     make_token,
-    read_expiry,
+    read_terms,
 )
-from reelport.server.access.key_expiry import KeyKind, earliest, is_expired
+from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry, is_expired
 from reelport.server.access.keys import SECRET_PURPOSE, FirstUse, SecretHashes, SecretRole, find_role
 from reelport.server.access.roles import Role, demands_factor
 from reelport.server.access.users import is_password, normalize_email
@@ -144,18 +144,22 @@ def _find_granting_key(
     role = find_role(given, hashes, now)
     if found is None or role is None or found.revoked_at is not None:
         return Refusal.INVALID_CLIENT
-    kind, expires_at = KeyKind(found.kind), read_expiry(found)
-    if kind is KeyKind.STUDIO or is_expired(expires_at, now):
+    terms = read_terms(found)
+    if terms.kind is KeyKind.STUDIO or is_expired(terms, now):
         return Refusal.INVALID_CLIENT
-    key_id, scopes = clean_text(client.id), frozenset(found.permissions.split())
+    key_id, scopes, expires_at = clean_text(client.id), frozenset(found.permissions.split()), effective_expiry(terms)
     if role is SecretRole.NEXT:
         return FirstUse(key_id, given)
     secret_until = earliest(expires_at, hashes.old_until) if role is SecretRole.OLD else expires_at
-    return _GrantingKey(key_id, kind, found.organization_id, scopes, expires_at, secret_until)
+    return _GrantingKey(key_id, terms.kind, found.organization_id, scopes, expires_at, secret_until)
 
 
 def _read_hashes(row: Row[*tuple[Any, ...]]) -> SecretHashes:
-    old_until = None if row.old_secret_until is None else to_moment(row.old_secret_until)
+    # In its grace too an old secret gets no older than the organization allows.
+    if row.old_secret_hash is None:
+        return SecretHashes(row.secret_hash, row.next_secret_hash)
+    aged = replace(read_terms(row), secret_created_at=to_moment(row.old_secret_created_at))
+    old_until = earliest(to_moment(row.old_secret_until), effective_expiry(aged))
     return SecretHashes(row.secret_hash, row.next_secret_hash, row.old_secret_hash, old_until)
 
 

@@ -1,15 +1,17 @@
-"""When keys expire, and of which kind they are."""
+"""When keys expire: by a date of their own, or by their organization's longest life."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
+from reelport.errors import UsageError
 from reelport.language import N_
 
 MOST_DAYS = 3650
-"""Days that a key may be made to live: ten years."""
+"""Days that a key may be made to live, and an organization's keys may be allowed to: ten years."""
 NOTICE = timedelta(days=14)
 """How long before a key expires notice is given."""
 
@@ -24,9 +26,31 @@ class KeyKind(StrEnum):
     STUDIO = N_("studio")
 
 
-def is_expired(expires_at: datetime | None, now: datetime) -> bool:
-    """Whether a key is expired at this time; None is a key that never expires."""
-    return expires_at is not None and expires_at <= now
+@dataclass(frozen=True, slots=True)
+class KeyTerms:
+    """What decides when a key expires: its secret's age, its date, the longest life."""
+
+    kind: KeyKind
+    secret_created_at: datetime
+    expires_at: datetime | None
+    max_days: int | None
+
+
+def effective_expiry(terms: KeyTerms) -> datetime | None:
+    """Return when a key expires, the earlier of both limits; None for never.
+
+    Studio's own key never expires: nobody knows a secret of it that could be stolen.
+    """
+    if terms.kind is KeyKind.STUDIO:
+        return None
+    by_age = None if terms.max_days is None else terms.secret_created_at + timedelta(days=terms.max_days)
+    return earliest(terms.expires_at, by_age)
+
+
+def is_expired(terms: KeyTerms, now: datetime) -> bool:
+    """Whether a key is expired at this time."""
+    expiry = effective_expiry(terms)
+    return expiry is not None and expiry <= now
 
 
 def earliest(*moments: datetime | None) -> datetime | None:
@@ -48,3 +72,19 @@ def parse_expiry(given: str, now: datetime) -> datetime:
     if found <= now:
         raise ValueError(f"The expiry {given} is not after now: the key would never work.")
     return found
+
+
+def parse_max_days(given: str) -> int | None:
+    """Parse the longest life of keys in days; `none` is no limit. UsageError else."""
+    if given == "none":
+        return None
+    if not _DAYS.fullmatch(given):
+        raise UsageError(f"{given[:50]!r} is no number of days: give one, such as 90, or none.")
+    check_max_days(int(given))
+    return int(given)
+
+
+def check_max_days(days: int | None) -> None:
+    """Raise UsageError for what can't be the longest life of keys; None is no limit."""
+    if days is not None and not 1 <= days <= MOST_DAYS:
+        raise UsageError(f"The longest life of keys is 1 to {MOST_DAYS} days, not {days}.")

@@ -11,13 +11,13 @@ list shows it, and no token is granted for it.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, bindparam, select, text
+from sqlalchemy import Connection, Engine, Row, Select, bindparam, func, select, text
 
 from reelport.errors import AccessError, UsageError
 from reelport.language import _, ngettext
@@ -25,8 +25,8 @@ from reelport.server import credentials
 from reelport.server.access import audit_log, key_expiry
 from reelport.server.access.audit_log import COMMAND_LINE, Action, Actor
 from reelport.server.access.callers import REPORT_SCOPES, SQL, Caller, find_holder, find_readable_channels, narrow
-from reelport.server.access.key_expiry import NOTICE, KeyKind
-from reelport.server.access.organizations import find_organization, lock_organization, suggest
+from reelport.server.access.key_expiry import NOTICE, KeyKind, KeyTerms
+from reelport.server.access.organizations import Organization, find_organization, lock_organization, suggest
 from reelport.server.access.roles import Reach
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
@@ -53,6 +53,7 @@ class KeyDetails:
 
 
 def find_problems(
+    holder: Organization | None,
     permissions: Collection[str],
     channels: Collection[str] | None,
     kind: str,
@@ -61,7 +62,7 @@ def find_problems(
 ) -> list[str]:
     """List a sentence for each reason why such a key can't be made.
 
-    Unknown channels are not looked for.
+    Unknown channels are not looked for. An organization that isn't known (None) limits no expiry.
     """
     unknown = [name for name in permissions if name not in REPORT_SCOPES]
     wrong = [f"There is no permission {name!r}.{suggest(name, REPORT_SCOPES)}" for name in unknown]
@@ -71,18 +72,29 @@ def find_problems(
         wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(_KINDS)}.")
     if channels is not None and not channels:
         wrong.append("A key that is limited to no channel could read nothing.")
-    if details.expires:
-        try:
-            key_expiry.parse_expiry(details.expires, now)
-        except ValueError as error:
-            wrong.append(str(error))
-    return wrong
+    return wrong + _find_expiry_problems(holder, details.expires, now)
 
 
 def _find_name_problems(name: str) -> list[str]:
     if is_name(name, _LONGEST_NAME):
         return []
     return [f"A key's name is one line of at most {_LONGEST_NAME} characters: {NAME_RULE}."]
+
+
+def _find_expiry_problems(holder: Organization | None, expires: str | None, now: datetime) -> list[str]:
+    if not expires:
+        return []
+    try:
+        found = key_expiry.parse_expiry(expires, now)
+    except ValueError as error:
+        return [str(error)]
+    if holder is None or holder.max_key_days is None:
+        return []
+    latest = now + timedelta(days=holder.max_key_days)
+    if found <= latest:
+        return []
+    life = f"Keys of {holder.name} live {holder.max_key_days} days at most"
+    return [f"{life}: this one can't expire after {latest:%Y-%m-%d}, and was to on {found:%Y-%m-%d}."]
 
 
 SECRET_PURPOSE = "key"  # noqa: S105 - what the hashes of keys' secrets are for
@@ -118,20 +130,29 @@ class Key:
     name: str
     created_by: str
     last_used_at: datetime | None
-    kind: KeyKind
-    expires_at: datetime | None
+    terms: KeyTerms
     next_secret_created_at: datetime | None
     next_grace_hours: int | None
     old_secret_until: datetime | None
+
+    @property
+    def kind(self) -> KeyKind:
+        """How the key gets tokens."""
+        return self.terms.kind
 
     @property
     def has_next_secret(self) -> bool:
         """Whether a second secret waits for its first use."""
         return self.next_grace_hours is not None
 
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the key expires, by its own date or its organization's longest life."""
+        return key_expiry.effective_expiry(self.terms)
+
     def is_expired(self, now: datetime) -> bool:
         """Whether the key is expired at this time."""
-        return key_expiry.is_expired(self.expires_at, now)
+        return key_expiry.is_expired(self.terms, now)
 
 
 def create_key(
@@ -155,7 +176,7 @@ def create_key(
         holder = lock_organization(connection, organization)
         foreign = sorted(set(channels or ()) - find_readable_channels(connection, holder.id))
         wrong = [
-            *find_problems(permissions, channels, kind, details, now),
+            *find_problems(holder, permissions, channels, kind, details, now),
             *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign),
         ]
         if wrong:
@@ -206,6 +227,16 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
     return tuple(_read_key(row, limits.get(row.id, ())) for row in rows)
 
 
+def find_too_old_keys(keys: Iterable[Key], max_days: int | None, now: datetime) -> tuple[str, ...]:
+    """Find the valid keys (ids) that another longest life would end at once.
+
+    UsageError for a life that no key may have.
+    """
+    key_expiry.check_max_days(max_days)
+    valid = (key for key in keys if key.revoked_at is None and not key.is_expired(now))
+    return tuple(key.id for key in valid if key_expiry.is_expired(replace(key.terms, max_days=max_days), now))
+
+
 def find_key(connection: Connection, key_id: str) -> Key:
     """Find a key; UsageError, with the nearest id that is valid, when there is none."""
     found = look_for_key(connection, key_id)
@@ -225,7 +256,9 @@ def look_for_key(connection: Connection, key_id: str) -> Key | None:
 
 
 def _select_keys() -> Select[*tuple[Any, ...]]:
-    return select(KEYS, ORGANIZATIONS.c.name.label("organization")).join(ORGANIZATIONS).where(_IS_LISTED)
+    since = func.coalesce(KEYS.c.secret_created_at, KEYS.c.created_at).label("secret_since")
+    of_organization = ORGANIZATIONS.c.name.label("organization"), ORGANIZATIONS.c.max_key_days
+    return select(KEYS, since, *of_organization).join(ORGANIZATIONS).where(_IS_LISTED)
 
 
 def _read_key(row: Row[*tuple[Any, ...]], channels: Collection[str]) -> Key:
@@ -240,8 +273,7 @@ def _read_key(row: Row[*tuple[Any, ...]], channels: Collection[str]) -> Key:
         row.name,
         row.created_by,
         row.last_used_at,
-        KeyKind(row.kind),
-        row.expires_at,
+        KeyTerms(KeyKind(row.kind), row.secret_since, row.expires_at, row.max_key_days),
         row.next_secret_created_at,
         row.next_grace_hours,
         row.old_secret_until,

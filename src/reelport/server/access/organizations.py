@@ -12,8 +12,9 @@ from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import UsageError
 from reelport.server.access import audit_log
-from reelport.server.access.audit_log import Action
+from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import find_readable_channels
+from reelport.server.access.key_expiry import check_max_days
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, READABLE
 from reelport.wording import NAME_RULE, format_count, is_name
@@ -24,10 +25,11 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """A partner of the platform, and the tenant of its reports."""
+    """A partner of the platform, and the tenant of its reports; the longest life of its keys."""
 
     id: int
     name: str
+    max_key_days: int | None = None
 
 
 def add_organization(db: Engine, name: str, now: datetime) -> Organization:
@@ -59,14 +61,14 @@ def list_organizations(db: Engine) -> tuple[Organization, ...]:
     """List every organization, by name."""
     with reading(db) as connection:
         rows = connection.execute(select(ORGANIZATIONS).order_by(ORGANIZATIONS.c.name))
-        return tuple(Organization(row.id, row.name) for row in rows)
+        return tuple(Organization(row.id, row.name, row.max_key_days) for row in rows)
 
 
 def find_organization(connection: Connection, name: str) -> Organization:
     """Get the organization of that name in a transaction; UsageError suggests the nearest."""
     found = connection.execute(select(ORGANIZATIONS).where(ORGANIZATIONS.c.name == name)).first()
     if found is not None:
-        return Organization(found.id, found.name)
+        return Organization(found.id, found.name, found.max_key_days)
     names = connection.execute(select(ORGANIZATIONS.c.name)).scalars().all()
     raise UsageError(f"There is no organization {name!r}.{suggest(name, names)}")
 
@@ -77,6 +79,21 @@ def lock_organization(connection: Connection, name: str) -> Organization:
     locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == found.id).with_for_update()
     # No row to lock: another transaction removed it meanwhile, so this raises UsageError.
     return found if connection.execute(locked).first() is not None else find_organization(connection, name)
+
+
+def limit_key_life(
+    connection: Connection, organization: Organization, days: int | None, actor: Actor, now: datetime
+) -> None:
+    """Set how many days an organization's keys live at most, existing keys too.
+
+    None ends the limit: keys that had expired by it are valid again. UsageError when the days are out of range.
+    """
+    check_max_days(days)
+    changed = ORGANIZATIONS.update().where(ORGANIZATIONS.c.id == organization.id)
+    connection.execute(changed.values(max_key_days=days))
+    said = {"days": days, "was": organization.max_key_days}
+    action = Action.MAX_KEY_AGE_CHANGED
+    audit_log.record_action(connection, organization.id, actor, action, organization.name, now, said)
 
 
 def allow_channels(db: Engine, organization_id: int, channels: Iterable[str]) -> None:

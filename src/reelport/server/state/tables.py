@@ -60,7 +60,8 @@ METADATA: Final = MetaData(
     }
 )
 
-# `served_at` orders the partners at a claim: the one that was served least recently comes first.
+# `served_at` orders the partners at a claim: the one that was served least recently comes first. `max_key_days` is the
+# longest that a secret of its keys is valid, whatever expiry a key has of its own.
 ORGANIZATIONS: Final = Table(
     "organizations",
     METADATA,
@@ -68,6 +69,7 @@ ORGANIZATIONS: Final = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("created_at", Moment, nullable=False),
     Column("served_at", Moment, nullable=False),
+    Column("max_key_days", Integer),
 )
 
 # Which organization may read which channel. Slugs and names are facts, not access.
@@ -79,7 +81,8 @@ READABLE: Final = Table(
 )
 
 # `created_by` is a user's e-mail address or "command line". A rotation makes the next secret, which takes the place of
-# the secret at its first use; the old one is then valid for `next_grace_hours` more.
+# the secret at its first use; the old one is then valid for `next_grace_hours` more. `secret_created_at` is NULL while
+# the secret is the key's first one.
 KEYS: Final = Table(
     "keys",
     METADATA,
@@ -97,10 +100,12 @@ KEYS: Final = Table(
     Column("created_by", Text),
     Column("expires_at", Moment),
     Column("last_used_at", Moment),
+    Column("secret_created_at", Moment),
     Column("next_secret_hash", Text),
     Column("next_secret_created_at", Moment),
     Column("next_grace_hours", Integer),
     Column("old_secret_hash", Text),
+    Column("old_secret_created_at", Moment),
     Column("old_secret_until", Moment),
     CheckConstraint("limited IN (0, 1)", name="limited"),
     Index(

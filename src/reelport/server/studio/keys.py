@@ -21,13 +21,15 @@ from reelport.server import credentials
 from reelport.server.access import channel_registry, keys, organizations
 from reelport.server.access.callers import clean_text
 from reelport.server.access.channel_registry import Channel
-from reelport.server.access.key_expiry import KeyKind
+from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, parse_max_days
 from reelport.server.access.keys import Key, KeyDetails, expires_soon, list_marks
+from reelport.server.access.organizations import Organization
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, write
 from reelport.server.studio import pages
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.visit import Refused, Visit, not_found
+from reelport.wording import format_list
 
 T = TypeVar("T")
 
@@ -42,9 +44,10 @@ _SEPARATORS = re.compile(r"[\s,]+")
 async def show_keys(visit: Visit, problems: Sequence[str] = ()) -> Response:
     """Show the organization's keys, and the form for a new one as it was sent."""
     settings, db, form = visit.service.settings, visit.service.db, visit.form
-    channels = await anyio.to_thread.run_sync(read_channels, settings, db, visit.organization)
+    holder, channels = await anyio.to_thread.run_sync(read_choices, settings, db, visit.organization)
     found = await anyio.to_thread.run_sync(keys.list_keys, db, visit.organization)
     valid = [key for key in found if key.revoked_at is None]
+    days = min(_DEFAULT_DAYS, holder.max_key_days or _DEFAULT_DAYS)
 
     def write() -> Response:
         return pages.render(
@@ -63,8 +66,10 @@ async def show_keys(visit: Visit, problems: Sequence[str] = ()) -> Response:
             channels=channels if len(channels) <= _MOST_BOXES else None,
             limit=form.texts("channel"),
             typed=form.text("channels"),
-            expires=form.text("expires") if problems else str(_DEFAULT_DAYS),
-            days=_DEFAULT_DAYS,
+            expires=form.text("expires") if problems else str(days),
+            days=days,
+            max_days=holder.max_key_days,
+            most_days=MOST_DAYS,
             problems=problems,
         )
 
@@ -104,13 +109,13 @@ async def _find_key(visit: Visit) -> Key:
     return found
 
 
-def read_channels(settings: Settings, db: Engine, organization: str) -> tuple[Channel, ...]:
-    """Read an organization's channels, by slug."""
+def read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Organization, tuple[Channel, ...]]:
+    """Read an organization, and its channels by slug."""
     holder = organizations.get_organization(db, organization)
     readable = organizations.list_readable_channels(db, holder.id)
     known = {each.id: each for each in channel_registry.list_channels(settings)}
     channels = [known.get(id_, Channel(id_, id_)) for id_ in readable]
-    return tuple(sorted(channels, key=lambda each: (each.slug, each.id)))
+    return holder, tuple(sorted(channels, key=lambda each: (each.slug, each.id)))
 
 
 async def create_key(visit: Visit) -> Response:
@@ -173,6 +178,25 @@ async def download_secret(visit: Visit) -> Response:
     text = _write_environment_file(visit.origin, key, secret)
     attached = {"Content-Disposition": f'attachment; filename="{key.id}.env"'}
     return PlainTextResponse(text, headers={**pages.HEADERS, **attached})
+
+
+async def limit_key_life(visit: Visit) -> Response:
+    """Set how long keys live at most. Keys that would end by it must be meant to."""
+    days = parse_max_days(visit.form.text("days") or "none")
+    found = await anyio.to_thread.run_sync(keys.list_keys, visit.service.db, visit.organization)
+    ended = keys.find_too_old_keys(found, days, visit.now)
+    if ended and not visit.form.has("confirmed"):
+        names = format_list([key.name or key.id for key in found if key.id in ended])
+        raise UsageError(
+            _("These keys would end at once: %(names)s. Check the box beside the days to end them.", names=names)
+        )
+
+    def limit(connection: Connection) -> None:
+        holder = organizations.find_organization(connection, visit.organization)
+        organizations.limit_key_life(connection, holder, days, visit.actor, visit.now)
+
+    await _write(visit, limit)
+    return pages.redirect(_PATH)
 
 
 async def _change_key(visit: Visit, change: Callable[..., object]) -> Response:

@@ -63,6 +63,7 @@ class OrganizationDetails:
 
     id: int
     name: str
+    max_key_days: int | None
     channels: int
     running: int
     waiting: int
@@ -127,4 +128,6 @@ def read_organization(db: Engine, organization_id: int, now: datetime) -> Organi
     held = tuple(key for key in keys.list_keys(db, row.name) if key.revoked_at is None)
     persons = people.list_people(db, organization_id, now)
     days = read_report_days(db, now, organization_id)
-    return OrganizationDetails(organization_id, row.name, row.channels, row.running, row.waiting, held, persons, days)
+    return OrganizationDetails(
+        organization_id, row.name, row.max_key_days, row.channels, row.running, row.waiting, held, persons, days
+    )

@@ -95,7 +95,7 @@ async def show_channels(visit: Visit) -> Response:
     if person is None:
         raise not_found()
     given = visit.service.settings, visit.service.db, visit.organization
-    channels = await anyio.to_thread.run_sync(keys.read_channels, *given)
+    _, channels = await anyio.to_thread.run_sync(keys.read_choices, *given)
     return pages.render(visit, "person_channels.html", person=person, channels=channels)
 
 

@@ -18,6 +18,7 @@ FROM organizations
 -- organization: one organization, how many channels it reads, and how many of its reports are made and wait
 SELECT
   organizations.name,
+  organizations.max_key_days,
   (SELECT count(*) FROM readable_channels WHERE organization_id = organizations.id) AS channels,
   (SELECT count(*) FROM jobs WHERE organization_id = organizations.id AND owner IS NOT NULL) AS running,
   (SELECT count(*) FROM jobs WHERE organization_id = organizations.id AND owner IS NULL) AS waiting

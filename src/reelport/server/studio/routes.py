@@ -79,6 +79,7 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/saved/{view_id}/delete", saved_views.delete_view, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/keys", keys.show_keys, Right.MANAGE_KEYS),
     StudioRoute("POST", "/studio/keys", keys.create_key, Right.MANAGE_KEYS),
+    StudioRoute("POST", "/studio/keys/max-age", keys.limit_key_life, Right.MANAGE_KEYS),
     StudioRoute("GET", "/studio/keys/{key_id}", keys.show_key, Right.MANAGE_KEYS),
     StudioRoute("POST", "/studio/keys/{key_id}/rename", keys.rename_key, Right.MANAGE_KEYS),
     StudioRoute("POST", "/studio/keys/{key_id}/rotate", keys.rotate_key, Right.MANAGE_KEYS),
