@@ -31,6 +31,7 @@ from reelport.client.ledger_rows import (
     State,
     decide,
     is_gone,
+    list_prunable,
     new_owner,
 )
 from reelport.client.settings.config import expand_path, resolve_home
@@ -463,6 +464,17 @@ class Ledger:
                 if worker := each.find_worker(self._now()):
                     raise UsageError(f"Report {each.id} is being fetched by the process {worker}: stop that first.")
             db.execute("UPDATE reports SET state = 'forgotten', owner = NULL WHERE id = ?", (row.id,))
+
+    def list_prunable(self, before: datetime) -> tuple[Row, ...]:
+        """Return the rows that `prune` would remove."""
+        return list_prunable(self.list_rows(), before, self._now())
+
+    def prune(self, before: datetime) -> tuple[Row, ...]:
+        """Remove rows of reports asked for before then, unless still needed; return them."""
+        with self._store.begin_write() as db:
+            rows = list_prunable(self._read_all(db.execute("SELECT * FROM reports ORDER BY id")), before, self._now())
+            db.executemany("DELETE FROM reports WHERE id = ?", [(row.id,) for row in rows])
+        return rows
 
     def _read_known(self, db: sqlite3.Connection, question: Question) -> tuple[Row, ...]:
         """Read the rows that may answer a question, newest first.

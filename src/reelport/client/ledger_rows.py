@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -194,6 +194,20 @@ class Row:
         if self.state is State.INTENT and self.is_alive(now):
             return True
         return self.state in {State.INTENT, State.UNKNOWN} and not reelport and now < self.held_until
+
+
+def list_prunable(rows: Iterable[Row], before: datetime, now: datetime) -> tuple[Row, ...]:
+    """Return the rows of reports asked for before a moment that nothing needs."""
+    return tuple(row for row in rows if (row.asked or row.created) < before and not is_needed(row, now))
+
+
+def is_needed(row: Row, now: datetime) -> bool:
+    """Whether a process works on the row, it holds a slot, or a command can resume it.
+
+    A lost ask counts as holding its slot at any host: the ledger doesn't record which are Reelport services.
+    """
+    undelivered = row.state in TOKEN_STATES and not row.delivered and now < row.expires
+    return undelivered or row.is_alive(now) or row.is_in_flight(now, reelport=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,18 +12,20 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import format_options
+from reelport.cli.arguments.options import format_options, is_confirmed
 from reelport.cli.output.listing import PrintJson, print_fields, print_json, print_list, quote_command
 from reelport.client.ledger import Ledger, resolve_ledger
 from reelport.client.ledger_rows import TOKEN_STATES, Row, State
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
+from reelport.wording import format_count
 
 JOBS = App(
     name="jobs", help="Reports that this machine requested, and which of them hold a slot.", help_format="plaintext"
 )
 
 _RECENT = timedelta(hours=48)
+_AGE = re.compile(r"(\d{1,4})([dh])")
 
 Job = Annotated[str, Parameter(help="Its number in `jobs list`, or its token.")]
 
@@ -80,6 +83,52 @@ def forget(*jobs: Job, json: PrintJson = False) -> None:
     for row in rows:
         ledger.forget(row)
     print_list([{"id": row.id, "token": row.token, "state": State.FORGOTTEN} for row in rows], as_json=json)
+
+
+@JOBS.command
+def prune(
+    *,
+    older_than: Annotated[str, Parameter(help="The age since the request: 30d for 30 days, 12h for 12 hours.")],
+    dry_run: Annotated[bool, Parameter(negative=(), help="List the reports, but delete nothing.")] = False,
+    yes: Annotated[bool, Parameter(negative=(), help="Do not ask for confirmation; programs need this.")] = False,
+    json: PrintJson = False,
+) -> None:
+    """Delete old reports from the ledger, but no files, unfinished or undelivered reports.
+
+    Example: reelport jobs prune --older-than 30d --dry-run
+    """
+    now = datetime.now(UTC)
+    ledger, before = _ledger(), now - _parse_age(older_than)
+    rows = ledger.list_prunable(before)
+    if rows and not dry_run:
+        living = sum(row.state in TOKEN_STATES and now < row.expires for row in rows)
+        lost = f" {living:,} of them could still be had without asking again." if living else ""
+        question = f"Remove {format_count(len(rows), 'report')} from the ledger?{lost} Files stay."
+        if not yes and not is_confirmed(question):
+            return
+        rows = ledger.prune(before)
+    none = f"Nothing in {ledger.path} is older than {older_than} and can be removed."
+    shown = [
+        {
+            "id": row.id,
+            "state": row.state,
+            "asked": row.asked or row.created,
+            "service": row.service,
+            "report": _report(row.query, ","),
+        }
+        for row in rows
+    ]
+    print_list(shown, as_json=json, none=none)
+    if rows:
+        done = "would be removed" if dry_run else "removed"
+        print(f"{format_count(len(rows), 'report')} {done} from {ledger.path}.", file=sys.stderr)
+
+
+def _parse_age(text: str) -> timedelta:
+    found = _AGE.fullmatch(text.strip().lower())
+    if found is None:
+        raise UsageError(f"--older-than: {text[:80]!r} is no age: give days or hours, such as 30d or 12h.")
+    return timedelta(**{{"d": "days", "h": "hours"}[found[2]]: int(found[1])})
 
 
 def _ledger() -> Ledger:
