@@ -1,4 +1,4 @@
-"""Make a call's listener: the log, then the caller's `progress`."""
+"""Make a call's listener: the log, then the caller's `progress` or a notebook's bar."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import inspect
 import logging
 import math
 import re
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from html import escape
+from importlib import import_module
+from typing import Any
 
 from reelport.client.events import (
     Asked,
@@ -45,6 +50,9 @@ _SHOWN = 12  # letters of a report's token to show: enough to recognize it, too 
 _TOKEN = 6  # shortest token, in letters, to redact from other texts: a shorter one may be part of any word
 _ADDRESS = re.compile(r"(https?://)(?:[^\s/?#@]*@)?([^\s/?#]*)(?:[/?#]\S*)?", re.IGNORECASE)
 _ARGUMENTS = re.compile(r"\?[^\s=]+=\S*")
+
+_REDRAWN = 0.1  # seconds between two updates during a download
+_LONGEST = 300
 
 
 class EventLines:
@@ -219,13 +227,15 @@ def shorten(token: str) -> str:
 def make_listener(session: Session, progress: Progress | None = None) -> Progress:
     """Make a listener that passes events to the log and then to `progress`.
 
-    Without `progress`, a query's warnings become Python warnings.
+    Without `progress`, a query's warnings become Python warnings, and a notebook shows all events as a progress bar.
     """
-    log, heard = ReportLog(session), progress or warn
+    log: Progress = ReportLog(session)
+    bar = None if progress else make_notebook_bar()
+    heard = [each for each in (log, bar, progress or warn) if each is not None]
 
     def tell(event: Event) -> None:
-        log(event)
-        heard(event)
+        for each in heard:
+            each(event)
 
     return tell
 
@@ -242,3 +252,64 @@ def _find_stack_level() -> int:
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _OURS:
         frame, level = frame.f_back, level + 1
     return level
+
+
+def make_notebook_bar() -> Progress | None:
+    """Make a bar for the running cell; None outside of notebooks."""
+    find = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = find() if find else None
+    return Bar(import_module("IPython.display")) if getattr(shell, "kernel", None) is not None else None
+
+
+class Bar:
+    """Shows a call's events as one line below its cell. `display` is IPython's module."""
+
+    def __init__(self, display: Any, seconds: Callable[[], float] = time.monotonic) -> None:  # noqa: ANN401 - IPython may be absent
+        self._display = display
+        self._seconds = seconds
+        self._handle: Any = None
+        self._shown_at = 0.0
+        self._windows: tuple[int, int] | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Show an event; a download's bytes at most ten times a second. Warnings are Python's."""
+        inner = event.event if isinstance(event, InWindow) else event
+        if isinstance(event, InWindow):
+            self._windows = self._windows or (0, 1)
+        if isinstance(event, WindowDone):
+            # Windows end in several threads: what the last but one says may come last.
+            event = replace(event, done=max(event.done, self._windows[0] if self._windows else 0))
+            self._windows = (event.done, event.windows)
+        token = getattr(inner, "token", None)
+        if (share := self._find_share(inner)) is not None:
+            self._show(describe_event(event, f"report {shorten(token)}" if token else "the report"), share)
+
+    def _find_share(self, event: Event) -> tuple[int, int] | None:
+        """Find the share that is there, 0 of 1 if unknown; None for what isn't shown."""
+        match event:
+            case Warned() | KeyExpires():
+                return None
+            case Looked(elapsed=elapsed, details=details) if details and (left := count_seconds_left(details)):
+                return round(elapsed), max(1, round(elapsed + left))
+            case Received(size, total):
+                is_due = self._seconds() - self._shown_at >= _REDRAWN or size == total
+                return ((size, total) if total else (0, 1)) if is_due else None
+            case Saved():
+                return 1, 1
+            case _:
+                return 0, 1
+
+    def _show(self, text: str, share: tuple[int, int]) -> None:
+        """Show a line and a bar: the share of windows, where there are several, else of one file.
+
+        An unknown share is an empty bar, because an animated one would go on after a failure.
+        """
+        there, whole = self._windows or share
+        bar = f'<progress value="{there}" max="{whole}" style="width:20em"></progress>'
+        text = text[:_LONGEST]
+        data = {"text/html": f"<div>{bar} <bdi>{escape(text)}</bdi></div>", "text/plain": text}
+        self._shown_at = self._seconds()
+        if self._handle is None:
+            self._handle = self._display.display(data, raw=True, display_id=True)
+        else:
+            self._handle.update(data, raw=True)

@@ -280,30 +280,3 @@ def test_an_absent_library_is_named_with_its_extra(tmp_path: Path, call: str, li
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert f"pip install 'reelport[{extra}]'" in done.stdout
     assert library in done.stdout
-
-
-ROWS = st.lists(
-    st.sampled_from(["a,1\n", '"b\n\n""c",2\n', ",\n", "\n", '"",\n', "d,4\r\n", "\r\n", '"\r\n",5\n']), max_size=9
-)
-
-
-@given(rows=ROWS, last=st.sampled_from(["", "z,9", "z,"]))
-def test_a_table_is_as_long_as_it_has_rows(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[str], last: str
-) -> None:
-    """Line ends in cells, blank lines and a last row without an end are counted as they are read."""
-    path = tmp_path_factory.mktemp("t") / "report.csv"
-    path.write_bytes(("video_title,views\n" + "".join(rows) + last).encode())
-    table = Table.of(path)
-    assert len(table) == len(list(table.tuples()))
-
-
-@given(rows=st.lists(st.sampled_from(["a\n", "\n", '"\n\n"\n', '""\n', "\r\n"]), max_size=9))
-def test_a_table_of_one_column_is_as_long_as_it_has_rows(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[str]
-) -> None:
-    """A blank line is a row there."""
-    path = tmp_path_factory.mktemp("t") / "report.csv"
-    path.write_bytes(("video_title\n" + "".join(rows)).encode())
-    table = Table.of(path)
-    assert len(table) == len(list(table.tuples()))

@@ -17,6 +17,7 @@ from reelport.cells import Cell, Column, describe_column, look_up_columns
 from reelport.client.files.locks import replace_whole
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import check_header, parse_names
+from reelport.client.results.notebook_views import render_table
 from reelport.client.results.typed_rows import count_rows, read_records, read_typed_rows
 from reelport.errors import ReelportError, SchemaDrift, UsageError
 from reelport.local_path import refuse_address
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES = 1 << 16
 
-# Largest file, in bytes, whose rows are counted for its `repr`: takes a fraction of a second.
+# Largest file, in bytes, whose rows are counted for a notebook's view: takes a fraction of a second.
 _SOON_COUNTED = 64 << 20
 
 
@@ -89,13 +90,20 @@ class Table:
         """Show columns with their types, the extent and the path, as Arrow does; reads no cell."""
         columns = "".join(f"\n{describe_column(column)}" for column in self.columns)
         try:
-            with translate_io_errors(self.path):
-                soon = self.path.stat().st_size <= _SOON_COUNTED
-            counted = format_count(len(self), "row") if soon else "many rows"
+            rows = self._count_soon()
+            counted = "many rows" if rows is None else format_count(rows, "row")
             extent = f"{counted} x {format_count(len(self.columns), 'column')}"
         except ReelportError:  # the file is gone or broken: whoever reads its rows is told
             extent = "rows can't be read"
         return f"Table({extent}, {str(self.path)!r}){columns}"
+
+    def _count_soon(self) -> int | None:
+        with translate_io_errors(self.path):
+            soon = self.path.stat().st_size <= _SOON_COUNTED
+        return len(self) if soon else None
+
+    def _repr_html_(self) -> str:
+        return render_table(self.columns, self.tuples(), self._count_soon)
 
     def rows(self) -> Iterator[dict[str, Cell]]:
         """Yield each row as a dict by column, one at a time, so that any file fits into memory."""
