@@ -192,7 +192,7 @@ def test_what_a_first_factor_gave_ends(guarded: tuple[State, Session, tuple[str,
 def test_removing_needs_a_code(guarded: tuple[State, Session, tuple[str, ...]]) -> None:
     """A recovery code will do: then the password alone signs in again, and no code is left."""
     state, session, codes = guarded
-    remove = second_factors.remove_authenticator
+    remove = second_factors.remove_factor
     assert not remove(state.db, state.service_secret, session, "000000", ACTOR, state.now)
     assert remove(state.db, state.service_secret, session, codes[0], ACTOR, state.now)
     assert isinstance(sign_in(state), Session)
@@ -245,7 +245,7 @@ def test_a_public_key_gets_no_token_by_the_password_alone(guarded: tuple[State, 
     key = keys.create_key(state.db, state.service_secret, "demo", ("read_reports",), state.now, kind="public")
     given = ClientCredentials(key.id, key.secret), Password(ANN, PASSWORD), (), state.now, Terms(60, timedelta(1))
     assert grants.grant_by_password(state.db, state.service_secret, *given) is Refusal.INVALID_GRANT
-    assert second_factors.remove_authenticator(state.db, state.service_secret, session, codes[0], ACTOR, state.now)
+    assert second_factors.remove_factor(state.db, state.service_secret, session, codes[0], ACTOR, state.now)
     assert isinstance(grants.grant_by_password(state.db, state.service_secret, *given), Grant)
 
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 from functools import partial
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Delete, Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from reelport.errors import UsageError
 from reelport.language import N_
@@ -290,16 +290,7 @@ def begin_session_by_passkey(
     return finish_session(db, service_secret, user, checked, browser, now, life)
 
 
-def remove_authenticator(
-    db: Engine, service_secret: ServiceSecret, session: Session, code: str | Checked, actor: Actor, now: datetime
-) -> bool:
-    """Remove the authenticator; of a last factor recovery codes, too. False for a wrong code."""
-    own = AUTHENTICATORS.delete().where(AUTHENTICATORS.c.user_id == session.user_id)
-    given = own, Action.AUTHENTICATOR_REMOVED, actor, now
-    return write(db, lambda connection: _remove_factor(connection, service_secret, session, code, *given))
-
-
-def remove_passkey(
+def remove_factor(
     db: Engine,
     service_secret: ServiceSecret,
     session: Session,
@@ -307,32 +298,31 @@ def remove_passkey(
     actor: Actor,
     now: datetime,
     *,
-    passkey_id: str,
+    passkey_id: str | None = None,
 ) -> bool:
-    """Remove a passkey, as `remove_authenticator` does; False for no such one, too."""
-    of_user = PASSKEYS.c.user_id == session.user_id, PASSKEYS.c.id == clean_text(passkey_id)
-    given = PASSKEYS.delete().where(*of_user), Action.PASSKEY_REMOVED, actor, now
-    return write(db, lambda connection: _remove_factor(connection, service_secret, session, code, *given))
+    """Remove a passkey, or with None the authenticator; of a last factor recovery codes, too.
 
+    False for a wrong code, and where there is no such passkey.
+    """
+    factor, action = (
+        AUTHENTICATORS.delete().where(AUTHENTICATORS.c.user_id == session.user_id),
+        Action.AUTHENTICATOR_REMOVED,
+    )
+    if passkey_id is not None:
+        own = PASSKEYS.c.user_id == session.user_id, PASSKEYS.c.id == clean_text(passkey_id)
+        factor, action = PASSKEYS.delete().where(*own), Action.PASSKEY_REMOVED
 
-def _remove_factor(
-    connection: Connection,
-    service_secret: ServiceSecret,
-    session: Session,
-    code: str | Checked,
-    factor: Delete,
-    action: Action,
-    actor: Actor,
-    now: datetime,
-) -> bool:
-    if use_code(connection, service_secret, session.user_id, code, now) is None:
-        return False
-    if not connection.execute(factor).rowcount:
-        return False
-    if not has_factor(connection, session.user_id):
-        delete_factors(connection, session.user_id)
-    audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
-    return True
+    def remove(connection: Connection) -> bool:
+        if use_code(connection, service_secret, session.user_id, code, now) is None:
+            return False
+        if not connection.execute(factor).rowcount:
+            return False
+        if not has_factor(connection, session.user_id):
+            delete_factors(connection, session.user_id)
+        audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
+        return True
+
+    return write(db, remove)
 
 
 def has_factor(connection: Connection, user_id: str) -> bool:

@@ -392,14 +392,14 @@ async def rename_passkey(visit: Visit) -> Response:
 
 async def remove_passkey(visit: Visit) -> Response:
     """Remove a passkey, by a code or the answer of a passkey."""
-    if await _use_code(visit, partial(second_factors.remove_passkey, passkey_id=visit.form.text("passkey"))):
+    if await _use_code(visit, partial(second_factors.remove_factor, passkey_id=visit.form.text("passkey"))):
         return pages.redirect(f"{AUTHENTICATOR_PATH}?done=passkey")
     return await _show_authenticator(visit, _(_WRONG_CODE))
 
 
 async def remove_authenticator(visit: Visit) -> Response:
     """Remove the authenticator, by a code of it or a recovery code."""
-    if await _use_code(visit, second_factors.remove_authenticator):
+    if await _use_code(visit, second_factors.remove_factor):
         return pages.redirect(f"{AUTHENTICATOR_PATH}?done=authenticator")
     return await _show_authenticator(visit, _(_WRONG_CODE))
 
