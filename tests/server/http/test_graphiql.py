@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import pytest
 from tests.server.api import Api, open_api
 
-from reelport.server.sandbox import fill
 from reelport.server.settings import read_settings
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
@@ -51,19 +50,6 @@ def test_a_browser_gets_a_page_that_may_speak_with_this_service_alone(shown: Api
         assert file.status_code == 200, address
         assert file.headers["content-type"].startswith(("text/javascript", "text/css"))
         assert file.headers["x-content-type-options"] == "nosniff"
-
-
-def test_the_example_asks_for_the_last_complete_days(shown: Api) -> None:
-    """A run of it gives rows. Without facts the days end yesterday."""
-
-    def read_days() -> list[date]:
-        page = shown.client.get(GRAPHQL_PATH, headers=BROWSER).text
-        return [date.fromisoformat(day) for day in re.findall(r'data-(?:first|last)="([^"]*)"', page)]
-
-    before, empty, after = utc_today(), read_days(), utc_today()
-    assert empty in [[today - timedelta(7), today - timedelta(1)] for today in (before, after)]
-    fill(shown.service.settings, date(2026, 3, 1), date(2026, 3, 9), 5000)
-    assert read_days() == [date(2026, 3, 3), date(2026, 3, 9)]
 
 
 def test_the_page_says_how_to_get_a_token(shown: Api) -> None:

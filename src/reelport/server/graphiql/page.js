@@ -2,11 +2,11 @@
 "use strict";
 
 const place = document.getElementById("graphiql");
-const { first, last } = place.dataset; // The service's last complete days.
+const daysAgo = (days) => new Date(Date.now() - days * 86400000).toISOString().slice(0, 10);
 const EXAMPLE = `# Ask for a report, then query its status by the report token that you get.
 mutation Ask {
   askPartnerReportFile(
-    input: { metrics: [VIEWS], dimensions: [DAY], startDate: "${first}", endDate: "${last}" }
+    input: { metrics: [VIEWS], dimensions: [DAY], startDate: "${daysAgo(7)}", endDate: "${daysAgo(1)}" }
   ) {
     reportFile { reportToken status }
   }

@@ -143,25 +143,6 @@ _RESET = struct.pack("ii", 1, 0)
 """Closing a socket sends a reset, and drops what the system hasn't sent yet."""
 
 
-class _UnsentBytes:
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._of: dict[Connection, int] = {}
-
-    def add(self, connection: Connection, count: int) -> None:
-        """Count the unread bytes of a connection."""
-        self._of[connection] = count
-        self.bytes += count
-
-    def drop(self, connection: Connection) -> None:
-        """Stop counting a connection."""
-        self.bytes -= self._of.pop(connection, 0)
-
-    def oldest(self) -> Connection:
-        """Return the connection whose client has read nothing for the longest time."""
-        return next(iter(self._of))
-
-
 class _DelayedCloseTransport:
     """A transport that doesn't close: uvicorn would before a client sees its answer."""
 
@@ -199,8 +180,8 @@ class Connection(H11Protocol):
     _timers: ClassVar[dict[Connection, asyncio.TimerHandle]] = {}
     """Timers of connections whose client has to send or read something; the longest running one first."""
 
-    _unsent: ClassVar[_UnsentBytes] = _UnsentBytes()
-    """Unread bytes; shared by all connections, as `_timers` is."""
+    _unsent: ClassVar[dict[Connection, int]] = {}
+    """Unread bytes of connections, of which the longest stalled one comes first; shared by all, as `_timers` is."""
 
     @classmethod
     def limited(cls, files: int) -> type[Self]:
@@ -268,21 +249,21 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer and the count of unread bytes."""
         self._stop_timer()
-        self._unsent.drop(self)
+        self._unsent.pop(self, None)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Wait for the client to read; too much unread in total closes the longest stalled one."""
         super().pause_writing()
         self._start_timer(self.stalled_seconds)
-        self._unsent.add(self, self.transport.get_write_buffer_size())
-        if self._unsent.bytes > self.unsent_bytes:
-            self._unsent.oldest()._abort()  # noqa: SLF001 - another of this class
+        self._unsent[self] = self.transport.get_write_buffer_size()
+        if sum(self._unsent.values()) > self.unsent_bytes:
+            next(iter(self._unsent))._abort()  # noqa: SLF001 - another of this class
 
     def resume_writing(self) -> None:
         """Stop waiting: the client has read what was buffered."""
         super().resume_writing()
-        self._unsent.drop(self)
+        self._unsent.pop(self, None)
         if not (self._discarding or self.transport.is_closing()):
             self._stop_timer()
             self._restart_timer()
@@ -353,7 +334,7 @@ class Connection(H11Protocol):
 
     def _abort(self) -> None:
         self._stop_timer()
-        self._unsent.drop(self)
+        self._unsent.pop(self, None)
         self._show_cut(left=self._sockets_own.get_write_buffer_size())
         # Not `close`: that would wait for a client that reads nothing.
         self.transport.abort()

@@ -6,26 +6,17 @@ Its files come from this service alone, and its policy lets it speak with no oth
 from __future__ import annotations
 
 import gzip
-from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib import resources
-from pathlib import Path
 
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from reelport.errors import StorageError
-from reelport.facts.log.freshness import read_freshness
-from reelport.facts.tables import TABLES
 from reelport.server.http.accept import is_named
-from reelport.server.settings import Settings
 
 GRAPHIQL_PATH = "/graphiql"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "html": "text/html; charset=utf-8"}
 _PAGE = "page.html"
-_DAYS = 7
-"""Days that the page's example asks for."""
 _POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -50,21 +41,9 @@ def wants_page(request: Request) -> bool:
     return request.method == "GET" and is_named(request.headers.get("accept", ""), "text/html")
 
 
-async def answer_page(settings: Settings) -> Response:
-    """Answer with the page, whose example asks for the last complete days of the facts."""
-    last = await anyio.to_thread.run_sync(_find_last_day, settings.facts_root, datetime.now(UTC).date())
-    days = f'data-first="{last - timedelta(_DAYS - 1)}" data-last="{last}"'
-    page = gzip.decompress(_load_files()[_PAGE]).replace(b'data-first="" data-last=""', days.encode())
-    return _answer(_PAGE, gzip.compress(page, mtime=0), "no-store")
-
-
-def _find_last_day(facts: Path, today: date) -> date:
-    """Find the last day complete in every table with facts; yesterday if none can be found."""
-    try:
-        fresh = read_freshness(facts, today, [name for name, table in TABLES.items() if table.is_fact])
-    except StorageError:
-        fresh = {}
-    return min((each.complete for each in fresh.values() if each.complete), default=today - timedelta(1))
+def answer_page() -> Response:
+    """Answer with the page."""
+    return _answer(_PAGE, _load_files()[_PAGE], "no-store")
 
 
 async def answer_asset(request: Request) -> Response:

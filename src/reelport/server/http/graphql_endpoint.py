@@ -25,9 +25,8 @@ from reelport.server.graphql.answer import answer_request, parse_body, parse_wai
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.resolvers import Context
 from reelport.server.http.accept import LONGEST, find_quality, is_named
-from reelport.server.http.bearer import BearerRefusal, authenticate
 from reelport.server.http.graphiql import answer_page, wants_page
-from reelport.server.http.service import Service, wait_for_reports
+from reelport.server.http.service import BearerRefusal, Service, authenticate, wait_for_reports
 from reelport.server.limits.body_budget import PendingBody
 from reelport.server.limits.document_limits import BODY_BYTES
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
@@ -58,7 +57,7 @@ class _Answer:
 async def answer_graphql(request: HttpRequest) -> Response:
     """Answer a GraphQL request; refuse every method but POST."""
     service: Service = request.app.state.service
-    if (answer := await _answer_head(request)) is not None:
+    if (answer := _answer_head(request)) is not None:
         return answer
     try:
         caller = await _authenticate(service, request)
@@ -78,10 +77,10 @@ async def answer_graphql(request: HttpRequest) -> Response:
         return _refuse(request, fault, 503, **{"Retry-After": "5"})
 
 
-async def _answer_head(request: HttpRequest) -> Response | None:
+def _answer_head(request: HttpRequest) -> Response | None:
     service: Service = request.app.state.service
     if service.settings.graphiql == "yes" and wants_page(request):
-        return await answer_page(service.settings)
+        return answer_page()
     if request.method != "POST":
         fault = Fault(Code.WRONG_METHOD, f"{request.method} is not taken here: POST a JSON object with a `query`.")
         return _refuse(request, fault, 405, Allow="POST")

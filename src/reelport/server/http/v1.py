@@ -16,9 +16,8 @@ from starlette.responses import Response
 from reelport.errors import QueryRefused, StorageError
 from reelport.server.access.callers import Caller
 from reelport.server.graphql.answer import parse_wait
-from reelport.server.http.bearer import BearerRefusal, authenticate
 from reelport.server.http.problems import answer_problem
-from reelport.server.http.service import Service, wait_for_reports
+from reelport.server.http.service import BearerRefusal, Service, authenticate, wait_for_reports
 from reelport.server.reports import ask, report_access
 from reelport.server.reports.report_access import FoundReport
 from reelport.wire import APPLIED_HEADER, PREFER_HEADER, Code, ReportStatus
