@@ -23,6 +23,7 @@ from reelport.engine.report_format import CSV, FORM_TYPES
 from reelport.errors import ReelportError
 from reelport.report_details import LIMITS_PATH, REPORTS_PATH
 from reelport.server.access.key_uses import KeyUses
+from reelport.server.access.looks import end_overdue_looks
 from reelport.server.access.oidc import Provider
 from reelport.server.api_memory import BODIES_BYTES
 from reelport.server.explore.explorer import Explorer
@@ -176,6 +177,7 @@ async def _sweep(settings: Settings, db: Engine, stopping: threading.Event) -> N
     """Periodically delete expired reports and files, in one of the processes each time."""
 
     def sweep_once() -> None:
+        end_overdue_looks(db, datetime.now(UTC))
         if jobs.claim_chore(db, "sweep", settings.sweep_seconds):
             with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
                 retention.sweep_unless_jumped(db, settings, datetime.now(UTC), stopping.is_set)

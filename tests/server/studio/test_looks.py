@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
 from sqlalchemy import func, select
+from starlette.testclient import TestClient
+from tests.patience import until as wait_for
 from tests.server.api import Api
 from tests.server.studio.conftest import OPERATOR, OWNER, VIEWER, Visitors
-from tests.server.studio.visitor import Visitor, add_user, find_forms
+from tests.server.studio.visitor import PASSWORD, Visitor, add_user, find_forms
 
 from reelport.errors import UsageError
-from reelport.server.access import audit_log, looks, organizations, sessions
-from reelport.server.access.audit_log import Action
+from reelport.server.access import audit_log, looks, organizations, sessions, users
+from reelport.server.access.audit_log import Action, AuditEntry
+from reelport.server.app import create_app
 from reelport.server.reports.withdrawal import remove_organization
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import METADATA, SESSIONS
@@ -156,18 +160,65 @@ def test_a_look_needs_a_reason(visitors: Visitors, people: Api, reason: str) -> 
     assert BANNER not in operator.get(address).text
 
 
+def find_ends(people: Api, since: int) -> list[AuditEntry]:
+    """The rows of the organization's log since a row that tell of a look's end, oldest first."""
+    demo = organizations.get_organization(people.service.db, "demo").id
+    rows = audit_log.list_actions(people.service.db, organization_id=demo, action=Action.LOOK_ENDED)
+    return [each for each in rows if each.number > since][::-1]
+
+
 @pytest.mark.usefixtures("right")
 def test_a_look_ends_by_itself(visitors: Visitors, people: Api) -> None:
-    """After half an hour, however much it is used; the session goes on as the operator's own."""
-    operator = visitors(OPERATOR)
+    """After half an hour, however much it is used. The service records when, and the session is the operator's own."""
+    operator, db = visitors(OPERATOR), people.service.db
     begin(operator, find_address(people))
-    with reading(people.service.db) as connection:
+    newest, over = audit_log.list_actions(db)[0].number, datetime.now(UTC)
+    with writing(db) as connection:
         until = connection.execute(select(func.max(SESSIONS.c.looks_until))).scalar_one()
-    assert timedelta(0) < until - datetime.now(UTC) <= looks.LIFE
-    with writing(people.service.db) as connection:
-        connection.execute(SESSIONS.update().values(looks_until=datetime.now(UTC)))
+        assert timedelta(0) < until - datetime.now(UTC) <= looks.LIFE
+        connection.execute(SESSIONS.update().where(SESSIONS.c.looks_until == until).values(looks_until=over))
     assert operator.get("/studio/reports").status_code == 403
     assert operator.get("/studio/operator").status_code == 200
+    with TestClient(create_app(replace(people.service.settings, sweep_seconds=0.1))):
+        assert wait_for(lambda: find_ends(people, newest))
+    looks.end_overdue_looks(db, datetime.now(UTC))
+    (end,) = find_ends(people, newest)
+    assert (end.actor.name, end.subject, end.at) == (OPERATOR, "demo", over.replace(microsecond=end.at.microsecond))
+
+
+@pytest.mark.usefixtures("right")
+def test_the_end_of_a_look_that_is_over_stands_before_the_next_begin(visitors: Visitors, people: Api) -> None:
+    """Also where the service hasn't recorded it yet."""
+    operator, db = visitors(OPERATOR), people.service.db
+    begin(operator, find_address(people))
+    newest = audit_log.list_actions(db)[0].number
+    with writing(db) as connection:
+        connection.execute(SESSIONS.update().values(looks_until=datetime.now(UTC)))
+    begin(operator, find_address(people))
+    actions = [each.action for each in audit_log.list_actions(db) if each.number > newest]
+    assert actions == [Action.LOOK_BEGUN, Action.LOOK_ENDED]
+
+
+@pytest.mark.usefixtures("right")
+@pytest.mark.parametrize("ends", ["a new password", "its session", "the user"])
+def test_a_look_ends_with_the_login(visitors: Visitors, people: Api, ends: str) -> None:
+    """Its organization reads when, whatever ends the login."""
+    email, db = f"{ends.replace(' ', '')}@platform.example", people.service.db
+    add_user(people.service, email, "operator", None)
+    looks.allow_looks(db, email, allowed=True)
+    operator = visitors(email)
+    begin(operator, find_address(people))
+    newest = audit_log.list_actions(db)[0].number
+    match ends:
+        case "a new password":
+            users.change_password(db, email, PASSWORD)
+        case "the user":
+            users.remove_user(db, email)
+        case _:
+            with writing(db) as connection:
+                connection.execute(SESSIONS.update().values(expires_at=datetime.now(UTC)))
+            visitors(email)
+    assert [(each.actor.name, each.subject) for each in find_ends(people, newest)] == [(email, "demo")]
 
 
 def test_a_look_ends_with_the_right_to_it(visitors: Visitors, people: Api) -> None:

@@ -2,8 +2,7 @@
 
 They hold each right by a command alone. Who looks at an organization sees its Studio read-only, for half an hour. A
 look belongs to one session, which has none of the operator's rights meanwhile. It begins with a reason. The
-organization's own audit log has its begin, with its end at the latest, and an earlier end by the operator or with the
-right.
+organization's own audit log has its begin and its end: by the operator or the time, with the login or the right.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, or_, select
+from sqlalchemy import Connection, Engine, Row, select
 
 from reelport.engine.tenant import EveryChannel, Tenant
 from reelport.errors import UsageError
@@ -20,15 +19,14 @@ from reelport.language import N_, _
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.roles import SCOPES, Role
-from reelport.server.access.sessions import Session, record_look_end
-from reelport.server.access.users import find_user_id
+from reelport.server.access.sessions import Session
+from reelport.server.access.users import end_looks, find_user_id
 from reelport.server.state.database import reading, write, writing
 from reelport.server.state.tables import ORGANIZATIONS, READABLE, SESSIONS, USERS
 
 LIFE = timedelta(minutes=30)
 """How long a look lasts at most; another one needs a reason again."""
 LONGEST_REASON = 300
-_NO_LOOK = {"looks_at": None, "looks_until": None, "look_reason": None}
 
 
 def allow_looks(db: Engine, email: str, *, allowed: bool) -> None:
@@ -40,7 +38,7 @@ def allow_looks(db: Engine, email: str, *, allowed: bool) -> None:
         user = _find_operator(connection, email)
         connection.execute(USERS.update().where(USERS.c.id == user.id).values(may_look=int(allowed)))
         if not allowed:
-            _end_looks(connection, user.id, datetime.now(UTC))
+            end_looks(connection, datetime.now(UTC), SESSIONS.c.user_id == user.id, actor=Actor.of_command())
         details = {"may_look": "yes" if allowed else "no"}
         audit_log.record_command(connection, None, Action.LOOK_RIGHT_CHANGED, user.email, details)
 
@@ -101,14 +99,6 @@ def _find_operator(connection: Connection, email: str) -> Row[*tuple[Any, ...]]:
     return user
 
 
-def _end_looks(connection: Connection, user_id: str, now: datetime) -> None:
-    of_user = SESSIONS.c.user_id == user_id, SESSIONS.c.looks_until > now
-    looks = select(ORGANIZATIONS.c.id, ORGANIZATIONS.c.name).join(SESSIONS, SESSIONS.c.looks_at == ORGANIZATIONS.c.id)
-    for row in connection.execute(looks.where(*of_user)).all():
-        audit_log.record_command(connection, row.id, Action.LOOK_ENDED, row.name)
-    connection.execute(SESSIONS.update().where(*of_user).values(_NO_LOOK))
-
-
 def begin_look(db: Engine, session: Session, organization_id: int, reason: str, actor: Actor, now: datetime) -> bool:
     """Let a session look at an organization; False where there is none, or the right is gone.
 
@@ -124,7 +114,8 @@ def begin_look(db: Engine, session: Session, organization_id: int, reason: str, 
         if named is None or not connection.execute(may_look).scalar():
             return False
         look = {"looks_at": organization_id, "looks_until": now + LIFE, "look_reason": reason}
-        free = SESSIONS.c.id == session.id, or_(SESSIONS.c.looks_at.is_(None), SESSIONS.c.looks_until <= now)
+        end_looks(connection, now, SESSIONS.c.id == session.id, SESSIONS.c.looks_until <= now)
+        free = SESSIONS.c.id == session.id, SESSIONS.c.looks_at.is_(None)
         begun = connection.execute(SESSIONS.update().where(*free).values(look)).rowcount
         if begun:
             details = {"until": f"{now + LIFE:%Y-%m-%d %H:%M} UTC", "reason": reason}
@@ -132,14 +123,15 @@ def begin_look(db: Engine, session: Session, organization_id: int, reason: str, 
         return bool(begun)
 
 
-def end_look(db: Engine, session: Session, actor: Actor, now: datetime) -> None:
+def end_look(db: Engine, session: Session, now: datetime) -> None:
     """End a session's look; does nothing without one."""
-    if session.look is None:
-        return
-    ended = SESSIONS.update().where(SESSIONS.c.id == session.id)
+    write(db, lambda connection: end_looks(connection, now, SESSIONS.c.id == session.id))
 
-    def end(connection: Connection) -> None:
-        connection.execute(ended.values(_NO_LOOK))
-        record_look_end(connection, session, actor, now)
 
-    write(db, end)
+def end_overdue_looks(db: Engine, now: datetime) -> None:
+    """End every look whose time is over."""
+    overdue = SESSIONS.c.looks_at.is_not(None), SESSIONS.c.looks_until <= now
+    with reading(db) as connection:
+        idle = connection.execute(select(SESSIONS.c.id).where(*overdue)).first() is None
+    if not idle:
+        write(db, lambda connection: end_looks(connection, now, *overdue))

@@ -240,19 +240,12 @@ def end_session(db: Engine, session: Session, actor: Actor, now: datetime) -> No
     """End a session: its cookie signs nobody in any more."""
 
     def end(connection: Connection) -> None:
+        users.end_looks(connection, now, SESSIONS.c.id == session.id)
         connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session.id))
-        record_look_end(connection, session, actor, now)
         whose = None if session.look else session.organization_id
         audit_log.record_action(connection, whose, actor, Action.SIGNED_OUT, session.email, now)
 
     write(db, end)
-
-
-def record_look_end(connection: Connection, session: Session, actor: Actor, now: datetime) -> None:
-    """Record in its organization's log that a session's look ended, if there was one."""
-    if session.look is not None:
-        name = session.organization or ""
-        audit_log.record_action(connection, session.organization_id, actor, Action.LOOK_ENDED, name, now)
 
 
 def list_sessions(db: Engine, user_id: str, now: datetime) -> tuple[Session, ...]:
@@ -325,10 +318,11 @@ def _make_session(row: Row[*tuple[Any, ...]], now: datetime, token: str = "") ->
 
 def _delete_old_sessions(connection: Connection, user_id: str, now: datetime) -> None:
     of_user = SESSIONS.c.user_id == user_id
-    connection.execute(delete(SESSIONS).where(of_user, SESSIONS.c.expires_at <= now))
     by_age = select(SESSIONS.c.token_hash).where(of_user).order_by(SESSIONS.c.created_at.desc()).offset(_SESSIONS_KEPT)
-    if old := connection.execute(by_age).scalars().all():
-        connection.execute(delete(SESSIONS).where(SESSIONS.c.token_hash.in_(old)))
+    old = connection.execute(by_age).scalars().all()
+    gone = of_user, or_(SESSIONS.c.expires_at <= now, SESSIONS.c.token_hash.in_(old))
+    users.end_looks(connection, now, *gone)
+    connection.execute(delete(SESSIONS).where(*gone))
 
 
 def change_own_password(db: Engine, session: Session, current: str, new: str, actor: Actor, now: datetime) -> bool:

@@ -11,7 +11,7 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import ColumnElement, Connection, Engine, select
 from sqlalchemy.exc import IntegrityError
 
 from reelport.check import nearest
@@ -19,7 +19,7 @@ from reelport.errors import UsageError
 from reelport.language import _, localize
 from reelport.server import credentials
 from reelport.server.access import audit_log
-from reelport.server.access.audit_log import Action
+from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.organizations import Organization, find_organization, lock_organization
 from reelport.server.access.roles import Role, parse_channels, write_channels
 from reelport.server.access.shared_links import end_links_of
@@ -28,6 +28,7 @@ from reelport.server.state.tables import ORGANIZATIONS, PASSWORD_LINKS, REFRESH_
 
 _EMAIL = re.compile(r"[^\s@,\"<>]{1,64}@[^\s@,\"<>]{1,190}")
 """What is taken for an address: whether mail arrives there is not known, nor needed."""
+_NO_LOOK = {"looks_at": None, "looks_until": None, "look_reason": None}
 _EPOCH_BITS = 63
 """Bits of a positive number that both databases store."""
 
@@ -126,6 +127,7 @@ def remove_user(db: Engine, email: str) -> int:
     now = datetime.now(UTC)
     with writing(db) as connection:
         id_ = find_user_id(connection, email)
+        end_looks(connection, now, SESSIONS.c.user_id == id_)
         # Refresh tokens are deleted with their user, also tokens that are being granted now.
         gone = connection.execute(USERS.delete().where(USERS.c.id == id_).returning(USERS.c.organization_id)).first()
         if gone is None:
@@ -171,6 +173,7 @@ def end_logins(
     values = {"epoch": epoch} if password_hash is None else {"epoch": epoch, "password_hash": password_hash}
     # The user first: a transaction that begins a session or grants a token locks the row, and then finds another epoch.
     connection.execute(USERS.update().where(USERS.c.id == user_id).values(values))
+    end_looks(connection, datetime.now(UTC), SESSIONS.c.user_id == user_id)
     for table in (REFRESH_TOKENS, PASSWORD_LINKS):
         connection.execute(table.delete().where(table.c.user_id == user_id))
     of_user = SESSIONS.c.user_id == user_id
@@ -180,6 +183,25 @@ def end_logins(
     connection.execute(SESSIONS.delete().where(of_user, SESSIONS.c.id != kept_session))
     connection.execute(SESSIONS.update().where(SESSIONS.c.id == kept_session).values(epoch=epoch))
     return epoch
+
+
+def end_looks(
+    connection: Connection, now: datetime, *which: ColumnElement[bool], actor: Actor | None = None
+) -> None:
+    """End the looks of these sessions, and record in the organizations' logs when each ended.
+
+    By its operator, unless another `actor` ends it.
+    """
+    looks = (
+        select(SESSIONS, USERS.c.email, ORGANIZATIONS.c.name)
+        .join(USERS, USERS.c.id == SESSIONS.c.user_id)
+        .join(ORGANIZATIONS, ORGANIZATIONS.c.id == SESSIONS.c.looks_at)
+    )
+    for row in connection.execute(looks.where(*which)).all():
+        same = SESSIONS.c.id == row.id, SESSIONS.c.looks_until == row.looks_until
+        if connection.execute(SESSIONS.update().where(*same).values(_NO_LOOK)).rowcount:
+            by, at = actor or Actor(row.email, row.address), min(now, row.looks_until)
+            audit_log.record_action(connection, row.looks_at, by, Action.LOOK_ENDED, row.name, at)
 
 
 def find_user_id(connection: Connection, email: str) -> str:

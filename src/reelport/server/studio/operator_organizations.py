@@ -115,7 +115,7 @@ async def begin_look(visit: Visit) -> Response:
 async def end_look(visit: Visit) -> Response:
     """End the look of this session, and lead back to the organization's page for operators."""
     looked = visit.user.organization_id if visit.user.look else None
-    await anyio.to_thread.run_sync(looks.end_look, visit.service.db, visit.user, visit.actor, visit.now)
+    await anyio.to_thread.run_sync(looks.end_look, visit.service.db, visit.user, visit.now)
     return pages.redirect(f"{operator.PATH}/organizations/{looked}" if looked else pages.ROOT)
 
 
