@@ -13,6 +13,8 @@ from tests import quick_users
 from tests.browser.studio import MEMBER, OPERATOR, OWNER, PASSWORD, Studio
 from tests.warm_service import Service
 
+from reelport.server.access import looks
+from reelport.server.access.roles import Role
 from reelport.server.state.database import connected
 
 # The first is the same browser without windows around its pages: it costs half.
@@ -43,6 +45,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
                 (None, OPERATOR, "operator"),
             ):
                 quick_users.add_user(db, organization, email, role, PASSWORD, datetime.now(UTC))
+            looks.allow_platform(db, OPERATOR, Role.VIEWER)
         yield running
 
 

@@ -8,8 +8,10 @@ from tests.browser.studio import MEMBER, OPERATOR, OWNER, PASSWORD, Studio, find
 from tests.cases import thin_out
 from tests.patience import until
 
+from reelport.server.access import looks
 from reelport.server.access.roles import Role
-from reelport.server.studio.rights import RIGHTS
+from reelport.server.state.database import connected
+from reelport.server.studio.rights import RIGHTS, Right
 from reelport.server.studio.routes import ROUTES
 
 PEOPLE = {None: None, Role.ANALYST: MEMBER, Role.OWNER: OWNER, Role.OPERATOR: OPERATOR}
@@ -21,7 +23,8 @@ PAGES = [route for route in ROUTES if route.method == "GET" and "{" not in route
 def choose_visitor(path: str) -> str | None:
     """Who looks at a page: of those who may, the one who sees most of it."""
     right = next(route.right for route in PAGES if route.path == path)
-    return next(PEOPLE[role] for role in (None, Role.OWNER, Role.OPERATOR) if right in RIGHTS[role])
+    rights = {**RIGHTS, Role.OPERATOR: RIGHTS[Role.OPERATOR] | {Right.READ_PLATFORM}}
+    return next(PEOPLE[role] for role in (None, Role.OWNER, Role.OPERATOR) if right in rights[role])
 
 
 def check(studio: Studio, page: Page) -> None:
@@ -129,6 +132,33 @@ def test_an_operator_runs_the_checks(studio: Studio) -> None:
     expect(page.get_by_role("row").filter(has_text="DuckDB makes a report")).to_be_visible()
     assert page.locator("main").get_attribute("data-again") is None
     check(studio, page)
+
+
+def test_an_operator_looks_at_a_partner(studio: Studio) -> None:
+    """With a reason, below a banner, at the partner's own numbers; the owner reads of begin and end."""
+    with connected(studio.service.settings) as db:
+        looks.allow_looks(db, OPERATOR, allowed=True)
+    page = studio.open("/studio/sign-in")
+    studio.sign_in(page, OPERATOR)  # a session of its own, which no page of another test has
+    studio.follow(page.get_by_role("link", name="Organizations"))
+    studio.follow(page.get_by_role("link", name="demo", exact=True))
+    page.get_by_label("Reason to look at its Studio").fill("ticket 4711")
+    studio.follow(page.get_by_role("button", name="Look as its people do"))
+    banner = page.get_by_text("You look at demo as an operator")
+    expect(banner).to_be_visible()
+    check(studio, page)
+    owner = studio.open("/studio/overview", OWNER)
+    figures = [each.locator(".figures .amount").all_inner_texts() for each in (page, owner)]
+    assert figures[0]
+    assert figures[0] == figures[1]
+    studio.follow(page.get_by_role("button", name="End the look"))
+    expect(banner).to_have_count(0)
+    expect(page.get_by_role("heading", name="demo")).to_be_visible()
+    owner.goto(f"{studio.service.url}/studio/audit")
+    said = owner.get_by_role("row").filter(has_text=OPERATOR)
+    expect(said.filter(has_text="began to look as the operator of the platform: demo")).to_contain_text("ticket 4711")
+    expect(said.filter(has_text="ended a look as the operator of the platform: demo")).to_have_count(1)
+    assert not studio.complaints
 
 
 def test_a_page_that_is_looked_at_again_keeps_the_focus(studio: Studio) -> None:

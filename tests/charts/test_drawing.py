@@ -229,6 +229,14 @@ def test_a_chart_says_in_words_what_it_shows() -> None:
     )
 
 
+def test_a_chart_without_numbers_says_of_none_that_it_may_change() -> None:
+    """There is nothing that could."""
+    chart = LineChart("Size", ("2026-07-01", "2026-07-02"), (Series("size", (None, None)),), settled=1)
+    figure = embed_chart(chart)
+    assert "There is no number to draw." in figure
+    assert "numbers may still change" not in figure
+
+
 def test_numbers_that_are_none_cannot_be_drawn() -> None:
     """A mistake in what is asked to be drawn is told at once."""
     with pytest.raises(ValueError, match="nan"):

@@ -61,7 +61,7 @@ def _describe_lines(chart: ChartOverTime) -> str:
 def describe_moving(chart: ChartOverTime) -> list[str]:
     """Say from when on numbers may still change; nothing where none may."""
     place = chart.first_moving
-    if place >= len(chart.times):
+    if place >= len(chart.times) or not chart.numbers:
         return []
     return [_("From %(time)s on, numbers may still change.", time=describe_time(chart.times[place]))]
 

@@ -12,8 +12,10 @@ from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 from tests.server.studio.visitor import add_user
 
-from reelport.server.access import audit_log, organizations
+from reelport.server.access import audit_log, looks, organizations
 from reelport.server.access.audit_log import Action, Actor
+from reelport.server.access.roles import Role
+from reelport.server.reports.withdrawal import remove_organization
 from reelport.server.state.database import writing
 
 AUDIT = "/studio/audit"
@@ -50,6 +52,29 @@ def test_a_french_log_says_who_acted_without_a_name_in_french(visitors: Visitors
     assert f"a ajouté un utilisateur\N{NO-BREAK SPACE}: {MEMBER} (rôle analyste)" in text
     assert "a shared link" not in text
     assert "command line" not in text
+
+
+def test_a_french_log_of_the_platform_has_no_english_details(visitors: Visitors, people: Api) -> None:
+    """Names of details and their words: rights, roles, what was removed with an organization."""
+    db = people.service.db
+    looks.allow_looks(db, OPERATOR, allowed=True)
+    looks.allow_platform(db, OPERATOR, Role.VIEWER_WITHOUT_REVENUE)
+    looks.allow_platform(db, OPERATOR, None)
+    looks.allow_looks(db, OPERATOR, allowed=False)
+    organizations.add_organization(db, "gone", datetime.now(UTC))
+    add_user(people.service, "gus@gone.example", "owner", "gone")
+    remove_organization(db, people.service.settings, "gone")
+    text = visitors(OPERATOR).get(AUDIT, headers={"Accept-Language": "fr"}).text
+    for said in (
+        "peut consulter oui",
+        "peut consulter non",
+        "maintenant spectateur sans revenus",
+        "maintenant aucun",
+        "utilisateurs 1",
+    ):
+        assert said in text
+    for said in ("may look", "viewer", "users 1", "none"):
+        assert said not in text
 
 
 def test_an_ipv4_address_is_written_as_one(visitors: Visitors, people: Api) -> None:

@@ -21,10 +21,11 @@ COMMAND_LINE = N_("command line")
 _DETAILS = (
     *(N_("role"), N_("kind"), N_("permissions"), N_("channels"), N_("name"), N_("expires"), N_("days"), N_("hosts")),
     *(N_("opened"), N_("was"), N_("is"), N_("by"), N_("until"), N_("reason"), N_("ended links"), N_("folder")),
+    *(N_("may look"), N_("keys"), N_("users"), N_("reports"), N_("grace hours")),
 )
 """Names of details, marked here to be translated; others are written as they are."""
-_WORDED = frozenset({"role", "kind", "was", "is"})
-"""Details whose values are words of enums, which are marked where they are."""
+_WORDED = frozenset({"role", "kind", "was", "is", "by", "may_look"})
+"""Details whose values are words, which are marked where they are; those of roles with blanks."""
 _LONGEST = 500
 """Characters of a text in the log; the rest is cut."""
 
@@ -193,7 +194,7 @@ def describe_action(entry: AuditEntry) -> str:
         done = _("%(action)s: %(subject)s", action=done, subject=entry.subject)
     known = {name: value for name, value in entry.details.items() if value not in (None, "")}
     texts = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in known.items()}
-    said = {name: _(str(text)) if name in _WORDED else text for name, text in texts.items()}
+    said = {name: _(str(text).replace("-", " ")) if name in _WORDED else text for name, text in texts.items()}
     details = ", ".join(f"{_(name.replace('_', ' '))} {text}" for name, text in said.items())
     return f"{done}{f' ({details})' if details else ''}"
 

@@ -39,7 +39,7 @@ def allow_looks(db: Engine, email: str, *, allowed: bool) -> None:
         connection.execute(USERS.update().where(USERS.c.id == user.id).values(may_look=int(allowed)))
         if not allowed:
             end_looks(connection, datetime.now(UTC), SESSIONS.c.user_id == user.id, actor=Actor.of_command())
-        details = {"may_look": "yes" if allowed else "no"}
+        details = {"may_look": N_("yes") if allowed else N_("no")}
         audit_log.record_command(connection, None, Action.LOOK_RIGHT_CHANGED, user.email, details)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Row, delete, exists, func, or_, selec
 from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import UsageError
-from reelport.language import _
+from reelport.language import N_, _
 from reelport.server import credentials
 from reelport.server.access import audit_log, users
 from reelport.server.access.audit_log import Action, Actor
@@ -367,7 +367,7 @@ def set_password(
         if connection.execute(delete(PASSWORD_LINKS).where(PASSWORD_LINKS.c.token_hash == token_hash)).rowcount != 1:
             return None  # another request used it meanwhile
         end_logins(connection, link.user_id, hashed)
-        actor, details = Actor(link.email, address), {"by": "a link"}
+        actor, details = Actor(link.email, address), {"by": N_("a link")}
         audit_log.record_action(
             connection, link.organization_id, actor, Action.PASSWORD_CHANGED, link.email, now, details
         )

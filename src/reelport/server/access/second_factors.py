@@ -55,9 +55,9 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 class Factor(StrEnum):
     """What a second factor was: as the audit log tells it."""
 
-    CODE = "a code"
-    RECOVERY_CODE = "a recovery code"
-    PASSKEY = "a passkey"
+    CODE = N_("a code")
+    RECOVERY_CODE = N_("a recovery code")
+    PASSKEY = N_("a passkey")
 
 
 @dataclass(frozen=True, slots=True)

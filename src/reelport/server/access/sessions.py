@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, exists, or_, select
 
 from reelport.errors import UsageError
+from reelport.language import N_
 from reelport.server import credentials
 from reelport.server.access import audit_log, users
 from reelport.server.access.audit_log import Action, Actor
@@ -38,7 +39,7 @@ _LONGEST_LIFE = timedelta(days=14)
 """After so long a user signs in again, however much the session is used."""
 _LONGEST_LIFE_BY_PROVIDER = timedelta(hours=12)
 """A working day: then the provider is asked again whether the user has access still, and which role."""
-BY_PROVIDER: Mapping[str, object] = {"by": "the provider"}
+BY_PROVIDER: Mapping[str, object] = {"by": N_("the provider")}
 """For the audit log: an OpenID Connect provider said so."""
 _SESSIONS_KEPT = 50
 """Sessions of one user; the oldest go first."""

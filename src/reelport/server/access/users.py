@@ -185,9 +185,7 @@ def end_logins(
     return epoch
 
 
-def end_looks(
-    connection: Connection, now: datetime, *which: ColumnElement[bool], actor: Actor | None = None
-) -> None:
+def end_looks(connection: Connection, now: datetime, *which: ColumnElement[bool], actor: Actor | None = None) -> None:
     """End the looks of these sessions, and record in the organizations' logs when each ended.
 
     By its operator, unless another `actor` ends it.
