@@ -9,14 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import partial
-from itertools import accumulate
 from urllib.parse import quote
 
 import anyio.to_thread
 import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Match
 
 from reelport.errors import StorageError, UsageError
 from reelport.language import N_, _, write_in
@@ -138,27 +136,17 @@ def _check_right(visit: Visit, right: Right) -> None:
 
 
 def _find_page(request: Request) -> str:
-    """Return the page to show after the sign-in: for a form its own, or the nearest one above."""
+    """Return the page to show after the sign-in: for a form the one that it was on."""
     url = request.url
-    if request.method != "POST":
-        return f"{url.path}?{url.query}" if url.query else url.path
-    above = accumulate(url.path.split("/"), "{}/{}".format)
-    return _find_form_page(request) or next(path for path in reversed([*above]) if _is_page(request, path))
+    if request.method == "POST":
+        return _find_form_page(request)
+    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 def _find_form_page(request: Request) -> str:
     """Return the page that a form was on, with its parameters; nothing where no browser says."""
     host, _, rest = request.headers.get("referer", "").partition("://")[2].partition("/")
-    page = f"/{rest}"
-    return page if host == request.url.netloc and _is_page(request, page.partition("?")[0]) else ""
-
-
-def _is_page(request: Request, path: str) -> bool:
-    """Whether a browser may open a path, as a page of what the form's path names alone."""
-    scope = {"type": "http", "method": "GET", "path": path}
-    named = request.path_params.items()  # else `keys/max-age` would be the page of a key `max-age`
-    found = (route.matches(scope) for route in request.app.router.routes)
-    return any(match is Match.FULL and page["path_params"].items() <= named for match, page in found)
+    return f"/{rest}" if host == request.url.netloc else ""
 
 
 def _describe_lack(session: Session, right: Right) -> str:
