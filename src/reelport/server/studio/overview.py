@@ -30,13 +30,13 @@ from reelport.language import N_, _
 from reelport.query import describe_query, parse_day
 from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
-from reelport.server.access.keys import Key, expires_soon
+from reelport.server.access.keys import expires_soon
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, Totals
 from reelport.server.explore.view import Comparison, View, default_grain
 from reelport.server.explore.view_parameters import EARLIEST, Defaults, list_options
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list
-from reelport.server.reports.report_list import ListedReport, StateFilter
+from reelport.server.reports.report_list import StateFilter
 from reelport.server.settings import Settings
 from reelport.server.studio import explore, exports, pages
 from reelport.server.studio.formats import MetricUnit
@@ -246,25 +246,11 @@ async def compute_views(visit: Visit, wanted: Iterable[Wanted], partner: Hashabl
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class TableNews:
-    """To which day a table's metrics are complete, and which days were restated lately."""
+def _read_news(visit: Visit, defaults: Defaults) -> dict[str, Any]:
+    """Read what is new, as values of the template.
 
-    metrics: str
-    complete: date
-    restated: str
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What is new."""
-
-    tables: tuple[TableNews, ...]
-    reports: tuple[ListedReport, ...]
-    keys: tuple[Key, ...]
-
-
-def _read_news(visit: Visit, defaults: Defaults) -> News:
+    `tables` have the names of metrics, the day to which they are complete, and the days that were restated lately.
+    """
     service, now = visit.service, visit.now
     alike: dict[tuple[date, str], list[Metric]] = {}
     for metrics in _list_metrics(defaults):
@@ -274,15 +260,17 @@ def _read_news(visit: Visit, defaults: Defaults) -> News:
                 spans = find_restated_days(snapshot, each.table, now - _NEWS)
                 restated = format_list([format_days(*span) for span in spans])
                 alike.setdefault((each.complete, restated), []).extend(metrics)
-    tables = (
-        TableNews(capitalize(format_list([label_metric(metric) for metric in metrics])), *said)
-        for said, metrics in alike.items()
-    )
     page = report_list.list_reports(service.db, visit.reach, now, shown=StateFilter.FINISHED)
     ready = [each for each in page.reports if each.ended_at is not None and each.ended_at >= now - _NEWS]
     held = keys.list_keys(service.db, visit.organization) if visit.may(Right.MANAGE_KEYS) else ()
-    ending = tuple(each for each in held if expires_soon(each, now))
-    return News(tuple(tables), tuple(ready[:_MOST_REPORTS]), ending)
+    return {
+        "tables": [
+            (capitalize(format_list([label_metric(metric) for metric in metrics])), *said)
+            for said, metrics in alike.items()
+        ],
+        "reports": ready[:_MOST_REPORTS],
+        "expiring": [each for each in held if expires_soon(each, now)],
+    }
 
 
 @dataclass(frozen=True, slots=True)
