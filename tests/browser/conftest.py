@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,16 +50,23 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """A browser for the tests of one file: while Playwright runs, no other test of the process can use asyncio."""
+@contextmanager
+def launch_browser(*arguments: str) -> Iterator[Browser]:
+    """Launch a browser, with further arguments: while Playwright runs, the process can't use asyncio otherwise."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         pytest.skip(f"no browser is installed: there is none of {', '.join(_NAMES)}")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS, *arguments])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser for the tests of one file."""
+    with launch_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
