@@ -125,8 +125,8 @@ def test_a_report_needs_no_script(waiting: Studio, idle: Service) -> None:
     finish(idle)
     page.get_by_role("link", name="Look again").click()
     expect(page.locator(".state")).to_contain_text("finished")
-    page.get_by_label("Yes, delete it").check()
     page.get_by_role("button", name="Delete this report").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Reports")
     expect(page.locator("tbody tr").first).to_contain_text("cancelled")
     assert not waiting.complaints

@@ -13,7 +13,7 @@ from tests.server.studio.conftest import MEMBER, OWNER, Visitors
 from tests.server.studio.visitor import Visitor
 
 from reelport.server.access import audit_log
-from reelport.server.studio import saved_views
+from reelport.server.studio import kept_views
 
 VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04&channelSlug=demo-news&compare=previous"
 FORM, SAVED = "/studio/reports/new", "/studio/saved"
@@ -28,7 +28,7 @@ def save(visitor: Visitor, name: str) -> str:
 
 def id_of(api: Api, name: str) -> str:
     """The id of a saved view."""
-    (found,) = (each.id for each in saved_views.list_saved_views(api.service.db, 1) if each.name == name)
+    (found,) = (each.id for each in kept_views.list_saved_views(api.service.db, 1) if each.name == name)
     return found
 
 
@@ -51,7 +51,7 @@ def test_a_saved_range_moves_on_and_saved_days_stay(people: Api, visitors: Visit
     page = visitor.get("/studio/explore?metric=VIEWS&by=VIDEO_ID&range=last-7-days")
     visitor.send(page, SAVED, name="Rolling")
     visitor.send(page, SAVED, name="Standing", range="")
-    kept = {each.name: dict(each.parameters) for each in saved_views.list_saved_views(people.service.db, 1)}
+    kept = {each.name: dict(each.parameters) for each in kept_views.list_saved_views(people.service.db, 1)}
     yesterday = people.service_now().date() - timedelta(days=1)
     assert kept["Rolling"] == {"metric": "VIEWS", "by": "VIDEO_ID", "range": "last-7-days"}
     assert (kept["Standing"]["to"], "range" in kept["Standing"]) == (f"{yesterday}", False)
@@ -83,7 +83,7 @@ def test_a_wrong_view_is_not_saved_as_another(people: Api, visitors: Visitors) -
     visitor = visitors(MEMBER)
     sent = visitor.send(visitor.get(f"{FORM}?{VIEW}"), SAVED, name="Wrong", metric="VIEWZ")
     assert sent.status_code == 422
-    assert "Wrong" not in [each.name for each in saved_views.list_saved_views(people.service.db, 1)]
+    assert "Wrong" not in [each.name for each in kept_views.list_saved_views(people.service.db, 1)]
 
 
 def test_a_view_is_deleted_by_whoever_saved_it_and_by_owners(people: Api, visitors: Visitors) -> None:
@@ -123,12 +123,12 @@ def test_a_view_is_kept_in_a_folder_and_pinned_to_the_overview(people: Api, visi
     entry = audit_log.list_actions(people.service.db)[0]
     assert (entry.actor.name, entry.subject) == (OWNER, "Placed")
     assert entry.details == {"folder": "Owners", "pinned": True}
-    (found,) = (each for each in saved_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
+    (found,) = (each for each in kept_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
     assert (found.folder, found.is_pinned) == ("Owners", True)
     assert re.search(r'id="pinned">(?s:.)*>Placed<', member.get("/studio/overview").text)
     owner.send(owner.get(SAVED), path, folder="", pinned=[])
     assert ">Placed<" not in member.get("/studio/overview").text
-    (found,) = (each for each in saved_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
+    (found,) = (each for each in kept_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
     assert (found.folder, found.is_pinned) == ("", False)
 
 

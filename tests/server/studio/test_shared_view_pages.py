@@ -23,7 +23,7 @@ from reelport.server.http.service import Service
 from reelport.server.reports import withdrawal
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
-from reelport.server.studio import shared_views
+from reelport.server.studio import kept_views
 
 VIEW = "metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=VIDEO_ID&by=VIDEO_OWNER_CHANNEL_SLUG&from=2026-07-01&to=2026-07-10"
 ROLLING = VIEW.partition("&from")[0] + "&range=last-7-days"
@@ -60,7 +60,7 @@ def elsewhere(app: TestClient, address: str) -> TestClient:
 
 def id_of(service: Service, name: str) -> str:
     """The id of a link that was made last under this name."""
-    links = shared_views.list_shared_views(service.db, Reach(1), datetime.now(UTC))
+    links = kept_views.list_shared_views(service.db, Reach(1), datetime.now(UTC))
     return next(each.id for each in links if each.name == name)
 
 
@@ -290,7 +290,7 @@ def test_an_embed_moves_on_with_the_days_and_ends_when_it_is_revoked(
     entry = audit_log.list_actions(service.db)[0]
     assert entry.details == {"name": "Ends", "days": 365, "hosts": ["https://www.example.com"]}
     (found,) = (
-        each for each in shared_views.list_shared_views(service.db, Reach(1), datetime.now(UTC)) if each.name == "Ends"
+        each for each in kept_views.list_shared_views(service.db, Reach(1), datetime.now(UTC)) if each.name == "Ends"
     )
     assert ("range", "last-7-days") in found.parameters
     assert not {"from", "to"} & {name for name, _ in found.parameters}

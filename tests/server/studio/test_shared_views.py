@@ -22,8 +22,8 @@ from reelport.server.explore.view import View
 from reelport.server.reports import report_list, withdrawal
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SHARED_VIEWS
-from reelport.server.studio import saved_views, shared_views
-from reelport.server.studio.shared_views import OpenedView
+from reelport.server.studio import kept_views
+from reelport.server.studio.kept_views import OpenedView
 
 ANN, BEN = Actor("ann@demo.example", "192.0.2.1"), Actor("ben@demo.example", "192.0.2.1")
 DAY = date(2026, 7, 1)
@@ -35,14 +35,12 @@ def share(state: State, organization: int, days: int = 1, by: Actor = ANN) -> st
     names = {each.id: each.name for each in organizations.list_organizations(state.db)}
     if by.name not in {each.email for each in users.list_users(state.db)}:
         quick_users.add_user(state.db, names[organization], by.name, "owner", "a long enough password", state.now)
-    return shared_views.share_view(
-        state.db, state.service_secret, Reach(organization), by, "News", VIEW, days, state.now
-    )
+    return kept_views.share_view(state.db, state.service_secret, Reach(organization), by, "News", VIEW, days, state.now)
 
 
 def opened(state: State, token: str) -> OpenedView | None:
     """What a link opens."""
-    return shared_views.open_shared_view(state.db, state.service_secret, token, "198.51.100.1", state.now)
+    return kept_views.open_shared_view(state.db, state.service_secret, token, "198.51.100.1", state.now)
 
 
 def test_a_link_ends_when_its_time_is_over(state: State) -> None:
@@ -56,18 +54,18 @@ def test_a_link_ends_when_its_time_is_over(state: State) -> None:
     assert dict(found.shared.parameters)["metric"] == "VIEWS"
     state.now += timedelta(milliseconds=1)
     assert opened(state, token) is None
-    assert [each.opened for each in shared_views.list_shared_views(state.db, Reach(organization), state.now)] == [1]
+    assert [each.opened for each in kept_views.list_shared_views(state.db, Reach(organization), state.now)] == [1]
     state.now += timedelta(days=30)
-    assert not shared_views.list_shared_views(state.db, Reach(organization), state.now)
+    assert not kept_views.list_shared_views(state.db, Reach(organization), state.now)
 
 
 def test_a_revoked_link_opens_nothing(state: State) -> None:
     """Revoking twice is told once."""
     organization = state.organization("demo", "a")
     token = share(state, organization)
-    (view,) = shared_views.list_shared_views(state.db, Reach(organization), state.now)
-    assert shared_views.revoke_shared_view(state.db, view, ANN, state.now)
-    assert not shared_views.revoke_shared_view(state.db, view, ANN, state.now)
+    (view,) = kept_views.list_shared_views(state.db, Reach(organization), state.now)
+    assert kept_views.revoke_shared_view(state.db, view, ANN, state.now)
+    assert not kept_views.revoke_shared_view(state.db, view, ANN, state.now)
     assert opened(state, token) is None
     told = [each.action for each in audit_log.list_actions(state.db)]
     assert told[:2] == ["revoked a shared view", "shared a view"]
@@ -100,7 +98,7 @@ def test_a_removed_user_shares_nothing(state: State) -> None:
     share(state, organization)
     users.remove_user(state.db, ANN.name)
     with pytest.raises(UsageError, match="no user of this organization"):
-        shared_views.share_view(state.db, state.service_secret, Reach(organization), ANN, "News", VIEW, 1, state.now)
+        kept_views.share_view(state.db, state.service_secret, Reach(organization), ANN, "News", VIEW, 1, state.now)
 
 
 def test_a_link_that_is_shared_during_a_removal_ends_with_it(state: State) -> None:
@@ -113,7 +111,7 @@ def test_a_link_that_is_shared_during_a_removal_ends_with_it(state: State) -> No
     def share_at_once() -> str | None:
         both.wait()
         try:
-            return shared_views.share_view(
+            return kept_views.share_view(
                 state.db, state.service_secret, Reach(organization), ANN, "News", VIEW, 1, state.now
             )
         except UsageError:
@@ -148,7 +146,7 @@ def test_every_opening_is_counted_and_one_a_minute_logged(state: State) -> None:
     for _ in range(10):
         assert opened(state, token)
         state.now += timedelta(seconds=20)
-    (view,) = shared_views.list_shared_views(state.db, Reach(organization), state.now)
+    (view,) = kept_views.list_shared_views(state.db, Reach(organization), state.now)
     assert view.opened == 10
     entries = [each for each in audit_log.list_actions(state.db) if each.action == "opened a shared view"]
     assert [each.details["opened"] for each in entries] == [10, 7, 4, 1]
@@ -165,7 +163,7 @@ def test_open_links_of_an_organization_are_bounded(state: State) -> None:
     """Ended ones don't count."""
     organization = state.organization("demo", "a")
     share(state, organization)
-    copy_links(state, shared_views.MOST_LINKS - 2)
+    copy_links(state, kept_views.MOST_LINKS - 2)
     share(state, organization)
     with pytest.raises(UsageError, match="200 links"):
         share(state, organization)
@@ -184,8 +182,8 @@ def copy_links(state: State, count: int) -> None:
 def test_an_id_that_no_database_holds_is_not_found(state: State) -> None:
     """An address may name anything, as %00: PostgreSQL refuses a NUL in a text."""
     organization, odd = state.organization("demo", "a"), "a\0b"
-    assert shared_views.find_shared_view(state.db, Reach(organization), odd) is None
-    assert saved_views.find_saved_view(state.db, Reach(organization), odd) is None
+    assert kept_views.find_shared_view(state.db, Reach(organization), odd) is None
+    assert kept_views.find_saved_view(state.db, Reach(organization), odd) is None
     assert report_list.find_listed_report(state.db, Reach(organization), odd, state.now) is None
 
 
@@ -201,5 +199,5 @@ def test_ended_links_do_not_pile_up(state: State) -> None:
             connection.execute(SHARED_VIEWS.insert(), rows)
     share(state, organization)
     for owner, kept in ((organization, 200), (other, 300)):
-        listed = shared_views.list_shared_views(state.db, Reach(owner), state.now)
+        listed = kept_views.list_shared_views(state.db, Reach(owner), state.now)
         assert [each.is_open(state.now) for each in listed].count(False) == kept

@@ -40,9 +40,9 @@ from reelport.server.reports.report_list import StateFilter
 from reelport.server.settings import Settings
 from reelport.server.studio import explore, exports, pages
 from reelport.server.studio.formats import MetricUnit
+from reelport.server.studio.kept_views import SavedView, find_shown_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
-from reelport.server.studio.saved_views import SavedView, find_shown_views
 from reelport.server.studio.view_page import (
     Board,
     Cell,

@@ -96,21 +96,19 @@ class Visit:
 
     @property
     def organization_id(self) -> int:
-        """The id of the user's organization; only where the route's right is one of members."""
-        if self.user.organization_id is None:
-            raise RuntimeError("an operator is of no organization: the route's right must not be an operator's")
-        return self.user.organization_id
+        """The id of the user's organization; as `reach`."""
+        return self.reach.organization_id
 
     @property
     def reach(self) -> Reach:
-        """What the user may see of the organization; as `organization_id`."""
+        """What the user may see of the organization; only where the route's right is one of members."""
         if self.user.reach is None:
             raise RuntimeError("an operator sees no organization: the route's right must not be an operator's")
         return self.user.reach
 
     @property
     def organization(self) -> str:
-        """The name of the user's organization; as `organization_id`."""
+        """The name of the user's organization; as `reach`."""
         return self.user.organization or ""
 
     @property

@@ -1,21 +1,24 @@
-"""Views that are shared by a link, or as an embed in pages of named hosts.
+"""Views that are kept by name: saved for the organization, pinned to its overview, or shared.
 
-`/studio/shared` lists both. A link's token is 256 random bits; the state holds a keyed hash of it.
+`/studio/saved` lists the saved ones, `/studio/shared` those that a link opens, or an embed in pages of named hosts. A
+link's token is 256 random bits; the state holds a keyed hash of it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from html import escape
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import anyio.to_thread
-from sqlalchemy import Connection, Engine, Row, and_, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, and_, func, or_, select
 from starlette.responses import Response
 
 from reelport.engine.tenant import Tenant
@@ -29,28 +32,215 @@ from reelport.server.access.roles import Reach, Role
 from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.numbers import Numbers
-from reelport.server.explore.view import View
-from reelport.server.explore.view_parameters import Defaults, list_options, parse_view
+from reelport.server.explore.view import Pairs, Parameter, View
+from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
 from reelport.server.http.service import run_while_connected
-from reelport.server.state.database import write
-from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS, USERS
+from reelport.server.state.database import reading, write
+from reelport.server.state.tables import ORGANIZATIONS, SAVED_VIEWS, SHARED_VIEWS, USERS
 from reelport.server.studio import exports, pages, view_page
 from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import RIGHTS, Right
-from reelport.server.studio.saved_views import (
-    KeptView,
-    clean_name,
-    find_own,
-    may_know,
-    parse_parameters,
-    read_rows,
-    read_view,
-)
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Refused, Visit, count_wrong_link, not_found
+from reelport.wire import Code
+from reelport.wording import clean_line
 
-_PATH = f"{pages.ROOT}/shared"
+_SAVED_PATH = f"{pages.ROOT}/saved"
+_OWN_FIELDS = frozenset({"csrf", "name", "days", "folder", "hosts"})
+_LONGEST_NAME = 100
+_MOST_SAVED = 500  # saved views of one organization
+_MOST_PINNED = 8  # pinned ones of one organization
+
+
+@dataclass(frozen=True, slots=True)
+class KeptView:
+    """A view that somebody gave a name, and keeps or shares.
+
+    `parameters` are those of its URL, without days where it moves on. `created_by` is a user's e-mail address.
+    """
+
+    id: str
+    name: str
+    parameters: Pairs
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SavedView(KeptView):
+    """A view that everybody of its organization finds, in a folder or none, and pinned or not."""
+
+    folder: str = ""
+    is_pinned: bool = False
+
+
+Kept = TypeVar("Kept", bound=KeptView)
+
+
+async def show_saved(visit: Visit) -> Response:
+    """List the saved views by folder and name; those that are in none come first."""
+
+    def write() -> Response:
+        views = find_shown_views(visit, read_defaults(visit))
+        folders = {name: list(shown) for name, shown in groupby(sorted(views, key=_get_folder), key=_get_folder)}
+        return pages.render(visit, "saved.html", folders=folders)
+
+    return await write_page(visit, visit.organization_id, write)
+
+
+async def save(visit: Visit) -> Response:
+    """Save the view of a form under its name. Its days move on where a range's name chose them."""
+    view, name, folder = await _read_view(visit), _clean_name(visit.form.text("name")), _read_folder(visit)
+    organization_id, now = visit.organization_id, visit.now
+
+    def insert(connection: Connection) -> None:
+        saved = select(func.count()).select_from(SAVED_VIEWS).where(SAVED_VIEWS.c.organization_id == organization_id)
+        if connection.execute(saved).scalar_one() >= _MOST_SAVED:
+            raise UsageError(f"{_MOST_SAVED} views are saved already: delete some that nobody needs.")
+        row = {
+            "id": credentials.short_id(),
+            "organization_id": organization_id,
+            "name": name,
+            "parameters": view.rolling_query(),
+            "created_by": visit.user.email,
+            "created_at": now,
+            "folder": folder,
+        }
+        connection.execute(SAVED_VIEWS.insert().values(**row))
+        audit_log.record_action(connection, organization_id, visit.actor, Action.VIEW_SAVED, name, now)
+
+    await anyio.to_thread.run_sync(write, visit.service.db, insert)
+    return pages.redirect(_SAVED_PATH)
+
+
+async def place_view(visit: Visit) -> Response:
+    """Put a saved view into a folder, and on the overview or off it."""
+    sentence = N_("You may place the views that you saved. An owner of your organization may place any.")
+    view = await _find_own(visit, find_saved_view, sentence)
+    folder, pinned = _read_folder(visit), visit.form.has("pinned")
+
+    def place(connection: Connection) -> None:
+        of_organization = SAVED_VIEWS.c.organization_id == visit.organization_id
+        others = of_organization, SAVED_VIEWS.c.pinned_at.is_not(None), SAVED_VIEWS.c.id != view.id
+        count = connection.execute(select(func.count()).select_from(SAVED_VIEWS).where(*others)).scalar_one()
+        if pinned and count >= _MOST_PINNED:
+            raise UsageError(f"{_MOST_PINNED} views are pinned already: take another one off the overview first.")
+        placed = SAVED_VIEWS.update().where(of_organization, SAVED_VIEWS.c.id == view.id)
+        connection.execute(placed.values(folder=folder, pinned_at=visit.now if pinned else None))
+        given = visit.actor, Action.VIEW_PLACED, view.name, visit.now, {"folder": folder, "pinned": pinned}
+        audit_log.record_action(connection, visit.organization_id, *given)
+
+    await anyio.to_thread.run_sync(write, visit.service.db, place)
+    return pages.redirect(_SAVED_PATH)
+
+
+async def delete_view(visit: Visit) -> Response:
+    """Delete a saved view."""
+    sentence = N_("You may delete the views that you saved. An owner of your organization may delete any.")
+    view = await _find_own(visit, find_saved_view, sentence)
+
+    def delete(connection: Connection) -> None:
+        if connection.execute(SAVED_VIEWS.delete().where(SAVED_VIEWS.c.id == view.id)).rowcount == 1:
+            given = visit.organization_id, visit.actor, Action.VIEW_DELETED, view.name, visit.now
+            audit_log.record_action(connection, *given)
+
+    await anyio.to_thread.run_sync(write, visit.service.db, delete)
+    return pages.redirect(_SAVED_PATH)
+
+
+def find_shown_views(visit: Visit, defaults: Defaults) -> Iterator[tuple[SavedView, ParsedView]]:
+    """Find the saved views that a visitor may know of, by name, with what they show now.
+
+    A view of earnings is shown to nobody without that scope. Reads the state: call it in a thread.
+    """
+    for saved in list_saved_views(visit.service.db, visit.organization_id):
+        parsed = parse_view(saved.parameters, defaults)
+        is_missing = any(problem.code is Code.SCOPE_MISSING for problem in parsed.problems)
+        if not is_missing and _may_know(visit, parsed.view, saved.created_by):
+            yield saved, parsed
+
+
+async def _find_own(visit: Visit, find: Callable[[Engine, Reach, str], Kept | None], sentence: str) -> Kept:
+    """Find what the path names. Refused where it is missing, or somebody else made it."""
+    found = await anyio.to_thread.run_sync(find, visit.service.db, visit.reach, visit.named("view_id"))
+    if found is None:
+        raise not_found()
+    if not visit.may_change(found.created_by):
+        raise Refused(403, N_("Not yours to do"), sentence)
+    return found
+
+
+async def _read_view(visit: Visit) -> View:
+    """Read the view of a form; Refused when something is wrong: no other is taken for it."""
+    # A range by its name has the days that it has now, which may be others than when the form was shown.
+    left_out = {*_OWN_FIELDS, *({Parameter.START, Parameter.END} if visit.form.text(Parameter.PRESET) else ())}
+    pairs = [pair for pair in visit.form.fields if pair[0] not in left_out]
+    parsed = parse_view(pairs, await anyio.to_thread.run_sync(read_defaults, visit))
+    if parsed.problems:
+        sentences = " ".join(problem.sentence for problem in parsed.problems)
+        raise Refused(422, N_("This view can't be kept"), sentences)
+    return parsed.view
+
+
+def _may_know(visit: Visit, view: View, created_by: str) -> bool:
+    """Whether a visitor may read what a kept view names.
+
+    Somebody with some channels alone sees none of others that names a value: it may be a channel or a video of theirs.
+    """
+    names_value = view.kept or view.search or any(not row.choices for row, _ in view.filters)
+    return visit.reach.channels is None or not names_value or created_by == visit.user.email
+
+
+def list_saved_views(db: Engine, organization_id: int) -> tuple[SavedView, ...]:
+    """List an organization's saved views by name."""
+    of_organization = SAVED_VIEWS.c.organization_id == organization_id
+    wanted = select(SAVED_VIEWS).where(of_organization).order_by(SAVED_VIEWS.c.name, SAVED_VIEWS.c.id)
+    return tuple(map(_make_saved, _read_rows(db, wanted)))
+
+
+def find_saved_view(db: Engine, reach: Reach, view_id: str) -> SavedView | None:
+    """Find a saved view; None for an unknown one and for another organization's."""
+    own = SAVED_VIEWS.c.organization_id == reach.organization_id, SAVED_VIEWS.c.id == clean_text(view_id)
+    return next(map(_make_saved, _read_rows(db, select(SAVED_VIEWS).where(*own))), None)
+
+
+def _get_folder(shown: tuple[SavedView, ParsedView]) -> str:
+    return shown[0].folder
+
+
+def _read_folder(visit: Visit) -> str:
+    folder = visit.form.text("folder")
+    return _clean_name(folder) if folder else ""
+
+
+def _clean_name(name: str) -> str:
+    """Clean a view's name to one line; UsageError for none and for one that is too long."""
+    cleaned = clean_line(clean_text(name)).strip()
+    if not cleaned:
+        raise UsageError("Give the view a name.")
+    if len(cleaned) > _LONGEST_NAME:
+        raise UsageError(f"The name has {len(cleaned)} characters: {_LONGEST_NAME} are the most.")
+    return cleaned
+
+
+def _read_rows(db: Engine, wanted: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Read the rows of a statement."""
+    with reading(db) as connection:
+        return connection.execute(wanted).all()
+
+
+def _make_saved(row: Row[*tuple[Any, ...]]) -> SavedView:
+    parameters, is_pinned = _parse_parameters(row), row.pinned_at is not None
+    return SavedView(row.id, row.name, parameters, row.created_by, row.created_at, row.folder, is_pinned)
+
+
+def _parse_parameters(row: Row[*tuple[Any, ...]]) -> Pairs:
+    """Parse the parameters of a kept view, as its row has them."""
+    return tuple(parse_qsl(row.parameters, keep_blank_values=True))
+
+
+_SHARED_PATH = f"{pages.ROOT}/shared"
 _EMBED_PATH = f"{pages.ROOT}/embed"
 LIVES, EMBED_LIVES = (1, 7, 30, 90), (30, 90, 365)  # the days that a link or an embed may live
 _MOST_HOSTS = 10
@@ -98,7 +288,7 @@ async def show_links(visit: Visit, link: str | None = None, frame: str | None = 
         defaults = read_defaults(visit)
         found = list_shared_views(visit.service.db, visit.reach, visit.now)
         views = [(each, parse_view(each.parameters, defaults).view) for each in found]
-        links = [(each, view.sentence()) for each, view in views if may_know(visit, view, each.created_by)]
+        links = [(each, view.sentence()) for each, view in views if _may_know(visit, view, each.created_by)]
         opened = Action.SHARED_VIEW_OPENED
         return pages.render(visit, "shared.html", opened=opened, links=links, link=link, frame=frame)
 
@@ -107,14 +297,14 @@ async def show_links(visit: Visit, link: str | None = None, frame: str | None = 
 
 async def share(visit: Visit) -> Response:
     """Make a link to the view of a form, or an embed of it, and show it this once."""
-    view = await read_view(visit)
+    view = await _read_view(visit)
     service, is_embed = visit.service, visit.form.has("hosts")
     lives = {str(days): days for days in (EMBED_LIVES if is_embed else LIVES)}.get(visit.form.text("days"), 0)
     name, hosts = visit.form.text("name"), parse_hosts(visit.form.text("hosts")) if is_embed else ()
     given = service.db, service.service_secret, visit.reach, visit.actor, name, view, lives, visit.now
     token = await anyio.to_thread.run_sync(partial(share_view, *given, hosts=hosts))
     if not is_embed:
-        return await show_links(visit, link=f"{visit.origin}{_PATH}/{token}")
+        return await show_links(visit, link=f"{visit.origin}{_SHARED_PATH}/{token}")
     address, title = escape(f"{visit.origin}{_EMBED_PATH}/{token}"), escape(name)
     size = 'width="100%" height="640" loading="lazy" referrerpolicy="no-referrer"'
     return await show_links(visit, frame=f'<iframe src="{address}" title="{title}" {size}></iframe>')
@@ -141,15 +331,15 @@ def _is_own(host: str) -> bool:
 async def revoke_link(visit: Visit) -> Response:
     """End a link at once."""
     sentence = N_("You may revoke the links that you made. An owner of your organization may revoke any.")
-    found = await find_own(visit, find_shared_view, sentence)
+    found = await _find_own(visit, find_shared_view, sentence)
     await anyio.to_thread.run_sync(revoke_shared_view, visit.service.db, found, visit.actor, visit.now)
-    return pages.redirect(_PATH)
+    return pages.redirect(_SHARED_PATH)
 
 
 async def open_link(visit: Visit) -> Response:
     """Show the view of a link to whoever has it."""
     opened = await _open(visit)
-    exported = exports.Exports(f"{_PATH}/{visit.named('token')}/export")
+    exported = exports.Exports(f"{_SHARED_PATH}/{visit.named('token')}/export")
     return await _show_view(visit, opened, "shared_view.html", exported)
 
 
@@ -243,7 +433,7 @@ def share_view(
     The token is known this once. UsageError for a bad name, another number of days, when too many links are open, and
     when the sharer was removed, or may share no more, since a moment ago.
     """
-    cleaned = clean_name(name)
+    cleaned = _clean_name(name)
     kind, lives = ("An embed", EMBED_LIVES) if hosts else ("A link", LIVES)
     if days not in lives:
         raise UsageError(f"{kind} lives {', '.join(map(str, lives))} days.")
@@ -300,7 +490,7 @@ def open_shared_view(
         SHARED_VIEWS.c.token_hash == service_secret.hash(_PURPOSE, token),
         SHARED_VIEWS.c.hosts.is_not(None) if embedded else SHARED_VIEWS.c.hosts.is_(None),
     )
-    if not any(_make_shared(row).is_open(now) for row in read_rows(db, _SHARED.where(is_named))):
+    if not any(_make_shared(row).is_open(now) for row in _read_rows(db, _SHARED.where(is_named))):
         return None
 
     def count(connection: Connection) -> OpenedView | None:
@@ -325,13 +515,13 @@ def list_shared_views(db: Engine, reach: Reach, now: datetime) -> tuple[SharedVi
     """List the links within a reach, the newest first; ended ones for thirty more days."""
     of_organization = SHARED_VIEWS.c.organization_id == reach.organization_id, SHARED_VIEWS.c.expires_at > now - _KEPT
     wanted = _SHARED.where(*of_organization).order_by(SHARED_VIEWS.c.created_at.desc(), SHARED_VIEWS.c.id)
-    return tuple(_make_shared(row) for row in read_rows(db, wanted) if _reaches(reach, row))
+    return tuple(_make_shared(row) for row in _read_rows(db, wanted) if _reaches(reach, row))
 
 
 def find_shared_view(db: Engine, reach: Reach, view_id: str) -> SharedView | None:
     """Find a link by its id; None for an unknown one and for one out of reach."""
     own = SHARED_VIEWS.c.organization_id == reach.organization_id, SHARED_VIEWS.c.id == clean_text(view_id)
-    return next((_make_shared(row) for row in read_rows(db, _SHARED.where(*own)) if _reaches(reach, row)), None)
+    return next((_make_shared(row) for row in _read_rows(db, _SHARED.where(*own)) if _reaches(reach, row)), None)
 
 
 def _reaches(reach: Reach, row: Row[*tuple[Any, ...]]) -> bool:
@@ -356,7 +546,7 @@ def _make_shared(row: Row[*tuple[Any, ...]]) -> SharedView:
     return SharedView(
         row.id,
         row.name,
-        parse_parameters(row),
+        _parse_parameters(row),
         row.created_by,
         row.created_at,
         row.organization_id,
