@@ -1,4 +1,4 @@
-"""Signs in and out, here or by the OpenID Connect provider; sets passwords by links; shows the own account.
+"""Signs in and out, sets passwords by links, and shows the own account.
 
 Opening a link for a password changes nothing, as programs that check mail open every link; sending its form uses it up.
 """

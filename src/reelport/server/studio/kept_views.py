@@ -1,4 +1,4 @@
-"""Views that are kept by name: saved for the organization, pinned to its overview, or shared.
+"""Views that are kept by name: saved for the organization, or shared by a link.
 
 `/studio/saved` lists the saved ones, `/studio/shared` those that a link opens, or an embed in pages of named hosts. A
 link's token is 256 random bits; the state holds a keyed hash of it.

@@ -101,7 +101,7 @@ class Visit:
 
     @property
     def reach(self) -> Reach:
-        """What the user may see of the organization; only where the route's right is one of members."""
+        """What the user may see of the organization; only where the right is one of members."""
         if self.user.reach is None:
             raise RuntimeError("an operator sees no organization: the route's right must not be an operator's")
         return self.user.reach
