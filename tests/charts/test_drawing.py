@@ -224,8 +224,8 @@ def test_a_chart_says_in_words_what_it_shows() -> None:
     assert {picture.get("aria-hidden") for picture in figure.findall("div/svg")} == {"true"}
     assert figure.get("aria-label") == "Views by day"
     assert figure.findtext("p") == (
-        "4 days, 1 Jul 2026 to 4 Jul 2026. Views: lowest 7 views (1 Jul 2026), highest 12,345 views (3 Jul 2026), "
-        "last 9 views (4 Jul 2026). 1 day without a number. From 4 Jul 2026 on, numbers may still change."
+        "1 Jul 2026 to 4 Jul 2026. Views: lowest 7 views (1 Jul 2026), highest 12,345 views (3 Jul 2026), "
+        "last 9 views (4 Jul 2026). Missing: 1 of 4. From 4 Jul 2026 on, numbers may still change."
     )
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-from reelport.catalog import Grain
 from reelport.charts.amounts import format_full, list_numbers
 from reelport.charts.chart_types import (
     Chart,
@@ -47,8 +46,7 @@ def describe_chart(chart: Chart) -> str:
 def _describe_lines(chart: ChartOverTime) -> str:
     """Describe lines over time: their range, and the lowest, highest and last number of each."""
     first, last = describe_time(chart.times[0]), describe_time(chart.times[-1])
-    count = _count_times(len(chart.times), chart.grain)
-    said = [_("%(times)s, %(first)s to %(last)s.", times=count, first=first, last=last)]
+    said = [_("%(first)s to %(last)s.", first=first, last=last)]
     said += [_describe_series(each, chart.times, chart) for each in chart.series[:_MOST_DESCRIBED]]
     if (left := len(chart.series) - _MOST_DESCRIBED) > 0:
         said.append(ngettext("%(n)s more line.", "%(n)s more lines.", left))
@@ -81,25 +79,9 @@ def _describe_series(series: Series, times: Sequence[str], chart: ChartOverTime)
         highest=highest,
         last=last,
     )
-    missing = len(series.values) - len(numbers)
-    gaps = _("%(times)s without a number.", times=_count_times(missing, chart.grain)) if missing else ""
-    return f"{said} {gaps}".rstrip()
-
-
-def _count_times(number: int, grain: int) -> str:
-    match grain:
-        case Grain.MINUTE:
-            return ngettext("%(n)s minute", "%(n)s minutes", number)
-        case Grain.HOUR:
-            return ngettext("%(n)s hour", "%(n)s hours", number)
-        case Grain.DAY:
-            return ngettext("%(n)s day", "%(n)s days", number)
-        case Grain.WEEK:
-            return ngettext("%(n)s week", "%(n)s weeks", number)
-        case Grain.MONTH:
-            return ngettext("%(n)s month", "%(n)s months", number)
-        case _:
-            return ngettext("%(n)s year", "%(n)s years", number)
+    every, missing = len(series.values), len(series.values) - len(numbers)
+    gaps = _("Missing: %(missing)s of %(every)s.", missing=missing, every=every)
+    return f"{said} {gaps}" if missing else said
 
 
 def write_readings(chart: ChartOverTime, write: Write | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from html import unescape
 from urllib.parse import parse_qsl
 
 import pytest
@@ -45,6 +46,13 @@ def test_a_view_parsed_from_its_own_parameters_is_that_view(drawn: View) -> None
     """Nothing of a view is lost in its URL, and nothing in it is a problem."""
     assert parse_view(drawn.params(), DEFAULTS) == ParsedView(drawn)
     assert parse(drawn.url_query()) == ParsedView(drawn)
+
+
+@given(views())
+def test_an_address_is_the_same_in_html(drawn: View) -> None:
+    """Pages write it as it is: no name of a parameter is that of an entity, and all else is quoted."""
+    assert unescape(drawn.url_query()) == drawn.url_query()
+    assert not set("\"'<>") & set(drawn.url_query())
 
 
 @given(views())

@@ -35,7 +35,7 @@ def test_metrics_and_dimensions_stand_in_groups_with_their_sentences(visitor: Vi
     for id_, rows in (("metrics", list(Metric)), ("dimensions", [row for row in Dimension if row.grain is None])):
         part = re.search(rf'<details id="{id_}">.*?</details>', page, re.DOTALL)
         assert part is not None
-        offered = re.findall(r'<p><label><input type="checkbox"[^>]*>[^<]*</label><small>([^<]*)</small></p>', part[0])
+        offered = re.findall(r'<p><label><input type="checkbox"[^>]*>[^<]*</label><small>([^<]*)</small>', part[0])
         assert sorted(map(unescape, offered)) == sorted(row.sentence for row in rows)
     headings = re.findall("<legend>([^<]*)</legend>", page)
     assert headings == [capitalize(label) for label in (*FAMILY_LABELS.values(), *DIMENSION_GROUPS)]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import anyio.to_thread
+from markupsafe import Markup
 from sqlalchemy import Engine
 from starlette.responses import Response
 
 from reelport import check
-from reelport.catalog import Dimension, Family, Filter, Metric, Product
+from reelport.catalog import Dimension, Family, Filter, Product
 from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS, Subject
 from reelport.catalog.labels import (
     DIMENSION_GROUPS,
@@ -41,7 +42,6 @@ from reelport.server.explore.view_parameters import (
     Defaults,
     Option,
     Options,
-    Row,
     can_pick,
     list_grains,
     list_options,
@@ -100,6 +100,7 @@ async def show_explore(visit: Visit) -> Response:
         view, rules = asked.without_picking(), defaults.rules
         options = list_options(view, rules, defaults.scopes)
         page = make_page(view, numbers, defaults, options)
+        metrics, dimensions = _group_choices(view, options, rules)
         boards = [_add_shares(board, view, numbers, defaults, shares) for board in page["boards"]]
         return pages.render(
             visit,
@@ -108,9 +109,9 @@ async def show_explore(visit: Visit) -> Response:
             metric_names=format_list([label_metric(metric) for metric in view.metrics]),
             board_names=format_list([label_dimension(dimension) for dimension in view.dimensions]),
             problems=[problem.sentence for problem in parsed.problems],
-            metrics=list(_group_metrics(view, options, rules)),
-            dimensions=list(_group_dimensions(view, options, rules)),
-            filters=list(_explain_filters(view, options)),
+            metrics=metrics,
+            dimensions=dimensions,
+            filters=[(each, _explain(view, each, rules)) for each in options.filters if each.row.choices],
             has_channels=has_channels,
             address_of=address_of,
             exports=exports.offer_exports(visit, view),
@@ -218,65 +219,49 @@ def _add_shares(board: Board, view: View, numbers: Numbers, defaults: Defaults, 
     return replace(hidden, shares=draw_shares(view, numbers.lines, found, defaults.complete_days([view.ranked_by])))
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Choices below one heading: those that fit; the others by the sentence that says why."""
-
-    label: str
-    fitting: list[Option[Any]]
-    refused: dict[str, list[Option[Any]]]
+# Choices below one heading: those that fit; the others by the sentence that says why.
+_Group = tuple[str, list[Option[Any]], dict[str, list[Option[Any]]]]
 
 
-def _group(label: str, options: Iterable[Option[Row]], explain: Callable[[Option[Row]], str]) -> _Group:
-    group = _Group(capitalize(label), [], {})
-    for each in options:
-        (group.fitting if each.reason is None else group.refused.setdefault(explain(each), [])).append(each)
-    return group
-
-
-def _group_metrics(view: View, options: Options, rules: Rules) -> Iterator[_Group]:
-    """Group metrics by family: what refuses one of a family refuses all of it."""
+def _group_choices(view: View, options: Options, rules: Rules) -> tuple[list[_Group], list[_Group]]:
+    """Group metrics by family, as what refuses one refuses all of it; and leaderboards."""
     split = [Dimension[name] for name in view.report_query().dimensions]
 
-    def explain(option: Option[Metric]) -> str:
-        family = option.row.family
+    def explain(option: Option[Any]) -> str:
+        if isinstance(option.row, Dimension):
+            return _explain(view, option, rules)
+        family, reason = option.row.family, label_names(option.reason or "")
         group = capitalize(label_family(family))
         by = [label_dimension(row) for row in split if row not in family.dimensions(permissive=rules.permissive)]
         filters = [label_filter(row) for row, _value in view.filters if row not in family.filters]
         if by:
             sentence = N_("%(group)s can't be split by %(names)s. Choose another split for these.")
             return _(sentence, group=group, names=format_list(by))
-        if filters:
-            sentence = N_("%(group)s can't be narrowed by %(names)s. Choose another filter for these.")
-            return _(sentence, group=group, names=format_list(filters))
-        return label_names(option.reason or "")
+        sentence = N_("%(group)s can't be narrowed by %(names)s. Choose another filter for these.")
+        return _(sentence, group=group, names=format_list(filters)) if filters else reason
 
-    for family in Family:
-        if rows := [each for each in options.metrics if each.row.family is family]:
-            yield _group(label_family(family), rows, explain)
+    def group(label: str, offered: Iterable[Option[Any]]) -> _Group:
+        fitting: list[Option[Any]] = []
+        refused: dict[str, list[Option[Any]]] = {}
+        for each in offered:
+            (fitting if each.reason is None else refused.setdefault(explain(each), [])).append(each)
+        return capitalize(label), fitting, refused
+
+    metrics = ((family, [each for each in options.metrics if each.row.family is family]) for family in Family)
+    offered = {each.row: each for each in options.dimensions}
+    return (
+        [group(label_family(family), found) for family, found in metrics if found],
+        [group(_(label), [offered[row] for row in rows]) for label, rows in DIMENSION_GROUPS.items()],
+    )
 
 
-def _group_dimensions(view: View, options: Options, rules: Rules) -> Iterator[_Group]:
-    def explain(option: Option[Dimension]) -> str:
+def _explain(view: View, option: Option[Any], rules: Rules) -> str:
+    """Say which metrics of the view a leaderboard or filter refuses, and what it suits."""
+    sentence = N_("%(metrics)s can't be narrowed by this. What can: %(fitting)s.")
+    fitting = [family for family in Family if option.row in family.filters]
+    if isinstance(option.row, Dimension):
         sentence = N_("%(metrics)s can't be split by this. What can: %(fitting)s.")
         fitting = [each for each in Family if option.row in each.dimensions(permissive=rules.permissive)]
-        return _explain(view, option, sentence, fitting)
-
-    offered = {each.row: each for each in options.dimensions}
-    for label, rows in DIMENSION_GROUPS.items():
-        yield _group(_(label), [offered[row] for row in rows], explain)
-
-
-def _explain_filters(view: View, options: Options) -> Iterator[tuple[Option[Filter], str]]:
-    """List the filters that have choices, each with why it can't be had, or nothing."""
-    sentence = N_("%(metrics)s can't be narrowed by this. What can: %(fitting)s.")
-    for each in (each for each in options.filters if each.row.choices):
-        fitting = [family for family in Family if each.row in family.filters]
-        yield each, _explain(view, each, sentence, fitting)
-
-
-def _explain(view: View, option: Option[Any], sentence: str, fitting: Sequence[Family]) -> str:
-    """Say which of the view's metrics don't go with an option, and which families do."""
     against = [label_metric(metric) for metric in view.metrics if metric.family not in fitting]
     if option.reason is None or not against:
         return label_names(option.reason or "")
@@ -293,9 +278,13 @@ def _list_presets(view: View, defaults: Defaults, path: str) -> Iterator[tuple[s
         yield _(preset.label), format_days(*defaults.resolve(preset, view.metrics)), address, preset is view.preset
 
 
-def address_of(view: View) -> str:
-    """The address of the page of a view."""
-    return f"{PATH}?{view.url_query()}"
+def address_of(view: View) -> Markup:
+    """The address of the page of a view, for attributes of HTML, too.
+
+    Everything else in it is quoted, and no parameter's name is one of an entity: its ampersands stay as they are. A
+    page has some sixty addresses with six each.
+    """
+    return Markup(f"{PATH}?{view.url_query()}")  # noqa: S704 - quoted for a URL
 
 
 async def _suggest_values(
@@ -418,8 +407,8 @@ class _SubjectPage:
         """The view without what the address says already."""
         return view.release(self.subject.dimension).without_picking()
 
-    def address_of(self, view: View) -> str:
-        return f"{self.path}?{self.widen(view).url_query()}"
+    def address_of(self, view: View) -> Markup:
+        return Markup(f"{self.path}?{self.widen(view).url_query()}")  # noqa: S704 - quoted for a URL
 
 
 def make_subject_endpoint(subject: Subject) -> Endpoint:

@@ -283,7 +283,8 @@ class Board:
     """A leaderboard as a table, or why it isn't there.
 
     `notes` are sentences below it, `picture` is a map above it, `shares` are its largest parts over time, and
-    `other_shares` is the view with them or without.
+    `other_shares` is the view with them or without, `other_rows` the one with more rows, or with fewer of those that
+    are many.
     """
 
     dimension: Dimension
@@ -291,8 +292,8 @@ class Board:
     headings: tuple[Heading, ...]
     rows: tuple[BoardRow, ...]
     notes: tuple[str, ...]
-    longer: View | None
-    shorter: View | None
+    other_rows: View | None = None
+    is_long: bool = False
     over_budget: OverBudget | None = None
     picture: Markup | None = None
     shares: Markup | None = None
@@ -311,18 +312,18 @@ def make_board(
     """Make the table of a leaderboard; without `can_change`, no change is told."""
     label = name_dimension(dimension)
     if isinstance(board, OverBudget):
-        return Board(dimension, label, (), (), (), None, None, board)
+        return Board(dimension, label, (), (), (), over_budget=board)
     filter_ = find_filter(dimension, options)
     write = partial(_make_cells, view, units, can_change=can_change)
     rows = tuple(_make_row(view, board, entry, filter_, tuple(write(entry))) for entry in board.entries)
-    is_longer = view.longer is dimension
-    more = replace(view, longer=dimension) if not is_longer and board.rows > len(board.entries) else None
+    is_long, has_more = view.longer is dimension, board.rows > len(board.entries)
+    other_rows = replace(view, longer=None if is_long else dimension) if is_long or has_more else None
     notes = tuple(_write_notes(view, board, units[view.ranked_by]))
     headings = tuple(_make_headings(view, units))
-    fewer = replace(view, longer=None) if is_longer else None
     # A map of a few of all countries would show the others as if nobody had watched there.
-    picture = None if more else draw_map(board, view.metrics.index(view.ranked_by), units[view.ranked_by])
-    return Board(dimension, label, headings, rows, notes, more, fewer, picture=picture)
+    is_part = has_more and not is_long
+    picture = None if is_part else draw_map(board, view.metrics.index(view.ranked_by), units[view.ranked_by])
+    return Board(dimension, label, headings, rows, notes, other_rows, is_long, picture=picture)
 
 
 def make_picker(view: View, numbers: Numbers, near: str | None) -> dict[str, Any] | None:
@@ -459,18 +460,16 @@ def _make_cells(view: View, units: Mapping[Metric, MetricUnit], entry: Entry, *,
 def _make_headings(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[Heading]:
     """Make the headings of the columns, in the order of `_make_cells`."""
     for metric in view.metrics:
-        yield _make_heading(view, metric, Sort.VALUE, units[metric].heading)
+        labels = {Sort.VALUE: units[metric].heading}
         if metric is view.ranked_by:
-            yield _make_heading(view, metric, Sort.SHARE, _("Share of total"))
+            labels[Sort.SHARE] = _("Share of total")
             if view.comparison is not Comparison.NONE:
-                yield _make_heading(view, metric, Sort.CHANGE, _("Changed by"))
-
-
-def _make_heading(view: View, metric: Metric, sort: Sort, label: str) -> Heading:
-    is_sorted = view.ranked_by is metric and view.sort is sort
-    sorted_view = replace(view, ranked_by=metric, sort=sort, reverse=is_sorted and not view.reverse)
-    order = ("ascending" if view.reverse else "descending") if is_sorted else None
-    return Heading(f"{metric.name}-{sort.value}", label, sorted_view, order)
+                labels[Sort.CHANGE] = _("Changed by")
+        for sort, label in labels.items():
+            is_sorted = view.ranked_by is metric and view.sort is sort
+            order = ("ascending" if view.reverse else "descending") if is_sorted else None
+            sorted_view = replace(view, ranked_by=metric, sort=sort, reverse=is_sorted and not view.reverse)
+            yield Heading(f"{metric.name}-{sort.value}", label, sorted_view, order)
 
 
 def _write_notes(view: View, board: Leaderboard, metric_unit: MetricUnit) -> Iterator[str]:
