@@ -19,9 +19,6 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What is imported stays: Python would look for garbage in it again and again. `run_worker` lets it look.
     gc.disable()
-    from reelport.engine.duckdb.allocator import keep_pages  # noqa: PLC0415 - see above
-
-    keep_pages()
     from reelport.server.log_library import import_structlog  # noqa: PLC0415 - see above
 
     import_structlog()

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import structlog
 
-from reelport.engine.duckdb.allocator import release_pages
 from reelport.engine.memory_size import parse_size
 from reelport.server.resources import find_memory_limit, release_memory
 from reelport.server.settings import Settings
@@ -67,7 +66,6 @@ class RestMemory:
         elif self._weighed < made and now - self._rests_since >= _REST_SECONDS:
             self._weighed = made
             if read_own_memory() > self._needed + _SPARE:
-                release_pages()
                 release_memory()
                 self._needed = read_own_memory()
 
