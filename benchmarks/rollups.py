@@ -13,13 +13,11 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.facts import BIG_CHANNEL, CHANNELS, START, Facts
-from reelport.engine.aggregation import Aggregator
+from reelport.engine.aggregation import DUCKDB, Aggregator
 from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.grouping import DUCKDB
-from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
-from reelport.engine.rollups.choice import RollupList
+from reelport.engine.rollups.choice import RollupAggregator, RollupList
 from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin

@@ -19,10 +19,9 @@ from deploy.fleet.spark_cluster import SparkCluster
 from tests.spark_cluster import running_cluster
 
 from benchmarks.facts import CHANNELS, START, Facts
-from reelport.engine.aggregation import Aggregator
+from reelport.engine.aggregation import DUCKDB, Aggregator
 from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.grouping import DUCKDB
 from reelport.engine.spark.aggregator import SparkAggregator
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot, pin

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from reelport.engine.aggregation import Aggregation, Aggregator, plan_aggregation, read_parquet
-from reelport.engine.grouping import DUCKDB
+from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, plan_aggregation, read_parquet
 from reelport.facts.log.snapshot import Snapshot
 
 

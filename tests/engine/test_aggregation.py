@@ -16,10 +16,9 @@ from tests.cases import thin_out
 
 from reelport.catalog import Dimension, Distinct, Family, Grain, Metric, Product, Stock
 from reelport.check import Rules, problems
-from reelport.engine.aggregation import Aggregation, Aggregator, plan_aggregation
+from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, plan_aggregation
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.grouping import DUCKDB
 from reelport.engine.plan import single_piece
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.tenant import Tenant

@@ -14,7 +14,7 @@ import pytest
 from reelport.engine.compile import plan_pieces
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.report_format import ReportFormat
-from reelport.engine.scan_estimate import RowGroupIndex, Scan
+from reelport.engine.report_size import RowGroupIndex, Scan
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, ReelportError
 from reelport.query import ReportQuery

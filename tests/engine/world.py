@@ -17,10 +17,9 @@ import pyarrow.parquet as pq
 from duckdb.func import FunctionNullHandling
 from tests.object_rows import merge_rows
 
-from reelport.engine.aggregation import Aggregator
+from reelport.engine.aggregation import DUCKDB, Aggregator
 from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.grouping import DUCKDB
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.log_entry import DataFile

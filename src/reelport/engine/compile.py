@@ -13,8 +13,7 @@ from datetime import date, timedelta
 from sqlglot import exp
 
 from reelport.catalog import Dimension, Filter, Metric
-from reelport.engine.aggregation import Aggregator, plan_aggregation
-from reelport.engine.grouping import DUCKDB
+from reelport.engine.aggregation import DUCKDB, Aggregator, plan_aggregation
 from reelport.engine.mapping import CELLS, LOOKUPS, PICTURE, LookupCell, find_sources
 from reelport.engine.plan import Pieces, Plan, StoredObjects
 from reelport.engine.relations import Relations

@@ -12,12 +12,11 @@ import pyarrow as pa
 import pytest
 
 from reelport.catalog import Grain
+from reelport.engine.aggregation import DUCKDB
 from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.grouping import DUCKDB
-from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import BuiltMonth, build_rollups
-from reelport.engine.rollups.choice import RollupList
+from reelport.engine.rollups.choice import RollupAggregator, RollupList
 from reelport.engine.rollups.shape import make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.compaction import CompactedMonth, compact, vacuum

@@ -18,9 +18,14 @@ from tests.engine.rollups.conftest import FIRST, LAST, ROOM, Facts, play
 
 from reelport.catalog import Grain, Product
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
-from reelport.engine.rollups.choice import describe_use, list_stored, summarize_refusals, summarize_uses
+from reelport.engine.rollups.choice import (
+    RollupAggregator,
+    describe_use,
+    list_stored,
+    summarize_refusals,
+    summarize_uses,
+)
 from reelport.engine.rollups.shape import identity_of, make_rollup
 from reelport.engine.tenant import EveryChannel, Tenant
 from reelport.errors import StorageError, UsageError

@@ -20,9 +20,8 @@ from tests.engine.world import World
 
 from reelport.catalog import Dimension, Family, Grain, Metric, Product
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
-from reelport.engine.rollups.choice import RollupList
+from reelport.engine.rollups.choice import RollupAggregator, RollupList
 from reelport.engine.rollups.shape import groupable_columns, make_rollup
 from reelport.facts.rollups import add_rollup
 from reelport.facts.tables import TABLES, Kind

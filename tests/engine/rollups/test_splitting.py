@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from reelport.engine.aggregation import Aggregator
+from reelport.engine.aggregation import DUCKDB, Aggregator
 from reelport.engine.compile import plan_pieces, tables_of
-from reelport.engine.grouping import DUCKDB
-from reelport.engine.rollups.aggregator import RollupAggregator
-from reelport.engine.rollups.choice import RollupList
+from reelport.engine.rollups.choice import RollupAggregator, RollupList
 from reelport.facts.log.snapshot import pin
 from reelport.query import ReportQuery
 

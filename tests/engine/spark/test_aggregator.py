@@ -23,9 +23,9 @@ from tests.engine.world import World, laid
 from tests.patience import until
 
 from reelport.catalog import Dimension, Family, Metric, Product
+from reelport.engine.aggregation import DUCKDB
 from reelport.engine.compile import plan_pieces
 from reelport.engine.duckdb.engine import Cancelled, QueryEngine, Session
-from reelport.engine.grouping import DUCKDB
 from reelport.engine.spark.aggregator import SparkAggregator
 from reelport.engine.tenant import Tenant
 from reelport.errors import EngineUnavailable, StorageError

@@ -20,7 +20,7 @@ from tests.cases import thin_out
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import single_piece
-from reelport.engine.scan_estimate import RowGroupIndex, list_scans
+from reelport.engine.report_size import RowGroupIndex, list_scans
 from reelport.engine.tenant import Tenant
 from reelport.errors import NewerData
 from reelport.facts.loading.compaction import CopiedTable, compact, copy_tables_by_roles, vacuum

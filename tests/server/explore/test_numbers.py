@@ -22,9 +22,8 @@ from reelport.charts.time_axis import format_time
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import join_selects
-from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
-from reelport.engine.rollups.choice import RollupList
+from reelport.engine.rollups.choice import RollupAggregator, RollupList
 from reelport.engine.rollups.shape import groupable_columns, make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.facts.rollups import Rollup, add_rollup

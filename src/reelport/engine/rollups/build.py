@@ -11,8 +11,7 @@ from pathlib import Path
 import duckdb
 
 from reelport import killpoints
-from reelport.engine.rollups.aggregator import in_days_sql
-from reelport.engine.rollups.choice import choose_parts
+from reelport.engine.rollups.choice import choose_parts, in_days_sql
 from reelport.engine.rollups.shape import identity_of, rollup_columns, row_order, select_sums
 from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql

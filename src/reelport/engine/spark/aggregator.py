@@ -20,9 +20,8 @@ import pyarrow.parquet as pq
 import sqlglot
 from sqlglot import exp
 
-from reelport.engine.aggregation import Aggregation, Aggregator, read_parquet
+from reelport.engine.aggregation import Aggregation, Aggregator, group_rows, read_parquet
 from reelport.engine.duckdb.engine import Cancelled
-from reelport.engine.grouping import group_rows
 from reelport.engine.mapping import MEASURES
 from reelport.engine.relations import Relations
 from reelport.engine.spark.pinned_files import PinnedFiles

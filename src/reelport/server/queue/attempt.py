@@ -24,15 +24,19 @@ from sqlglot import exp
 
 from reelport import killpoints
 from reelport.catalog import Metric, Product
-from reelport.engine.aggregation import Aggregation, Aggregator, plan_aggregation
+from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, plan_aggregation
 from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.engine import Cancelled, Session
-from reelport.engine.grouping import DUCKDB
 from reelport.engine.mapping import find_sources
 from reelport.engine.report_format import Written
 from reelport.engine.resolved_query import resolve_query
-from reelport.engine.rollups.aggregator import RollupAggregator
-from reelport.engine.rollups.choice import RollupList, count_rows_read, summarize_refusals, summarize_uses
+from reelport.engine.rollups.choice import (
+    RollupAggregator,
+    RollupList,
+    count_rows_read,
+    summarize_refusals,
+    summarize_uses,
+)
 from reelport.engine.tenant import Tenant
 from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.facts.layout import require_layout
