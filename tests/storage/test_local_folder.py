@@ -15,7 +15,7 @@ import pytest
 from tests.disks import small_disk
 
 from reelport.errors import DiskFull, StorageError
-from reelport.storage.birth_time import read_birth_time
+from reelport.server.files.store_owner import read_birth_time
 from reelport.storage.file_store import read_file
 from reelport.storage.local_folder import LocalFolder
 from reelport.storage.locked_folders import open_scratch_folder

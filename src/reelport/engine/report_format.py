@@ -1,7 +1,7 @@
 """The formats of report files, and the forms that are made from a finished CSV.
 
 Each has a suffix and a media type; a format says how DuckDB writes it. A format is added here alone: what names,
-writes, sweeps or serves a report's file reads it. A form also needs its writer, in `server/files/form_writer`.
+writes, sweeps or serves a report's file reads it. A form also needs its writer, in `server/queue/form_maker`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.errors import BadInput
-from reelport.facts.input.progress import Progress
+from reelport.facts.input.files import Progress
 from reelport.facts.input.rejects import parse_max_bad
 from reelport.facts.loading.load import load
 from reelport.facts.loading.preview import Preview, preview

@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelport.errors import BadInput
-from reelport.facts.input.files import FileFormat, InputFile
-from reelport.facts.input.progress import ProgressMeter
+from reelport.facts.input.files import FileFormat, InputFile, ProgressMeter
 from reelport.facts.input.text_batches import read_batches, read_header
 from reelport.facts.loading.load import load
 

@@ -16,8 +16,7 @@ import pytest
 from tests.patience import PATIENCE, until
 
 from reelport.cli.service_commands.facts_output import LoadProgress
-from reelport.facts.input.files import detect_format
-from reelport.facts.input.progress import Progress, ProgressMeter
+from reelport.facts.input.files import Progress, ProgressMeter, detect_format
 from reelport.facts.loading.load import load
 
 

@@ -11,8 +11,7 @@ import pytest
 
 from reelport.errors import BadInput
 from reelport.facts.data_files.duckdb_session import open_workspace
-from reelport.facts.input.files import detect_format
-from reelport.facts.input.progress import ProgressMeter
+from reelport.facts.input.files import ProgressMeter, detect_format
 from reelport.facts.input.sources import ReaderFailure, Reading, make_sources
 from reelport.facts.loading.load import load
 from reelport.facts.tables import find_table

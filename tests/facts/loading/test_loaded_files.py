@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from reelport.errors import BadInput
-from reelport.facts.input.progress import Progress
+from reelport.facts.input.files import Progress
 from reelport.facts.loading import conflicts
 from reelport.facts.loading.load import load
 from reelport.facts.loading.preview import preview

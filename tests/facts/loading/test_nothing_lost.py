@@ -16,7 +16,7 @@ from tests import forked
 from tests.cases import thin_out
 
 from reelport.errors import BadInput, StorageError
-from reelport.facts.input.progress import Progress
+from reelport.facts.input.files import Progress
 from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load
 from reelport.facts.loading.verification import verify

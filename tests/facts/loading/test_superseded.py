@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.data_files.rewriting import read_rows
-from reelport.facts.input.progress import Progress
+from reelport.facts.input.files import Progress
 from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import DayUndone, plan_undo, undo

@@ -28,7 +28,7 @@ from reelport.client.results.arrow import read_table
 from reelport.client.results.typed_rows import read_typed_rows
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
 from reelport.errors import UsageError
-from reelport.server.files.form_writer import write_form
+from reelport.server.queue.form_maker import write_form
 
 Rows = list[tuple[object, ...]]
 MEMORY = 256_000_000

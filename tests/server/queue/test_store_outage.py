@@ -19,8 +19,7 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.facts.loading.load import load_arrow
 from reelport.server.events.bus import Kind, subscribe
 from reelport.server.queue import backlog
-from reelport.server.queue.warm_up import warm_up
-from reelport.server.queue.worker import ROOM_SECONDS, Worker
+from reelport.server.queue.worker import ROOM_SECONDS, Worker, warm_up
 from reelport.server.settings import Settings
 from reelport.storage import retries
 from reelport.storage.file_store import read_file
@@ -145,7 +144,7 @@ def test_a_worker_is_warm_soon_though_the_store_is_away(
 ) -> None:
     """It asks for no second table then: the first report that comes waits for the store."""
     settings = settle(state, tmp_path)
-    monkeypatch.setattr("reelport.server.queue.warm_up.BRIEF_SECONDS", 0)
+    monkeypatch.setattr("reelport.server.queue.worker.BRIEF_SECONDS", 0)
     faulty_server.seen.clear()
     faulty_server.choose = lambda _method, _path: Fault.RESET
     with QueryEngine("200MB", 1, tmp_path / "spill") as engine:

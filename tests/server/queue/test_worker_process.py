@@ -29,7 +29,7 @@ from reelport.facts.log import snapshot
 from reelport.query import ReportQuery
 from reelport.server.queue import liveness, worker
 from reelport.server.settings import read_settings
-from reelport.server.queue.warm_up import warm_up
+from reelport.server.queue.worker import warm_up
 
 settings = read_settings()
 with worker.make_engine(settings, "one") as engine:

@@ -19,7 +19,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.reports import report_access
 from reelport.server.state.database import connect, reading, write, writing
-from reelport.server.state.write_queue import MOST
+from reelport.server.state.sqlite_engine import MOST
 
 TALKING = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA")
 

@@ -14,7 +14,7 @@ from tests.forked import run_child
 from tests.patience import PATIENCE, until
 
 from reelport.errors import StorageError
-from reelport.server.state.write_queue import WriteQueue
+from reelport.server.state.sqlite_engine import WriteQueue
 
 
 def test_an_answer_waits_for_no_later_batch(tmp_path: Path) -> None:

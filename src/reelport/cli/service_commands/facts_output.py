@@ -23,7 +23,7 @@ from reelport.wording import clean_line, format_count, format_size
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from reelport.facts.input.progress import Progress
+    from reelport.facts.input.files import Progress
     from reelport.facts.loading.conflicts import SharedDay
     from reelport.facts.loading.load import LoadResult, OutsideRows
     from reelport.facts.loading.preview import Preview
@@ -128,7 +128,7 @@ def print_result(result: LoadResult, note: str | None, *, again: bool, as_json: 
         print(f"{result.table}: {format_count(result.renamed, 'known channel')} got another slug, for all partners")
     _print_shared_days(result.table, result.shared_days, result.days, is_dry=False)
     if result.left_out:
-        from reelport.facts.loading.changes import format_left_out
+        from reelport.facts.loading.load import format_left_out
 
         print(f"{result.table}: {format_left_out(result.left_out)}")
     if result.rejects:

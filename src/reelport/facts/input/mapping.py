@@ -23,7 +23,6 @@ from reelport.facts.data_files.duckdb_session import (
     translate_engine_errors,
 )
 from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
-from reelport.facts.input.load_query import FILE, LINE, OUTPUT, RowSource
 from reelport.facts.input.sources import Reading, read_parquet_columns
 from reelport.facts.input.text_batches import (
     BATCH_ROWS,
@@ -34,7 +33,7 @@ from reelport.facts.input.text_batches import (
     read_header,
     text_schema,
 )
-from reelport.facts.row_rules import HALF_FLOAT, exact_half_sql
+from reelport.facts.row_rules import FILE, HALF_FLOAT, LINE, OUTPUT, RowSource, exact_half_sql
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.storage.durable import translate_io_errors
 

@@ -19,7 +19,7 @@ from typing import IO
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import REJECT_BYTES, REJECT_ROWS
-from reelport.facts.input.load_query import OUTPUT
+from reelport.facts.row_rules import OUTPUT
 from reelport.storage.durable import sync_file, sync_folder, translate_io_errors
 from reelport.wording import format_count
 

@@ -18,9 +18,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from reelport.errors import BadInput
-from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, OpenedFile, damaged_sentence
-from reelport.facts.input.load_query import FILE, LINE
-from reelport.facts.input.progress import ProgressMeter
+from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, OpenedFile, ProgressMeter, damaged_sentence
+from reelport.facts.row_rules import FILE, LINE
 from reelport.wording import format_count
 
 _CHUNK = 1 << 22

@@ -18,13 +18,10 @@ import pyarrow.compute as pc
 from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import MEMORY
-from reelport.facts.input.files import detect_format
-from reelport.facts.input.load_query import OUTSIDE, REJECT, join_reasons, load_sql
+from reelport.facts.input.files import ProgressCallback, ProgressMeter, detect_format
 from reelport.facts.input.mapping import read_mapping, run_mapping
-from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.rejects import LoadTerms, MaxBad
 from reelport.facts.input.sources import ReaderFailure, Reading, blame_input, check_columns, make_sources
-from reelport.facts.loading.changes import find_days_left_out, format_left_out
 from reelport.facts.loading.conflicts import (
     SharedDay,
     Values,
@@ -36,9 +33,10 @@ from reelport.facts.loading.conflicts import (
     read_values,
     refuse_loaded_files,
 )
-from reelport.facts.loading.load import OutsideRows, add_counts, check_span
+from reelport.facts.loading.load import OutsideRows, add_counts, check_span, find_days_left_out, format_left_out
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.log_entry import DayLeftOut
+from reelport.facts.row_rules import OUTSIDE, REJECT, join_reasons, load_sql
 from reelport.facts.tables import OWNER, Table, find_table, stored_names
 from reelport.sql_quoting import quote_name
 

@@ -24,7 +24,7 @@ from reelport.facts.data_files.rewriting import (
     rewrite_file,
 )
 from reelport.facts.data_files.sorted_files import StagedFiles
-from reelport.facts.loading.changes import count_missing
+from reelport.facts.loading.load import count_missing
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import TableVersion, read_newest, read_paths, require_intact
 from reelport.facts.log.history import Load, active_batches, find_load_to_undo, list_loads, read_history, take_back

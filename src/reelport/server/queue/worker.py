@@ -1,7 +1,7 @@
 """The worker, a process: claims reports and makes up to `slots` at a time with one engine.
 
 While reports that take long hold all of these slots, one more is open, the express slot. What takes long there too is
-interrupted, and waits for one of the others.
+interrupted, and waits for one of the others. Throw-away reports warm a worker up: the first real one would be slow.
 """
 
 from __future__ import annotations
@@ -14,11 +14,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
 
 import structlog
 from sqlalchemy import Engine as Database
 
+from reelport.catalog import Dimension, Grain, Metric
+from reelport.check import problems
+from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.engine import Cancelled, QueryEngine
+from reelport.engine.report_format import CSV
+from reelport.engine.tenant import Tenant
 from reelport.errors import (
     DiskFull,
     EngineUnavailable,
@@ -30,6 +37,8 @@ from reelport.errors import (
     StoreUnavailable,
 )
 from reelport.facts.layout import require_layout
+from reelport.facts.log.snapshot import pin
+from reelport.query import ReportQuery
 from reelport.server import resources
 from reelport.server.events.bus import Kind, Subscription, subscribe
 from reelport.server.files import retention
@@ -47,7 +56,6 @@ from reelport.server.queue.lease_keeper import (
     release_dead_workers,
 )
 from reelport.server.queue.report_state import ReasonCode
-from reelport.server.queue.warm_up import warm_up
 from reelport.server.queue.worker_memory import RestMemory
 from reelport.server.resources import release_memory
 from reelport.server.settings import Settings
@@ -437,3 +445,42 @@ def _log_storage_errors(log: Log) -> Iterator[None]:
         yield
     except StorageError as error:
         log.warning("the state can't be written", reason=str(error))
+
+
+_NOBODY = Tenant(frozenset())
+
+
+def warm_up(root: Path, engine: QueryEngine, folder: Path) -> None:
+    """Make a report over each table in `folder`, for a tenant without channels, and delete it.
+
+    This opens the log of every table and runs the whole engine, but reads no file of facts: a damaged file must fail
+    only the reports that need it. Errors are logged; a report that meets the same error fails with it. An object store
+    that is away ends it soon: reports wait for that.
+    """
+    today = datetime.now(UTC).date()
+    for query in _choose_queries(today):
+        draft = folder / CSV.file_name("warm-up")
+        session = engine.session()
+        try:
+            with retry_for(BRIEF_SECONDS):
+                snapshot = pin(root, tables_of(query))
+            session.write(plan_pieces(query, _NOBODY, snapshot), draft)
+        except ReelportError as error:
+            _log.warning("warm-up failed", tables=sorted(tables_of(query)), reason=str(error))
+            if isinstance(error, StoreUnavailable):
+                return
+        finally:
+            session.close()
+            draft.unlink(missing_ok=True)
+
+
+def _choose_queries(day: date) -> Iterator[ReportQuery]:
+    """Choose valid queries over a day that together read every table."""
+    days = next(dimension for dimension in Dimension if dimension.grain is Grain.DAY)
+    first = next(iter(Metric))
+    asked: set[str] = set()
+    for metric, dimension in [*((metric, days) for metric in Metric), *((first, dimension) for dimension in Dimension)]:
+        query = ReportQuery.of([metric.name], [dimension.name], day, day)
+        if not tables_of(query) <= asked and not problems(query, today=day):
+            asked |= tables_of(query)
+            yield query

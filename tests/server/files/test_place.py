@@ -15,9 +15,9 @@ from tests.server.conftest import State
 from reelport.errors import StorageError
 from reelport.facts.log.table_marks import FOLDER, IDENTITY, RECORD, identify_tables
 from reelport.server.doctor.checks import check_tables
+from reelport.server.files.store_owner import PLACE_FILE, identify_place
 from reelport.server.state.database import connected, reading
 from reelport.server.state.own_tables import read_tables_identity, require_own_tables
-from reelport.server.state.place import NAME, identify_place
 
 
 def test_a_place_stays_itself(state: State) -> None:
@@ -36,7 +36,7 @@ def test_a_copy_of_a_directory_is_another_place(state: State, tmp_path: Path) ->
     assert (identify_place(state.db, copy) == own) == bool(state.settings.database_url)
     assert identify_place(state.db, state.settings) == own
     if not state.settings.database_url:
-        (copy.data / NAME).write_text("half")
+        (copy.data / PLACE_FILE).write_text("half")
         assert identify_place(state.db, copy) == identify_place(state.db, copy) != own
 
 
@@ -44,7 +44,7 @@ def test_a_copy_that_has_its_inode_by_chance_is_another_place(state: State) -> N
     """As on another disk: it was born at another time."""
     settings = state.again(database_url=None)
     own = identify_place(state.db, settings)
-    file = settings.data / NAME
+    file = settings.data / PLACE_FILE
     identity, inode, born = file.read_text().split()
     if born == "None":
         pytest.skip("this file system doesn't tell a file's time of birth")
