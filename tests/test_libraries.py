@@ -62,7 +62,7 @@ COMMANDS = {
     "load list": READ,
     "serve --host 203.0.113.1": STATE
     | {"structlog"},  # an address of another machine: it ends before the workers start
-    "channel add --org acme --id c1 --slug one": STATE | ROWS,  # it writes a file
+    "channel add --org acme --id c1 --slug one": STATE | ROWS | {"duckdb"},  # it loads a row
     "channel add --org acme --id c0 --slug zero": STATE | READ,  # a known one
     "key create --org acme --permissions create_reports --channels zero": STATE | READ,
     "key list --json": STATE | READ,  # a key limited to channels is shown with their slugs
