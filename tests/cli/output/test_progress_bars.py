@@ -13,8 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from tests.patience import PATIENCE
 
-from reelport.cli.output.progress_bars import estimate_share
-from reelport.cli.output.progress_lines import ProgressLines
+from reelport.cli.output.progress import ProgressLines, estimate_share
 from reelport.client.events import Asked, Event, InWindow, Looked, Merging, Received, WindowDone
 from reelport.report_details import ReportDetails, State
 
@@ -66,7 +65,7 @@ def test_what_is_over_before_a_bar_is_due_draws_none() -> None:
 def test_what_is_over_before_a_bar_is_due_loads_no_library_for_one() -> None:
     """On a terminal, as in a pipe."""
     code = (
-        "import sys\nfrom reelport.cli.output.progress_lines import ProgressLines\n"
+        "import sys\nfrom reelport.cli.output.progress import ProgressLines\n"
         "from reelport.client.events import Asked\nsys.stderr.isatty = lambda: True\n"
         "with ProgressLines(sys.stderr, undrawn=1000) as progress: progress(Asked('R-1'))\n"
         "print('rich' in sys.modules)"

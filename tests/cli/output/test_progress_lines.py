@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport.cli.output.progress import JsonEvents
-from reelport.cli.output.progress_lines import ProgressLines, explain_moving_days, explain_no_rows
+from reelport.cli.output.progress import JsonEvents, ProgressLines, explain_moving_days, explain_no_rows
 from reelport.client.events import (
     Asked,
     Bisected,

@@ -14,8 +14,7 @@ from rich.text import Text
 
 from reelport.cli.output.listing import print_json as as_json
 from reelport.cli.output.listing import quote_command
-from reelport.cli.output.progress import JsonEvents
-from reelport.cli.output.progress_lines import ProgressLines
+from reelport.cli.output.progress import JsonEvents, ProgressLines
 from reelport.client.events import Bisected, Event
 from reelport.sync.comparison import Comparison, Moved, Number
 from reelport.sync.coverage import Coverage
