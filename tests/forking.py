@@ -36,7 +36,7 @@ _ROOMS = (
     "reelport.cli.output",
     "reelport.cli.client_commands",
 )
-_LEFT_OUT = {"reelport.sync.dlt", "reelport.client.results.arrow", "reelport.client.results.frames"}
+_LEFT_OUT = {"reelport.sync.dlt", "reelport.client.results.arrow"}
 """They load much that few programs use: the less memory a process has, the sooner it is forked."""
 
 _MOST = 1 << 20

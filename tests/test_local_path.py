@@ -12,7 +12,7 @@ from tests.cases import thin_out
 from reelport.cli.main import main
 from reelport.client.files.part import resolve_target
 from reelport.client.ledger import resolve_ledger
-from reelport.client.ranges.folder import resolve_folder
+from reelport.client.ranges.run import resolve_folder
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import HOME, resolve_home
 from reelport.errors import UsageError

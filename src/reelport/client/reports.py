@@ -19,7 +19,6 @@ from reelport.client.flows import download, fetch, lifecycle
 from reelport.client.flows.download import Downloaded, Ranged
 from reelport.client.flows.lifecycle import ReportState
 from reelport.client.listener import make_listener, warn
-from reelport.client.ranges.folder import resolve_folder
 from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, AsyncRunner, Flow, Runner, to_seconds, work
 from reelport.errors import UsageError
@@ -127,7 +126,7 @@ class _ReportMethods(ABC):
         keep_windows: bool,
     ) -> Flow[Table | Ranged]:
         from reelport.client.ranges.run import keep_windows as kept  # noqa: PLC0415 - most reports are no range
-        from reelport.client.ranges.run import run_range  # noqa: PLC0415 - the same
+        from reelport.client.ranges.run import resolve_folder, run_range  # noqa: PLC0415 - the same
 
         session, tell, limit = self._session, make_listener(self._session, progress), to_seconds(deadline)
         if not keep_windows:

@@ -13,7 +13,7 @@ from pathlib import Path
 from reelport import AsyncClient, Client, ReportQuery, UsageError
 from reelport.client import ledger_rows as owners
 from reelport.client.files.locks import POSIX
-from reelport.client.ranges.folder import Folder
+from reelport.client.ranges.run import Folder
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.spec import Kind, Place, Spec

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts import Token as Word
@@ -16,6 +17,11 @@ from cyclopts import Token as Word
 from reelport.catalog import Filter
 from reelport.errors import UsageError
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
+
+if TYPE_CHECKING:
+    from reelport.client.client import Client
+    from reelport.client.session import Session
+    from reelport.client.settings.config import Settings
 
 _DAYS_AGO = re.compile(r"(\d{1,4})d")
 _RELATIVE = {"today": 0, "yesterday": 1}
@@ -102,6 +108,31 @@ class ServiceOptions:
 
 
 IN_FORCE = ServiceOptions()  # the service of the environment, or of the profile in force
+
+
+def connect(service: ServiceOptions) -> Client:
+    """Make a client for the service and key in force. Raises UsageError, AccessError."""
+    from reelport.client.client import Client
+
+    return Client(settings=read_settings(service))
+
+
+def open_session(service: ServiceOptions) -> Session:
+    """Open the service's session without a client, for a command that calls nothing."""
+    import random
+
+    from reelport.client.ledger import resolve_ledger
+    from reelport.client.session import Clock, Session
+
+    clock = Clock()
+    return Session(read_settings(service), clock, random.random, ledger=resolve_ledger(None, os.environ, clock.now))
+
+
+def read_settings(service: ServiceOptions) -> Settings:
+    """Read the settings in force. Raises UsageError, AccessError where one is wrong or missing."""
+    from reelport.client.settings.profiles import resolve
+
+    return resolve(os.environ, profile=service.profile, url=service.url, insecure=service.insecure)
 
 
 @Parameter(name="*")

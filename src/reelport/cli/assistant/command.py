@@ -16,7 +16,7 @@ def mcp(*, service: ServiceOptions = IN_FORCE) -> None:
     """
     import asyncio
 
-    from reelport.cli.client_commands.connection import read_settings
+    from reelport.cli.arguments.options import read_settings
 
     settings = read_settings(service)
     try:

@@ -29,8 +29,8 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
     Calls nothing. `report run` over the same range does what the plan says. Status 5 where windows of the query
     can't be merged into one right answer; then only `--json` shows them.
     """
+    from reelport.cli.arguments.options import open_session, read_settings
     from reelport.cli.arguments.query_problems import name_options, refuse_unsendable
-    from reelport.cli.client_commands.connection import open_session, read_settings
     from reelport.client.ranges.plan import plan_range
 
     service = ServiceOptions(profile=profile, url=url, insecure=True)

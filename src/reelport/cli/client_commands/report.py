@@ -30,10 +30,11 @@ from reelport.cli.arguments.options import (
     Token,
     WindowDays,
     check_windows,
+    connect,
     format_options,
+    read_settings,
 )
 from reelport.cli.arguments.usage_errors import refuse_together
-from reelport.cli.client_commands.connection import connect, read_settings
 from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of, refuse_early, write_report
 from reelport.client.files.locks import remove_folder, try_lock_folder
 from reelport.client.files.part import resolve_target, translate_io_errors

@@ -160,7 +160,7 @@ def run(
 
     If it is stopped, each window has its old or its new rows. The same command continues.
     """
-    from reelport.cli.client_commands.connection import connect, read_settings
+    from reelport.cli.arguments.options import connect, read_settings
     from reelport.cli.client_commands.sync_output import SyncProgress, range_options
     from reelport.cli.output.progress import reporting
     from reelport.sync import sync_run
@@ -218,7 +218,7 @@ def verify(
 
     Example: reelport sync verify views_by_day
     """
-    from reelport.cli.client_commands.connection import connect, read_settings
+    from reelport.cli.arguments.options import connect, read_settings
     from reelport.cli.client_commands.sync_output import SyncProgress, comparisons_as_json, print_comparison
     from reelport.cli.output.progress import reporting
     from reelport.sync import comparison

@@ -1,16 +1,21 @@
-"""Read a report as Arrow: by its CSV reader with the catalog's types, else row by row.
+"""Read a report as Arrow, by its CSV reader or else row by row, and as a pandas frame.
 
-Imports pyarrow, so `reelport.client.results.tables` loads this module only when it needs a table.
+A frame has plain NumPy types, to compute with, plot and merge. Imports pyarrow, so `reelport.client.results.tables`
+loads this module only when it needs a table.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from reelport.catalog import CellType
@@ -18,6 +23,10 @@ from reelport.cells import PRECISION, Cell, Column
 from reelport.client.files.locks import replace_whole
 from reelport.client.results.typed_rows import read_typed_rows
 from reelport.errors import SchemaDrift
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 # Bytes per read of Arrow's reader. It reads ahead of the writer: blocks eight times as large would take 400 MB.
 _BLOCK = 1 << 20
@@ -148,3 +157,59 @@ def _group_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.Record
             group = []
     if group:
         yield group
+
+
+_MOMENT = pa.timestamp("us")
+_MONTH = re.compile(r"\s*(\d{4}-(?:0[1-9]|1[0-2]))(?:-01)?\s*", re.ASCII)
+
+
+def build_frame(table: pa.Table, columns: tuple[Column, ...], *, exact: bool) -> pd.DataFrame:
+    """Convert all rows. With `exact`, money and rates are Decimals, else the nearest floats.
+
+    Raises SchemaDrift for an invalid month.
+    """
+    import pandas as pd  # noqa: PLC0415 - loaded when a frame is asked for
+
+    found = zip(columns, table.columns, strict=True)
+    return pd.DataFrame({column.name: _convert_column(column, cells, exact=exact) for column, cells in found})
+
+
+def _convert_column(column: Column, cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
+    match column.type:
+        case CellType.INTEGER | CellType.DECIMAL:
+            return _convert_numbers(cells, exact=exact)
+        case CellType.MONTH:
+            return _convert_months(column.name, cells).to_pandas()
+        case CellType.DAY | CellType.HOUR | CellType.MINUTE:
+            return cells.cast(_MOMENT).to_pandas()
+        case CellType.TEXT:
+            return cells.to_pandas()
+
+
+def _convert_numbers(cells: pa.ChunkedArray, *, exact: bool) -> pd.Series:
+    """Convert integers to int64 or Int64 (empty cells), others to Decimals or floats."""
+    import pandas as pd  # noqa: PLC0415 - the same
+
+    if pa.types.is_integer(cells.type):
+        return cells.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get if cells.null_count else None)
+    if exact:
+        return cells.to_pandas()
+    # Arrow's cast from decimal to float often misses the nearest float; its cast from text doesn't.
+    return cells.cast(pa.string()).cast(pa.float64()).to_pandas()
+
+
+def _convert_months(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    encoded = cells.dictionary_encode().combine_chunks()
+    firsts = pa.array([_parse_month(name, text) for text in encoded.dictionary.to_pylist()], _MOMENT)
+    return pa.chunked_array([pc.take(firsts, encoded.indices)])
+
+
+def _parse_month(name: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    if not (month := _MONTH.fullmatch(text)):
+        raise SchemaDrift(
+            f"Column {name}: {text[:80]!r} is no month such as 2026-01. To have the column as it is: "
+            f"table.as_text({name!r})."
+        )
+    return datetime.combine(date.fromisoformat(f"{month[1]}-01"), datetime.min.time())

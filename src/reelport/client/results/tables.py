@@ -140,9 +140,9 @@ class Table:
         a cell is empty; money and rates are float64, or Decimals with `exact`.
         """
         _import_libraries("pandas", "pandas", "pyarrow")
-        from reelport.client.results import frames  # noqa: PLC0415 - pandas is loaded when it is asked for
+        from reelport.client.results import arrow  # noqa: PLC0415 - pandas is loaded when it is asked for
 
-        return frames.build_frame(self.arrow(), self.columns, exact=exact)
+        return arrow.build_frame(self.arrow(), self.columns, exact=exact)
 
     def parquet(self, to: str | os.PathLike[str]) -> Path:
         """Write all rows into Parquet, whole or not at all, in bounded memory (extra `arrow`)."""
