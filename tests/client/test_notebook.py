@@ -147,7 +147,7 @@ def test_a_bar_never_goes_back() -> None:
     bar = Bar(display)
     for done in (1, 3, 2):
         bar(WindowDone(date(2026, 1, done), date(2026, 1, done), 90, done, 3))
-    said = [data["text/plain"].partition(": here, ")[2] for data in display.shown]
+    said = [data["text/plain"].partition(": here, 90 bytes; ")[2] for data in display.shown]
     assert said == ["1 of 3 windows", "3 of 3 windows", "3 of 3 windows"]
 
 

@@ -73,10 +73,9 @@ class EventLines:
 
     def find_line(self, event: Event, name: str = "") -> str | None:
         """Return the line of an event; None for no news. `name` tells a report from others."""
+        name = name or name_window(event)
         if isinstance(event, InWindow):
-            return self.find_line(event.event, f"{event.start}..{event.end}")
-        if isinstance(event, WindowDone | Bisected):
-            name = name or f"{event.start}..{event.end}"
+            return self.find_line(event.event, name)
         self._remember_token(name, event)
         if not self._is_news(name, event):
             return None
@@ -149,6 +148,11 @@ class ReportLog:
         for token in sorted(self._lines.tokens, key=len, reverse=True):
             line = line.replace(token, shorten(token)) if len(token) >= _TOKEN else line
         return _ARGUMENTS.sub("?…", _ADDRESS.sub(_cut_address, line))
+
+
+def name_window(event: Event) -> str:
+    """Name the window that an event is of, by its days; of another event an empty text."""
+    return f"{event.start}..{event.end}" if isinstance(event, InWindow | WindowDone | Bisected) else ""
 
 
 def describe_event(event: Event, report: str) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each kind
@@ -282,7 +286,8 @@ class Bar:
             self._windows = (event.done, event.windows)
         token = getattr(inner, "token", None)
         if (share := self._find_share(inner)) is not None:
-            self._show(describe_event(event, f"report {shorten(token)}" if token else "the report"), share)
+            line = describe_event(event, f"report {shorten(token)}" if token else "the report")
+            self._show(f"{window}: {line}" if (window := name_window(event)) else line, share)
 
     def _find_share(self, event: Event) -> tuple[int, int] | None:
         """Find the share that is there, 0 of 1 if unknown; None for what isn't shown."""
