@@ -9,8 +9,7 @@ from decimal import Decimal
 import pytest
 
 from reelport.additivity import Rate
-from reelport.catalog import Dimension
-from reelport.charts.chart_types import BarChart, Chart, LineChart, StackedShares, stack_shares
+from reelport.charts.chart_types import BarChart, Chart, LineChart
 from reelport.charts.report_chart import ChartPlan, Group, NoChart, plan_report_chart, read_groups
 from reelport.query import ReportQuery
 
@@ -57,25 +56,6 @@ def test_time_and_category_give_a_line_for_each_of_the_largest() -> None:
     assert chart.heading == "Views by day and country, the largest 6 of 31"
     assert [series.name for series in chart.series[:3]] == ["once", "c29", "c28"]
     assert chart.series[0].values == (100, None)
-
-
-def test_only_parts_of_a_whole_are_stacked() -> None:
-    """All categories of a sum: not the largest of many, no rates, and none of which a row may have several."""
-
-    def stack(metrics: str, category: str, rows: Rows) -> StackedShares | None:
-        chart = chart_of(ask(metrics, f"DAY {category}"), rows)
-        assert isinstance(chart, LineChart)
-        return stack_shares(chart)
-
-    rows = [("2026-07-01", "mobile", 3), ("2026-07-01", "tv", 1)]
-    shares = stack("VIEWS", "VISITOR_DEVICE_TYPE", rows)
-    assert shares is not None
-    assert (shares.heading, shares.wholes) == ("Views by day and device, shares", [4])
-    assert stack("VIEWS", "VISITOR_DEVICE_TYPE", [*rows, ("2026-07-01", "desktop", -1)]) is None
-    assert stack("VIEWS", "VISITOR_DEVICE_TYPE", rows[:1]) is None
-    assert stack("LIVE_VIEWERS", "CHANNEL_SLUG", rows) is None
-    assert stack("VIEWS", next(row.name for row in Dimension if row.many_valued), rows) is None
-    assert stack("VIEWS", "VISITOR_COUNTRY", [("2026-07-01", f"c{n}", 1) for n in range(13)]) is None
 
 
 def test_a_rate_is_computed_from_its_parts_over_other_dimensions() -> None:

@@ -8,7 +8,6 @@ from decimal import Decimal
 from math import isfinite
 
 from reelport.catalog import Grain, Unit
-from reelport.language import _
 
 Number = int | float | Decimal
 
@@ -72,13 +71,11 @@ class LineChart(ChartOverTime):
     """Lines over time in one plot.
 
     `comparison` is one more line, drawn dashed: its numbers stand at the same places as `times`, and
-    `comparison_times` are the times that they are of. `adds_up` says that the series are all there are, and that their
-    numbers come to a whole.
+    `comparison_times` are the times that they are of.
     """
 
     comparison: Series | None = None
     comparison_times: tuple[str, ...] = ()
-    adds_up: bool = False
 
     def __post_init__(self) -> None:
         ChartOverTime.__post_init__(self)
@@ -106,16 +103,6 @@ class StackedShares(ChartOverTime):
         return [
             sum(value or 0 for value in values) for values in zip(*(each.values for each in self.series), strict=True)
         ]
-
-
-def stack_shares(chart: LineChart) -> StackedShares | None:
-    """Stack the lines of a chart; None where they are no whole, or too many."""
-    values = [value or 0 for each in chart.series for value in each.values]
-    is_told_apart = 1 < len(chart.series) <= MOST_LINES and len(chart.times) <= MOST_STACKED
-    if not chart.adds_up or not is_told_apart or not any(values) or min(values) < 0:
-        return None
-    heading = _("%(heading)s, shares", heading=chart.heading)
-    return StackedShares(heading, chart.times, chart.series, chart.unit, chart.grain, chart.settled, chart.notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,20 +203,17 @@ class ChartPlan:
         notes = (*list_query_notes(self.query), *times.list_notes(self.query.start, self.query.end))
         heading, values = head_times(self.metric, times), dict(times.groups.list_values())
         numbers = {"": tuple(values.get((label,)) for label in times.labels)}
-        names, is_whole = {"": name_as_heading(self.metric)}, False
+        names = {"": name_as_heading(self.metric)}
         if self.category is not None:
             chosen, many = _choose_largest(times.groups)
             numbers = {name: tuple(values.get((label, name)) for label in times.labels) for name in chosen}
             names = {name: _name_value(self.category, name) for name in chosen}
-            row = Dimension.__members__.get(self.category)
-            is_apart = row is not None and not row.many_valued
-            is_whole = is_apart and isinstance(self.formula, Added) and many == len(chosen)
             by = format_list([_(GRAIN_WORDS[times.grain]), name_in_sentence(self.category)])
             largest = _(", the largest %(shown)s of %(number)s", shown=len(chosen), number=localize(f"{many:,}"))
             largest = largest if many > len(chosen) else ""
             heading = f"{_head(name_as_heading(self.metric), by)}{largest}{times.tell_left_out()}"
         series = tuple(Series(names[key], found) for key, found in numbers.items())
-        return LineChart(heading, times.labels, series, self.unit, times.grain, settled, notes, adds_up=is_whole)
+        return LineChart(heading, times.labels, series, self.unit, times.grain, settled, notes)
 
 
 @dataclass(frozen=True, slots=True)

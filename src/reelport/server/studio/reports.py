@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize
-from reelport.charts.chart_types import Chart, LineChart, stack_shares
+from reelport.charts.chart_types import Chart
 from reelport.charts.drawing import embed_chart
 from reelport.charts.report_chart import NoChart
 from reelport.charts.time_axis import describe_time
@@ -211,15 +211,12 @@ async def show_preview(visit: Visit) -> Response:
             rows = await anyio.to_thread.run_sync(read)
             chart = await _draw_chart(visit, report, file)
             columns = await run_while_connected(visit.request, total)
-    shares = stack_shares(chart) if isinstance(chart, LineChart) else None
     return pages.render(
         visit,
         "report_preview.html",
         report=report,
         heading=describe_query(report.query),
         chart=None if isinstance(chart, NoChart) else Markup(embed_chart(chart)),  # noqa: S704 - its texts are escaped
-        shares=shares and Markup(embed_chart(shares)),  # noqa: S704 - its texts are escaped
-        shares_heading=shares and shares.heading,
         chart_heading=None if isinstance(chart, NoChart) else chart.heading,
         reason=chart.reason if isinstance(chart, NoChart) else None,
         kinds=view_page.list_kinds(),
