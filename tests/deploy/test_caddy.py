@@ -8,7 +8,6 @@ import os
 import ssl
 import subprocess
 import urllib.parse
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,11 @@ pytestmark = pytest.mark.long
 _EXAMPLE = Path(__file__).parents[2] / "deploy" / "caddy" / "Caddyfile"
 
 
-@pytest.mark.parametrize("size", [1_500_000, 3_000_000])
-def test_a_body_that_is_too_large_is_refused_in_the_apis_form(tmp_path: Path, size: int) -> None:
+def test_a_body_that_is_too_large_is_refused_in_the_apis_form(tmp_path: Path) -> None:
     """And not by an error of the proxy, which a client would try again."""
     caddy, certificate, port = find_tool("caddy", "caddy"), make_certificate(tmp_path, "localhost"), free_port()
-    with Service() as service:
-        service.sample(date(2026, 9, 1), date(2026, 9, 1), rows=60)
+    with Service(workers=0) as service:
+        service.organization("demo")
         key = service.key("demo")
         form = {"grant_type": "client_credentials", "client_id": key.id, "client_secret": key.secret}
         own = f"localhost:{port} {{\n\tbind 127.0.0.1\n\ttls {certificate} {tmp_path}/privkey.pem"
@@ -45,9 +43,10 @@ def test_a_body_that_is_too_large_is_refused_in_the_apis_form(tmp_path: Path, si
                 granted = _ask(port, trusted, "POST", TOKEN_PATH, urllib.parse.urlencode(form).encode())
                 assert granted is not None
                 bearer = {"Authorization": f"Bearer {json.loads(granted[1])['access_token']}"}
-                found = _ask(port, trusted, "POST", GRAPHQL_PATH, b"x" * size, **bearer)
-                assert found is not None
-                assert (found[0], b"The body is longer than" in found[1]) == (413, True)
+                for size in (1_500_000, 3_000_000):
+                    found = _ask(port, trusted, "POST", GRAPHQL_PATH, b"x" * size, **bearer)
+                    assert found is not None
+                    assert (found[0], b"The body is longer than" in found[1]) == (413, True)
             finally:
                 process.terminate()
 

@@ -145,7 +145,11 @@ def test_every_alert_has_its_section_and_every_section_its_alert() -> None:
 @pytest.mark.parametrize(
     "line",
     thin_out(
-        ["check config --lint=all deploy/prometheus/prometheus.yml", "test rules tests/deploy/alerts_test.yml"], 2
+        [
+            "check config --lint=all deploy/prometheus/prometheus.yml",
+            "test rules tests/deploy/alerts_test.yml tests/deploy/slow_alerts_test.yml",
+        ],
+        2,
     ),
 )
 def test_promtool_agrees(line: str) -> None:
