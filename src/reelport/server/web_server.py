@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import socket
@@ -69,17 +70,13 @@ class _Server(uvicorn.Server):
         self._connection = connection
         self._app = app
         self._settings = settings
-        self._stopping = asyncio.Event()
-        self._lifespan: asyncio.Task[None] | None = None
+        self._lifespan = contextlib.AsyncExitStack()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, with a longer listen queue; a process told to end before ends at once."""
         self.should_exit = self.should_exit or is_ending()
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(log_exhaustion)
-        begun = loop.create_future()
-        self._lifespan = asyncio.create_task(self._run_lifespan(begun))
-        await begun
+        asyncio.get_running_loop().set_exception_handler(log_exhaustion)
+        await self._lifespan.enter_async_context(self._app.router.lifespan_context(self._app))
         self._connection.crowded_out = self._app.state.service.metrics.crowded_out
         # Modules and the schema live as long as the process; to visit them takes 0.07 s, for which requests wait.
         gc.collect()
@@ -90,26 +87,12 @@ class _Server(uvicorn.Server):
             where, settings = format_address(listener), self._settings
             _LOG.info("listening", address=where, data=str(settings.data), workers=settings.workers)
 
-    async def _run_lifespan(self, begun: asyncio.Future[None]) -> None:
-        """Run the app's lifespan in its own task, so that a later failure ends no request."""
-        try:
-            async with self._app.router.lifespan_context(self._app):
-                begun.set_result(None)
-                await self._stopping.wait()
-        except Exception as error:  # noqa: BLE001 - raised by `startup`, or logged
-            if begun.done():
-                _LOG.exception("the app's life ended early")
-            else:
-                begun.set_exception(error)
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End all requests, the long polls first, then the app's lifespan."""
         long_polls: LongPolls = self._app.state.service.long_polls
         long_polls.stop()
         await super().shutdown(sockets)
-        self._stopping.set()
-        if self._lifespan is not None and not self.force_exit:
-            await self._lifespan
+        await self._lifespan.aclose()
 
 
 def log_exhaustion(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
