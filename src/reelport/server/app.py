@@ -79,8 +79,6 @@ _BURSTS_PER_MINUTE = 6
 """A burst may use a sixth of a minute's grants."""
 _SITE_SHARE, _SITE_BURST_SHARE = 1 / 10, 1 / 2
 """Of a public key's grants, and of its burst, one site of addresses may use so much."""
-_NOTICES_PER_MINUTE = 1 / (24 * 60)
-"""That a key expires soon is logged once a day for each key."""
 _ANY_METHOD = ()
 """Route every method: the endpoint refuses wrong ones itself, in the form of GraphQL errors."""
 
@@ -167,7 +165,6 @@ def build_service(settings: Settings, db: Engine) -> Service:
         LoginAttempts(db),
         StateProbe(db),
         KeyUses(db),
-        TokenBuckets(_NOTICES_PER_MINUTE, 1),
         Explorer(settings),
         Provider.of(settings, service_secret),
     )

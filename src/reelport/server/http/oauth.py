@@ -107,7 +107,7 @@ async def _answer_form(request: Request, grant_types: Mapping[str, _GrantType], 
     service.metrics.token_requests.labels("granted" if isinstance(found, Grant) else found.value).inc()
     if isinstance(found, Grant):
         service.key_uses.note(credentials.client.id, datetime.now(UTC))
-        return _answer_granted(found, form, _note_expiry(service, credentials.client, found))
+        return _answer_granted(found, form)
     sentence = _SENTENCES.get(found) or _describe_refusal(found, form, is_public=is_public)
     if found is Refusal.INVALID_CLIENT and credentials.basic:
         return _answer_refused(_TokenRefused(found.value, sentence, 401), _BASIC)
@@ -125,13 +125,10 @@ def _check_origin(request: Request) -> None:
         raise _TokenRefused("invalid_request", "A page of another site can't ask for tokens: ask from a program.", 403)
 
 
-def _note_expiry(service: Service, client: ClientCredentials, grant: Grant) -> Mapping[str, str]:
-    """Log that a key expires soon, once a day; return the header that says it."""
-    expires_at, now = grant.key_expires_at, datetime.now(UTC)
-    if expires_at is None or expires_at > now + NOTICE:
+def _tell_expiry(grant: Grant) -> dict[str, str]:
+    expires_at = grant.key_expires_at
+    if expires_at is None or expires_at > datetime.now(UTC) + NOTICE:
         return {}
-    if service.expiry_notices.take(client.id.encode()) == 0:
-        _LOG.warning("a key expires soon", key=client.id, expires=expires_at.isoformat())
     return {KEY_EXPIRES_HEADER: f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"}
 
 
@@ -265,7 +262,7 @@ def _describe_refusal(refusal: Refusal, form: _Form, *, is_public: bool) -> str:
     return "The refresh token is unknown, used before or expired, or its login has ended: ask with the password."
 
 
-def _answer_granted(grant: Grant, form: _Form, notice: Mapping[str, str]) -> JSONResponse:
+def _answer_granted(grant: Grant, form: _Form) -> JSONResponse:
     body = {
         "access_token": grant.token,
         "refresh_token": grant.refresh_token,
@@ -275,7 +272,7 @@ def _answer_granted(grant: Grant, form: _Form, notice: Mapping[str, str]) -> JSO
         "token_type": "Bearer",
     }
     user = {} if grant.user_id is None else {"uid": grant.user_id}
-    return JSONResponse(body | user, headers={**_NO_STORE, **notice})
+    return JSONResponse(body | user, headers={**_NO_STORE, **_tell_expiry(grant)})
 
 
 def _answer_refused(refused: _TokenRefused, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -60,7 +60,6 @@ class Service:
     login_attempts: LoginAttempts
     probe: StateProbe
     key_uses: KeyUses
-    expiry_notices: TokenBuckets
     explorer: Explorer
     provider: Provider | None = None
     concurrency: Concurrency = field(default_factory=Concurrency)
