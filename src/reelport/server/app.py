@@ -62,7 +62,6 @@ from reelport.server.queue import jobs
 from reelport.server.resources import release_memory
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect
-from reelport.server.state.reads import Reads
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.write_probe import StateProbe
 from reelport.server.studio.guard import refuse_unrouted
@@ -142,16 +141,14 @@ def create_app(settings: Settings) -> Starlette:
 
 def build_service(settings: Settings, db: Engine) -> Service:
     """Assemble the parts of the API around an open database."""
-    reads = Reads(db)
     durable_reports = DurableReports(db)
-    long_polls = LongPolls(db, reads, durable_reports)
+    long_polls = LongPolls(db, durable_reports)
     burst = KEY_GRANTS / _BURSTS_PER_MINUTE
     documents = DocumentCache(build_schema(), DocumentLimits())
     service_secret = require_same_secret(db, settings)
     return Service(
         settings,
         db,
-        reads,
         service_secret,
         documents,
         Metrics(StateMetrics(db, settings), lambda: len(long_polls)),

@@ -23,7 +23,6 @@ from reelport.server.queue import backlog, jobs
 from reelport.server.reports import report_list
 from reelport.server.settings import read_settings
 from reelport.server.state.database import writing
-from reelport.server.state.reads import Reads
 from reelport.server.state.tables import JOBS, REPORTS
 from reelport.wire import GRAPHQL_PATH, LOOK
 
@@ -45,7 +44,7 @@ def finish(state: State) -> None:
 
 
 async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> PollOutcome:
-    polls = LongPolls(state.db, Reads(state.db), DurableReports(state.db))
+    polls = LongPolls(state.db, DurableReports(state.db))
     ends: list[PollOutcome] = []
     async with polls.watch_reports(), anyio.create_task_group() as tasks:
 
@@ -99,7 +98,7 @@ def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
     """A poll beyond it is answered at once; another partner has the rest, and one without polls has one beyond all."""
 
     async def run() -> None:
-        polls = LongPolls(state.db, Reads(state.db), DurableReports(state.db), most=5)
+        polls = LongPolls(state.db, DurableReports(state.db), most=5)
         report = frozenset({asked(state)})
         async with polls.watch_reports(), anyio.create_task_group() as tasks:
             for partner in (1, 1, 1, 2, 2, 3):

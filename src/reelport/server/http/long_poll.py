@@ -23,7 +23,6 @@ from reelport.server.events.bus import Kind, Subscription, subscribe
 from reelport.server.limits.quotas import Quota
 from reelport.server.queue import jobs
 from reelport.server.state.database import sync_commits
-from reelport.server.state.reads import Reads
 
 MOST_POLLS = 100
 """Long polls of one process at the same time; one partner may have half of them."""
@@ -96,10 +95,9 @@ class LongPolls:
 
     _events: Subscription
 
-    def __init__(self, db: Engine, reads: Reads, durable: DurableReports, most: int = MOST_POLLS) -> None:
+    def __init__(self, db: Engine, durable: DurableReports, most: int = MOST_POLLS) -> None:
         self._db = db
         self._durable = durable
-        self._reads = reads
         self._most, self._share = most, -(-most // 2)
         self._waiters: set[_Waiter] = set()
         self._stopping = False
@@ -164,7 +162,7 @@ class LongPolls:
         for start in range(0, len(reports), _BATCH):
             some = frozenset(reports[start : start + _BATCH])
             try:
-                unfinished = await self._reads.run(jobs.find_unfinished, some)
+                unfinished = await anyio.to_thread.run_sync(jobs.find_unfinished, self._db, some)
             except StorageError as error:
                 # Waiting queries meet the same error when they run again at the end of their time.
                 _LOG.warning("long polls can't read the state", reason=str(error))

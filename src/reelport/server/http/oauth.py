@@ -177,13 +177,13 @@ def _find_address(request: Request) -> str:
 async def _grant_by_secret(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:
     service: Service = request.app.state.service
     read = partial(grant_token, seconds=service.settings.token_seconds or Limit.TOKEN_SECONDS.default)
-    return await service.reads.run(read, service.service_secret, client, _read_scopes(form), datetime.now(UTC))
+    return await service.read(read, service.service_secret, client, _read_scopes(form), datetime.now(UTC))
 
 
 async def _grant_anonymously(request: Request, client: ClientCredentials, _form: _Form) -> _Outcome:
     service: Service = request.app.state.service
     read = partial(grant_anonymous_token, seconds=_find_public_life(service))
-    return await service.reads.run(read, service.service_secret, client, datetime.now(UTC))
+    return await service.read(read, service.service_secret, client, datetime.now(UTC))
 
 
 async def _grant_by_password(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:

@@ -7,9 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import anyio
+import anyio.to_thread
 from sqlalchemy import Engine
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -31,9 +32,10 @@ from reelport.server.limits.download_slots import DownloadSlots
 from reelport.server.limits.quotas import Quota, format_headers
 from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
 from reelport.server.settings import Settings
-from reelport.server.state.reads import Reads
 from reelport.server.state.write_probe import StateProbe
 
+Result = TypeVar("Result")
+Ts = TypeVarTuple("Ts")
 _PASSWORD_CHECKS = 2
 """Passwords that are checked at the same time: each takes 19 MiB and a core."""
 _PAGE_WRITERS = 2
@@ -46,7 +48,6 @@ class Service:
 
     settings: Settings
     db: Engine
-    reads: Reads
     service_secret: ServiceSecret
     documents: DocumentCache
     metrics: Metrics
@@ -66,6 +67,10 @@ class Service:
     password_checks: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PASSWORD_CHECKS))
     page_turns: Concurrency = field(default_factory=lambda: Concurrency(1))
     page_writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PAGE_WRITERS))
+
+    async def read(self, read: Callable[[Engine, *Ts], Result], *args: *Ts) -> Result:
+        """Call `read` with the state's engine in a thread: the event loop waits for no disk."""
+        return await anyio.to_thread.run_sync(read, self.db, *args)
 
     def measure_documents(self, caller: Caller) -> Quota:
         """Measure how many more requests of a caller's partner would be answered at once."""
@@ -113,15 +118,12 @@ async def authenticate(service: Service, request: Request) -> Caller | BearerRef
     now = datetime.now(UTC)
     # Limited for each token: else thousands of requests with one token would be looked up before anybody else's.
     async with service.concurrency.turn(token):
-        caller = await service.reads.run(callers.identify_caller, service.service_secret, token.strip(), now)
+        caller = await service.read(callers.identify_caller, service.service_secret, token.strip(), now)
     if caller is None:
         challenge = f'{_REALM}, error="invalid_token", error_description="unknown, expired or revoked"'
         return BearerRefusal("The token is unknown, expired or revoked: ask for a new one.", 401, challenge)
     service.key_uses.note(caller.key_id, now)
     return caller
-
-
-Result = TypeVar("Result")
 
 
 async def wait_for_reports(

@@ -81,13 +81,13 @@ async def _answer_report(request: Request, service: Service, caller: Caller) -> 
 
 async def _find_report(service: Service, caller: Caller, token: str) -> FoundReport | None:
     async with service.concurrency.turn(caller.organization_id):
-        return await service.reads.run(report_access.find_report, caller, token, datetime.now(UTC))
+        return await service.read(report_access.find_report, caller, token, datetime.now(UTC))
 
 
 async def _answer_limits(_: Request, service: Service, caller: Caller) -> Response:
     partner = caller.organization_id
     async with service.concurrency.turn(partner):
-        load = await service.reads.run(ask.read_load, partner)
+        load = await service.read(ask.read_load, partner)
     slots = load.count_slots(service.settings)
     quotas = [
         service.measure_reports(slots.left),

@@ -343,7 +343,7 @@ async def set_password(visit: Visit) -> Response:
 
 async def _find_link(visit: Visit) -> PasswordLink:
     service = visit.service
-    link = await service.reads.run(people.find_link, service.service_secret, visit.named("token"), visit.now)
+    link = await service.read(people.find_link, service.service_secret, visit.named("token"), visit.now)
     if link is None:
         await count_wrong_link(visit)
         raise _refuse_link()

@@ -360,7 +360,7 @@ async def compute_view(visit: Visit, view: View, organization_id: int) -> Number
 
 async def find_visitor_tenant(visit: Visit) -> Tenant:
     """Find the channels and metrics whose numbers the visitor may see now."""
-    return await visit.service.reads.run(read_tenant, visit.reach)
+    return await visit.service.read(read_tenant, visit.reach)
 
 
 def read_tenant(db: Engine, reach: Reach) -> Tenant:

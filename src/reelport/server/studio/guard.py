@@ -111,7 +111,7 @@ def _hide_parameters(request: Request) -> str:
 async def _find_visitor(request: Request, service: Service) -> Visit:
     token, secret = read_cookie(request, service, Cookie.SESSION), service.service_secret
     find = sessions.find_session
-    session = await service.reads.run(find, secret, token, datetime.now(UTC)) if token else None
+    session = await service.read(find, secret, token, datetime.now(UTC)) if token else None
     return make_visit(request, service, session)
 
 
