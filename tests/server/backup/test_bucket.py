@@ -25,9 +25,8 @@ from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.server.backup.archive import Archive, Manifest, Stored
 from reelport.server.backup.bucket import MARK, list_buckets
-from reelport.server.backup.check import find_faults
 from reelport.server.backup.create import create_backup
-from reelport.server.backup.restore import restore_backup
+from reelport.server.backup.restore import find_faults, restore_backup
 from reelport.server.files import retention, store_owner
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected

@@ -11,7 +11,7 @@ import pytest
 from tests.server.backup.conftest import Desk
 
 from reelport.errors import StorageError, UsageError
-from reelport.server.backup.check import find_faults
+from reelport.server.backup.restore import find_faults
 from reelport.server.backup.state_dump import list_tables
 from reelport.storage.local_folder import LocalFolder
 

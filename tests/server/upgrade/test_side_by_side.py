@@ -18,7 +18,7 @@ from tests.server.api import Api, api
 from reelport.errors import NewerData, StorageError
 from reelport.facts.layout import check_layout
 from reelport.server.access import keys
-from reelport.server.backup.check import try_upgrade
+from reelport.server.backup.restore import try_upgrade
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect, open_database, reading, writing
 from reelport.server.state.revisions import REVISION, list_pending, read_revision

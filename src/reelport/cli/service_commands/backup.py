@@ -122,7 +122,7 @@ def verify_backup(
     Example: reelport verify-backup backups
     """
     from reelport.server.backup.archive import Archive
-    from reelport.server.backup.check import find_faults
+    from reelport.server.backup.restore import find_faults
     from reelport.server.settings import read_settings
 
     archive = Archive(source.absolute())

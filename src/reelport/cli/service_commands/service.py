@@ -207,7 +207,7 @@ def _upgrade(settings: Settings) -> dict[str, object]:
 
 def _check(settings: Settings, scratch: Path | None, scratch_database: str | None) -> dict[str, object]:
     from reelport.facts.layout import LAYOUT, check_existing, read_layout
-    from reelport.server.backup.check import try_upgrade
+    from reelport.server.backup.restore import try_upgrade
     from reelport.server.state.database import read_state_revision
     from reelport.server.state.revisions import REVISION, list_pending
 

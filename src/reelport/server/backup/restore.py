@@ -1,7 +1,8 @@
-"""Restores a backup into an empty data directory, after checking that it can be.
+"""Restores a backup into an empty data directory, or tries to at a scratch place.
 
-A PostgreSQL takes the state whole, and only while it is empty: of two restores the second fails. A restore that is
-killed after that knows the state as its own by its directory's mark.
+What is wrong is told before anything is touched. A PostgreSQL takes the state whole, and only while it is empty: of two
+restores the second fails. A restore that is killed after that knows the state as its own by its directory's mark. To
+try a restore, or the migrations of a state, a PostgreSQL's state needs an empty database.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import fcntl
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import MetaData, select, text
 
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.layout import (
@@ -24,6 +26,7 @@ from reelport.facts.layout import (
     end_restore,
     read_unfinished,
 )
+from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import ABSENT
 from reelport.facts.log.table_marks import RECORD, restore_identity
 from reelport.server import credentials
@@ -31,7 +34,9 @@ from reelport.server.backup.archive import FACTS, FILES, Archive, BackedUpFile, 
 from reelport.server.backup.state_dump import (
     POSTGRESQL,
     SQLITE,
+    check_state_file,
     describe_address,
+    dump_state,
     find_tool_problem,
     list_tables,
     load_state,
@@ -44,11 +49,13 @@ from reelport.server.state.own_tables import read_tables_identity
 from reelport.server.state.revisions import describe_newer_revision
 from reelport.server.state.tables import REPORTS
 from reelport.storage.durable import private, strip_draft, translate_io_errors
+from reelport.storage.locked_folders import open_scratch_folder
 from reelport.wire import ReportStatus
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from reelport.server.backup.bucket import Bucket
+
 
 _RESTORED = frozenset(
     {"facts", "files", "cache", "state.db", state_record.NAME, RECORD, FILE_NAME, UNFINISHED_NAME}
@@ -242,3 +249,79 @@ def _describe_damage(archive: Archive, manifest: Manifest, damaged: Collection[S
         ways.append("restore without them (--without-damaged) and load their days anew")
     advice = f"What you can do: {'; or '.join(ways)}."
     return "\n".join([f"{count} damaged or missing in {archive.root}:", *lines, advice])
+
+
+_PREFIX = "reelport-verify-"
+_FUNCTIONS = text("SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = current_schema::regnamespace")
+
+
+def find_faults(
+    archive: Archive, manifest: Manifest, settings: Settings, scratch: Path | None, scratch_database: str | None = None
+) -> list[str]:
+    """List the faults of a backup; none when it was restored and gave the same reports.
+
+    `scratch` is where it is restored to for the while; the system's folder for temporary files when None. A state of
+    PostgreSQL goes into the empty database at the address `scratch_database`.
+    """
+    if faults := archive.list_faults(manifest):
+        return faults
+    if scratch is not None and not scratch.is_dir():
+        raise UsageError(f"{scratch} is no folder: name one with as much room as the backup has bytes.")
+    with open_scratch_folder(_PREFIX, scratch) as folder:
+        place = replace(settings, data=folder / "data", database_url="", files_url="", facts_url="")
+        with _lend_database(manifest.database, place, scratch_database) as address:
+            restore_backup(archive, manifest, replace(place, database_url=address), check_secret=False)
+        damage = None if address else check_state_file(place.state_file)
+        return [
+            *([] if damage is None else [damage]),
+            *(f"{table.table}: {finding}" for table in verify(place.facts_root) for finding in table.findings),
+        ]
+
+
+def try_upgrade(settings: Settings, scratch: Path | None, scratch_database: str | None = None) -> None:
+    """Migrate a copy of the state at a scratch place; StorageError if it fails or is damaged."""
+    with open_scratch_folder(_PREFIX, scratch) as folder:
+        place = replace(settings, data=folder / "data", database_url="")
+        place.data.mkdir()
+        dump = folder / "dump" if settings.database_url else place.state_file
+        dump_state(settings, dump)
+        with _lend_database(name_database(settings), place, scratch_database) as address:
+            copy = replace(place, database_url=address)
+            if address:
+                load_state(copy, dump)
+            with opened(copy) as db:
+                upgrade(db)
+        if not address and (damage := check_state_file(place.state_file)):
+            raise StorageError(damage)
+
+
+def _lend_database(database: str, place: Settings, scratch_database: str | None) -> AbstractContextManager[str]:
+    """Lend an empty database of a kind for the block: its address, empty for SQLite."""
+    if database == SQLITE:
+        if scratch_database is not None:
+            raise UsageError("--scratch-database: the state is SQLite's, and needs none.")
+        return nullcontext("")
+    if scratch_database is None:
+        raise UsageError(
+            "The state is PostgreSQL's: name an empty database to restore it into (--scratch-database "
+            "postgresql://…). It is emptied again afterwards."
+        )
+    return _lend_named_database(place, scratch_database)
+
+
+@contextmanager
+def _lend_named_database(settings: Settings, address: str) -> Iterator[str]:
+    if not address:
+        raise UsageError("--scratch-database is empty: name a database.")
+    place = replace(settings, database_url=address)
+    if list_tables(place):
+        raise UsageError("The database of --scratch-database isn't empty: name a new one.")
+    try:
+        yield address
+    finally:
+        with opened(place) as db, writing(db) as connection:
+            found = MetaData()
+            found.reflect(connection)
+            found.drop_all(connection)
+            for function in connection.execute(_FUNCTIONS).scalars().all():
+                connection.execute(text(f"DROP FUNCTION {function}"))
