@@ -120,7 +120,6 @@ def pages(app: TestClient) -> Iterator[dict[str, Visitor]]:
                     f"/studio/countries/FR?{DAYS}",
                     f"/studio/reports/new?{VIEW}&only=VISITOR_COUNTRY:FR",
                     f"/studio/reports/{report}",
-                    f"/studio/reports/{report}/preview",
                     "/studio/people/nobody/channels",
                     *re.findall(r'href="(/studio/keys/[^"/]+)"', owner.get("/studio/keys").text),
                 ),

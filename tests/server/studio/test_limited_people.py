@@ -88,7 +88,7 @@ def answers(visitor: Visitor, report: str) -> set[int]:
     """The statuses of everything that there is about a report."""
     path = f"/studio/reports/{report}"
     form = {"csrf": visitor.csrf}
-    shown = [visitor.get(each) for each in (path, f"{path}/preview", f"{path}/chart.svg")]
+    shown = [visitor.get(each) for each in (path, f"{path}/chart.svg")]
     shown += [visitor.client.post(f"{path}/download", data=form, follow_redirects=False)]
     if "New report" in visitor.get("/studio/reports").text:
         shown += [visitor.get(f"/studio/reports/new?report={report}")]
@@ -185,7 +185,7 @@ def test_without_revenue_there_are_no_earnings_anywhere(
 def test_a_viewer_is_offered_nothing_that_is_refused(visitors: Visitors, service: tuple[Service, TestClient]) -> None:
     """No link and no form of a page leads to where a report is asked for, a view saved or a link made."""
     report = make_report(service[0], None, day=date(2026, 7, 3))
-    for path in (f"explore?metric=VIEWS&{DAYS}", "reports", f"reports/{report}", f"reports/{report}/preview", "saved"):
+    for path in (f"explore?metric=VIEWS&{DAYS}", "reports", f"reports/{report}", "saved"):
         page = visitors(VIEWER).get(f"/studio/{path}")
         assert page.status_code == 200
         led_to = {form.action for form in find_forms(page.text) if form.method == "post"}

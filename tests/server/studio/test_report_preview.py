@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, Visitors
 from tests.server.studio.test_reports import finished, newest, waiting
@@ -16,7 +15,7 @@ BODY = b"day,views\n2026-01-01,3\n2026-01-02,1204\n2026-01-03,500\n"
 
 def test_a_preview_shows_rows_totals_and_a_chart(people: Api, visitors: Visitors) -> None:
     """All rows of a small file, what they come to, and a figure that needs no style of its own."""
-    page = visitors(MEMBER).get(f"/studio/reports/{finished(people, BODY)}/preview")
+    page = visitors(MEMBER).get(f"/studio/reports/{finished(people, BODY)}")
     assert page.status_code == 200
     assert "<h1><bdi>Views by day" in page.text
     assert '<td class="time" title="2026-01-02"><bdi>2 Jan 2026</bdi>' in page.text
@@ -31,7 +30,7 @@ def test_cells_of_a_preview_are_written_as_on_other_pages(people: Api, visitors:
     """Countries and devices have their names, months theirs, each with its text in the file; other texts stay."""
     people.ask(**people.new(), dimensions=["MONTH", "VISITOR_COUNTRY", "VISITOR_DEVICE_TYPE", "VIDEO_ID"])
     people.finish(b"month,visitor_country,visitor_device_type,video_id,views\n2026-02,FR,mobile,<b>FR</b>,-5\n,,,,\n")
-    page = visitors(MEMBER).get(f"/studio/reports/{newest(people)}/preview").text
+    page = visitors(MEMBER).get(f"/studio/reports/{newest(people)}").text
     row = re.findall(r"<tbody>\s*<tr>(.*?)</tr>", page, re.DOTALL)[0]
     assert re.findall(r"<td class=\"\w+\"(?: title=\"([^\"]*)\")?><bdi>(.*?)</bdi>", row) == [
         ("2026-02", "Feb 2026"),
@@ -55,11 +54,13 @@ def test_a_chart_is_a_file_too(people: Api, visitors: Visitors) -> None:
     assert visitor.get(f"/studio/reports/{report}/chart.gif").status_code == 404
 
 
-@pytest.mark.parametrize("page", ["preview", "chart.svg"])
-def test_of_another_organization_there_is_no_preview(people: Api, visitors: Visitors, rival: str, page: str) -> None:
+def test_of_another_organization_there_is_no_preview(people: Api, visitors: Visitors, rival: str) -> None:
     """Its reports are not found; an own one that isn't finished has none yet."""
-    assert visitors(rival).get(f"/studio/reports/{finished(people, BODY)}/{page}").status_code == 404
-    answer = visitors(MEMBER).get(f"/studio/reports/{waiting(people)}/{page}")
+    for page in ("", "/chart.svg"):
+        assert visitors(rival).get(f"/studio/reports/{finished(people, BODY)}{page}").status_code == 404
+    member, own = visitors(MEMBER), waiting(people)
+    assert 'class="preview"' not in member.get(f"/studio/reports/{own}").text
+    answer = member.get(f"/studio/reports/{own}/chart.svg")
     assert answer.status_code == 409
     assert "This report has no file now" in answer.text
 
@@ -69,7 +70,8 @@ def test_a_file_that_is_gone_is_told(people: Api, visitors: Visitors) -> None:
     report = finished(people, BODY)
     for file in people.service.settings.files_root.glob(f"{report}*"):
         file.unlink()
-    for page in ("preview", "chart.svg"):
-        answer = visitors(MEMBER).get(f"/studio/reports/{report}/{page}")
-        assert answer.status_code == 409
+    page, chart = (visitors(MEMBER).get(f"/studio/reports/{report}{part}") for part in ("", "/chart.svg"))
+    assert (page.status_code, chart.status_code) == (200, 409)
+    for answer in (page, chart):
         assert "ask for it again" in answer.text
+    assert "What was asked" in page.text

@@ -97,9 +97,9 @@ def test_a_download_is_the_file_byte_for_byte(people: Api, visitors: Visitors) -
 
 
 def test_a_workbook_is_offered_beside_the_csv(people: Api, visitors: Visitors) -> None:
-    """On a report's page and on its preview; the first button, which the Enter key takes, is the CSV's."""
+    """On a report's page; the first button, which the Enter key takes, is the CSV's."""
     done = finished(people)
-    for page in (f"/studio/reports/{done}", f"/studio/reports/{done}/preview"):
+    for page in (f"/studio/reports/{done}",):
         shown = visitors(MEMBER).get(page).text
         assert 0 < shown.index("Download CSV") < shown.index('name="form" value=".xlsx">Excel')
 

@@ -1,4 +1,4 @@
-"""The reports of the organization, `/studio/reports`, and the preview of each one's file."""
+"""The reports of the organization, `/studio/reports`, and what each one's file holds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import anyio.to_thread
@@ -85,12 +86,19 @@ async def show_reports(visit: Visit) -> Response:
 
 
 async def show_report(visit: Visit) -> Response:
-    """Show one report: its state, what it holds, and what may be done with it."""
+    """Show one report: its state, what may be done with it, and a preview of a finished one."""
     report = await find_report(visit, visit.request.path_params["report_id"])
+    preview: dict[str, Any] = {}
+    if report.state is State.FINISHED:
+        try:
+            preview = await _read_preview(visit, report)
+        except Refused as refused:
+            preview = {"missing": _(refused.sentence)}
     return pages.render(
         visit,
         "report.html",
         report=report,
+        preview=preview,
         may_change=visit.may_change(report.asked_by),
         again=0 if report.state.is_final else _AGAIN_SECONDS,
         words=words(visit),
@@ -198,41 +206,36 @@ def _describe_time_left(left: timedelta) -> str:
 
 
 _ROWS = 50
-"""Rows of a file that a preview shows."""
+"""Rows of a file that its page shows."""
 
 
-async def show_preview(visit: Visit) -> Response:
-    """Show what a finished report holds."""
+async def _read_preview(visit: Visit, report: ListedReport) -> dict[str, Any]:
+    """Read what a finished report holds, as values of its template: chart, first rows and totals."""
     with holding():
-        report, file = await _find_file(visit)
+        file = await _find_file(visit, report)
         read = partial(read_first_rows, visit.service.settings.report_store, file.name, _ROWS)
         total = partial(file_preview.total_columns, file, report.query, partial(_fetch, visit))
         with _present(file):
             rows = await anyio.to_thread.run_sync(read)
             chart = await _draw_chart(visit, report, file)
             columns = await run_while_connected(visit.request, total)
-    return pages.render(
-        visit,
-        "report_preview.html",
-        report=report,
-        heading=describe_query(report.query),
-        chart=None if isinstance(chart, NoChart) else Markup(embed_chart(chart)),  # noqa: S704 - its texts are escaped
-        chart_heading=None if isinstance(chart, NoChart) else chart.heading,
-        reason=chart.reason if isinstance(chart, NoChart) else None,
-        kinds=view_page.list_kinds(),
-        columns=columns,
-        rows=[list(_write_cells(columns, row)) for row in rows],
-        write_total=lambda column: "" if column.total is None else _write_number(column, column.total),
-        words=words(visit),
-    )
+    return {
+        "chart": None if isinstance(chart, NoChart) else Markup(embed_chart(chart)),  # noqa: S704 - its texts are escaped
+        "heading": chart.reason if isinstance(chart, NoChart) else chart.heading,
+        "kinds": view_page.list_kinds(),
+        "columns": columns,
+        "rows": [list(_write_cells(columns, row)) for row in rows],
+        "write_total": lambda column: "" if column.total is None else _write_number(column, column.total),
+    }
 
 
 async def download_chart(visit: Visit) -> Response:
     """Give a finished report's chart as a file."""
     kind = visit.request.path_params["kind"]
     view_page.require_kind(kind)
+    report = await find_report(visit, visit.request.path_params["report_id"])
     with holding():
-        report, file = await _find_file(visit)
+        file = await _find_file(visit, report)
         with _present(file):
             chart = await _draw_chart(visit, report, file)
     if isinstance(chart, NoChart):
@@ -240,13 +243,12 @@ async def download_chart(visit: Visit) -> Response:
     return await view_page.answer_chart(chart, kind, report.query)
 
 
-async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
-    report = await find_report(visit, visit.request.path_params["report_id"])
+async def _find_file(visit: Visit, report: ListedReport) -> Path:
     if report.state is not State.FINISHED or report.file is None:
         raise Refused(409, N_("There is no file"), N_("This report has no file now: look at its page."))
     find_paths = partial(visit.service.settings.report_store.local_paths, [report.file])
     try:
-        return report, (await anyio.to_thread.run_sync(find_paths))[0]
+        return (await anyio.to_thread.run_sync(find_paths))[0]
     except StorageError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise

@@ -60,7 +60,6 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/reports", report_form.ask, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/new", report_form.show_form, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/{report_id}", reports.show_report, Right.READ_NUMBERS),
-    StudioRoute("GET", "/studio/reports/{report_id}/preview", reports.show_preview, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/reports/{report_id}/chart.{kind}", reports.download_chart, Right.DOWNLOAD),
     StudioRoute("POST", "/studio/reports/{report_id}/cancel", reports.cancel_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/delete", reports.delete_report, Right.ASK_FOR_REPORTS),
