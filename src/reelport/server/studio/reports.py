@@ -210,7 +210,7 @@ _ROWS = 50
 
 
 async def _read_preview(visit: Visit, report: ListedReport) -> dict[str, Any]:
-    """Read what a finished report holds, as values of its template: chart, first rows and totals."""
+    """Read what a finished report holds, as values of its template."""
     with holding():
         file = await _find_file(visit, report)
         read = partial(read_first_rows, visit.service.settings.report_store, file.name, _ROWS)
