@@ -290,19 +290,6 @@ class Card:
     days: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The first values of a dimension; `address` leads to more of them in the explorer.
-
-    `second` is the place of the column of the second metric, from the end; 0 without one.
-    """
-
-    board: Board
-    address: str
-    picture: Markup | None
-    second: int
-
-
 def describe_page(visit: Visit, asked: Asked, numbers: Mapping[View, Numbers]) -> dict[str, Any]:
     """Describe what every overview shows, as values of its template; call it in a thread."""
     choice = asked.choice
@@ -364,7 +351,8 @@ def _describe_numbers(visit: Visit, asked: Asked, numbers: Sequence[Numbers]) ->
         "chart": _draw_chart(charted, charted.metrics.index(metric), found, defaults),
         "chart_exports": exports.offer_exports(visit, charted, "export-chart"),
         "list_exports": exports.offer_exports(visit, charted, "export-lists"),
-        "lists": [_make_listing(charted, by, found, defaults) for by in charted.dimensions],
+        "lists": [_make_list(charted, by, found, defaults) for by in charted.dimensions],
+        "second": 1 - len(charted.metrics),  # the place of the second metric's column, from the end; 0 without one
         "over_budget": next((each.over_budget for each in numbers if each.over_budget), None),
     }
 
@@ -399,10 +387,11 @@ def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) ->
     return LinePicture(metric.name, chart.heading, picture)
 
 
-def _make_listing(view: View, by: Dimension, numbers: Numbers, defaults: Defaults) -> Listing:
+def _make_list(view: View, by: Dimension, numbers: Numbers, defaults: Defaults) -> tuple[Board, str, Markup | None]:
+    """Make a list of first values, the address of more of them in the explorer, and their map."""
     units, found = choose_units(view, numbers), numbers.leaderboards[by]
     board = make_board(view, by, found, list_options(view, defaults.rules), units)
     # Drawn of many countries, of which a few are listed.
     picture = draw_map(found, 0, units[view.metrics[0]]) if isinstance(found, Leaderboard) else None
     address = explore.address_of(replace(view, dimensions=(by,), longer=by))
-    return Listing(replace(board, rows=board.rows[:_LISTED]), address, picture, 1 - len(view.metrics))
+    return replace(board, rows=board.rows[:_LISTED]), address, picture
