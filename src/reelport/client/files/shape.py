@@ -8,11 +8,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date
 from itertools import pairwise
 from operator import eq
+from typing import BinaryIO
 
 from reelport.catalog import CellType, Dimension, Grain, Metric
 from reelport.errors import IncompleteDownload, RepeatedRows, SchemaDrift, ServiceError, Unreachable
@@ -314,3 +315,45 @@ def count_keys(query: ReportQuery) -> int | None:
             return 12 * (query.end.year - query.start.year) + query.end.month - query.start.month + 1
         case grain:
             return query.days * _A_DAY[grain]
+
+
+_ANY_CELL = re.compile(rb'"((?:[^"]|"")*+)"[^,]*+|[^,]*+')
+_LONGEST_CELLS = 64 << 20  # most bytes of one row: a longer one means a quote that never closes
+
+
+def unquote(cell: bytes) -> bytes:
+    """Return the text of a cell, without its quotes."""
+    found = _ANY_CELL.fullmatch(cell)
+    return found[1].replace(b'""', b'"') if found and found[1] is not None else cell
+
+
+def join_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield each row's bytes: as many lines as its quotes span. Raises IncompleteDownload."""
+    for line in file:
+        if line.count(b'"') % 2 == 0:
+            yield line
+            continue
+        pieces, quotes, size = [line], line.count(b'"'), len(line)
+        while quotes % 2:
+            more = next(file, b"")
+            size += len(more)
+            if not more or size > _LONGEST_CELLS:
+                raise IncompleteDownload("A quote never closes: the file isn't whole.")
+            quotes += more.count(b'"')
+            pieces.append(more)
+        yield b"".join(pieces)
+
+
+def split_cells(line: bytes) -> list[bytes]:
+    """Split a row into its cells, as written."""
+    line = line.removesuffix(b"\n").removesuffix(b"\r")
+    if b'"' not in line:
+        return line.split(b",")
+    cells, place = [], 0
+    while True:
+        found = _ANY_CELL.match(line, place)
+        assert found is not None  # noqa: S101 - the pattern matches the empty text
+        cells.append(found[0])
+        place = found.end() + 1
+        if place > len(line):
+            return cells

@@ -8,16 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from reelport.cells import Cell, Column, find_parser
-from reelport.client.files.shape import Lines
+from reelport.client.files.shape import Lines, join_lines, split_cells, unquote
 from reelport.errors import IncompleteDownload, SchemaDrift
 
-_LONGEST = 64 << 20  # most characters of one row: a longer one means a quote that never closes
 _AT_ONCE = 1 << 20
 _BLANK_LINE = re.compile(rb"\n\r?\n")
-_QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,]*+)')
-_BARE = re.compile(r"[^,]*+")
 
 
 def read_typed_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
@@ -35,8 +33,8 @@ def read_records(path: Path) -> Iterator[list[str | None]]:
 
     Raises IncompleteDownload for a row of another width than the header.
     """
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        rows = _read_rows(file)
+    with path.open("rb") as file:
+        rows = _read_cells(file)
         width = len(next(rows, []))
         for number, row in enumerate(rows, start=1):
             if len(row) == width:
@@ -72,44 +70,13 @@ def _build_drift(number: int, row: list[str | None], columns: Sequence[Column]) 
     raise AssertionError("a cell of this row could not be read")
 
 
-def _read_rows(lines: Iterator[str]) -> Iterator[list[str | None]]:
+def _read_cells(file: BinaryIO) -> Iterator[list[str | None]]:
     try:
-        for line in lines:
-            if '"' in line:
-                yield _split_row(_read_whole_row(line, lines))
+        for line in join_lines(file):
+            if b'"' in line:
+                cells = split_cells(line)
+                yield [(unquote(cell) if cell.startswith(b'"') else cell).decode() if cell else None for cell in cells]
             else:
-                yield [cell or None for cell in _strip_line_end(line).split(",")]
+                yield [cell or None for cell in line.decode().removesuffix("\n").removesuffix("\r").split(",")]
     except UnicodeDecodeError as error:
         raise SchemaDrift(f"The report isn't UTF-8 throughout: {error.reason}.") from error
-
-
-def _read_whole_row(line: str, lines: Iterator[str]) -> str:
-    pieces, quotes, length = [line], line.count('"'), len(line)
-    while quotes % 2:
-        line = next(lines, "")
-        length += len(line)
-        if not line or length > _LONGEST:
-            raise IncompleteDownload("A quote never closes: the file isn't whole.")
-        quotes += line.count('"')
-        pieces.append(line)
-    return "".join(pieces)
-
-
-def _split_row(row: str) -> list[str | None]:
-    row = _strip_line_end(row)
-    cells: list[str | None] = []
-    place = 0
-    while True:
-        if quoted := _QUOTED.match(row, place):
-            cells.append(quoted[1].replace('""', '"') + quoted[2])
-            place = quoted.end()
-        elif bare := _BARE.match(row, place):
-            cells.append(bare[0] or None)
-            place = bare.end()
-        if place >= len(row):
-            return cells
-        place += 1
-
-
-def _strip_line_end(line: str) -> str:
-    return line.removesuffix("\n").removesuffix("\r")
