@@ -124,16 +124,6 @@ def test_what_is_refused_is_said_on_a_page_that_everybody_can_read(studio: Studi
         assert page.url != f"{studio.service.url}{path}"
 
 
-@pytest.mark.long
-def test_an_operator_runs_the_checks(studio: Studio) -> None:
-    """What is found is a table; the page doesn't go away by itself while it is read."""
-    page = studio.open("/studio/operator", OPERATOR)
-    studio.follow(page.get_by_role("button", name="Run the checks"))
-    expect(page.get_by_role("row").filter(has_text="DuckDB makes a report")).to_be_visible()
-    assert page.locator("main").get_attribute("data-again") is None
-    check(studio, page)
-
-
 def test_an_operator_looks_at_a_partner(studio: Studio) -> None:
     """With a reason, below a banner, at the partner's own numbers; the owner reads of begin and end."""
     with connected(studio.service.settings) as db:
@@ -166,7 +156,7 @@ def test_a_page_that_is_looked_at_again_keeps_the_focus(studio: Studio) -> None:
     page = studio.open("/studio/operator", OPERATOR)
     page.clock.install()
     page.reload()
-    page.get_by_role("button", name="Run the checks").focus()
+    page.get_by_role("link", name="Loads").focus()
     moment = page.locator("main p.hint").first
     before = moment.inner_text()
 
@@ -175,5 +165,5 @@ def test_a_page_that_is_looked_at_again_keeps_the_focus(studio: Studio) -> None:
         return moment.inner_text() != before
 
     assert until(is_another_page)
-    assert page.evaluate("document.activeElement.textContent") == "Run the checks"
+    assert page.evaluate("document.activeElement.textContent") == "Loads"
     assert not studio.complaints

@@ -6,14 +6,12 @@ What a partner's reports are about, their queries and channels, isn't told here:
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio.to_thread
 from markupsafe import Markup
@@ -33,10 +31,7 @@ from reelport.server.state import tallies
 from reelport.server.studio import pages
 from reelport.server.studio.pages import NavigationEntry
 from reelport.server.studio.rights import Right
-from reelport.server.studio.visit import Refused, Visit
-
-if TYPE_CHECKING:
-    from reelport.server.doctor.checks import Finding
+from reelport.server.studio.visit import Visit
 
 PATH = f"{pages.ROOT}/operator"
 # The pages for operators, in the order of their navigation.
@@ -48,7 +43,6 @@ PAGES = (
     NavigationEntry(f"{PATH}/reports", N_("Reports"), Right.OPERATE),
     NavigationEntry(f"{PATH}/organizations", N_("Organizations"), Right.OPERATE),
 )
-_CHECKING = threading.Lock()
 _QUEUE = 200
 
 
@@ -59,50 +53,17 @@ class QueuedReport:
     id: str
     organization: str
     state: State
-    place: int | None
     attempts: int
     created_at: datetime
     worker: str | None
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """A disk, by what lies on it."""
-
-    holds: str
-    free: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """The platform at one moment.
-
-    `ready` workers make reports, `starting` ones of this machine don't yet.
-    """
-
-    ready: tuple[str, ...]
-    starting: tuple[str, ...]
-    queue: tuple[QueuedReport, ...]
-    ended: tuple[tuple[str, str, int], ...]
-    disks: tuple[Disk, ...]
-
-
 async def show_platform(visit: Visit) -> Response:
     """Show workers, queue and disks."""
-    return await _show(visit, None)
-
-
-async def run_doctor(visit: Visit) -> Response:
-    """Run what `reelport doctor` checks, over the whole data directory, and show the findings."""
-    return await _show(visit, await anyio.to_thread.run_sync(_run_checks, visit.service.settings))
-
-
-async def _show(visit: Visit, findings: tuple[Finding, ...] | None) -> Response:
     service = visit.service
-    state = await anyio.to_thread.run_sync(read_platform, service.db, service.settings, visit.now)
-    return await render(visit, "operator.html", state=state, findings=findings)
+    state = await anyio.to_thread.run_sync(_read_platform, service.db, service.settings, visit.now)
+    return await render(visit, "operator.html", **state)
 
 
 async def render(visit: Visit, template: str, **values: object) -> Response:
@@ -116,37 +77,21 @@ def list_pages(visit: Visit) -> list[tuple[str, str]]:
     return [(each.path, _(each.label)) for each in PAGES if visit.may(each.right)]
 
 
-def _run_checks(settings: Settings) -> tuple[Finding, ...]:
-    """Run the checks, once at a time: each takes a core for a while."""
-    from reelport.server.doctor.checks import run_checks  # noqa: PLC0415 - it loads the engine
-
-    if not _CHECKING.acquire(blocking=False):
-        sentence = N_("Somebody else began them: try again in a moment.")
-        raise Refused(503, N_("The checks are running"), sentence, retry_after=10)
-    try:
-        return run_checks(settings)
-    finally:
-        _CHECKING.release()
-
-
-def read_platform(db: Engine, settings: Settings, now: datetime) -> Platform:
-    """Read the platform's state. Blocks: it reads the database and the disks."""
+def _read_platform(db: Engine, settings: Settings, now: datetime) -> dict[str, object]:
+    """Read the platform's state: ready workers make reports, starting ones of this machine don't yet."""
     ready = liveness.list_ready(db, settings)
-    ended = tallies.read_tallies(db).ended
-    return Platform(
-        ready,
-        tuple(owner for owner in liveness.list_living(settings) if owner not in ready),
-        tuple(_make_queued(each, now) for each in backlog.list_entries(db, unfinished_only=True, most=_QUEUE)),
-        tuple((outcome, reason, count) for (outcome, reason), count in sorted(ended.items())),
-        tuple(_list_disks(settings)),
-    )
+    return {
+        "ready": ready,
+        "starting": [owner for owner in liveness.list_living(settings) if owner not in ready],
+        "queue": [_make_queued(each, now) for each in backlog.list_entries(db, unfinished_only=True, most=_QUEUE)],
+        "ended": sorted((*ending, count) for ending, count in tallies.read_tallies(db).ended.items()),
+        "disks": list(_list_disks(settings)),
+    }
 
 
 def _make_queued(entry: Entry, now: datetime) -> QueuedReport:
-    why = _explain_wait(entry, now)
-    return QueuedReport(
-        entry.id, entry.organization, entry.state, entry.place, entry.attempts, entry.created_at, entry.worker, why
-    )
+    shown = entry.id, entry.organization, entry.state, entry.attempts, entry.created_at, entry.worker
+    return QueuedReport(*shown, _explain_wait(entry, now))
 
 
 def _explain_wait(entry: Entry, now: datetime) -> str:
@@ -167,9 +112,9 @@ def _explain_wait(entry: Entry, now: datetime) -> str:
     return " ".join(sentences)
 
 
-def _list_disks(settings: Settings) -> list[Disk]:
-    named: dict[int, list[str]] = {}
-    folders: dict[int, Path] = {}
+def _list_disks(settings: Settings) -> Iterator[tuple[str, int, int]]:
+    """List the disks: what lies on each, its free bytes and all of them."""
+    disks: dict[int, tuple[list[str], Path]] = {}
     for name, wanted in (
         ("data", settings.data),
         ("tables", settings.facts_root),
@@ -177,14 +122,10 @@ def _list_disks(settings: Settings) -> list[Disk]:
         ("spill", settings.spill_root),
     ):
         folder = next(each for each in (wanted, *wanted.absolute().parents) if each.is_dir())
-        device = folder.stat().st_dev
-        named.setdefault(device, []).append(name)
-        folders.setdefault(device, folder)
-    found = []
-    for device, names in named.items():
-        space = shutil.disk_usage(folders[device])
-        found.append(Disk(", ".join(names), space.free, space.total))
-    return found
+        disks.setdefault(folder.stat().st_dev, ([], folder))[0].append(name)
+    for names, folder in disks.values():
+        space = shutil.disk_usage(folder)
+        yield ", ".join(names), space.free, space.total
 
 
 async def show_reports(visit: Visit) -> Response:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import anyio.to_thread
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Row
 from starlette.responses import Response
 
 from reelport.errors import UsageError
 from reelport.language import N_
 from reelport.server.access import keys, looks, people
-from reelport.server.access.keys import Key, list_marks
-from reelport.server.access.people import Person
-from reelport.server.reports.report_days import ReportDay, read_report_days
+from reelport.server.access.keys import list_marks
+from reelport.server.reports.report_days import read_report_days
 from reelport.server.state.database import reading
 from reelport.server.state.statements import Statements
 from reelport.server.state.tables import to_moment
@@ -28,63 +27,38 @@ _SQL = Statements("studio/platform")
 _ORGANIZATIONS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class OrganizationCounts:
-    """How many channels, keys and people an organization has; `unfinished` reports wait or run."""
-
-    id: int
-    name: str
-    created_at: datetime
-    channels: int
-    keys: int
-    people: int
-    unfinished: int
-
-
 async def show_organizations(visit: Visit) -> Response:
     """Show at most 200 organizations, those with unfinished reports first."""
-    rows, total = await anyio.to_thread.run_sync(read_organizations, visit.service.db)
-    return await operator.render(visit, "operator_organizations.html", rows=rows, total=total)
+    rows = await anyio.to_thread.run_sync(read_organizations, visit.service.db)
+    return await operator.render(visit, "operator_organizations.html", rows=rows, to_moment=to_moment)
 
 
-def read_organizations(db: Engine) -> tuple[tuple[OrganizationCounts, ...], int]:
-    """Read the organizations that are shown, and how many there are in all."""
+def read_organizations(db: Engine, organization_id: int | None = None) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Read counts of what organizations have, of all or of one, and how many organizations there are."""
     with reading(db) as connection:
-        rows = tuple(
-            OrganizationCounts(row.id, row.name, to_moment(row.created_at), *row[3:])
-            for row in _SQL.run(connection, "organizations", {"most": _ORGANIZATIONS})
-        )
-        return rows, _SQL.run(connection, "total").scalar_one()
-
-
-@dataclass(frozen=True, slots=True)
-class OrganizationDetails:
-    """An organization: its limits and what it uses of them, its keys, people and reports."""
-
-    id: int
-    name: str
-    max_key_days: int | None
-    channels: int
-    running: int
-    waiting: int
-    keys: tuple[Key, ...]
-    people: tuple[Person, ...]
-    days: tuple[ReportDay, ...]
+        values = {"organization": organization_id, "most": _ORGANIZATIONS}
+        return _SQL.run(connection, "organizations", values).all()
 
 
 async def show_organization(visit: Visit) -> Response:
     """Show an organization's limits, keys, people and reports by day."""
-    found = await anyio.to_thread.run_sync(read_organization, visit.service.db, _read_id(visit), visit.now)
-    if found is None:
+    found = await anyio.to_thread.run_sync(_read_organization, visit)
+    return await operator.render(visit, "operator_organization.html", settings=visit.service.settings, **found)
+
+
+def _read_organization(visit: Visit) -> dict[str, object]:
+    db, id_, now = visit.service.db, _read_id(visit), visit.now
+    if not (rows := read_organizations(db, id_)):
         raise not_found()
-    return await operator.render(
-        visit,
-        "operator_organization.html",
-        found=found,
-        settings=visit.service.settings,
-        marks={key.id: list_marks(key, visit.now) for key in found.keys},
-        charts=await anyio.to_thread.run_sync(draw_report_days, found.days),
-    )
+    held = [key for key in keys.list_keys(db, rows[0].name) if key.revoked_at is None]
+    days = read_report_days(db, now, id_)
+    return {
+        "found": rows[0],
+        "keys": [(key, list_marks(key, now)) for key in held],
+        "people": people.list_people(db, id_, now),
+        "days": days,
+        "charts": draw_report_days(days),
+    }
 
 
 def _read_id(visit: Visit) -> int:
@@ -117,17 +91,3 @@ async def end_look(visit: Visit) -> Response:
     looked = visit.user.organization_id if visit.user.look else None
     await anyio.to_thread.run_sync(looks.end_look, visit.service.db, visit.user, visit.now)
     return pages.redirect(f"{operator.PATH}/organizations/{looked}" if looked else pages.ROOT)
-
-
-def read_organization(db: Engine, organization_id: int, now: datetime) -> OrganizationDetails | None:
-    """Read an organization; None where there is none of that id."""
-    with reading(db) as connection:
-        row = _SQL.run(connection, "organization", {"organization": organization_id}).first()
-    if row is None:
-        return None
-    held = tuple(key for key in keys.list_keys(db, row.name) if key.revoked_at is None)
-    persons = people.list_people(db, organization_id, now)
-    days = read_report_days(db, now, organization_id)
-    return OrganizationDetails(
-        organization_id, row.name, row.max_key_days, row.channels, row.running, row.waiting, held, persons, days
-    )

@@ -119,7 +119,6 @@ ROUTES: tuple[StudioRoute, ...] = (
         "POST", "/studio/operator/organizations/{organization}/look", operator_organizations.begin_look, Right.LOOK
     ),
     StudioRoute("POST", "/studio/operator/end-look", operator_organizations.end_look, Right.LEAVE),
-    StudioRoute("POST", "/studio/operator/checks", operator.run_doctor, Right.OPERATE),
 )
 
 
