@@ -7,11 +7,11 @@ organization's own audit log has its begin and its end: by the operator or the t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, select
 
 from reelport.engine.tenant import EveryChannel, Tenant
 from reelport.errors import UsageError
@@ -35,12 +35,10 @@ def allow_looks(db: Engine, email: str, *, allowed: bool) -> None:
     Looks that last end with the right, for good: the right given back needs another reason.
     """
     with writing(db) as connection:
-        user = _find_operator(connection, email)
-        connection.execute(USERS.update().where(USERS.c.id == user.id).values(may_look=int(allowed)))
-        if not allowed:
-            end_looks(connection, datetime.now(UTC), SESSIONS.c.user_id == user.id, actor=Actor.of_command())
         details = {"may_look": N_("yes") if allowed else N_("no")}
-        audit_log.record_command(connection, None, Action.LOOK_RIGHT_CHANGED, user.email, details)
+        id_ = _change_right(connection, email, {"may_look": int(allowed)}, Action.LOOK_RIGHT_CHANGED, details)
+        if not allowed:
+            end_looks(connection, datetime.now(UTC), SESSIONS.c.user_id == id_, actor=Actor.of_command())
 
 
 def allow_platform(db: Engine, email: str, role: Role | None) -> None:
@@ -48,32 +46,35 @@ def allow_platform(db: Engine, email: str, role: Role | None) -> None:
 
     With None no more. UsageError for anybody else.
     """
+    word = None if role is None else role.value
     with writing(db) as connection:
-        user = _find_operator(connection, email)
-        connection.execute(USERS.update().where(USERS.c.id == user.id).values(platform_role=role and role.value))
-        details = {"is": role.value if role else N_("none")}
-        audit_log.record_command(connection, None, Action.PLATFORM_RIGHT_CHANGED, user.email, details)
+        details = {"is": word or N_("none")}
+        _change_right(connection, email, {"platform_role": word}, Action.PLATFORM_RIGHT_CHANGED, details)
 
 
-@dataclass(frozen=True, slots=True)
-class Organization:
-    """An organization that reads channels, by their ids."""
-
-    id: int
-    name: str
-    channels: frozenset[str]
+def _change_right(
+    connection: Connection, email: str, right: Mapping[str, object], action: Action, details: Mapping[str, object]
+) -> str:
+    """Change a right of an operator, and return the operator's id."""
+    of_user = USERS.c.id == find_user_id(connection, email)
+    user = connection.execute(select(USERS.c.id, USERS.c.email, USERS.c.role).where(of_user)).one()
+    if user.role != Role.OPERATOR:
+        raise UsageError(f"{user.email} is no operator: people of an organization see their own Studio alone.")
+    connection.execute(USERS.update().where(of_user).values(right))
+    audit_log.record_command(connection, None, action, user.email, details)
+    return str(user.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
     """The whole platform, for an operator who may see it now.
 
-    `partners` are the channels that organizations read, each once.
+    `partners` are the channels that organizations read, each once; `organizations` those of each, by its id and name.
     """
 
     every_channel: EveryChannel
     partners: Tenant
-    organizations: tuple[Organization, ...]
+    organizations: Mapping[tuple[int, str], set[str]]
 
 
 def find_platform(db: Engine, user_id: str) -> Platform | None:
@@ -87,16 +88,7 @@ def find_platform(db: Engine, user_id: str) -> Platform | None:
         for id_, name, channel in connection.execute(readable):
             channels.setdefault((id_, name), set()).add(channel)
     scopes, together = SCOPES[Role(role)], frozenset[str]().union(*channels.values())
-    found = tuple(Organization(*named, frozenset(ids)) for named, ids in channels.items())
-    return Platform(EveryChannel(scopes), Tenant(together, scopes), found)
-
-
-def _find_operator(connection: Connection, email: str) -> Row[*tuple[Any, ...]]:
-    found = select(USERS.c.id, USERS.c.email, USERS.c.role).where(USERS.c.id == find_user_id(connection, email))
-    user = connection.execute(found).one()
-    if user.role != Role.OPERATOR:
-        raise UsageError(f"{user.email} is no operator: people of an organization see their own Studio alone.")
-    return user
+    return Platform(EveryChannel(scopes), Tenant(together, scopes), channels)
 
 
 def begin_look(db: Engine, session: Session, organization_id: int, reason: str, actor: Actor, now: datetime) -> bool:

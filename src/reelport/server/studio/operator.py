@@ -78,7 +78,7 @@ def list_pages(visit: Visit) -> list[tuple[str, str]]:
 
 
 def _read_platform(db: Engine, settings: Settings, now: datetime) -> dict[str, object]:
-    """Read the platform's state: ready workers make reports, starting ones of this machine don't yet."""
+    """Read the platform's state. Starting workers, of this machine, make no reports yet."""
     ready = liveness.list_ready(db, settings)
     return {
         "ready": ready,

@@ -5,8 +5,8 @@ They are those of an overview of every channel, and of the organizations that ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio.to_thread
@@ -18,7 +18,7 @@ from reelport.language import _
 from reelport.server.access import looks
 from reelport.server.access.looks import Platform
 from reelport.server.explore.numbers import Figure, Leaderboard, OverBudget
-from reelport.server.explore.view import Comparison, View
+from reelport.server.explore.view import View
 from reelport.server.studio import explore, operator, overview, pages
 from reelport.server.studio.overview import Asked, Wanted
 from reelport.server.studio.view_page import Cell, make_cell, make_change
@@ -30,13 +30,8 @@ _RANKED = 10  # organizations that are shown
 _PARTNER = "platform"  # whose slots the page takes: operators together have those of one organization
 
 
-@dataclass(frozen=True, slots=True)
-class RankedOrganization:
-    """An organization, without an id all of them: for each metric its number and change."""
-
-    id: int | None
-    name: str
-    cells: tuple[tuple[Cell, Cell | None], ...]
+Ranked = tuple[int | None, str, list[tuple[Cell, Cell | None]]]
+"""An organization's id, None for all of them, and name; for each metric its number, and how that changed."""
 
 
 async def show_numbers(visit: Visit) -> Response:
@@ -51,11 +46,16 @@ async def show_numbers(visit: Visit) -> Response:
     numbers = await overview.compute_views(visit, wanted, _PARTNER)
 
     def show() -> Response:
-        boards = {view: numbers[view].leaderboards[_CHANNEL] for view in by_channel}
-        columns = [each for view, board in boards.items() for each in _make_columns(view, board)]
-        slugs = {each.id: each.slug for each in overview.list_channels(visit.service.settings)}
-        headings, rows = _rank(platform, slugs, columns) if columns else ([], [])
-        missing = next((board.sentence for board in boards.values() if isinstance(board, OverBudget)), None)
+        boards = [(view.metrics, numbers[view].leaderboards[_CHANNEL]) for view in by_channel]
+        ids = {each.slug: each.id for each in overview.list_channels(visit.service.settings)}
+        columns = [
+            (metric, {ids[entry.cell]: entry.figures[place] for entry in board.entries if entry.cell in ids})
+            for metrics, board in boards
+            if isinstance(board, Leaderboard)
+            for place, metric in enumerate(metrics)
+        ]
+        headings, rows = _rank(platform, columns) if columns else ([], [])
+        missing = next((board.sentence for _, board in boards if isinstance(board, OverBudget)), None)
         ranking: dict[str, Any] = {"headings": headings, "organizations": rows, "missing": missing}
         page = overview.describe_page(visit, asked, numbers)
         return pages.render(visit, "operator_numbers.html", pages=operator.list_pages(visit), **page, **ranking)
@@ -74,47 +74,32 @@ def _split_by_channel(view: View) -> View:
     return replace(view, metrics=metrics, ranked_by=metrics[0], dimensions=(_CHANNEL,), longer=None, is_whole=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A metric, its figures by the slug of a channel, and whether those before count."""
-
-    metric: Metric
-    figures: Mapping[str | None, Figure]
-    is_compared: bool
-
-    def add_up(self, slugs: Iterable[str]) -> Figure:
-        found = [self.figures[slug] for slug in slugs if slug in self.figures]
-        before = sum(each.before or 0 for each in found) if self.is_compared else None
-        return Figure(sum(each.value or 0 for each in found), before)
-
-
-def _make_columns(view: View, board: Leaderboard | OverBudget) -> Iterator[_Column]:
-    if isinstance(board, OverBudget):
-        return
-    for place, metric in enumerate(view.metrics):
-        figures = {entry.cell: entry.figures[place] for entry in board.entries}
-        yield _Column(metric, figures, view.comparison is not Comparison.NONE)
-
-
-def _rank(
-    platform: Platform, slugs: Mapping[str, str], columns: Sequence[_Column]
-) -> tuple[list[str], list[RankedOrganization]]:
+def _rank(platform: Platform, columns: Sequence[tuple[Metric, Mapping[str, Figure]]]) -> tuple[list[str], list[Ranked]]:
     """Add channels up to organizations; write headings, and who has most of the first metric."""
-
-    def add_up(channels: frozenset[str]) -> list[Figure]:
-        return [column.add_up(slugs[id_] for id_ in channels if id_ in slugs) for column in columns]
-
-    sums = {(each.id, each.name): add_up(each.channels) for each in platform.organizations}
-    first = sorted(sums.items(), key=lambda each: (-(each[1][0].value or 0), each[0][1]))[:_RANKED]
-    together = add_up(platform.partners.channels)
-    units = [overview.choose_metric_unit(column.metric, sum_) for column, sum_ in zip(columns, together, strict=True)]
-
-    def write(id_: int | None, name: str, figures: Sequence[Figure]) -> RankedOrganization:
-        cells = (
-            (make_cell(unit, figure.value), None if figure.difference is None else make_change(unit, figure))
-            for unit, figure in zip(units, figures, strict=True)
+    of_whom = [*platform.organizations.items(), ((None, _("All organizations")), platform.partners.channels)]
+    sums = {
+        named: [_add_up(figures[id_] for id_ in channels if id_ in figures) for _metric, figures in columns]
+        for named, channels in of_whom
+    }
+    order = {named: (named[0] is None, -(figures[0].value or 0), named[1]) for named, figures in sums.items()}
+    *ranked, together = sorted(sums, key=order.__getitem__)
+    units = [
+        overview.choose_metric_unit(metric, sum_) for (metric, _), sum_ in zip(columns, sums[together], strict=True)
+    ]
+    rows = [
+        (
+            *named,
+            [
+                (make_cell(unit, figure.value), None if figure.difference is None else make_change(unit, figure))
+                for unit, figure in zip(units, sums[named], strict=True)
+            ],
         )
-        return RankedOrganization(id_, name, tuple(cells))
+        for named in (*ranked[:_RANKED], together)
+    ]
+    return [unit.heading for unit in units], rows
 
-    rows = [write(*named, figures) for named, figures in first]
-    return [unit.heading for unit in units], [*rows, write(None, _("All organizations"), together)]
+
+def _add_up(figures: Iterable[Figure]) -> Figure:
+    found = list(figures)
+    befores = [each.before for each in found if each.before is not None]
+    return Figure(sum(each.value or 0 for each in found), sum(befores) if befores else None)

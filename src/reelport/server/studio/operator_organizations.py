@@ -34,7 +34,7 @@ async def show_organizations(visit: Visit) -> Response:
 
 
 def read_organizations(db: Engine, organization_id: int | None = None) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Read counts of what organizations have, of all or of one, and how many organizations there are."""
+    """Read counts of what organizations have, of all or of one; `total` is how many there are."""
     with reading(db) as connection:
         values = {"organization": organization_id, "most": _ORGANIZATIONS}
         return _SQL.run(connection, "organizations", values).all()
