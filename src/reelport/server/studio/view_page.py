@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -74,6 +73,7 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options
     }
     last = defaults.complete_day(view.metrics)
     can_change = unknown is None
+    before = (_(COMPARISONS[view.comparison]),) if view.compares_lines else ()
     boards = (
         make_board(view, each, numbers.leaderboards[each], options, units, can_change=can_change)
         for each in view.dimensions
@@ -84,7 +84,7 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options
         "compared": format_days(*view.compared_days) if view.compared_days else None,
         "totals": list(_make_totals(view, units, numbers.totals, can_change=can_change)),
         "charts": list(_draw_charts(lines, drawn, units)),
-        "columns": list(_name_columns(view, units)),
+        "columns": [each for metric in view.metrics for each in (units[metric].heading, *before)],
         "times": list(_make_times(view, drawn, units, last)),
         "boards": list(boards),
         "filters": list(_list_filters(view)),
@@ -144,13 +144,6 @@ def _draw_charts(
         for metric, chart in drawn.items():
             picture = Markup(embed_chart(chart, units[metric].write_amount))  # noqa: S704 - its texts are escaped
             yield LinePicture(metric.name, chart.heading, picture)
-
-
-def _name_columns(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[str]:
-    for metric in view.metrics:
-        yield units[metric].heading
-        if view.compares_lines:
-            yield _(COMPARISONS[view.comparison])
 
 
 def _make_times(
@@ -314,15 +307,30 @@ def make_board(
     if isinstance(board, OverBudget):
         return Board(dimension, label, (), (), (), over_budget=board)
     filter_ = find_filter(dimension, options)
-    write = partial(_make_cells, view, units, can_change=can_change)
-    rows = tuple(_make_row(view, board, entry, filter_, tuple(write(entry))) for entry in board.entries)
+    place = view.metrics.index(view.ranked_by)
+    amounts = [float(entry.figures[place].value or 0) for entry in board.entries]
+    largest = max(amounts, default=0.0)
+    rows = tuple(
+        BoardRow(
+            entry.cell or "",
+            name_cell(dimension, entry.cell),
+            entry.title,
+            keep_value(view, dimension, filter_, entry.cell),
+            Markup(draw_inline_bar(amount, largest)),  # noqa: S704 - drawn from two numbers
+            tuple(_make_cells(view, units, entry, can_change=can_change)),
+            not entry.is_shown,
+            write_page_address(view, dimension, entry.cell or ""),
+            entry.picture,
+        )
+        for entry, amount in zip(board.entries, amounts, strict=True)
+    )
     is_long, has_more = view.longer is dimension, board.rows > len(board.entries)
     other_rows = replace(view, longer=None if is_long else dimension) if is_long or has_more else None
     notes = tuple(_write_notes(view, board, units[view.ranked_by]))
     headings = tuple(_make_headings(view, units))
     # A map of a few of all countries would show the others as if nobody had watched there.
     is_part = has_more and not is_long
-    picture = None if is_part else draw_map(board, view.metrics.index(view.ranked_by), units[view.ranked_by])
+    picture = None if is_part else draw_map(board, place, units[view.ranked_by])
     return Board(dimension, label, headings, rows, notes, other_rows, is_long, picture=picture)
 
 
@@ -417,24 +425,6 @@ def keep_value(view: View, dimension: Dimension, filter_: Filter | None, cell: s
         filters = {**dict(view.filters), filter_: value}
         narrowed = replace(view, filters=tuple((row, filters[row]) for row in Filter if row in filters))
     return None if narrowed == view else narrowed
-
-
-def _make_row(
-    view: View, board: Leaderboard, entry: Entry, filter_: Filter | None, cells: tuple[Cell, ...]
-) -> BoardRow:
-    place = view.metrics.index(view.ranked_by)
-    largest = max((float(each.figures[place].value or 0) for each in board.entries), default=0.0)
-    return BoardRow(
-        entry.cell or "",
-        name_cell(board.dimension, entry.cell),
-        entry.title,
-        keep_value(view, board.dimension, filter_, entry.cell),
-        Markup(draw_inline_bar(float(entry.figures[place].value or 0), largest)),  # noqa: S704 - drawn from two numbers
-        cells,
-        not entry.is_shown,
-        write_page_address(view, board.dimension, entry.cell or ""),
-        entry.picture,
-    )
 
 
 def write_page_address(view: View, dimension: Dimension, cell: str) -> str | None:
