@@ -56,7 +56,7 @@ def measure(facts: Facts, large: Facts, times: int) -> Figures:
     footers = measure_footers(facts, large, max(1, times * 2 // 5))
     with closing(Reelport(facts, MEMORY, rollups=False)) as service:
         small = make(service, _SMALL, times)
-        platform, huge = make(service, _PLATFORM, 8), make(service, _HUGE, 4)
+        platform, huge = make(service, _PLATFORM, min(times, 8)), make(service, _HUGE, min(times, 4))
     read, both = _count_rows(facts, _PLATFORM), _count_rows(facts, _HUGE)
     read_seconds = (platform.worker - small.worker) / read * 1e6
     load: Any = loading(facts, min(times, 3))["reelport"]
