@@ -1,4 +1,4 @@
-"""The chart of a report by its shape: lines, bars, or none and why."""
+"""The chart of a report by its shape: lines, bars, or none and why; and its PNG, drawn without a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from decimal import Decimal
 import pytest
 
 from reelport.additivity import Rate
-from reelport.charts.chart_types import BarChart, Chart, LineChart
+from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Series
+from reelport.charts.drawing import draws_texts, explain_absence, render_png
 from reelport.charts.report_chart import ChartPlan, Group, NoChart, plan_report_chart, read_groups
 from reelport.query import ReportQuery
 
@@ -112,3 +113,25 @@ def test_a_rate_of_several_rows_is_rounded_once() -> None:
     rate = Rate(0, (1,), 1, 2)
     assert [str(group.value(rate)) for group in (below_half, half)] == ["0.00", "0.01"]
     assert Group(2, None, (Decimal(1), Decimal(0))).value(rate) is None
+
+
+def test_a_png_is_the_same_each_time() -> None:
+    """Twice as wide as its SVG."""
+    chart = LineChart("Views", ("2026-07-01", "2026-07-02"), (Series("Views", (1, 2)),))
+    picture = render_png(chart)
+    assert picture.startswith(b"\x89PNG")
+    assert int.from_bytes(picture[16:20], "big") == 1600
+    assert render_png(chart) == picture
+
+
+@pytest.mark.parametrize("title", ["Crème brûlée", "Видеоклип", "العنوان بالعربية", "動画のタイトル", "🎬"])
+def test_a_title_leaves_a_mark_in_the_picture(title: str) -> None:
+    """Its letters, or a box for each that no font has: never nothing."""
+    assert render_png(BarChart("Views", (Bar(title, 3),))) != render_png(BarChart("Views", (Bar("\u200b", 3),)))
+
+
+def test_a_machine_without_fonts_draws_no_text() -> None:
+    """The renderer leaves texts out then; where it draws letters, PNG is offered."""
+    assert not draws_texts(without_fonts=True)
+    assert draws_texts()
+    assert explain_absence() is None

@@ -1,15 +1,18 @@
-"""Marks of API keys, and Studio's own key of each organization."""
+"""Marks of API keys, when they were last used, and Studio's own key of each organization."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Barrier
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 from sqlalchemy import func, select
+from tests.patience import until
 from tests.server.conftest import ALL, NOW, State
 
 from reelport.errors import UsageError
@@ -17,6 +20,7 @@ from reelport.server.access import callers, grants, keys
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Refusal
 from reelport.server.access.key_expiry import KeyKind, KeyTerms
+from reelport.server.access.key_uses import INTERVAL, KeyUses, store_uses
 from reelport.server.access.keys import Key, expires_soon, find_or_create_studio_key, find_studio_key, list_marks
 from reelport.server.reports import withdrawal
 from reelport.server.state.database import reading, writing
@@ -140,3 +144,42 @@ def test_studios_key_outlives_every_other(state: State) -> None:
         connection.execute(ORGANIZATIONS.update().values(max_key_days=1))
     with reading(state.db) as connection:
         assert callers.find_holder(connection, key_id, state.now + timedelta(days=1000)) is not None
+
+
+SECOND = timedelta(seconds=1)
+
+
+def _last_used(state: State) -> datetime | None:
+    (key,) = keys.list_keys(state.db)
+    return key.last_used_at
+
+
+def test_a_use_is_stored_once_in_a_quarter_of_an_hour(state: State) -> None:
+    """By whichever process: the state decides."""
+    state.organization("demo", "c1")
+    key = state.key("demo")
+    assert _last_used(state) is None
+    assert store_uses(state.db, {key.id: state.now}) == 1
+    assert store_uses(state.db, {key.id: state.now + INTERVAL - SECOND}) == 0
+    assert _last_used(state) == state.now
+    assert store_uses(state.db, {key.id: state.now + INTERVAL, "rpk_gone": state.now}) == 1
+    assert _last_used(state) == state.now + INTERVAL
+
+
+def test_uses_of_a_process_go_to_the_state_beside_its_requests(state: State) -> None:
+    """Noting one only remembers it; the task stores what was noted before it began, and what comes later."""
+    state.organization("demo", "c1")
+    key = state.key("demo")
+
+    async def use() -> None:
+        uses = KeyUses(state.db)
+        uses.note(key.id, state.now)
+        assert _last_used(state) is None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(uses.store_noted)
+            for at in (state.now, state.now + INTERVAL):
+                uses.note(key.id, at)
+                assert await anyio.to_thread.run_sync(until, lambda at=at: _last_used(state) == at)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(use)
