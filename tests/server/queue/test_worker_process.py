@@ -32,6 +32,7 @@ from reelport.server.settings import read_settings
 from reelport.server.queue.worker import warm_up
 
 settings = read_settings()
+settings.files_root.mkdir(parents=True, exist_ok=True)
 with worker.make_engine(settings, "one") as engine:
     warm_up(settings.facts_root, engine, liveness.spill_folder(settings, "one"))
     loaded, opened = set(sys.modules), snapshot._list_files_at.cache_info().misses
@@ -40,7 +41,7 @@ with worker.make_engine(settings, "one") as engine:
         query = ReportQuery.of(metrics, dimensions, date(2026, 7, 1), date(2026, 7, 2))
         pinned = snapshot.pin(settings.facts_root, tables_of(query))
         tenant = Tenant(frozenset(json.loads(sys.argv[1])))
-        rows.append(engine.session().write(plan_pieces(query, tenant, pinned), settings.data / "report.csv").rows)
+        rows.append(engine.session().write(plan_pieces(query, tenant, pinned), settings.files_root / "report.csv").rows)
     left = [path.name for path in liveness.spill_folder(settings, "one").iterdir()]
     again = snapshot._list_files_at.cache_info().misses
 print(json.dumps([rows, sorted(set(sys.modules) - loaded), opened, again, left]))

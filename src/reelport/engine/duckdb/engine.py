@@ -225,6 +225,7 @@ class Session:
             with translate_errors(to.name):
                 self._spill.mkdir(parents=True, exist_ok=True)
                 self._raise_spill_limit(self._spill)
+                to.write_bytes(b"")  # a place that can't be written is told before facts are read
                 # Plans look at the files that they are to read.
                 with describing_by(self._connection):
                     written = self._write_pieces(pieces, to, further, report_format)
