@@ -76,20 +76,31 @@ def test_a_preview_is_open_to_everybody(studio: Studio) -> None:
     assert download.value.path().read_text(encoding="utf-8").startswith("<svg")
 
 
-def test_shares_are_read_beside_their_numbers(studio: Studio, service: Service, tmp_path: Path) -> None:
-    """A report by day and device has both: each chart tells the same numbers of a day, and one tells their shares."""
+def test_a_preview_by_day_and_device_tells_its_lines_apart(studio: Studio, service: Service, tmp_path: Path) -> None:
+    """Each device by its name, on every screen."""
     key = service.key("demo")
     query = ReportQuery.of(["VIEWS"], ["DAY", "VISITOR_DEVICE_TYPE"], date(2026, 7, 1), date(2026, 7, 31))
     with Client(service.url, key.id, key.secret, ledger=tmp_path / "ledger.db") as client:
         client.reports.submit(query).wait(deadline=PATIENCE)
     page = studio.open("/studio/reports", MEMBER)
     studio.follow(page.get_by_role("link", name="Views by day and device").first)
-    page.get_by_role("slider", name="Views by day and device, shares").press("Home")
-    shares = page.get_by_role("slider").last.get_attribute("aria-valuetext") or ""
-    assert "%" in shares
     page.get_by_role("slider", name="Views by day and device", exact=True).press("Home")
-    multiples = page.get_by_role("slider").first.get_attribute("aria-valuetext") or ""
-    assert re.sub(r" \([\d.]+%\)", "", shares) == multiples
+    assert re.search(
+        r"^1 Jul 2026, .*Phone: [\d,]+ view", page.get_by_role("slider").get_attribute("aria-valuetext") or ""
+    )
+    assert not look(studio, page)
+
+
+def test_shares_are_read_beside_their_numbers(studio: Studio) -> None:
+    """The shares of the explorer tell the same numbers of a day as its line, and what part each is."""
+    view = "metric=VIEWS&by=VISITOR_DEVICE_TYPE&shares=VISITOR_DEVICE_TYPE&from=2026-07-01&to=2026-07-31"
+    page = studio.open(f"/studio/explore?{view}", MEMBER)
+    line, shares = page.get_by_role("slider").all()
+    shares.press("Home")
+    line.press("Home")
+    parts = re.findall(r": ([\d,]+) views? \([\d.]+%\)", shares.get_attribute("aria-valuetext") or "")
+    whole = (line.get_attribute("aria-valuetext") or "").removeprefix("1 Jul 2026, ")
+    assert sum(int(each.replace(",", "")) for each in parts) == int(whole.replace(",", ""))
     assert not look(studio, page)
 
 
