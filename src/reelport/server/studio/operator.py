@@ -141,7 +141,8 @@ def draw_report_days(days: Sequence[ReportDay]) -> list[tuple[str, Markup]]:
 
     def draw(heading: str, unit: Unit | None, *lines: tuple[str, str]) -> tuple[str, Markup]:
         series = tuple(Series(name, tuple(map(attrgetter(field), days))) for name, field in lines)
-        chart = LineChart(heading, times, series, unit, settled=len(days) - 1)
+        notes = (_("The last day isn't over yet."),) if any(value for each in series for value in each.values) else ()
+        chart = LineChart(heading, times, series, unit, notes=notes)
         return heading, Markup(embed_chart(chart))  # noqa: S704 - its texts are escaped
 
     asked = (_("asked for"), "asked"), (_("finished"), "finished")
