@@ -109,7 +109,7 @@ def test_a_report_is_downloaded_in_other_forms(people: Api, visitors: Visitors) 
     done = finished(people)
     visitor, page = visitors(MEMBER), f"/studio/reports/{done}"
     shown = visitor.get(page)
-    offered = re.findall(r'<option value="([^"]+)">', shown.text)
+    offered = re.findall(r'<(?:option|button name="form") value="([^"]+)">', shown.text)
     assert sorted(offered) == sorted(FORM_TYPES)
     with people.making_forms():
         for suffix in offered:
