@@ -23,7 +23,7 @@ from reelport.server.queue import jobs
 from reelport.server.reports.report_days import read_report_days
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, REPORTS
-from reelport.server.studio import operator, operator_organizations
+from reelport.server.studio import operator
 from reelport.server.studio.rights import RIGHTS, Right
 from reelport.server.studio.routes import ROUTES
 
@@ -81,7 +81,7 @@ def test_of_many_organizations_those_with_reports_are_shown(state: State) -> Non
         connection.execute(ORGANIZATIONS.insert(), rows)
     state.organization("zebra", "c-1")
     state.ask(state.caller(state.key("zebra")))
-    shown = operator_organizations.read_organizations(state.db)
+    shown = operator.read_organizations(state.db)
     assert (len(shown), shown[0].total) == (200, 1001)
     assert [each.name for each in shown[:2]] == ["zebra", "o0000"]
     assert (shown[0].channels, shown[0].keys, shown[0].unfinished) == (1, 1, 1)

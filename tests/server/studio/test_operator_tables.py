@@ -19,7 +19,7 @@ from reelport.facts.log.freshness import DayState, find_completeness, read_day_s
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import EARNINGS, PLAYS
-from reelport.server.studio import operator_tables
+from reelport.server.studio import operator
 
 JULY = date(2023, 7, 1)
 TODAY = date(2023, 7, 31)
@@ -68,7 +68,7 @@ def test_a_load_that_was_undone_restates_nothing(tmp_path: Path) -> None:
     load_days(tmp_path, EARNINGS, "b", [4], (date(2023, 7, 4), date(2023, 7, 5)))
 
     def read() -> tuple[DayState | None, ...]:
-        return dict(operator_tables.read_months(tmp_path, JULY, TODAY)[0][1])["earnings"]
+        return dict(operator.read_months(tmp_path, JULY, TODAY)[0][1])["earnings"]
 
     states = read()
     assert [place + 1 for place, state in enumerate(states) if state is DayState.RESTATED] == [4, 5]
@@ -82,15 +82,15 @@ def test_the_pages_of_loads_have_each_load_once(tmp_path: Path) -> None:
         load_days(tmp_path, (EARNINGS, PLAYS)[number % 2], f"b{number}", range(1, number + 2))
     undo(tmp_path, "b3")
     month = datetime.now(UTC).date().replace(day=1)
-    shown, count = operator_tables.read_loads(tmp_path, ["plays", "earnings"], month)
+    shown, count = operator.read_loads(tmp_path, ["plays", "earnings"], month)
     assert count == 7
-    assert [each.load.at for each in shown] == sorted((each.load.at or NEVER for each in shown), reverse=True)
-    assert {(each.load.batch, each.load.rows, each.load.undone) for each in shown} == {
+    assert [load.at for load, *_ in shown] == sorted((load.at or NEVER for load, *_ in shown), reverse=True)
+    assert {(load.batch, load.rows, load.undone) for load, *_ in shown} == {
         (each.batch, each.rows, each.undone) for each in list_loads(tmp_path)
     }
-    assert operator_tables.read_loads(tmp_path, ["plays", "earnings"], month, page=2) == ([], 7)
-    assert operator_tables.read_loads(tmp_path, ["plays"], month)[1] == 3
-    assert operator_tables.read_loads(tmp_path, ["plays"], date(2023, 7, 1)) == ([], 0)
+    assert operator.read_loads(tmp_path, ["plays", "earnings"], month, page=2) == ([], 7)
+    assert operator.read_loads(tmp_path, ["plays"], month)[1] == 3
+    assert operator.read_loads(tmp_path, ["plays"], date(2023, 7, 1)) == ([], 0)
 
 
 def test_a_load_tells_why_rows_were_rejected(tmp_path: Path, visitors: Visitors, people: Api) -> None:

@@ -14,8 +14,6 @@ from reelport.server.studio import (
     keys,
     operator,
     operator_numbers,
-    operator_organizations,
-    operator_tables,
     overview,
     pages,
     people,
@@ -108,17 +106,13 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio/audit", audit.show_audit_log, Right.READ_AUDIT_LOG),
     StudioRoute("GET", "/studio/operator", operator.show_platform, Right.OPERATE),
     StudioRoute("GET", "/studio/operator/numbers", operator_numbers.show_numbers, Right.READ_PLATFORM),
-    StudioRoute("GET", "/studio/operator/days", operator_tables.show_days, Right.OPERATE),
-    StudioRoute("GET", "/studio/operator/loads", operator_tables.show_loads, Right.OPERATE),
+    StudioRoute("GET", "/studio/operator/days", operator.show_days, Right.OPERATE),
+    StudioRoute("GET", "/studio/operator/loads", operator.show_loads, Right.OPERATE),
     StudioRoute("GET", "/studio/operator/reports", operator.show_reports, Right.OPERATE),
-    StudioRoute("GET", "/studio/operator/organizations", operator_organizations.show_organizations, Right.OPERATE),
-    StudioRoute(
-        "GET", "/studio/operator/organizations/{organization}", operator_organizations.show_organization, Right.OPERATE
-    ),
-    StudioRoute(
-        "POST", "/studio/operator/organizations/{organization}/look", operator_organizations.begin_look, Right.LOOK
-    ),
-    StudioRoute("POST", "/studio/operator/end-look", operator_organizations.end_look, Right.LEAVE),
+    StudioRoute("GET", "/studio/operator/organizations", operator.show_organizations, Right.OPERATE),
+    StudioRoute("GET", "/studio/operator/organizations/{organization}", operator.show_organization, Right.OPERATE),
+    StudioRoute("POST", "/studio/operator/organizations/{organization}/look", operator.begin_look, Right.LOOK),
+    StudioRoute("POST", "/studio/operator/end-look", operator.end_look, Right.LEAVE),
 )
 
 
