@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from html import unescape
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import pytest
 from tests.server.api import Api
@@ -28,7 +28,7 @@ def save(visitor: Visitor, name: str) -> str:
 
 def id_of(api: Api, name: str) -> str:
     """The id of a saved view."""
-    (found,) = (each.id for each in kept_views.list_saved_views(api.service.db, 1) if each.name == name)
+    (found,) = (str(each.id) for each in kept_views.list_saved_views(api.service.db, 1) if each.name == name)
     return found
 
 
@@ -51,7 +51,7 @@ def test_a_saved_range_moves_on_and_saved_days_stay(people: Api, visitors: Visit
     page = visitor.get("/studio/explore?metric=VIEWS&by=VIDEO_ID&range=last-7-days")
     visitor.send(page, SAVED, name="Rolling")
     visitor.send(page, SAVED, name="Standing", range="")
-    kept = {each.name: dict(each.parameters) for each in kept_views.list_saved_views(people.service.db, 1)}
+    kept = {each.name: dict(parse_qsl(each.parameters)) for each in kept_views.list_saved_views(people.service.db, 1)}
     yesterday = people.service_now().date() - timedelta(days=1)
     assert kept["Rolling"] == {"metric": "VIEWS", "by": "VIDEO_ID", "range": "last-7-days"}
     assert (kept["Standing"]["to"], "range" in kept["Standing"]) == (f"{yesterday}", False)
@@ -124,12 +124,12 @@ def test_a_view_is_kept_in_a_folder_and_pinned_to_the_overview(people: Api, visi
     assert (entry.actor.name, entry.subject) == (OWNER, "Placed")
     assert entry.details == {"folder": "Owners", "pinned": True}
     (found,) = (each for each in kept_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
-    assert (found.folder, found.is_pinned) == ("Owners", True)
+    assert (found.folder, found.pinned_at is not None) == ("Owners", True)
     assert re.search(r'id="pinned">(?s:.)*>Placed<', member.get("/studio/overview").text)
     owner.send(owner.get(SAVED), path, folder="", pinned=[])
     assert ">Placed<" not in member.get("/studio/overview").text
     (found,) = (each for each in kept_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
-    assert (found.folder, found.is_pinned) == ("", False)
+    assert (found.folder, found.pinned_at is not None) == ("", False)
 
 
 def test_nobody_places_a_view_of_others(people: Api, rival: str, visitors: Visitors) -> None:

@@ -261,8 +261,8 @@ SAVED_VIEWS: Final = Table(
     Column("pinned_at", Moment),
 )
 
-# Views that anybody with the link may look at until they expire. Those with `hosts`, a JSON list of origins, are shown
-# within pages of these alone.
+# Views that anybody with the link may look at until they expire. Those with `hosts`, origins with blanks between them,
+# are shown within pages of these alone.
 SHARED_VIEWS: Final = Table(
     "shared_views",
     METADATA,

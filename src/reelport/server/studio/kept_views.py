@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from html import escape
-from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
-from sqlalchemy import Connection, Engine, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, and_, func, or_, select
 from starlette.responses import Response
 
 from reelport.engine.tenant import Tenant
@@ -32,7 +30,7 @@ from reelport.server.access.roles import Reach, Role
 from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.numbers import Numbers
-from reelport.server.explore.view import Pairs, Parameter, View
+from reelport.server.explore.view import Parameter, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
 from reelport.server.http.service import run_while_connected
 from reelport.server.state.database import reading, write
@@ -53,38 +51,15 @@ _MOST_SAVED = 500  # saved views of one organization
 _MOST_PINNED = 8  # pinned ones of one organization
 
 
-@dataclass(frozen=True, slots=True)
-class KeptView:
-    """A view that somebody gave a name, and keeps or shares.
-
-    `parameters` are those of its URL, without days where it moves on. `created_by` is a user's e-mail address.
-    """
-
-    id: str
-    name: str
-    parameters: Pairs
-    created_by: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class SavedView(KeptView):
-    """A view that everybody of its organization finds, in a folder or none, and pinned or not."""
-
-    folder: str = ""
-    is_pinned: bool = False
-
-
-Kept = TypeVar("Kept", bound=KeptView)
+Kept = Row[*tuple[Any, ...]]
+"""A row of a kept view. Its `parameters` are those of a URL, without days where it moves on."""
 
 
 async def show_saved(visit: Visit) -> Response:
     """List the saved views by folder and name; those that are in none come first."""
 
     def write() -> Response:
-        views = find_shown_views(visit, read_defaults(visit))
-        folders = {name: list(shown) for name, shown in groupby(sorted(views, key=_get_folder), key=_get_folder)}
-        return pages.render(visit, "saved.html", folders=folders)
+        return pages.render(visit, "saved.html", shown=list(find_shown_views(visit, read_defaults(visit))))
 
     return await write_page(visit, visit.organization_id, write)
 
@@ -117,7 +92,7 @@ async def save(visit: Visit) -> Response:
 async def place_view(visit: Visit) -> Response:
     """Put a saved view into a folder, and on the overview or off it."""
     sentence = N_("You may place the views that you saved. An owner of your organization may place any.")
-    view = await _find_own(visit, find_saved_view, sentence)
+    view = await _find_own(visit, SAVED_VIEWS, sentence)
     folder, pinned = _read_folder(visit), visit.form.has("pinned")
 
     def place(connection: Connection) -> None:
@@ -138,7 +113,7 @@ async def place_view(visit: Visit) -> Response:
 async def delete_view(visit: Visit) -> Response:
     """Delete a saved view."""
     sentence = N_("You may delete the views that you saved. An owner of your organization may delete any.")
-    view = await _find_own(visit, find_saved_view, sentence)
+    view = await _find_own(visit, SAVED_VIEWS, sentence)
 
     def delete(connection: Connection) -> None:
         if connection.execute(SAVED_VIEWS.delete().where(SAVED_VIEWS.c.id == view.id)).rowcount == 1:
@@ -149,21 +124,25 @@ async def delete_view(visit: Visit) -> Response:
     return pages.redirect(_SAVED_PATH)
 
 
-def find_shown_views(visit: Visit, defaults: Defaults) -> Iterator[tuple[SavedView, ParsedView]]:
+def find_shown_views(visit: Visit, defaults: Defaults) -> Iterator[tuple[Kept, ParsedView]]:
     """Find the saved views that a visitor may know of, by name, with what they show now.
 
     A view of earnings is shown to nobody without that scope. Reads the state: call it in a thread.
     """
     for saved in list_saved_views(visit.service.db, visit.organization_id):
-        parsed = parse_view(saved.parameters, defaults)
+        parsed = _parse(saved, defaults)
         is_missing = any(problem.code is Code.SCOPE_MISSING for problem in parsed.problems)
         if not is_missing and _may_know(visit, parsed.view, saved.created_by):
             yield saved, parsed
 
 
-async def _find_own(visit: Visit, find: Callable[[Engine, Reach, str], Kept | None], sentence: str) -> Kept:
+def _parse(kept: Kept, defaults: Defaults) -> ParsedView:
+    return parse_view(parse_qsl(kept.parameters, keep_blank_values=True), defaults)
+
+
+async def _find_own(visit: Visit, table: Table, sentence: str) -> Kept:
     """Find what the path names. Refused where it is missing, or somebody else made it."""
-    found = await anyio.to_thread.run_sync(find, visit.service.db, visit.reach, visit.named("view_id"))
+    found = await visit.service.read(find_view, table, visit.reach, visit.named("view_id"))
     if found is None:
         raise not_found()
     if not visit.may_change(found.created_by):
@@ -192,21 +171,21 @@ def _may_know(visit: Visit, view: View, created_by: str) -> bool:
     return visit.reach.channels is None or not names_value or created_by == visit.user.email
 
 
-def list_saved_views(db: Engine, organization_id: int) -> tuple[SavedView, ...]:
+def list_saved_views(db: Engine, organization_id: int) -> Sequence[Kept]:
     """List an organization's saved views by name."""
     of_organization = SAVED_VIEWS.c.organization_id == organization_id
     wanted = select(SAVED_VIEWS).where(of_organization).order_by(SAVED_VIEWS.c.name, SAVED_VIEWS.c.id)
-    return tuple(map(_make_saved, _read_rows(db, wanted)))
+    with reading(db) as connection:
+        return connection.execute(wanted).all()
 
 
-def find_saved_view(db: Engine, reach: Reach, view_id: str) -> SavedView | None:
-    """Find a saved view; None for an unknown one and for another organization's."""
-    own = SAVED_VIEWS.c.organization_id == reach.organization_id, SAVED_VIEWS.c.id == clean_text(view_id)
-    return next(map(_make_saved, _read_rows(db, select(SAVED_VIEWS).where(*own))), None)
-
-
-def _get_folder(shown: tuple[SavedView, ParsedView]) -> str:
-    return shown[0].folder
+def find_view(db: Engine, table: Table, reach: Reach, view_id: str) -> Kept | None:
+    """Find a saved or a shared view by its id; None for an unknown one and for one out of reach."""
+    own = table.c.organization_id == reach.organization_id, table.c.id == clean_text(view_id)
+    with reading(db) as connection:
+        found = connection.execute(select(table).where(*own)).first()
+    is_reached = found is not None and (table is SAVED_VIEWS or reach.covers(json.loads(found.channels)))
+    return found if is_reached else None
 
 
 def _read_folder(visit: Visit) -> str:
@@ -222,22 +201,6 @@ def _clean_name(name: str) -> str:
     if len(cleaned) > _LONGEST_NAME:
         raise UsageError(f"The name has {len(cleaned)} characters: {_LONGEST_NAME} are the most.")
     return cleaned
-
-
-def _read_rows(db: Engine, wanted: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Read the rows of a statement."""
-    with reading(db) as connection:
-        return connection.execute(wanted).all()
-
-
-def _make_saved(row: Row[*tuple[Any, ...]]) -> SavedView:
-    parameters, is_pinned = _parse_parameters(row), row.pinned_at is not None
-    return SavedView(row.id, row.name, parameters, row.created_by, row.created_at, row.folder, is_pinned)
-
-
-def _parse_parameters(row: Row[*tuple[Any, ...]]) -> Pairs:
-    """Parse the parameters of a kept view, as its row has them."""
-    return tuple(parse_qsl(row.parameters, keep_blank_values=True))
 
 
 _SHARED_PATH = f"{pages.ROOT}/shared"
@@ -256,29 +219,12 @@ _SHARED = select(SHARED_VIEWS, ORGANIZATIONS.c.name.label("organization")).join(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SharedView(KeptView):
-    """A view that is shared by a link, or shown within pages of its `hosts`, which are origins."""
-
-    organization_id: int
-    organization: str
-    expires_at: datetime
-    revoked_at: datetime | None
-    opened: int
-    opened_at: datetime | None
-    hosts: tuple[str, ...] = ()
-
-    def is_open(self, now: datetime) -> bool:
-        """Whether the link still works."""
-        return self.revoked_at is None and now < self.expires_at
+Opened = tuple[Kept, frozenset[str]]
+"""A shared view that a link opens, and the channels (ids) whose numbers it may show."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedView:
-    """A shared view that a link opens, and the channels (ids) whose numbers it may show."""
-
-    shared: SharedView
-    channels: frozenset[str]
+def _is_open(now: datetime) -> ColumnElement[bool]:
+    return and_(SHARED_VIEWS.c.revoked_at.is_(None), SHARED_VIEWS.c.expires_at > now)
 
 
 async def show_links(visit: Visit, link: str | None = None, frame: str | None = None) -> Response:
@@ -287,7 +233,7 @@ async def show_links(visit: Visit, link: str | None = None, frame: str | None = 
     def write() -> Response:
         defaults = read_defaults(visit)
         found = list_shared_views(visit.service.db, visit.reach, visit.now)
-        views = [(each, parse_view(each.parameters, defaults).view) for each in found]
+        views = [(each, _parse(each, defaults).view) for each in found]
         links = [(each, view.sentence()) for each, view in views if _may_know(visit, view, each.created_by)]
         opened = Action.SHARED_VIEW_OPENED
         return pages.render(visit, "shared.html", opened=opened, links=links, link=link, frame=frame)
@@ -299,7 +245,7 @@ async def share(visit: Visit) -> Response:
     """Make a link to the view of a form, or an embed of it, and show it this once."""
     view = await _read_view(visit)
     service, is_embed = visit.service, visit.form.has("hosts")
-    lives = {str(days): days for days in (EMBED_LIVES if is_embed else LIVES)}.get(visit.form.text("days"), 0)
+    lives = {str(days): days for days in (*LIVES, *EMBED_LIVES)}.get(visit.form.text("days"), 0)
     name, hosts = visit.form.text("name"), parse_hosts(visit.form.text("hosts")) if is_embed else ()
     given = service.db, service.service_secret, visit.reach, visit.actor, name, view, lives, visit.now
     token = await anyio.to_thread.run_sync(partial(share_view, *given, hosts=hosts))
@@ -321,26 +267,22 @@ def parse_hosts(text: str) -> tuple[str, ...]:
         raise UsageError(f"No host: {', '.join(word[:80] for word in wrong)}. Name hosts like www.example.com.")
     if not named or len(named) > _MOST_HOSTS:
         raise UsageError(f"Name the hosts whose pages may show it: 1 to {_MOST_HOSTS}, such as www.example.com.")
-    return tuple(f"{'http' if _is_own(word) else 'https'}://{word}" for word in named)
-
-
-def _is_own(host: str) -> bool:
-    return host.partition(":")[0] in {"localhost", "127.0.0.1"}
+    own = {"localhost", "127.0.0.1"}
+    return tuple(f"{'http' if word.partition(':')[0] in own else 'https'}://{word}" for word in named)
 
 
 async def revoke_link(visit: Visit) -> Response:
     """End a link at once."""
     sentence = N_("You may revoke the links that you made. An owner of your organization may revoke any.")
-    found = await _find_own(visit, find_shared_view, sentence)
+    found = await _find_own(visit, SHARED_VIEWS, sentence)
     await anyio.to_thread.run_sync(revoke_shared_view, visit.service.db, found, visit.actor, visit.now)
     return pages.redirect(_SHARED_PATH)
 
 
 async def open_link(visit: Visit) -> Response:
     """Show the view of a link to whoever has it."""
-    opened = await _open(visit)
     exported = exports.Exports(f"{_SHARED_PATH}/{visit.named('token')}/export")
-    return await _show_view(visit, opened, "shared_view.html", exported)
+    return await _show_view(visit, await _open(visit), "shared_view.html", exported)
 
 
 async def export_part(visit: Visit) -> Response:
@@ -365,13 +307,13 @@ async def show_embed(visit: Visit) -> Response:
     response = await _show_view(visit, opened, "embed.html", None)
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
-        f"frame-ancestors {' '.join(opened.shared.hosts)}"
+        f"frame-ancestors {opened[0].hosts}"
     )
     del response.headers["X-Frame-Options"]  # it knows no hosts
     return response
 
 
-async def _open(visit: Visit, *, embedded: bool = False) -> OpenedView:
+async def _open(visit: Visit, *, embedded: bool = False) -> Opened:
     service, token = visit.service, visit.named("token")
     find = partial(open_shared_view, service.db, service.service_secret, token, visit.address, visit.now)
     opened = await anyio.to_thread.run_sync(partial(find, embedded=embedded))
@@ -389,9 +331,9 @@ def _hide(response: Response) -> Response:
     return response
 
 
-def _parse_shared(visit: Visit, opened: OpenedView) -> tuple[View, Defaults]:
+def _parse_shared(visit: Visit, opened: Opened) -> tuple[View, Defaults]:
     defaults = read_defaults(visit, scoped=False)
-    parsed = parse_view(opened.shared.parameters, defaults)
+    parsed = _parse(opened[0], defaults)
     if parsed.problems:
         # Such as a metric that this version of the service doesn't know: other numbers must not be taken for it.
         sentence = N_("This service can't show this view any more. Ask whoever sent the link for another one.")
@@ -399,20 +341,21 @@ def _parse_shared(visit: Visit, opened: OpenedView) -> tuple[View, Defaults]:
     return parsed.view, defaults
 
 
-async def _compute(visit: Visit, opened: OpenedView, view: View) -> Numbers:
-    tenant, partner = Tenant(opened.channels), opened.shared.organization_id
-    return await run_while_connected(visit.request, partial(visit.service.explorer.compute, view, tenant, partner))
+async def _compute(visit: Visit, opened: Opened, view: View) -> Numbers:
+    shared, channels = opened
+    work = partial(visit.service.explorer.compute, view, Tenant(channels), shared.organization_id)
+    return await run_while_connected(visit.request, work)
 
 
-async def _show_view(visit: Visit, opened: OpenedView, template: str, exported: exports.Exports | None) -> Response:
+async def _show_view(visit: Visit, opened: Opened, template: str, exported: exports.Exports | None) -> Response:
     view, defaults = await anyio.to_thread.run_sync(_parse_shared, visit, opened)
     numbers = await _compute(visit, opened, view)
 
     def write() -> Response:
         page = make_page(view, numbers, defaults, list_options(view, defaults.rules))
-        return pages.render(visit, template, page=page, shared=opened.shared, exports=exported)
+        return pages.render(visit, template, page=page, shared=opened[0], exports=exported)
 
-    return _hide(await write_page(visit, opened.shared.organization_id, write))
+    return _hide(await write_page(visit, opened[0].organization_id, write))
 
 
 def share_view(
@@ -465,7 +408,7 @@ def share_view(
             "created_by": actor.name,
             "created_at": now,
             "expires_at": now + timedelta(days=days),
-            "hosts": json.dumps(hosts) if hosts else None,
+            "hosts": " ".join(hosts) or None,
         }
         connection.execute(SHARED_VIEWS.insert().values(**row))
         details, id_ = {"name": cleaned, "days": days, **({"hosts": hosts} if hosts else {})}, str(row["id"])
@@ -477,7 +420,7 @@ def share_view(
 
 def open_shared_view(
     db: Engine, service_secret: ServiceSecret, token: str, address: str, now: datetime, *, embedded: bool = False
-) -> OpenedView | None:
+) -> Opened | None:
     """Find the view of a link, or that of an embed, and count that it was opened.
 
     None for a link that is unknown, revoked or expired. Every opening is counted; the audit log gets a row of the first
@@ -486,17 +429,16 @@ def open_shared_view(
     """
     if not credentials.is_well_formed(_PREFIX, token):
         return None
-    is_named = and_(
-        SHARED_VIEWS.c.token_hash == service_secret.hash(_PURPOSE, token),
-        SHARED_VIEWS.c.hosts.is_not(None) if embedded else SHARED_VIEWS.c.hosts.is_(None),
-    )
-    if not any(_make_shared(row).is_open(now) for row in _read_rows(db, _SHARED.where(is_named))):
-        return None
+    is_kind = SHARED_VIEWS.c.hosts.is_not(None) if embedded else SHARED_VIEWS.c.hosts.is_(None)
+    is_named = SHARED_VIEWS.c.token_hash == service_secret.hash(_PURPOSE, token)
+    wanted = _SHARED.where(is_named, is_kind, _is_open(now))
+    with reading(db) as connection:
+        if connection.execute(wanted).first() is None:  # whoever guesses has nothing written
+            return None
 
-    def count(connection: Connection) -> OpenedView | None:
-        row = connection.execute(_SHARED.where(is_named).with_for_update(of=SHARED_VIEWS)).first()
-        view = None if row is None else _make_shared(row)
-        if row is None or view is None or not view.is_open(now):
+    def count(connection: Connection) -> Opened | None:
+        view = connection.execute(wanted.with_for_update(of=SHARED_VIEWS)).first()
+        if view is None:
             return None  # revoked meanwhile
         counted = SHARED_VIEWS.update().where(SHARED_VIEWS.c.id == view.id)
         connection.execute(counted.values(opened=view.opened + 1, opened_at=now))
@@ -506,29 +448,21 @@ def open_shared_view(
             actor, organization = Actor(_VISITOR, address), view.organization_id
             audit_log.record_action(connection, organization, actor, Action.SHARED_VIEW_OPENED, view.id, now, details)
         readable = find_readable_channels(connection, view.organization_id)
-        return OpenedView(view, readable & frozenset(json.loads(row.channels)))
+        return view, readable & frozenset(json.loads(view.channels))
 
     return write(db, count)
 
 
-def list_shared_views(db: Engine, reach: Reach, now: datetime) -> tuple[SharedView, ...]:
-    """List the links within a reach, the newest first; ended ones for thirty more days."""
+def list_shared_views(db: Engine, reach: Reach, now: datetime) -> list[Kept]:
+    """List the links within a reach, the newest first, and which are open; ended ones for thirty more days."""
     of_organization = SHARED_VIEWS.c.organization_id == reach.organization_id, SHARED_VIEWS.c.expires_at > now - _KEPT
-    wanted = _SHARED.where(*of_organization).order_by(SHARED_VIEWS.c.created_at.desc(), SHARED_VIEWS.c.id)
-    return tuple(_make_shared(row) for row in _read_rows(db, wanted) if _reaches(reach, row))
+    wanted = select(SHARED_VIEWS, _is_open(now).label("is_open")).where(*of_organization)
+    with reading(db) as connection:
+        found = connection.execute(wanted.order_by(SHARED_VIEWS.c.created_at.desc(), SHARED_VIEWS.c.id)).all()
+    return [row for row in found if reach.covers(json.loads(row.channels))]
 
 
-def find_shared_view(db: Engine, reach: Reach, view_id: str) -> SharedView | None:
-    """Find a link by its id; None for an unknown one and for one out of reach."""
-    own = SHARED_VIEWS.c.organization_id == reach.organization_id, SHARED_VIEWS.c.id == clean_text(view_id)
-    return next((_make_shared(row) for row in _read_rows(db, _SHARED.where(*own)) if _reaches(reach, row)), None)
-
-
-def _reaches(reach: Reach, row: Row[*tuple[Any, ...]]) -> bool:
-    return reach.covers(json.loads(row.channels))
-
-
-def revoke_shared_view(db: Engine, view: SharedView, actor: Actor, now: datetime) -> bool:
+def revoke_shared_view(db: Engine, view: Kept, actor: Actor, now: datetime) -> bool:
     """End a link at once; False when it was revoked before."""
 
     def revoke(connection: Connection) -> bool:
@@ -540,23 +474,6 @@ def revoke_shared_view(db: Engine, view: SharedView, actor: Actor, now: datetime
         return revoked
 
     return write(db, revoke)
-
-
-def _make_shared(row: Row[*tuple[Any, ...]]) -> SharedView:
-    return SharedView(
-        row.id,
-        row.name,
-        _parse_parameters(row),
-        row.created_by,
-        row.created_at,
-        row.organization_id,
-        row.organization,
-        row.expires_at,
-        row.revoked_at,
-        row.opened,
-        row.opened_at,
-        tuple(json.loads(row.hosts or "[]")),
-    )
 
 
 def _delete_ended(connection: Connection, organization_id: int, now: datetime) -> None:

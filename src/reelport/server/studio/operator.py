@@ -1,6 +1,7 @@
-"""The platform for operators, `/studio/operator`: its state, reports by day, facts by day, loads, organizations.
+"""The platform for operators, `/studio/operator`.
 
-What a partner's reports are about, their queries and channels, isn't told here: how many there were is, and how large.
+Its pages show the state now, reports and facts by day, loads and organizations. What a partner's reports are
+about, their queries and channels, isn't told here: how many there were is, and how large.
 """
 
 from __future__ import annotations

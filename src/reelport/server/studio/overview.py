@@ -40,7 +40,7 @@ from reelport.server.reports.report_list import StateFilter
 from reelport.server.settings import Settings
 from reelport.server.studio import explore, exports, pages
 from reelport.server.studio.formats import MetricUnit
-from reelport.server.studio.kept_views import SavedView, find_shown_views
+from reelport.server.studio.kept_views import Kept, find_shown_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
 from reelport.server.studio.view_page import (
@@ -131,7 +131,7 @@ async def show_overview(visit: Visit) -> Response:
 
 
 # A pinned view, with what it shows, and the view of its number.
-_Pins = tuple[tuple[SavedView, View, View], ...]
+_Pins = tuple[tuple[Kept, View, View], ...]
 
 
 def _read(visit: Visit) -> tuple[Asked, Tenant, _Pins]:
@@ -141,7 +141,7 @@ def _read(visit: Visit) -> tuple[Asked, Tenant, _Pins]:
     pins = tuple(
         (saved, parsed.view, _make_pin_view(parsed.view, defaults))
         for saved, parsed in find_shown_views(visit, defaults)
-        if saved.is_pinned and not parsed.problems
+        if saved.pinned_at and not parsed.problems
     )
     return read_asked(visit, defaults, PATH, channels), tenant, pins
 
