@@ -180,7 +180,7 @@ def list_saved_views(db: Engine, organization_id: int) -> Sequence[Kept]:
 
 
 def find_view(db: Engine, table: Table, reach: Reach, view_id: str) -> Kept | None:
-    """Find a saved or a shared view by its id; None for an unknown one and for one out of reach."""
+    """Find a kept view by its id; None for an unknown one and for one out of reach."""
     own = table.c.organization_id == reach.organization_id, table.c.id == clean_text(view_id)
     with reading(db) as connection:
         found = connection.execute(select(table).where(*own)).first()
@@ -454,7 +454,10 @@ def open_shared_view(
 
 
 def list_shared_views(db: Engine, reach: Reach, now: datetime) -> list[Kept]:
-    """List the links within a reach, the newest first, and which are open; ended ones for thirty more days."""
+    """List the links within a reach, the newest first; ended ones for thirty more days.
+
+    A row's `is_open` says whether its link still works.
+    """
     of_organization = SHARED_VIEWS.c.organization_id == reach.organization_id, SHARED_VIEWS.c.expires_at > now - _KEPT
     wanted = select(SHARED_VIEWS, _is_open(now).label("is_open")).where(*of_organization)
     with reading(db) as connection:
