@@ -18,9 +18,9 @@ from reelport.catalog import Dimension
 from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError, UsageError
 from reelport.facts.log.snapshot import pin
-from reelport.server.explore.explorer import Explorer, Superseded
+from reelport.server.explore.explorer import Explorer
 from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget, Totals
-from reelport.server.explore.view import Comparison, View
+from reelport.server.explore.view import Comparison
 from reelport.server.settings import Settings, read_settings
 
 Result = TypeVar("Result")
@@ -136,32 +136,6 @@ def test_a_cancelled_view_is_interrupted_in_the_engine_and_frees_its_slot(data: 
 
     with exploring(data, explore_slots=1) as (explorer, _):
         assert run(lambda: main(explorer)).totals == Totals((Figure(200_000),))
-
-
-def test_a_newer_view_of_a_page_cancels_the_one_before(data: Path) -> None:
-    """The older one raises Superseded; the view of another page goes on."""
-
-    async def main(explorer: Explorer) -> list[str]:
-        ended: list[str] = []
-
-        async def compute(view: View, page: str, name: str) -> None:
-            try:
-                await explorer.compute(view, TENANT, 1, page)
-                ended.append(name)
-            except Superseded:
-                ended.append(f"{name} superseded")
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(compute, ENDLESS, "other page", "other")
-            tasks.start_soon(compute, ENDLESS, "page", "older")
-            await condition(lambda: explorer.running_views == 2)
-            tasks.start_soon(compute, QUICK, "page", "newer")
-            await condition(lambda: len(ended) == 2)
-            tasks.cancel_scope.cancel()
-        return ended
-
-    with exploring(data) as (explorer, _):
-        assert run(lambda: main(explorer)) == ["older superseded", "newer"]
 
 
 def test_one_partner_can_not_take_all_slots(data: Path) -> None:

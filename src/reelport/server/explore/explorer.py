@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -36,17 +35,11 @@ _ESTIMATE_SECONDS = 2.0  # so long a page waits for the size of a report that it
 Value = TypeVar("Value")
 
 
-class Superseded(ReelportError):
-    """A newer view of the same page was asked for: nobody waits for the numbers of this one."""
-
-    code = "superseded"
-
-
 class Explorer:
     """The views of one process. Use it on the event loop only.
 
-    Its engine is opened by the first view. A view that is cancelled, since its client went away or its page asks for
-    another, is interrupted in the engine: its slot is free when the cancellation has gone through.
+    Its engine is opened by the first view. A view that is cancelled, since its client went away, is interrupted in the
+    engine: its slot is free when the cancellation has gone through.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -55,7 +48,6 @@ class Explorer:
         self._partners = Concurrency(-(-settings.explore_slots // 2))
         self._threads = anyio.CapacityLimiter(_STATEMENTS * settings.explore_slots)
         self._closing = anyio.CapacityLimiter(_STATEMENTS * settings.explore_slots)
-        self._pages: dict[Hashable, anyio.CancelScope] = {}
         self._engine: ViewEngine | None = None
         self._opening = threading.Lock()
         self._closed = False
@@ -67,18 +59,32 @@ class Explorer:
             if self._engine is not None:
                 self._engine.close()
 
-    async def compute(
-        self, view: View, tenant: Tenant, partner: Hashable, page: Hashable = None, *, share: int = 1
-    ) -> Numbers:
+    async def compute(self, view: View, tenant: Tenant, partner: Hashable, *, share: int = 1) -> Numbers:
         """Compute the numbers of a view, each part whole or over the budget.
 
-        It may read the budget's part by `share`: half of it for 2. With `page`, an unfinished view of the same page is
-        cancelled: it raises Superseded. StorageError when a table can't be read.
+        It may read the budget's part by `share`: half of it for 2. Parts that are not done within its time are over it.
+        StorageError when a table can't be read.
         """
         engine = await anyio.to_thread.run_sync(self._open_engine)
-        with self._supersede(page), holding():
-            return await self._compute(engine, view, tenant, partner, share)
-        raise Superseded("The page asked for another view.")
+        outcomes: dict[Part, Outcome] = {}
+        failures: list[ReelportError] = []
+
+        async def run(parts: Mapping[Part, PlannedPart]) -> None:
+            try:
+                outcomes.update(await self._run_in_session(engine, partial(engine.run, planned=parts)))
+            except ReelportError as error:  # kept, since the task group would raise it within a group
+                failures.append(error)
+
+        with holding(), anyio.move_on_after(self._settings.explore_seconds):
+            async with self._partners.turn(partner), self._slots:
+                planned = await anyio.to_thread.run_sync(engine.plan, view, tenant, share)
+                outcomes |= {part: plan.outcome for part, plan in planned.items() if plan.outcome is not None}
+                async with anyio.create_task_group() as tasks:
+                    for parts in engine.group(planned):
+                        tasks.start_soon(run, parts)
+        if failures:
+            raise failures[0]
+        return engine.read(view, outcomes, self._late)
 
     async def compute_first_days(
         self,
@@ -130,42 +136,6 @@ class Explorer:
     def running_statements(self) -> int:
         """How many statements run in the engine now."""
         return int(self._threads.borrowed_tokens)
-
-    @contextmanager
-    def _supersede(self, page: Hashable) -> Iterator[None]:
-        """Cancel the page's view before; leave the block when a later one cancels this."""
-        with anyio.CancelScope() as scope:
-            if page is not None:
-                if (earlier := self._pages.get(page)) is not None:
-                    earlier.cancel()
-                self._pages[page] = scope
-            try:
-                yield
-            finally:
-                if self._pages.get(page) is scope:
-                    del self._pages[page]
-
-    async def _compute(self, engine: ViewEngine, view: View, tenant: Tenant, partner: Hashable, share: int) -> Numbers:
-        """Compute the parts of a view. Those that are not done within its time are over it."""
-        outcomes: dict[Part, Outcome] = {}
-        failures: list[ReelportError] = []
-
-        async def run(parts: Mapping[Part, PlannedPart]) -> None:
-            try:
-                outcomes.update(await self._run_in_session(engine, partial(engine.run, planned=parts)))
-            except ReelportError as error:  # kept, since the task group would raise it within a group
-                failures.append(error)
-
-        with anyio.move_on_after(self._settings.explore_seconds):
-            async with self._partners.turn(partner), self._slots:
-                planned = await anyio.to_thread.run_sync(engine.plan, view, tenant, share)
-                outcomes |= {part: plan.outcome for part, plan in planned.items() if plan.outcome is not None}
-                async with anyio.create_task_group() as tasks:
-                    for parts in engine.group(planned):
-                        tasks.start_soon(run, parts)
-        if failures:
-            raise failures[0]
-        return engine.read(view, outcomes, self._late)
 
     @property
     def _late(self) -> OverBudget:

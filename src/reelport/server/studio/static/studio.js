@@ -6,7 +6,6 @@
 let running = null; // The request that is under way: its controller, and the address that it loads.
 const sent = new WeakMap(); // What the fields of a form were when the page was shown, or when the form was last sent.
 const says = document.getElementById("announcer").dataset; // What the script says, in the page's language.
-const tab = Math.random().toString(36).slice(2);
 
 async function load(address, { keepAddress = false, quiet = false } = {}) {
   running?.controller.abort();
@@ -14,8 +13,7 @@ async function load(address, { keepAddress = false, quiet = false } = {}) {
   const main = document.querySelector("main");
   if (!quiet) main.setAttribute("aria-busy", "true");
   try {
-    const options = { headers: { "Studio-Tab": tab }, signal: mine.controller.signal, credentials: "same-origin" };
-    const answer = await fetch(address, options);
+    const answer = await fetch(address, { signal: mine.controller.signal, credentials: "same-origin" });
     // Another page, such as the sign-in after a session has ended, has another head: it is loaded as a whole.
     const leadsElsewhere = answer.redirected && new URL(answer.url).pathname !== new URL(address).pathname;
     if (leadsElsewhere) return location.assign(answer.url);
