@@ -122,11 +122,6 @@ def write_file(picture: Picture, notes: Iterable[str], stylesheet: str) -> str:
     )
 
 
-def draw_sentence(title: str, sentence: str, width: float) -> Picture:
-    """Draw a sentence in place of a chart."""
-    return Picture(width, 40, (text(sentence, 0, 24, class_="chart-name"),), title, sentence)
-
-
 def wrap_to_room(words: str, room: float, size: float = 12) -> list[str]:
     """Wrap a text at its blanks to lines that fit; a word that is longer than a line is cut."""
     lines: list[str] = []

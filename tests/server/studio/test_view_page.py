@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from reelport.catalog import Dimension, Filter, Grain, Metric
-from reelport.check import Rules
 from reelport.facts.log.freshness import Freshness
 from reelport.server.explore.numbers import (
     Entry,
@@ -25,9 +24,9 @@ from reelport.server.explore.numbers import (
     Totals,
 )
 from reelport.server.explore.view import Comparison, View
-from reelport.server.explore.view_parameters import Defaults, list_options
+from reelport.server.explore.view_parameters import Defaults
 from reelport.server.studio.formats import MetricUnit, write_change, write_number, write_share
-from reelport.server.studio.view_page import find_filter, keep_value, make_board, make_page
+from reelport.server.studio.view_page import keep_value, make_board, make_page
 
 FIRST, COMPLETE, TODAY = date(2026, 6, 1), date(2026, 7, 20), date(2026, 7, 22)
 DEFAULTS = Defaults((Metric.VIEWS,), (), {"plays": Freshness("plays", COMPLETE, None, FIRST)}, TODAY)
@@ -38,7 +37,7 @@ def show_months(end: date) -> dict[str, Any]:
     view = View((Metric.VIEWS,), (), FIRST, end, Metric.VIEWS, Grain.MONTH)
     points = tuple(Point(day, (Figure(views),)) for day, views in ((FIRST, 30), (date(2026, 7, 1), 20)))
     numbers = Numbers(Totals((Figure(50),)), Lines(points), {})
-    return make_page(view, numbers, DEFAULTS, list_options(view, Rules()))
+    return make_page(view, numbers, DEFAULTS)
 
 
 @pytest.mark.parametrize(("end", "is_moving"), [(COMPLETE, False), (TODAY, True)])
@@ -56,7 +55,6 @@ VIEW = View(
     (Metric.VIEWS,), (Dimension.MEDIA_TYPE,), date(2026, 7, 1), date(2026, 7, 4), Metric.VIEWS, Grain.DAY,
     comparison=Comparison.PREVIOUS,
 )  # fmt: skip
-OPTIONS = list_options(VIEW, Rules())
 UNITS = {Metric.VIEWS: MetricUnit(Metric.VIEWS)}
 
 
@@ -70,44 +68,40 @@ UNITS = {Metric.VIEWS: MetricUnit(Metric.VIEWS)}
 )
 def test_a_cell_is_kept_by_the_value_that_its_filter_takes(filter_: Filter, cell: str | None, kept: str) -> None:
     """A filter with choices takes those alone; the empty cell has a filter of its own."""
-    narrowed = keep_value(VIEW, filter_.dimension, filter_, cell)
+    narrowed = keep_value(VIEW, filter_.dimension, cell)
     assert narrowed is not None
     assert narrowed.filters == ((filter_, kept),)
-    assert keep_value(narrowed, filter_.dimension, filter_, cell) is None
+    assert keep_value(narrowed, filter_.dimension, cell) is None
 
 
 @pytest.mark.parametrize(
-    ("dimension", "filter_", "cell", "kept"),
+    ("dimension", "cell", "kept"),
     [
-        (Dimension.VISITOR_COUNTRY, None, "FR", "FR"),
-        (Dimension.VISITOR_COUNTRY, None, None, ""),
-        (Dimension.MEDIA_TYPE, Filter.mediaType, "hologram", "hologram"),
-        (Dimension.MEDIA_TYPE, Filter.mediaType, None, ""),
+        (Dimension.VISITOR_COUNTRY, "FR", "FR"),
+        (Dimension.VISITOR_COUNTRY, None, ""),
+        (Dimension.MEDIA_TYPE, "hologram", "hologram"),
+        (Dimension.MEDIA_TYPE, None, ""),
     ],
 )
-def test_a_cell_that_no_filter_takes_narrows_the_view_alone(
-    dimension: Dimension, filter_: Filter | None, cell: str | None, kept: str
-) -> None:
+def test_a_cell_that_no_filter_takes_narrows_the_view_alone(dimension: Dimension, cell: str | None, kept: str) -> None:
     """Its report has the dimension, so that its rows with that cell are those of the view."""
-    narrowed = keep_value(VIEW, dimension, filter_, cell)
+    narrowed = keep_value(VIEW, dimension, cell)
     assert narrowed is not None
     assert (narrowed.filters, narrowed.kept) == ((), ((dimension, kept),))
     assert dimension.name in narrowed.report_query().dimensions
-    assert keep_value(narrowed, dimension, filter_, cell) is None
+    assert keep_value(narrowed, dimension, cell) is None
 
 
 @pytest.mark.parametrize("cell", ["x" * 1000, "a\0b", "a\nb", "a\rb"])
 def test_what_no_address_or_form_can_hold_is_no_link(cell: str) -> None:
     """The page shows it as text."""
-    assert keep_value(VIEW, Dimension.VIDEO_TITLE, None, cell) is None
+    assert keep_value(VIEW, Dimension.VIDEO_TITLE, cell) is None
 
 
 def test_each_value_of_a_leaderboard_narrows() -> None:
-    """Where the report has a filter, by that."""
-    assert find_filter(Dimension.MEDIA_TYPE, OPTIONS) is Filter.mediaType
-    assert find_filter(Dimension.VISITOR_COUNTRY, OPTIONS) is None
+    """A country has no filter in a report: the view alone is narrowed."""
     entry = Entry("FR", None, (Figure(3, 0),), (None,))
-    board = make_board(VIEW, Dimension.VISITOR_COUNTRY, _board(entry, rows=1), OPTIONS, UNITS)
+    board = make_board(VIEW, Dimension.VISITOR_COUNTRY, _board(entry, rows=1), UNITS)
     assert board.rows[0].view == replace(VIEW, kept=((Dimension.VISITOR_COUNTRY, "FR"),))
     assert board.notes == ("1 value in all.",)
 
@@ -116,7 +110,7 @@ def test_what_was_nothing_is_new_and_what_is_gone_says_so() -> None:
     """What is new has no percentage; what is gone lost all of it."""
     new = Entry("live", None, (Figure(3, 0),), (None,))
     gone = Entry("video", None, (Figure(0, 5),), (None,), is_shown=False)
-    board = make_board(VIEW, Dimension.MEDIA_TYPE, _board(new, gone, rows=1), OPTIONS, UNITS)
+    board = make_board(VIEW, Dimension.MEDIA_TYPE, _board(new, gone, rows=1), UNITS)
     assert [[cell.text for cell in row.cells][-1] for row in board.rows] == [
         "new",
         "\N{MINUS SIGN}100.0%",
@@ -127,13 +121,13 @@ def test_what_was_nothing_is_new_and_what_is_gone_says_so() -> None:
 def test_without_numbers_in_the_compared_days_there_is_no_change() -> None:
     """The board says why."""
     entry = Entry("live", None, (Figure(3),), (None,))
-    board = make_board(VIEW, Dimension.MEDIA_TYPE, replace(_board(entry, rows=1), compared=0), OPTIONS, UNITS)
+    board = make_board(VIEW, Dimension.MEDIA_TYPE, replace(_board(entry, rows=1), compared=0), UNITS)
     assert "The compared days have no numbers: there is no change to show." in board.notes
 
 
 def test_a_board_over_the_budget_says_why() -> None:
     """It has no rows that could be taken for all of them."""
-    board = make_board(VIEW, Dimension.MEDIA_TYPE, OverBudget("It took longer than 10.0 s."), OPTIONS, UNITS)
+    board = make_board(VIEW, Dimension.MEDIA_TYPE, OverBudget("It took longer than 10.0 s."), UNITS)
     assert (board.rows, board.over_budget) == ((), OverBudget("It took longer than 10.0 s."))
 
 

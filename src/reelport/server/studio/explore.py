@@ -35,7 +35,6 @@ from reelport.facts.log.freshness import read_freshness
 from reelport.language import N_, _
 from reelport.server.access.callers import find_tenant
 from reelport.server.access.roles import Reach
-from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Figure, FirstDays, Leaderboard, Lines, Numbers, OverBudget, Totals, Window
 from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset, Sort, View, name_cell
 from reelport.server.explore.view_parameters import (
@@ -59,7 +58,6 @@ from reelport.server.studio.view_page import (
     Cell,
     Parts,
     draw_shares,
-    find_filter,
     keep_value,
     make_cell,
     make_line_chart,
@@ -99,7 +97,7 @@ async def show_explore(visit: Visit) -> Response:
     def write() -> Response:
         view, rules = asked.without_picking(), defaults.rules
         options = list_options(view, rules, defaults.scopes)
-        page = make_page(view, numbers, defaults, options)
+        page = make_page(view, numbers, defaults)
         metrics, dimensions = _group_choices(view, options, rules)
         boards = [_add_shares(board, view, numbers, defaults, shares) for board in page["boards"]]
         return pages.render(
@@ -343,19 +341,11 @@ def _find_near(dimension: Dimension, text: str, values: Mapping[str, str | None]
     return names[near] if near else None
 
 
-_TAB = "studio-tab"  # the header by which the page's script names its tab: a newer view of a tab ends the one before
-
-
 async def compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
     """Compute a view, for as long as the browser waits for it."""
     tenant = await find_visitor_tenant(visit)
-    tab = visit.request.headers.get(_TAB)
-    page = (visit.session.id, tab) if visit.session and tab else None
-    compute = partial(visit.service.explorer.compute, view, tenant, organization_id, page)
-    try:
-        return await run_while_connected(visit.request, compute)
-    except Superseded:
-        raise Refused(409, N_("Another view was asked for"), N_("This page shows a newer view by now.")) from None
+    compute = partial(visit.service.explorer.compute, view, tenant, organization_id)
+    return await run_while_connected(visit.request, compute)
 
 
 async def find_visitor_tenant(visit: Visit) -> Tenant:
@@ -391,14 +381,12 @@ class _SubjectPage:
     def path(self) -> str:
         return f"{pages.ROOT}/{self.subject.path}/{quote(self.value, safe='')}"
 
-    def narrow(self, view: View, defaults: Defaults) -> View:
+    def narrow(self, view: View) -> View:
         """Narrow a view to the thing: by the filter of its report where there is one.
 
         Refused (404) for a name that no view can be narrowed to: the page would show the numbers of all.
         """
-        wide = self.widen(view)
-        filter_ = find_filter(self.subject.dimension, list_options(wide, defaults.rules, defaults.scopes))
-        narrowed = keep_value(wide, self.subject.dimension, filter_, self.value)
+        narrowed = keep_value(self.widen(view), self.subject.dimension, self.value)
         if narrowed is None:
             raise not_found()
         return narrowed
@@ -425,7 +413,7 @@ async def _show_subject(visit: Visit, page: _SubjectPage) -> Response:
     defaults = await anyio.to_thread.run_sync(read_defaults, visit)
     defaults = replace(defaults, dimensions=page.subject.leaderboards)
     parsed = parse_view(visit.request.query_params.multi_items(), defaults)
-    view = page.narrow(parsed.view, defaults)
+    view = page.narrow(parsed.view)
     if parsed.is_relative and not parsed.problems:
         return pages.redirect(page.address_of(await put_causes_first(visit, view)))
     # Its own leaderboard has one row: its title.
@@ -437,7 +425,7 @@ async def _show_subject(visit: Visit, page: _SubjectPage) -> Response:
         own = numbers.leaderboards[dimension]
         entry = next(iter(own.entries), None) if isinstance(own, Leaderboard) else None
         shown = page.widen(view)
-        made = make_page(view, numbers, defaults, list_options(view, defaults.rules, defaults.scopes))
+        made = make_page(view, numbers, defaults)
         return pages.render(
             visit,
             "subject.html",

@@ -31,7 +31,7 @@ from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.numbers import Numbers
 from reelport.server.explore.view import Parameter, View
-from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
+from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.http.service import run_while_connected
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import ORGANIZATIONS, SAVED_VIEWS, SHARED_VIEWS, USERS
@@ -352,7 +352,7 @@ async def _show_view(visit: Visit, opened: Opened, template: str, exported: expo
     numbers = await _compute(visit, opened, view)
 
     def write() -> Response:
-        page = make_page(view, numbers, defaults, list_options(view, defaults.rules))
+        page = make_page(view, numbers, defaults)
         return pages.render(visit, template, page=page, shared=opened[0], exports=exported)
 
     return _hide(await write_page(visit, opened[0].organization_id, write))

@@ -33,7 +33,7 @@ from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import expires_soon
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, Totals
 from reelport.server.explore.view import Comparison, View, default_grain
-from reelport.server.explore.view_parameters import EARLIEST, Defaults, list_options
+from reelport.server.explore.view_parameters import EARLIEST, Defaults
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list
 from reelport.server.reports.report_list import StateFilter
@@ -351,7 +351,7 @@ def _describe_numbers(visit: Visit, asked: Asked, numbers: Sequence[Numbers]) ->
         "chart": _draw_chart(charted, charted.metrics.index(metric), found, defaults),
         "chart_exports": exports.offer_exports(visit, charted, "export-chart"),
         "list_exports": exports.offer_exports(visit, charted, "export-lists"),
-        "lists": [_make_list(charted, by, found, defaults) for by in charted.dimensions],
+        "lists": [_make_list(charted, by, found) for by in charted.dimensions],
         "second": 1 - len(charted.metrics),  # the place of the second metric's column, from the end; 0 without one
         "over_budget": next((each.over_budget for each in numbers if each.over_budget), None),
     }
@@ -387,10 +387,10 @@ def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) ->
     return LinePicture(metric.name, chart.heading, picture)
 
 
-def _make_list(view: View, by: Dimension, numbers: Numbers, defaults: Defaults) -> tuple[Board, str, Markup | None]:
+def _make_list(view: View, by: Dimension, numbers: Numbers) -> tuple[Board, str, Markup | None]:
     """Make a list of first values, the address of more of them in the explorer, and their map."""
     units, found = choose_units(view, numbers), numbers.leaderboards[by]
-    board = make_board(view, by, found, list_options(view, defaults.rules), units)
+    board = make_board(view, by, found, units)
     # Drawn of many countries, of which a few are listed.
     picture = draw_map(found, 0, units[view.metrics[0]]) if isinstance(found, Leaderboard) else None
     address = explore.address_of(replace(view, dimensions=(by,), longer=by))

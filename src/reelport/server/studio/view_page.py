@@ -23,7 +23,7 @@ from reelport.language import N_, _, ngettext
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
 from reelport.server.explore.view import Comparison, Parameter, Sort, View, name_cell
-from reelport.server.explore.view_parameters import LONGEST, Defaults, Options
+from reelport.server.explore.view_parameters import LONGEST, Defaults
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
 from reelport.server.studio.formats import (
@@ -59,7 +59,7 @@ class LinePicture:
     picture: Markup
 
 
-def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options) -> dict[str, Any]:
+def make_page(view: View, numbers: Numbers, defaults: Defaults) -> dict[str, Any]:
     """Make what the templates show of a view and its numbers, in words and pictures.
 
     `is_moving` says that some of its days may still move, and `unknown` which of the compared days have no complete
@@ -75,8 +75,7 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options
     can_change = unknown is None
     before = (_(COMPARISONS[view.comparison]),) if view.compares_lines else ()
     boards = (
-        make_board(view, each, numbers.leaderboards[each], options, units, can_change=can_change)
-        for each in view.dimensions
+        make_board(view, each, numbers.leaderboards[each], units, can_change=can_change) for each in view.dimensions
     )
     return {
         "view": view,
@@ -297,7 +296,6 @@ def make_board(
     view: View,
     dimension: Dimension,
     board: Leaderboard | OverBudget,
-    options: Options,
     units: Mapping[Metric, MetricUnit],
     *,
     can_change: bool = True,
@@ -306,7 +304,6 @@ def make_board(
     label = name_dimension(dimension)
     if isinstance(board, OverBudget):
         return Board(dimension, label, (), (), (), over_budget=board)
-    filter_ = find_filter(dimension, options)
     place = view.metrics.index(view.ranked_by)
     amounts = [float(entry.figures[place].value or 0) for entry in board.entries]
     largest = max(amounts, default=0.0)
@@ -315,7 +312,7 @@ def make_board(
             entry.cell or "",
             name_cell(dimension, entry.cell),
             entry.title,
-            keep_value(view, dimension, filter_, entry.cell),
+            keep_value(view, dimension, entry.cell),
             Markup(draw_inline_bar(amount, largest)),  # noqa: S704 - drawn from two numbers
             tuple(_make_cells(view, units, entry, can_change=can_change)),
             not entry.is_shown,
@@ -360,7 +357,7 @@ def make_picker(view: View, numbers: Numbers, near: str | None) -> dict[str, Any
     found = {
         entry.cell or "": (entry.title, unit.write_amount(entry.figures[place].value))
         for entry in board.entries
-        if keep_value(released, dimension, None, entry.cell)
+        if keep_value(released, dimension, entry.cell)
     }
     values = [
         (f"{dimension.name}:{cell}", name_cell(dimension, cell), *found.get(cell, (None, "")), cell in chosen)
@@ -404,18 +401,14 @@ def draw_shares(view: View, lines: Lines, parts: Parts, complete: DaySpan) -> Ma
     return Markup(embed_chart(shares))  # noqa: S704 - its texts are escaped
 
 
-def find_filter(dimension: Dimension, options: Options) -> Filter | None:
-    """Find the filter by a dimension's values; None where no report of these metrics has one."""
-    fitting = (option.row for option in options.filters if option.reason is None)
-    return next((filter_ for filter_ in fitting if filter_.dimension is dimension), None)
-
-
-def keep_value(view: View, dimension: Dimension, filter_: Filter | None, cell: str | None) -> View | None:
+def keep_value(view: View, dimension: Dimension, cell: str | None) -> View | None:
     """Narrow a view to a cell's value.
 
     It does so by the filter of its report, or in the view alone where no filter takes the value. None where the view
     has it already, or no address can hold it, or no form sends it as it is: browsers write every line break as CRLF.
     """
+    fitting = frozenset(Filter).intersection(*(metric.family.filters for metric in view.metrics))
+    filter_ = next((row for row in Filter if row.dimension is dimension and row in fitting), None)
     value = (cell or "").upper() if filter_ and filter_.choices else cell or ""
     if len(value) > _LONGEST or not _UNSENT.isdisjoint(value):
         return None
