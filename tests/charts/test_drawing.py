@@ -237,14 +237,6 @@ def test_a_chart_without_numbers_says_of_none_that_it_may_change() -> None:
     assert "numbers may still change" not in figure
 
 
-def test_numbers_that_are_none_cannot_be_drawn() -> None:
-    """A mistake in what is asked to be drawn is told at once."""
-    with pytest.raises(ValueError, match="nan"):
-        Series("Views", (float("nan"),))
-    with pytest.raises(ValueError, match="2 values for 1 times"):
-        LineChart("Views", ("2026-07-01",), (Series("Views", (1, 2)),))
-
-
 def test_times_of_another_vendor_fit_too() -> None:
     """What is no time is drawn at its place, cut."""
     times = ("n/a", "x" * 300, "2026-07-01", "2026-13-45")

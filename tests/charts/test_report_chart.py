@@ -12,6 +12,7 @@ from reelport.additivity import Rate
 from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Series
 from reelport.charts.drawing import draws_texts, explain_absence, render_png
 from reelport.charts.report_chart import ChartPlan, Group, NoChart, plan_report_chart, read_groups
+from reelport.errors import UsageError
 from reelport.query import ReportQuery
 
 Rows = Sequence[Sequence[object]]
@@ -135,3 +136,10 @@ def test_a_machine_without_fonts_draws_no_text() -> None:
     assert not draws_texts(without_fonts=True)
     assert draws_texts()
     assert explain_absence() is None
+
+
+@pytest.mark.parametrize("cell", ["a few", "NaN", "Infinity"])
+def test_a_cell_that_is_no_number_is_told(cell: str) -> None:
+    """It would be a place outside of the picture."""
+    with pytest.raises(UsageError, match=f"'{cell}' is no number to draw"):
+        read_groups(["day", "views"], [("2026-07-01", cell)], ["day"], ["views"], None)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from decimal import Decimal
+
+from rich.cells import split_graphemes
 
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric, spell_name
 from reelport.language import _
 from reelport.wording import clean_line
 
-_JOINER = "\u200d"
-_REGIONS = range(0x1F1E6, 0x1F200)
-_SKIN_TONES = range(0x1F3FB, 0x1F400)
-_EMOJI_VARIANT = "\ufe0f"
-_MOST_MARKS = 2
-_OVERLAY = 1  # Unicode's combining class of marks that strike a letter through
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
@@ -64,13 +59,8 @@ def format_number(value: Decimal | float | None) -> str:
 
 
 def make_label(text: str) -> str:
-    """Turn an untrusted text into a line of the same width in every terminal and renderer.
-
-    An emoji that is joined of several becomes its first; skin tones, variants, strokes through letters and marks beyond
-    two a letter go.
-    """
-    line = re.sub(r"\s+", " ", clean_line(unicodedata.normalize("NFC", text))).strip()
-    return "".join(map(_simplify, split_clusters(line))) or _("Unknown")
+    """Turn an untrusted text into a line without control characters; a word for an empty one."""
+    return re.sub(r"\s+", " ", clean_line(unicodedata.normalize("NFC", text))).strip() or _("Unknown")
 
 
 def isolate(text: str) -> str:
@@ -78,40 +68,6 @@ def isolate(text: str) -> str:
     if any(unicodedata.bidirectional(sign) in _RIGHT_TO_LEFT for sign in text):
         return f"{_ISOLATE}{text}{_END_ISOLATE}"
     return text
-
-
-def split_clusters(text: str) -> Iterator[str]:
-    """Split a text into visible characters: a letter with its marks, a joined emoji, a flag."""
-    cluster = ""
-    for sign in text:
-        if cluster and not _extends(cluster, sign):
-            yield cluster
-            cluster = ""
-        cluster += sign
-    if cluster:
-        yield cluster
-
-
-def _extends(cluster: str, sign: str) -> bool:
-    if ord(sign) in _REGIONS:
-        return len(cluster) == 1 and ord(cluster) in _REGIONS
-    joined = cluster[-1] == _JOINER and unicodedata.category(cluster[0]) == "So"
-    return joined or _is_mark(sign) or sign == _JOINER or ord(sign) in _SKIN_TONES
-
-
-def _is_mark(sign: str) -> bool:
-    return unicodedata.category(sign).startswith("M")
-
-
-def _simplify(cluster: str) -> str:
-    """Remove from a cluster what terminals and fonts draw with different widths."""
-    base, rest = cluster[0], cluster[1:]
-    if ord(base) in _REGIONS:
-        return cluster
-    if unicodedata.category(base) == "So":
-        return base
-    marks = [sign for sign in rest if sign != _EMOJI_VARIANT and unicodedata.combining(sign) != _OVERLAY]
-    return base + "".join(marks[:_MOST_MARKS] if all(map(_is_mark, marks)) else marks)
 
 
 def measure_text(text: str, size: float = _SIZE) -> float:
@@ -123,13 +79,13 @@ def cut_to_room(text: str, room: float, size: float = _SIZE) -> str:
     """Cut a text so that it is no wider than `room`, with an ellipsis where it was longer."""
     if measure_text(text, size) <= room:
         return text
-    kept, left = "", room - measure_text("…", size)
-    for cluster in split_clusters(text):
-        left -= measure_text(cluster, size)
+    left, kept = room - measure_text("…", size), 0
+    for start, end, _cells in split_graphemes(text)[0]:
+        left -= measure_text(text[start:end], size)
         if left < 0:
             break
-        kept += cluster
-    return f"{kept.rstrip()}…"
+        kept = end
+    return f"{text[:kept].rstrip()}…"
 
 
 def _measure_sign(sign: str) -> float:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import isfinite
 
 from reelport.catalog import Grain, Unit
 
@@ -22,16 +20,15 @@ class Series:
     name: str
     values: tuple[Number | None, ...]
 
-    def __post_init__(self) -> None:
-        _refuse_endless(self.values)
-
 
 @dataclass(frozen=True, slots=True)
-class ChartOverTime:
-    """Lines over time, all of one unit.
+class LineChart:
+    """Lines over time in one plot, all of one unit.
 
     `times` are labels as in a report (2026-07-01), without holes: a time without a number is a gap in its line.
     `settled` is how many times, from the first, have numbers that won't change any more; None for all of them.
+    `comparison` is one more line, drawn dashed: its numbers stand at the same places as `times`, and
+    `comparison_times` are the times that they are of.
     """
 
     heading: str
@@ -41,19 +38,13 @@ class ChartOverTime:
     grain: int = Grain.DAY
     settled: int | None = None
     notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _refuse_other_lengths(self.times, self.lines)
-
-    @property
-    def rows(self) -> Sequence[object]:
-        """What the numbers are of: times."""
-        return self.times
+    comparison: Series | None = None
+    comparison_times: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[Series, ...]:
-        """All that is drawn over time."""
-        return self.series
+        """The series, and last the compared one."""
+        return (*self.series, self.comparison) if self.comparison else self.series
 
     @property
     def numbers(self) -> list[Number]:
@@ -67,30 +58,8 @@ class ChartOverTime:
 
 
 @dataclass(frozen=True, slots=True)
-class LineChart(ChartOverTime):
-    """Lines over time in one plot.
-
-    `comparison` is one more line, drawn dashed: its numbers stand at the same places as `times`, and
-    `comparison_times` are the times that they are of.
-    """
-
-    comparison: Series | None = None
-    comparison_times: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        ChartOverTime.__post_init__(self)
-        if self.comparison_times and len(self.comparison_times) != len(self.times):
-            raise ValueError("comparison_times must be as many as times")
-
-    @property
-    def lines(self) -> tuple[Series, ...]:
-        """The series, and last the compared one."""
-        return (*self.series, self.comparison) if self.comparison else self.series
-
-
-@dataclass(frozen=True, slots=True)
-class StackedShares(ChartOverTime):
-    """What part each series has of all, by time: bars of 100 %. No number is below 0."""
+class StackedShares(LineChart):
+    """What part each series has of all, by time: bars of 100 %. No number is below 0, and no line is compared."""
 
     @property
     def numbers(self) -> list[Number]:
@@ -113,9 +82,6 @@ class Bar:
     value: Number | None
     code: str = ""
 
-    def __post_init__(self) -> None:
-        _refuse_endless([self.value])
-
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
@@ -125,11 +91,6 @@ class BarChart:
     bars: tuple[Bar, ...]
     unit: Unit | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    def rows(self) -> Sequence[object]:
-        """What the numbers are of: categories."""
-        return self.bars
 
     @property
     def numbers(self) -> list[Number]:
@@ -145,21 +106,9 @@ class WorldMap(BarChart):
     """
 
 
-Chart = LineChart | BarChart | StackedShares | WorldMap
+Chart = LineChart | BarChart
 
 
 def name_look(place: int) -> str:
     """Name the class of the line at this place of a chart."""
     return f"chart-s{place % MOST_LINES}"
-
-
-def _refuse_endless(values: Iterable[Number | None]) -> None:
-    for value in values:
-        if value is not None and not isfinite(value):
-            raise ValueError(f"{value} can't be drawn")
-
-
-def _refuse_other_lengths(times: tuple[str, ...], series: Iterable[Series]) -> None:
-    for each in series:
-        if len(each.values) != len(times):
-            raise ValueError(f"{each.name!r} has {len(each.values)} values for {len(times)} times")

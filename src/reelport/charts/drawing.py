@@ -17,7 +17,6 @@ from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import (
     BarChart,
     Chart,
-    ChartOverTime,
     LineChart,
     Number,
     StackedShares,
@@ -48,10 +47,10 @@ def draw(chart: Chart, width: float) -> Picture:
     if not chart.numbers:
         return Picture(width, 40, (svg.text(description, 0, 24, class_="chart-name"),), chart.heading, description)
     match chart:
-        case LineChart():
-            height, elements = _draw_lines(chart, width)
         case StackedShares():
             height, elements = _draw_shares(chart, width)
+        case LineChart():
+            height, elements = _draw_lines(chart, width)
         case WorldMap():
             height, elements = _draw_map(chart, width)
         case BarChart():
@@ -75,7 +74,7 @@ def embed_chart(chart: Chart, write: Write | None = None) -> str:
     said = svg.element("p", svg.escape_words(describe_chart(chart)), class_="chart-says")
     notes = "".join(svg.element("p", svg.escape_words(note)) for note in _list_notes(chart))
     caption = svg.element("figcaption", notes) if notes else ""
-    readings = write_readings(chart, write) if isinstance(chart, ChartOverTime) else None
+    readings = write_readings(chart, write) if isinstance(chart, LineChart) else None
     inside = svg.element("div", *pictures, class_="chart-pictures")
     label = svg.clean_words(chart.heading)
     return svg.element("figure", said, inside, caption, class_="chart", aria_label=label, data_readings=readings)
@@ -207,7 +206,7 @@ def _draw_shares(chart: StackedShares, width: float) -> tuple[float, list[str]]:
 
 
 def _draw_frame(
-    chart: LineChart | StackedShares, names: Sequence[tuple[str, str]], scale: Scale, width: float
+    chart: LineChart, names: Sequence[tuple[str, str]], scale: Scale, width: float
 ) -> tuple[_Plot, list[str]]:
     """Draw what surrounds a plot: names, each after its class, the unit, amounts and times."""
     elements: list[str] = []

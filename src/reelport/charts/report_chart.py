@@ -149,9 +149,12 @@ def _read_number(cell: object) -> Number | None:
     if isinstance(cell, int | Decimal):
         return cell
     try:
-        return Decimal(str(cell)) if cell else None
-    except InvalidOperation as error:
-        raise UsageError(f"{str(cell)[:80]!r} is no number to draw.") from error
+        number = Decimal(str(cell)) if cell else None
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if number is not None and not number.is_finite():
+        raise UsageError(f"{str(cell)[:80]!r} is no number to draw.")
+    return number
 
 
 def _group(rows: int, own: Number | None, *sums: Number | None) -> Group:

@@ -9,7 +9,6 @@ from functools import partial
 from reelport.charts.amounts import format_full, list_numbers
 from reelport.charts.chart_types import (
     Chart,
-    ChartOverTime,
     LineChart,
     Number,
     Series,
@@ -29,8 +28,9 @@ _MOST_DESCRIBED = 6  # series or bars that a description names
 def describe_chart(chart: Chart) -> str:
     """Describe a chart: what it is of, and its extremes, or its first or largest numbers."""
     if not chart.numbers:
-        return _("There is no number to draw.") if chart.rows else _("The report has no rows to draw.")
-    if isinstance(chart, ChartOverTime):
+        has_rows = chart.times if isinstance(chart, LineChart) else chart.bars
+        return _("There is no number to draw.") if has_rows else _("The report has no rows to draw.")
+    if isinstance(chart, LineChart):
         return _describe_lines(chart)
     bars, many = list(chart.bars), len(chart.bars)
     if isinstance(chart, WorldMap):
@@ -43,20 +43,20 @@ def describe_chart(chart: Chart) -> str:
     return f"{count}. {'; '.join(named)}."
 
 
-def _describe_lines(chart: ChartOverTime) -> str:
+def _describe_lines(chart: LineChart) -> str:
     """Describe lines over time: their range, and the lowest, highest and last number of each."""
     first, last = describe_time(chart.times[0]), describe_time(chart.times[-1])
     said = [_("%(first)s to %(last)s.", first=first, last=last)]
     said += [_describe_series(each, chart.times, chart) for each in chart.series[:_MOST_DESCRIBED]]
     if (left := len(chart.series) - _MOST_DESCRIBED) > 0:
         said.append(ngettext("%(n)s more line.", "%(n)s more lines.", left))
-    if isinstance(chart, LineChart) and chart.comparison is not None:
+    if chart.comparison is not None:
         times = chart.comparison_times or chart.times
         said.append(_("Compared with %(line)s", line=_describe_series(chart.comparison, times, chart)))
     return " ".join([*said, *describe_moving(chart)])
 
 
-def describe_moving(chart: ChartOverTime) -> list[str]:
+def describe_moving(chart: LineChart) -> list[str]:
     """Say from when on numbers may still change; nothing where none may."""
     place = chart.first_moving
     if place >= len(chart.times) or not chart.numbers:
@@ -64,7 +64,7 @@ def describe_moving(chart: ChartOverTime) -> list[str]:
     return [_("From %(time)s on, numbers may still change.", time=describe_time(chart.times[place]))]
 
 
-def _describe_series(series: Series, times: Sequence[str], chart: ChartOverTime) -> str:
+def _describe_series(series: Series, times: Sequence[str], chart: LineChart) -> str:
     numbers = list_numbers(series.values)
     if not numbers:
         return _("%(name)s: no numbers.", name=series.name)
@@ -84,7 +84,7 @@ def _describe_series(series: Series, times: Sequence[str], chart: ChartOverTime)
     return f"{said} {gaps}" if missing else said
 
 
-def write_readings(chart: ChartOverTime, write: Write | None = None) -> str:
+def write_readings(chart: LineChart, write: Write | None = None) -> str:
     """Write the readings of a chart as JSON, for the attribute `data-readings` of its figure.
 
     `times` are in words, `days` the first day of each, and `lasts` the last one where that is another. `lines` have a
@@ -105,11 +105,11 @@ def write_readings(chart: ChartOverTime, write: Write | None = None) -> str:
     return json.dumps(readings, ensure_ascii=False, separators=(",", ":"))
 
 
-def _list_lines(chart: ChartOverTime, write: Write) -> Iterator[dict[str, object]]:
+def _list_lines(chart: LineChart, write: Write) -> Iterator[dict[str, object]]:
     for place, series in enumerate(chart.series):
         read = _read_line(series, name_look(place), write)
         yield {**read, "texts": list(_write_shares(chart, series, write))} if isinstance(chart, StackedShares) else read
-    if isinstance(chart, LineChart) and chart.comparison is not None:
+    if chart.comparison is not None:
         earlier = _read_line(chart.comparison, "chart-earlier", write)
         yield {**earlier, "times": _describe_times(chart.comparison_times)}
 
