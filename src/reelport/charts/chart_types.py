@@ -59,7 +59,10 @@ class LineChart:
 
 @dataclass(frozen=True, slots=True)
 class StackedShares(LineChart):
-    """What part each series has of all, by time: bars of 100 %. No number is below 0, and no line is compared."""
+    """What part each series has of all, by time: bars of 100 %.
+
+    No number is below 0, and no line is compared.
+    """
 
     @property
     def numbers(self) -> list[Number]:
