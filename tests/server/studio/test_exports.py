@@ -54,7 +54,10 @@ def read_table(page: str, part: str) -> list[list[str]]:
     table = re.search(rf'<table id="table-{part}">(.*?)</table>', page, re.DOTALL)
     assert table
     rows = re.findall(r"<tr[^>]*><th scope=\"row\">(.*?)</tr>", table[1], re.DOTALL)
-    first = [unescape(re.findall(r'<(?:data value|time datetime)="([^"]*)"', row)[0]) for row in rows]
+    first = [
+        unescape(re.findall(r'<(?:data value|time datetime|button form="choose" name="day" value)="([^"]*)"', row)[0])
+        for row in rows
+    ]
     cells = [re.findall(r'<td class="number"(?: title="([^"]*)")?>([^<]*)</td>', row) for row in rows]
     numbers = [[title or text for title, text in row if re.fullmatch(r"-?[\d.]+", title or text)] for row in cells]
     return [[cell, *row] for cell, row in zip(first, numbers, strict=True)]
