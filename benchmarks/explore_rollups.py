@@ -40,7 +40,7 @@ def compute(engine: ViewEngine, view: View) -> tuple[dict[Part, Rows], int, floa
         found |= {part: rows for part, rows in engine.run(session, parts).items() if not isinstance(rows, OverBudget)}
     session.close()
     ended = time.process_time()
-    read = sum(each.plan.kept_rows + sum(scan.rows for scan in each.plan.scans) for each in planned.values())
+    read = sum(each.kept_rows + sum(scan.rows for scan in each.scans) for each in planned.values())
     return found, read, compiled - began, ended - compiled
 
 

@@ -19,7 +19,7 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError, UsageError
 from reelport.facts.log.snapshot import pin
 from reelport.server.explore.explorer import Explorer
-from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget, Totals
+from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget
 from reelport.server.explore.view import Comparison
 from reelport.server.settings import Settings, read_settings
 
@@ -62,10 +62,10 @@ def test_a_view_has_the_tenants_numbers(data: Path) -> None:
         numbers = run(lambda: explorer.compute(QUICK, TENANT, 1))
         nobody = run(lambda: explorer.compute(QUICK, Tenant(frozenset()), 1))
     board = numbers.leaderboards[Dimension.VISITOR_COUNTRY]
-    assert numbers.totals == Totals((Figure(200_000),))
+    assert numbers.totals == (Figure(200_000),)
     assert isinstance(board, Leaderboard)
     assert [(entry.cell, entry.figures) for entry in board.entries] == [("FR", (Figure(200_000),))]
-    assert nobody.totals == Totals((Figure(None),))
+    assert nobody.totals == (Figure(None),)
     assert numbers.over_budget is None
 
 
@@ -81,7 +81,7 @@ def test_the_read_budget_is_spent_on_totals_and_lines_first(data: Path) -> None:
     """What is left then isn't enough for the leaderboard, and it says so."""
     with exploring(data, explore_rows=600_000) as (explorer, _):
         numbers = run(lambda: explorer.compute(QUICK, TENANT, 1))
-        assert numbers.totals == Totals((Figure(200_000),))
+        assert numbers.totals == (Figure(200_000),)
         assert numbers.over_budget == OverBudget("It would read up to 677,120 rows; a page reads 600,000 at most.")
         assert numbers.over_budget == numbers.leaderboards[Dimension.VISITOR_COUNTRY]
         # Totals and lines are known by now, and cost nothing.
@@ -99,7 +99,7 @@ def test_compared_days_count_for_the_read_budget(data: Path) -> None:
     """A comparison reads as much again, where there are facts."""
     with exploring(data, explore_rows=1_200_000) as (explorer, _):
         view = replace(QUICK, start=date(2026, 3, 2), end=date(2026, 3, 2), comparison=Comparison.PREVIOUS)
-        assert run(lambda: explorer.compute(view, TENANT, 1)).totals == Totals((Figure(None, 200_000),))
+        assert run(lambda: explorer.compute(view, TENANT, 1)).totals == (Figure(None, 200_000),)
 
 
 def test_a_part_that_takes_too_long_is_interrupted_and_the_others_are_shown(data: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_part_that_takes_too_long_is_interrupted_and_the_others_are_shown(data
         while run(lambda: explorer.compute(replace(ENDLESS, dimensions=()), TENANT, 1)).over_budget:
             pass  # the machine is very busy: once totals and lines are known, they take no time
         numbers = run(lambda: explorer.compute(ENDLESS, TENANT, 1))
-        assert numbers.totals == Totals((Figure(5),))
+        assert numbers.totals == (Figure(5),)
         assert numbers.leaderboards == {Dimension.CONTENT_TAG: OverBudget("It took longer than 1.0 s.")}
         run(lambda: condition(lambda: is_idle(explorer)))
 
@@ -135,7 +135,7 @@ def test_a_cancelled_view_is_interrupted_in_the_engine_and_frees_its_slot(data: 
         return await explorer.compute(QUICK, TENANT, 1)
 
     with exploring(data, explore_slots=1) as (explorer, _):
-        assert run(lambda: main(explorer)).totals == Totals((Figure(200_000),))
+        assert run(lambda: main(explorer)).totals == (Figure(200_000),)
 
 
 def test_one_partner_can_not_take_all_slots(data: Path) -> None:
@@ -147,7 +147,7 @@ def test_one_partner_can_not_take_all_slots(data: Path) -> None:
                 tasks.start_soon(explorer.compute, ENDLESS, TENANT, "greedy")
             await condition(lambda: explorer.running_statements > 0)
             other = await explorer.compute(QUICK, TENANT, "other")
-            assert other.totals == Totals((Figure(200_000),))
+            assert other.totals == (Figure(200_000),)
             assert explorer.running_views == 1
             tasks.cancel_scope.cancel()
 

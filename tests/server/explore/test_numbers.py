@@ -171,9 +171,9 @@ def empty(view: View) -> list[str]:
 def test_totals_are_the_cells_of_the_report_without_dimensions(world: World, view: View) -> None:
     """Those of the view's days, and beside them those of the compared days; none where there are no facts."""
     totals = totals_of(world, view)
-    assert values(totals.figures) == cells(world, view).get("", empty(view))
+    assert values(totals) == cells(world, view).get("", empty(view))
     before = cells(world, view, compared=True) if view.compared_days else {}
-    assert befores(totals.figures) == before.get("", empty(view))
+    assert befores(totals) == before.get("", empty(view))
 
 
 @few
@@ -193,7 +193,7 @@ def test_lines_that_add_up_come_to_the_totals(world: World, view: View) -> None:
 @given(view=VIEWS)
 def test_lines_are_the_cells_of_the_report_by_time(world: World, view: View) -> None:
     """Every hour, day or month of the view has its place on the lines, those without facts without a number."""
-    points = lines_of(world, view).points
+    points = lines_of(world, view)
     if view.grain is Grain.WEEK:
         weeks = [(max(point.day, view.start), min(point.day + timedelta(6), view.end)) for point in points]
         weekly = [report_cells(world, view, (), days).get("", empty(view)) for days in weeks]
@@ -209,7 +209,7 @@ def test_lines_are_the_cells_of_the_report_by_time(world: World, view: View) -> 
 @given(view=VIEWS)
 def test_compared_lines_are_the_report_of_the_compared_days(world: World, view: View) -> None:
     """Time by time, each with the one of its kind: weeks with weeks, a month with that of the year before."""
-    points = lines_of(world, view).points
+    points = lines_of(world, view)
     if not view.compares_lines or view.compared_days is None:
         assert all(befores(point.figures) == empty(view) for point in points)
         return
@@ -260,7 +260,7 @@ def test_a_leaderboard_keeps_the_first_of_all_rows(world: World, view: View) -> 
         assert scores == sorted(known, reverse=not view.reverse) + [None] * (len(scores) - len(known))
         totals = totals_of(world, view)
         for metric, total, rest, shown in zip(
-            view.metrics, totals.figures, board.rest, zip(*map(_numbers, board.entries), strict=True), strict=False
+            view.metrics, totals, board.rest, zip(*map(_numbers, board.entries), strict=True), strict=False
         ):
             if metric.additive and not dimension.many_valued and total.value is not None:
                 assert sum(shown) + (rest or 0) == total.value
@@ -274,7 +274,7 @@ def test_the_report_of_a_view_adds_up_to_its_totals(world: World, view: View) ->
     width = len(view.report_query().dimensions)
     if any(dimension.many_valued for dimension in view.dimensions):
         return
-    for place, (metric, total) in enumerate(zip(view.metrics, totals_of(world, view).figures, strict=True)):
+    for place, (metric, total) in enumerate(zip(view.metrics, totals_of(world, view), strict=True)):
         if metric.additive:
             assert sum(Decimal(row[width + place]) for row in rows) == (total.value or 0)
 
@@ -291,8 +291,8 @@ def test_a_rate_over_several_values_is_that_of_their_sums(world: World) -> None:
     """And no mean of their rates."""
     metrics = (Metric.AVERAGE_WATCH_TIME_SEC, Metric.TIME_WATCHED_SECONDS, Metric.VIEWS)
     view = replace(_by_video(sample.START, sample.END), metrics=metrics, ranked_by=Metric.VIEWS)
-    rate, seconds, views = values(totals_of(world, view.keep(Dimension.VIDEO_ID, ["x1", "x2"])).figures)
-    alone = [values(totals_of(world, view.keep(Dimension.VIDEO_ID, [each])).figures) for each in ("x1", "x2")]
+    rate, seconds, views = values(totals_of(world, view.keep(Dimension.VIDEO_ID, ["x1", "x2"])))
+    alone = [values(totals_of(world, view.keep(Dimension.VIDEO_ID, [each]))) for each in ("x1", "x2")]
     assert int(seconds) == sum(int(row[1]) for row in alone)
     assert round(Decimal(rate), 2) == round(Decimal(seconds) / Decimal(views), 2)
     assert rate not in {row[0] for row in alone}
@@ -303,8 +303,8 @@ def test_a_play_with_several_of_the_kept_tags_counts_once(world: World) -> None:
     view = _by_video(sample.START, sample.END).keep(Dimension.CONTENT_TAG, ["a", "b"])
     rows = world.report(view.query((Dimension.CONTENT_TAG_LIST,)), sample.MINE)
     found = sum(int(count) for tags, count in rows if {"a", "b"}.intersection(split_tags(tags)))
-    apart = [totals_of(world, view.keep(Dimension.CONTENT_TAG, [tag])).figures[0].value or 0 for tag in ("a", "b")]
-    assert totals_of(world, view).figures[0].value == found
+    apart = [totals_of(world, view.keep(Dimension.CONTENT_TAG, [tag]))[0].value or 0 for tag in ("a", "b")]
+    assert totals_of(world, view)[0].value == found
     assert found < sum(apart)
 
 
@@ -369,7 +369,7 @@ def test_a_share_is_only_of_what_adds_up(
     shares = [entry.shares[0] for entry in board.entries]
     if reason is None:
         assert board.reasons == {}
-        total = totals_of(world, view).figures[0].value
+        total = totals_of(world, view)[0].value
         rest = Decimal(board.rest[0] or 0) / Decimal(total or 1)
         assert abs(sum((share for share in shares if share is not None), rest) - 1) < Decimal("1e-9")
     else:

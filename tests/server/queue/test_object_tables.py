@@ -26,7 +26,7 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.log_files import open_store
 from reelport.facts.rollups import add_rollup
 from reelport.server.explore.explorer import Explorer
-from reelport.server.explore.numbers import Figure, Totals
+from reelport.server.explore.numbers import Figure
 from reelport.server.explore.view import View
 from reelport.server.queue import attempt, jobs
 from reelport.server.queue.worker import make_engine
@@ -114,7 +114,7 @@ def test_a_view_reads_them_and_lets_their_copies_go(object_server: str, tmp_path
         numbers = anyio.run(explorer.compute, QUICK, TENANT, 1)
     finally:
         explorer.close()
-    assert numbers.totals == Totals((Figure(41),))
+    assert numbers.totals == (Figure(41),)
     assert list((settings.cache_root / "holds").iterdir()) == []
 
 

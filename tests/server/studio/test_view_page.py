@@ -16,12 +16,10 @@ from reelport.server.explore.numbers import (
     Entry,
     Figure,
     Leaderboard,
-    Lines,
     Number,
     Numbers,
     OverBudget,
     Point,
-    Totals,
 )
 from reelport.server.explore.view import Comparison, View
 from reelport.server.explore.view_parameters import Defaults
@@ -36,7 +34,7 @@ def show_months(end: date) -> dict[str, Any]:
     """Make the page of June and July, up to a day, by month."""
     view = View((Metric.VIEWS,), (), FIRST, end, Metric.VIEWS, Grain.MONTH)
     points = tuple(Point(day, (Figure(views),)) for day, views in ((FIRST, 30), (date(2026, 7, 1), 20)))
-    numbers = Numbers(Totals((Figure(50),)), Lines(points), {})
+    numbers = Numbers((Figure(50),), points, {})
     return make_page(view, numbers, DEFAULTS)
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Mapping
-from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from reelport.catalog import Dimension, Metric
 from reelport.engine.tenant import Tenant
 from reelport.errors import OutOfMemory, ReelportError, UsageError
 from reelport.language import _
-from reelport.query import ReportQuery
-from reelport.server.explore.numbers import TOO_LARGE, FirstDays, Numbers, OverBudget
+from reelport.server.explore.numbers import TOO_LARGE, Numbers, OverBudget
 from reelport.server.explore.view import View
 from reelport.server.limits.concurrency import Concurrency
 from reelport.server.settings import Settings
@@ -25,12 +22,9 @@ from reelport.wording import format_duration
 
 if TYPE_CHECKING:
     from reelport.engine.duckdb.engine import Session
-    from reelport.engine.plan import Plan
-    from reelport.engine.report_size import ReportSize
-    from reelport.server.explore.view_engine import Outcome, Part, PlannedPart, Rows, ViewEngine
+    from reelport.server.explore.view_engine import Outcome, Part, PlannedPart, ViewEngine
 
 _STATEMENTS = 2  # statements of one view that run at the same time, on average
-_ESTIMATE_SECONDS = 2.0  # so long a page waits for the size of a report that it would ask for
 
 Value = TypeVar("Value")
 
@@ -86,38 +80,10 @@ class Explorer:
             raise failures[0]
         return engine.read(view, outcomes, self._late)
 
-    async def compute_first_days(
-        self,
-        video: str,
-        dimension: Dimension,
-        metrics: tuple[Metric, ...],
-        tenant: Tenant,
-        partner: Hashable,
-        complete: tuple[date, date],
-    ) -> FirstDays | OverBudget | None:
-        """Compute a video's first hours and days, within the time and memory of a view.
-
-        None for a video of which the tenant knows no upload.
-        """
-        given = (video, dimension, metrics, tenant, complete)
-        return await self._run_alone(partner, lambda engine, session: engine.compute_first_days(session, *given))
-
-    async def fetch(self, plan: Plan, partner: Hashable) -> Rows | OverBudget:
-        """Fetch the few rows of a plan over report files, within the time and memory of a view."""
-        return await self._run_alone(partner, lambda engine, session: engine.fetch(session, plan))
-
-    async def estimate(self, query: ReportQuery, tenant: Tenant, partner: Hashable) -> ReportSize | OverBudget | None:
-        """Estimate how large the report of a checked query is, within two seconds.
-
-        None without dimensions or rows. It reads a few days, and of these a bounded number of rows.
-        """
-        seconds = min(_ESTIMATE_SECONDS, self._settings.explore_seconds)
-        return await self._run_alone(partner, lambda engine, session: engine.estimate(session, query, tenant), seconds)
-
-    async def _run_alone(
+    async def run(
         self, partner: Hashable, work: Callable[[ViewEngine, Session], Value], seconds: float | None = None
     ) -> Value | OverBudget:
-        """Work with a slot and a session, within so many seconds: by default those of a view."""
+        """Run work that is no view in a slot and a session, within a view's memory and time, or so many seconds."""
         engine = await anyio.to_thread.run_sync(self._open_engine)
         with holding(), anyio.move_on_after(seconds or self._settings.explore_seconds):
             async with self._partners.turn(partner), self._slots:

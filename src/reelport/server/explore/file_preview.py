@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from reelport.additivity import Added, Cell, plan_group
+from reelport.additivity import Added, plan_group
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.charts.chart_types import MOST_LINES, Chart
@@ -72,12 +72,10 @@ async def draw_chart(file: Path, query: ReportQuery, last_complete: date | None,
 
 async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[PreviewColumn, ...]:
     """Total the columns of a report, each where its rows add up."""
-    formulas = [plan_group(query, name, ()) for name in query.metrics]
-    columns = [query.metrics[place] for formula in formulas for place in _list_places(formula)]
-    sums = "".join(f", sum({_number(name)})" for name in columns)
-    rows = await fetch(Plan(f"SELECT count(*){sums} FROM {_read(file, query)}", ()))  # noqa: S608 - names are quoted
-    dimensions = [_make_column(Dimension[name]) for name in query.dimensions]
-    return (*dimensions, *_list_totals(query, formulas, rows))
+    sums = ", ".join(["count(*)", *(f"sum({_number(name)})" for name in query.metrics)])
+    rows = await fetch(Plan(f"SELECT {sums} FROM {_read(file, query)}", ()))  # noqa: S608 - names are quoted
+    columns = [_make_column(Dimension[name]) for name in query.dimensions]
+    return (*columns, *(_total_column(query, name, rows) for name in query.metrics))
 
 
 async def _sum_file(file: Path, plan: ChartPlan, fetch: Fetch) -> Groups | OverBudget:
@@ -97,28 +95,17 @@ async def _sum_file(file: Path, plan: ChartPlan, fetch: Fetch) -> Groups | OverB
     return rows if isinstance(rows, OverBudget) else Groups.of_sums(rows, len(plan.keys), plan.formula, many)
 
 
-def _list_totals(
-    query: ReportQuery, formulas: Sequence[Cell | str], rows: Rows | OverBudget
-) -> Iterator[PreviewColumn]:
-    sums = [] if isinstance(rows, OverBudget) else list(rows[0][1:])
-    place = 0
-    for name, formula in zip(query.metrics, formulas, strict=True):
-        metric = Metric[name]
-        column = PreviewColumn(metric.header, capitalize(label_metric(metric)), _(metric.unit.value), "number")
-        width = len(_list_places(formula))
-        if isinstance(rows, OverBudget):
-            yield replace(column, reason=rows.sentence)
-        elif isinstance(formula, str):
-            yield replace(column, reason=formula)
-        else:
-            # Of several rows: the value of one would be its own number, which sums give too.
-            needed = tuple(Decimal(each or 0) for each in sums[place : place + width])
-            yield replace(column, total=Group(2, None, needed).value(formula))
-        place += width
-
-
-def _list_places(formula: Cell | str) -> tuple[int, ...]:
-    return () if isinstance(formula, str) else list_places(formula)
+def _total_column(query: ReportQuery, name: str, rows: Rows | OverBudget) -> PreviewColumn:
+    metric = Metric[name]
+    column = PreviewColumn(metric.header, capitalize(label_metric(metric)), _(metric.unit.value), "number")
+    formula = plan_group(query, name, ())
+    if isinstance(rows, OverBudget):
+        return replace(column, reason=rows.sentence)
+    if isinstance(formula, str):
+        return replace(column, reason=formula)
+    # Of several rows: the value of one would be its own number, which sums give too.
+    needed = tuple(Decimal(rows[0][1 + place] or 0) for place in list_places(formula))
+    return replace(column, total=Group(2, None, needed).value(formula))
 
 
 def _make_column(dimension: Dimension) -> PreviewColumn:

@@ -37,13 +37,6 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """The totals of a view, one figure per metric; without values where there are no facts."""
-
-    figures: tuple[Figure, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Point:
     """A place on the lines: the first day of its time, and one figure per metric.
 
@@ -54,11 +47,8 @@ class Point:
     figures: tuple[Figure, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """The numbers of every day or month of the view; months, of unlike length, uncompared."""
-
-    points: tuple[Point, ...]
+Totals = tuple[Figure, ...]
+Lines = tuple[Point, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +119,7 @@ TOO_LARGE = N_("It needs more memory than a page may use.")  # a sentence of Ove
 class Numbers:
     """All numbers of a view. Each part is whole, or says why it isn't there.
 
+    `totals` has one figure per metric, without values where there are no facts. `lines` has every time of the view.
     `picked` are the values of a dimension to choose from.
     """
 

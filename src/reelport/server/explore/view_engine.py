@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -82,10 +82,20 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, as the hours of a report ar
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """A planned part of a view, counted in its budget with `rows`; `outcome` where known."""
+    """The statement of a part, and what it reads: `shared_scans` by name, as `Relations.scans`.
 
-    plan: PartPlan
+    `scans` are of facts alone. `kept_rows` are those of rollups, and of facts for the days that these lack; `rollups`
+    chose them, None where no rollup is read. `plan_from_facts` plans the part without any, nor copies by role. It is
+    counted in its budget with `rows`; `outcome` is what is known already.
+    """
+
+    plan: Plan
+    scans: tuple[Scan, ...]
+    kept_rows: int
+    rollups: RollupAggregator | None
+    shared_scans: Mapping[str, str]
     budget: _ReadBudget
+    plan_from_facts: Callable[[], PlannedPart]
     rows: int = 0
     outcome: Outcome | None = None
 
@@ -195,10 +205,26 @@ class ViewEngine:
     def _plan_part(
         self, compile_part: Compile, tenant: Tenant, snapshot: Snapshot, rollups: RollupList, budget: _ReadBudget
     ) -> PlannedPart:
-        plan = _plan_part(compile_part, tenant, snapshot, rollups)
-        known = self._cache.find(plan.statement.plan)
-        rows = 0 if known is not None else self._count_rows(plan, budget.left)
-        return PlannedPart(plan, budget, rows, known if known is not None else budget.spend(rows))
+        """Plan a statement by the rollups that a report of the same numbers would read."""
+        shared = dict[str, str]()
+        aggregator = RollupAggregator(rollups, scans=shared)
+        statement = compile_part(snapshot, aggregator if rollups else DuckDBAggregator(shared))
+        scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
+        # Choices and scans both go by query, then by source.
+        readings = [choice.reading for choice in aggregator.choices] if rollups else [None] * len(scans)
+        planned = PlannedPart(
+            statement.plan,
+            tuple(scan for scan, reading in zip(scans, readings, strict=True) if reading is None),
+            sum(reading.rows for reading in readings if reading is not None),
+            aggregator if aggregator.was_used else None,
+            shared,
+            budget,
+            partial(self._plan_part, compile_part, tenant, snapshot.without_copies(), RollupList(), budget),
+        )
+        if (known := self._cache.find(planned.plan)) is not None:
+            return replace(planned, outcome=known)
+        rows = self._count_rows(planned, budget.left)
+        return replace(planned, rows=rows, outcome=budget.spend(rows))
 
     @staticmethod
     def group(planned: Mapping[Part, PlannedPart]) -> Iterable[Mapping[Part, PlannedPart]]:
@@ -210,7 +236,7 @@ class ViewEngine:
         for part, each in planned.items():
             if each.outcome is None:
                 is_slow = isinstance(part, Dimension) and part.many_valued
-                first = next(iter(each.plan.shared_scans), str(part))  # that of the view's own days
+                first = next(iter(each.shared_scans), str(part))  # that of the view's own days
                 groups.setdefault(str(part) if is_slow else first, {})[part] = each
         return groups.values()
 
@@ -222,22 +248,23 @@ class ViewEngine:
         """
         if len(planned) > 1:
             with suppress(StorageError, InternalError):  # the part that failed says why, when it is run by itself
-                rows = self._fetch_intact(session, [each.plan for each in planned.values()])
+                rows = self._fetch_intact(session, list(planned.values()))
                 return dict(zip(planned, rows, strict=True))
         return {part: self._run_alone(session, each) for part, each in planned.items()}
 
     def _run_alone(self, session: Session, planned: PlannedPart) -> Outcome:
-        plan = planned.plan
         try:
-            return self._fetch_intact(session, [plan])[0]
+            return self._fetch_intact(session, [planned])[0]
         except OutOfMemory:
             return OverBudget(_(TOO_LARGE))
         except (StorageError, InternalError) as error:
-            reads_copies = any(scan.role in ROLES for scan in plan.scans)
-            if isinstance(error, StoreUnavailable) or (plan.rollups is None and not reads_copies):
+            reads_copies = any(scan.role in ROLES for scan in planned.scans)
+            if isinstance(error, StoreUnavailable) or (planned.rollups is None and not reads_copies):
                 raise
             _log.warning("a view is computed from the facts: a kept file can't be read", reason=str(error))
-            return self._run_from_facts(session, planned)
+        planned.budget.give_back(planned.rows)
+        plain = planned.plan_from_facts()
+        return plain.outcome if plain.outcome is not None else self._fetch_intact(session, [plain])[0]
 
     def fetch(self, session: Session, plan: Plan) -> Rows:
         """Fetch the rows of a plan, and keep few ones; raise what `Session.fetch` does."""
@@ -254,7 +281,7 @@ class ViewEngine:
             totals = _read(outcomes[LINES], lambda rows: add_up_lines(view, rows))
         else:
             totals = _read(outcomes[TOTALS], lambda rows: read_totals(view, rows))
-        whole = totals if isinstance(totals, Totals) else None
+        whole = None if isinstance(totals, OverBudget) else totals
         boards = {
             each: _read(outcomes[each], partial(read_leaderboard, view, each, totals=whole)) for each in view.dimensions
         }
@@ -264,39 +291,20 @@ class ViewEngine:
             picked = _read(outcomes[PICKED], partial(read_leaderboard, listed, listed.dimensions[0], totals=None))
         return Numbers(totals, lines, boards, picked)
 
-    def _run_from_facts(self, session: Session, planned: PlannedPart) -> Outcome:
-        """Run the part from facts alone; rollups that fail once more are read no longer."""
-        plan, budget = planned.plan, planned.budget
-        plain = plan.plan_from_facts()
-        refused = budget.spend(self._count_rows(plain, budget.left + planned.rows), instead_of=planned.rows)
-        rows = refused or self._fetch_intact(session, [plain])[0]
-        if plan.rollups is not None and not self._can_fetch(session, plan):
-            with suppress(StorageError):  # a process that may not delete them serves its view all the same
-                plan.rollups.forget()
-        return rows
-
-    def _fetch_intact(self, session: Session, plans: Sequence[PartPlan]) -> list[Rows]:
+    def _fetch_intact(self, session: Session, parts: Sequence[PlannedPart]) -> list[Rows]:
         """Fetch the rows of parts, unless a rollup that they read is not as it was written."""
-        for plan in plans:
-            if plan.rollups is not None:
-                plan.rollups.require_intact(DigestCheck(CHECKED_BYTES))
-        scans = {name: sql for plan in plans for name, sql in plan.shared_scans.items()}
-        joined = join_selects([plan.statement.plan.sql for plan in plans], scans)
+        for part in parts:
+            if part.rollups is not None:
+                part.rollups.require_intact(DigestCheck(CHECKED_BYTES))
+        scans = {name: sql for part in parts for name, sql in part.shared_scans.items()}
+        joined = join_selects([part.plan.sql for part in parts], scans)
         (lists,) = session.fetch(joined, "this page")
         found: list[Rows] = [[tuple(row.values()) for row in rows or ()] for rows in lists]
-        for plan, rows in zip(plans, found, strict=True):
-            self._cache.keep(plan.statement.plan, rows)
+        for part, rows in zip(parts, found, strict=True):
+            self._cache.keep(part.plan, rows)
         return found
 
-    def _can_fetch(self, session: Session, plan: PartPlan) -> bool:
-        """Whether a part that has failed works now: what passes by itself is no damage."""
-        try:
-            self._fetch_intact(session, [plan])
-        except (StorageError, InternalError) as error:
-            return isinstance(error, StoreUnavailable)
-        return True
-
-    def _count_rows(self, plan: PartPlan, left: int) -> int:
+    def _count_rows(self, plan: PlannedPart, left: int) -> int:
         """Count the rows that a part reads at most, by row groups if by files they are too many."""
         rows = plan.kept_rows + sum(scan.rows for scan in plan.scans)
         return rows if rows <= left else plan.kept_rows + self._row_groups.count_rows(plan.scans)
@@ -311,22 +319,6 @@ def _read(outcome: Outcome, read: Callable[[Rows], Value]) -> Value | OverBudget
     return outcome if isinstance(outcome, OverBudget) else read(outcome)
 
 
-@dataclass(frozen=True, slots=True)
-class PartPlan:
-    """The statement of a part, and what it reads: `shared_scans` by name, as `Relations.scans`.
-
-    `scans` are of facts alone. `kept_rows` are those of rollups, and of facts for the days that these lack; `rollups`
-    chose them, None where no rollup is read. `plan_from_facts` plans the part without any, nor copies by role.
-    """
-
-    statement: Statement
-    scans: tuple[Scan, ...]
-    kept_rows: int
-    rollups: RollupAggregator | None
-    shared_scans: Mapping[str, str]
-    plan_from_facts: Callable[[], PartPlan]
-
-
 def _compile_part(
     part: Part, view: View, tenant: Tenant, with_pictures: bool, snapshot: Snapshot, aggregator: Aggregator
 ) -> Statement:
@@ -335,24 +327,6 @@ def _compile_part(
     if part == PICKED and (listed := view.list_picked()):
         return compile_board(listed, listed.dimensions[0], tenant, snapshot, aggregator, search=view.search)
     return (compile_totals if part == TOTALS else compile_lines)(view, tenant, snapshot, aggregator)
-
-
-def _plan_part(compile_part: Compile, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:
-    """Plan a statement by the rollups that a report of the same numbers would read."""
-    shared = dict[str, str]()
-    aggregator = RollupAggregator(rollups, scans=shared)
-    statement = compile_part(snapshot, aggregator if rollups else DuckDBAggregator(shared))
-    scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
-    # Choices and scans both go by query, then by source.
-    readings = [choice.reading for choice in aggregator.choices] if rollups else [None] * len(scans)
-    return PartPlan(
-        statement,
-        tuple(scan for scan, reading in zip(scans, readings, strict=True) if reading is None),
-        sum(reading.rows for reading in readings if reading is not None),
-        aggregator if aggregator.was_used else None,
-        shared,
-        partial(_plan_part, compile_part, tenant, snapshot.without_copies(), RollupList()),
-    )
 
 
 def _find_median(values: tuple[Number, ...]) -> Number:
@@ -374,10 +348,15 @@ class _ReadBudget:
         with self._lock:
             return self._most - self._read
 
-    def spend(self, rows: int, instead_of: int = 0) -> OverBudget | None:
-        """Count the rows of a part, instead of those counted before; say so when they don't fit."""
+    def give_back(self, rows: int) -> None:
+        """Take back the rows of a part that is planned anew."""
         with self._lock:
-            read = self._read - instead_of + rows
+            self._read -= rows
+
+    def spend(self, rows: int) -> OverBudget | None:
+        """Count the rows of a part; say so when they don't fit."""
+        with self._lock:
+            read = self._read + rows
             if read <= self._most:
                 self._read = read
                 return None
@@ -490,7 +469,7 @@ def _stack(
 def read_totals(view: View, rows: Rows) -> Totals:
     """Read the rows of `compile_totals`."""
     sides = {row[0]: row[1:] for row in rows}
-    return Totals(tuple(_pair(view.metrics, sides.get(0), sides.get(1))))
+    return tuple(_pair(view.metrics, sides.get(0), sides.get(1)))
 
 
 def is_total_of_lines(view: View) -> bool:
@@ -507,7 +486,7 @@ def add_up_lines(view: View, rows: Rows) -> Totals:
         side: [sum(value or 0 for value in column) for column in zip(*found, strict=True)]
         for side, found in sides.items()
     }
-    return Totals(tuple(_pair(view.metrics, sums.get(0), sums.get(1))))
+    return tuple(_pair(view.metrics, sums.get(0), sums.get(1)))
 
 
 def read_lines(view: View, rows: Rows) -> Lines:
@@ -515,11 +494,10 @@ def read_lines(view: View, rows: Rows) -> Lines:
     sides: dict[int, dict[date, tuple[Number, ...]]] = {0: {}, 1: {}}
     for side, time, *values in rows:
         sides[side][_read_time(time)] = tuple(values)
-    points = (
+    return tuple(
         Point(time, tuple(_pair(view.metrics, sides[0].get(time), sides[1].get(view.compared_time(time)))))
         for time in _list_times(view)
     )
-    return Lines(tuple(points))
 
 
 def _read_time(time: date | str) -> date:
@@ -541,7 +519,7 @@ def read_leaderboard(view: View, dimension: Dimension, rows: Rows, totals: Total
         metric: reason for metric in view.metrics if (reason := explain_missing_share(metric, dimension)) is not None
     }
     wholes = tuple(
-        None if totals is None or metric in reasons else totals.figures[place].value
+        None if totals is None or metric in reasons else totals[place].value
         for place, metric in enumerate(view.metrics)
     )
     entries = []

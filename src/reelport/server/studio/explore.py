@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -35,7 +35,7 @@ from reelport.facts.log.freshness import read_freshness
 from reelport.language import N_, _
 from reelport.server.access.callers import find_tenant
 from reelport.server.access.roles import Reach
-from reelport.server.explore.numbers import Figure, FirstDays, Leaderboard, Lines, Numbers, OverBudget, Totals, Window
+from reelport.server.explore.numbers import Figure, FirstDays, Leaderboard, Lines, Numbers, OverBudget, Window
 from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset, Sort, View, name_cell
 from reelport.server.explore.view_parameters import (
     Defaults,
@@ -58,6 +58,7 @@ from reelport.server.studio.view_page import (
     Cell,
     Parts,
     draw_shares,
+    has_numbers,
     keep_value,
     make_cell,
     make_line_chart,
@@ -66,6 +67,10 @@ from reelport.server.studio.view_page import (
 )
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import format_days, format_list
+
+if TYPE_CHECKING:
+    from reelport.engine.duckdb.engine import Session
+    from reelport.server.explore.view_engine import ViewEngine
 
 PATH = f"{pages.ROOT}/explore"
 # What the page's form sends without showing it.
@@ -137,7 +142,7 @@ async def put_causes_first(visit: Visit, view: View) -> View:
         return view
     totals = (await compute_view(visit, replace(view, dimensions=(), longer=None), visit.organization_id)).totals
     place = view.metrics.index(view.ranked_by)
-    fell = isinstance(totals, Totals) and (totals.figures[place].difference or 0) < 0
+    fell = not isinstance(totals, OverBudget) and (totals[place].difference or 0) < 0
     return replace(view, reverse=fell)
 
 
@@ -198,9 +203,9 @@ async def _compute_shares(visit: Visit, view: View, numbers: Numbers) -> Parts |
 def _may_share(view: View, dimension: Dimension, numbers: Numbers) -> bool:
     """Whether a leaderboard has shares of the lines, at times that can be told apart."""
     board, lines = numbers.leaderboards[dimension], numbers.lines
-    if not isinstance(board, Leaderboard) or not isinstance(lines, Lines):
+    if not isinstance(board, Leaderboard) or isinstance(lines, OverBudget):
         return False
-    wholes = [point.figures[view.metrics.index(view.ranked_by)].value or 0 for point in lines.points]
+    wholes = [point.figures[view.metrics.index(view.ranked_by)].value or 0 for point in lines]
     is_apart = view.ranked_by not in board.reasons and board.rows > 1
     return is_apart and len(wholes) <= MOST_STACKED and any(wholes) and min(wholes) >= 0
 
@@ -212,7 +217,7 @@ def _add_shares(board: Board, view: View, numbers: Numbers, defaults: Defaults, 
     if view.shares is not board.dimension:
         return replace(board, other_shares=replace(view, shares=board.dimension))
     hidden = replace(board, other_shares=replace(view, shares=None))
-    if isinstance(found, OverBudget) or not isinstance(numbers.lines, Lines):
+    if isinstance(found, OverBudget) or isinstance(numbers.lines, OverBudget):
         return replace(hidden, notes=(*board.notes, found.sentence if isinstance(found, OverBudget) else ""))
     return replace(hidden, shares=draw_shares(view, numbers.lines, found, defaults.complete_days([view.ranked_by])))
 
@@ -294,9 +299,7 @@ async def _suggest_values(
     have another value in its place.
     """
     found: list[tuple[str, str, bool, dict[str, View]]] = []
-    if not isinstance(numbers.lines, Lines) or any(
-        figure != Figure(None) for point in numbers.lines.points for figure in point.figures
-    ):
+    if isinstance(numbers.lines, OverBudget) or has_numbers(numbers.lines):
         return found
     for row, text in view.filters:
         if text and not row.choices and (values := await _list_values(visit, view, row.dimension, defaults)):
@@ -456,9 +459,12 @@ async def _compute_first_days(visit: Visit, page: _SubjectPage, defaults: Defaul
     complete = defaults.complete_days(FIRST_METRICS)
     if not page.subject.is_uploaded or complete is None:
         return None
-    partner = visit.organization_id
-    tenant, compute = await find_visitor_tenant(visit), visit.service.explorer.compute_first_days
-    work = partial(compute, page.value, page.subject.dimension, FIRST_METRICS, tenant, partner, complete)
+    given = page.value, page.subject.dimension, FIRST_METRICS, await find_visitor_tenant(visit), complete
+
+    def compute(engine: ViewEngine, session: Session) -> FirstDays | None:
+        return engine.compute_first_days(session, *given)
+
+    work = partial(visit.service.explorer.run, visit.organization_id, compute)
     return await run_while_connected(visit.request, work)
 
 

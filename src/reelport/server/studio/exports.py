@@ -110,15 +110,15 @@ def make_table(view: View, numbers: Numbers, *, can_change: bool) -> Table:
     match part:
         case OverBudget():
             raise Refused(409, N_("There is no table"), _("%(why)s Ask for it as a report.", why=part.sentence))
-        case Lines():
-            columns, rows = tuple(_list_line_columns(view)), tuple(_write_times(view, part))
-            return Table(columns, rows, _name_query(view, view.time))
         case Leaderboard():
             compares = can_change and view.comparison is not Comparison.NONE
             columns = tuple(_list_board_columns(view, part.dimension, compares=compares))
             return Table(
                 columns, tuple(_write_entries(view, part, compares=compares)), _name_query(view, part.dimension)
             )
+        case _:
+            columns, rows = tuple(_list_line_columns(view)), tuple(_write_times(view, part))
+            return Table(columns, rows, _name_query(view, view.time))
 
 
 async def answer_table(table: Table, form: str) -> Response:
@@ -149,7 +149,7 @@ def _list_line_columns(view: View) -> Iterator[Column]:
 
 
 def _write_times(view: View, lines: Lines) -> Iterator[_Row]:
-    for point in lines.points:
+    for point in lines:
         row = [format_time(point.day, view.grain)]
         if view.compares_lines:
             row.append(format_time(view.compared_time(point.day), view.grain))

@@ -31,7 +31,7 @@ from reelport.query import describe_query, parse_day
 from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import expires_soon
-from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, Totals
+from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget
 from reelport.server.explore.view import Comparison, View, default_grain
 from reelport.server.explore.view_parameters import EARLIEST, Defaults
 from reelport.server.http.service import run_while_connected
@@ -358,10 +358,10 @@ def _describe_numbers(visit: Visit, asked: Asked, numbers: Sequence[Numbers]) ->
 
 
 def _make_cards(view: View, numbers: Numbers) -> Iterator[Card]:
-    if not isinstance(numbers.totals, Totals):
+    if isinstance(numbers.totals, OverBudget):
         return
-    points = numbers.lines.points if isinstance(numbers.lines, Lines) else ()
-    for place, (metric, figure) in enumerate(zip(view.metrics, numbers.totals.figures, strict=True)):
+    points = () if isinstance(numbers.lines, OverBudget) else numbers.lines
+    for place, (metric, figure) in enumerate(zip(view.metrics, numbers.totals, strict=True)):
         written = choose_metric_unit(metric, figure)
         spark = Markup(draw_sparkline([point.figures[place].value for point in points]))  # noqa: S704 - drawn from numbers
         yield Card(
@@ -379,7 +379,7 @@ def choose_metric_unit(metric: Metric, figure: Figure) -> MetricUnit:
 
 
 def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) -> LinePicture | None:
-    if not isinstance(numbers.lines, Lines):
+    if isinstance(numbers.lines, OverBudget):
         return None
     metric = view.metrics[place]
     chart = make_line_chart(view, numbers.lines, place, defaults.complete_days(view.metrics))

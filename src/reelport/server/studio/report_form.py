@@ -44,6 +44,7 @@ from reelport.wording import format_choice, format_list, format_size, round_esti
 
 _REPORT, _COLUMN = "report", "column"
 _DAYS = frozenset({Parameter.START, Parameter.END, Parameter.PRESET})
+_ESTIMATE_SECONDS = 2.0  # so long a page waits for the size of a report that it would ask for
 _WAIT_SECONDS = 1.0  # so long the answer to an ask waits for the report's end: most are finished by then
 
 
@@ -96,8 +97,9 @@ async def _describe_size(visit: Visit, query: ReportQuery) -> str:
     if not query.dimensions:
         return _("One row.")
     tenant = await explore.find_visitor_tenant(visit)
-    work = partial(visit.service.explorer.estimate, query, tenant, visit.organization_id)
-    size = await run_while_connected(visit.request, work)
+    explorer, seconds = visit.service.explorer, min(_ESTIMATE_SECONDS, visit.service.settings.explore_seconds)
+    work = partial(explorer.run, visit.organization_id, lambda engine, session: engine.estimate(session, query, tenant))
+    size = await run_while_connected(visit.request, partial(work, seconds))
     match size:
         case None:
             return _("The days that were looked at have no rows.")

@@ -261,7 +261,7 @@ async def _draw_chart(visit: Visit, report: ListedReport, file: Path) -> Chart |
 
 
 async def _fetch(visit: Visit, plan: Plan) -> Rows | OverBudget:
-    return await visit.service.explorer.fetch(plan, visit.organization_id)
+    return await visit.service.explorer.run(visit.organization_id, lambda engine, session: engine.fetch(session, plan))
 
 
 @contextmanager

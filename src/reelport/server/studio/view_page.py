@@ -65,7 +65,7 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults) -> dict[str, Any
     `is_moving` says that some of its days may still move, and `unknown` which of the compared days have no complete
     data: there is no change then.
     """
-    lines = numbers.lines if isinstance(numbers.lines, Lines) else Lines(())
+    lines = () if isinstance(numbers.lines, OverBudget) else numbers.lines
     units, unknown = choose_units(view, numbers), find_unknown_days(view, defaults)
     drawn = {
         metric: make_line_chart(view, lines, place, defaults.complete_days([metric]))
@@ -126,7 +126,7 @@ def _make_totals(
     """Make the totals: name, unit unless that names it, meaning, number and change of each."""
     if isinstance(totals, OverBudget):
         return
-    for metric, figure in zip(view.metrics, totals.figures, strict=True):
+    for metric, figure in zip(view.metrics, totals, strict=True):
         metric_unit = units[metric]
         label, unit = name_metric(metric), metric_unit.unit
         said = "" if figure.value is None or unit.lower() in label.lower() else unit
@@ -139,7 +139,7 @@ def _make_totals(
 def _draw_charts(
     lines: Lines, drawn: Mapping[Metric, LineChart], units: Mapping[Metric, MetricUnit]
 ) -> Iterator[LinePicture]:
-    if any(figure != Figure(None) for point in lines.points for figure in point.figures):
+    if has_numbers(lines):
         for metric, chart in drawn.items():
             picture = Markup(embed_chart(chart, units[metric].write_amount))  # noqa: S704 - its texts are escaped
             yield LinePicture(metric.name, chart.heading, picture)
@@ -159,6 +159,11 @@ def _make_times(
             [make_cell(unit, line.values[place]) for unit, line in columns],
             place >= settled,
         )
+
+
+def has_numbers(lines: Lines) -> bool:
+    """Whether any time on the lines has a number, or had one before."""
+    return any(figure != Figure(None) for point in lines for figure in point.figures)
 
 
 def make_cell(metric_unit: MetricUnit, value: Drawn) -> Cell:
@@ -193,12 +198,12 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
     without facts is 0 where the metric adds up; elsewhere it is a gap.
     """
     metric, grain = view.metrics[place], view.grain
-    days = [point.day for point in lines.points]
+    days = [point.day for point in lines]
     times, name = tuple(format_time(day, grain) for day in days), name_metric(metric)
     chart = LineChart(
         _("%(metrics)s by %(dimensions)s", metrics=name, dimensions=_(GRAIN_WORDS[grain])),
         times,
-        (Series(name, _fill(metric, days, [point.figures[place].value for point in lines.points], complete)),),
+        (Series(name, _fill(metric, days, [point.figures[place].value for point in lines], complete)),),
         metric.unit,
         grain,
         count_settled(times, grain, complete and complete[1], view.end),
@@ -207,7 +212,7 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
     if not view.compares_lines:
         return chart
     days = [view.compared_time(day) for day in days]
-    befores = _fill(metric, days, [point.figures[place].before for point in lines.points], complete)
+    befores = _fill(metric, days, [point.figures[place].before for point in lines], complete)
     line = Series(_(COMPARISONS[view.comparison]), befores)
     return replace(chart, comparison=line, comparison_times=tuple(format_time(day, grain) for day in days))
 
@@ -390,8 +395,8 @@ def draw_shares(view: View, lines: Lines, parts: Parts, complete: DaySpan) -> Ma
     """Draw the shares that some cells have over time; None where one is below 0."""
     place, heading = view.metrics.index(view.ranked_by), name_metric(view.ranked_by)
     chart = make_line_chart(replace(view, comparison=Comparison.NONE), lines, place, complete)
-    values = [(name, [point.figures[0].value or 0 for point in part.points]) for name, part in parts]
-    wholes = [point.figures[place].value or 0 for point in lines.points]
+    values = [(name, [point.figures[0].value or 0 for point in part]) for name, part in parts]
+    wholes = [point.figures[place].value or 0 for point in lines]
     rest = [whole - sum(each) for whole, *each in zip(wholes, *(numbers for _name, numbers in values), strict=True)]
     values += [(_("All others"), rest)] if any(rest) else []
     if any(number < 0 for _name, numbers in values for number in numbers):
@@ -513,9 +518,9 @@ def choose_units(view: View, numbers: Numbers) -> dict[Metric, MetricUnit]:
 def _list_values(view: View, numbers: Numbers, place: int) -> Iterable[Number]:
     """List the numbers of the metric's chart, or its total where there is no chart."""
     match numbers.lines, numbers.totals:
-        case Lines(points), _:
+        case tuple(points), _:
             figures = [point.figures[place] for point in points]
-        case _, Totals(totals):
+        case _, tuple(totals):
             figures = [totals[place]]
         case _:
             figures = []
