@@ -83,7 +83,10 @@ class Explorer:
     async def run(
         self, partner: Hashable, work: Callable[[ViewEngine, Session], Value], seconds: float | None = None
     ) -> Value | OverBudget:
-        """Run work that is no view in a slot and a session, within a view's memory and time, or so many seconds."""
+        """Run work that is no view in a slot and a session, within a view's memory and time.
+
+        Its time may be other `seconds`.
+        """
         engine = await anyio.to_thread.run_sync(self._open_engine)
         with holding(), anyio.move_on_after(seconds or self._settings.explore_seconds):
             async with self._partners.turn(partner), self._slots:
