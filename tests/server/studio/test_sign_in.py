@@ -184,6 +184,7 @@ def test_guesses_are_slowed_down_at_their_own_address_alone(visitors: Visitors, 
     visitor = visitors(None)
     assert guess_until_refused(lambda: visitor.sign_in(email, "a wrong password").status_code)[-1] == 429
     assert until(lambda: int(visitor.sign_in(email, "a wrong password").headers.get("retry-after", "0")) > 0)
+    assert until(lambda: "Too many wrong passwords or codes" in visitor.sign_in(email, "a wrong password").text)
     assert people.service.login_attempts.begin("192.0.2.7", email) == 0
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
 import anyio.to_thread
@@ -61,7 +60,7 @@ async def show_sign_in(visit: Visit) -> Response:
 async def sign_in(visit: Visit) -> Response:
     """Begin a session; an earlier one of this browser ends."""
     service, next_path = visit.service, visit.form.text("next")
-    password = Password(visit.form.text("email"), visit.form.raw("password"))
+    password = Password(visit.form.text("email"), visit.form.get("password", ""))
     await begin_attempt(visit, visit.address, password.stored_email, _TOO_MANY)
     life = guard.UNUSED_SESSION_LIFE
     work = partial(sessions.begin_session, service.db, service.service_secret, password, visit.browser, visit.now, life)
@@ -71,10 +70,16 @@ async def sign_in(visit: Visit) -> Response:
         return ask_for_factor(visit, session, next_path)
     if session is None:
         response = _show_sign_in(visit, next_path, 403, email=password.email, problem=_(_WRONG_LOGIN))
-        response.background = BackgroundTask(sessions.record_failure, service.db, password, visit.browser, visit.now)
-        return response
+        return _record_failure(visit, response, password.email)
     await forgive_attempt(visit, visit.address, password.stored_email)
     return await enter(visit, session, next_path)
+
+
+def _record_failure(visit: Visit, response: Response, email: str) -> Response:
+    """Record a wrong password or code after the answer: its time must tell nothing of users."""
+    given = visit.service.db, Password(email, ""), visit.browser, visit.now
+    response.background = BackgroundTask(sessions.record_failure, *given)
+    return response
 
 
 def ask_for_factor(visit: Visit, halfway: Halfway, next_path: str) -> Response:
@@ -119,13 +124,9 @@ async def sign_in_by_code(visit: Visit) -> Response:
         return _begin_again(next_path)
     await _begin_code(visit, halfway.user_id, halfway.email)
     given = halfway, await _read_code(visit), visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
-    finish = partial(second_factors.finish_session, service.db, service.service_secret, *given)
-    session = await anyio.to_thread.run_sync(finish)
+    session = await service.read(second_factors.finish_session, service.service_secret, *given)
     if session is None:
-        response = await _show_code(visit, halfway, next_path, _(_WRONG_CODE))
-        wrong = Password(halfway.email, "")
-        response.background = BackgroundTask(sessions.record_failure, service.db, wrong, visit.browser, visit.now)
-        return response
+        return _record_failure(visit, await _show_code(visit, halfway, next_path, _(_WRONG_CODE)), halfway.email)
     await _forgive_code(visit, halfway.user_id, halfway.email)
     await forgive_attempt(visit, visit.address, halfway.email)  # the password's
     return await enter(visit, session, next_path)
@@ -139,36 +140,26 @@ async def sign_in_by_passkey(visit: Visit) -> Response:
     checked, session = await _check_answer(visit), None
     if checked is not None:
         given = checked, visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
-        begin = partial(second_factors.begin_session_by_passkey, service.db, service.service_secret, *given)
-        session = await anyio.to_thread.run_sync(begin)
+        session = await service.read(second_factors.begin_session_by_passkey, service.service_secret, *given)
     if session is None:
         return _show_sign_in(visit, next_path, 403, problem=_(_WRONG_PASSKEY))
     await forgive_attempt(visit, visit.address, _PASSKEY)
     return await enter(visit, session, next_path)
 
 
-@dataclass(frozen=True, slots=True)
-class _PasskeyForm:
-    """What a page's passkey forms need: its challenge, and options for the browser (JSON)."""
-
-    site: Site
-    challenge: str
-    request: str
-    creation: str = ""
-
-
-def _prepare_passkey(visit: Visit, own: Sequence[Passkey] = ()) -> _PasskeyForm:
+def _prepare_passkey(visit: Visit, own: Sequence[Passkey] = ()) -> dict[str, Any]:
+    """Prepare a page's passkey forms: a challenge, and options for the browser (JSON)."""
     site = Site.of(visit.origin)
     challenge = passkeys.make_challenge(visit.service.service_secret, visit.csrf, visit.now)
-    request = passkeys.write_request(site, challenge, own)
-    if visit.session is None:
-        return _PasskeyForm(site, challenge, request)
-    user = visit.user.user_id, visit.user.email
-    return _PasskeyForm(site, challenge, request, passkeys.write_creation(site, challenge, *user, own))
+    needed = {"site": site, "challenge": challenge, "request": passkeys.write_request(site, challenge, own)}
+    if visit.session is not None:
+        user = visit.user.user_id, visit.user.email
+        needed["creation"] = passkeys.write_creation(site, challenge, *user, own)
+    return needed
 
 
 def _read_answer(visit: Visit) -> Answer:
-    return Answer(Site.of(visit.origin), visit.csrf, visit.form.text("challenge"), visit.form.raw("credential"))
+    return Answer(Site.of(visit.origin), visit.csrf, visit.form.text("challenge"), visit.form.get("credential", ""))
 
 
 async def _check_answer(visit: Visit) -> Checked | None:
@@ -178,7 +169,7 @@ async def _check_answer(visit: Visit) -> Checked | None:
 
 async def _read_code(visit: Visit) -> str | Checked:
     """Read the code of a form, or the answer of a passkey; a wrong answer gives a wrong code."""
-    return (await _check_answer(visit) or "") if visit.form.raw("credential") else visit.form.text("code")
+    return (await _check_answer(visit) or "") if visit.form.get("credential", "") else visit.form.text("code")
 
 
 def _begin_again(next_path: str) -> Response:
@@ -234,7 +225,7 @@ _LONGEST_NEXT = 3000
 """Characters of the page to show after the sign-in, which a cookie keeps: browsers take cookies of 4,096."""
 _COUNTED_AS = "provider"  # stands for a user's address where attempts are counted: no address looks like it
 _AWAY = 503
-_TOO_MANY = N_("Too many sign-ins by the provider failed at this address: try again later.")
+_TOO_MANY_THERE = N_("Too many sign-ins by the provider failed at this address: try again later.")
 _LOG = structlog.get_logger(__name__)
 
 
@@ -270,7 +261,7 @@ async def finish_sign_in_there(visit: Visit) -> Response:
 
 async def _enter_from_there(visit: Visit, provider: Provider, token: str, following: str) -> Response:
     service = visit.service
-    await begin_attempt(visit, visit.address, _COUNTED_AS, _TOO_MANY)
+    await begin_attempt(visit, visit.address, _COUNTED_AS, _TOO_MANY_THERE)
     answer = dict(visit.request.query_params)
     try:
         identity = await _ask_provider(visit, provider.finish, token, answer, f"{visit.origin}{_CALLBACK}")
@@ -327,9 +318,9 @@ async def show_password_form(visit: Visit) -> Response:
 async def set_password(visit: Visit) -> Response:
     """Set the password, which uses up the link and ends every login of the user."""
     link, service = await _find_link(visit), visit.service
-    if visit.form.raw("new") != visit.form.raw("again"):
+    if visit.form.get("new", "") != visit.form.get("again", ""):
         return _show_password(visit, link, [_("The two passwords differ.")])
-    given = visit.named("token"), visit.form.raw("new")
+    given = visit.named("token"), visit.form.get("new", "")
     work = partial(people.set_password, service.db, service.service_secret, *given, visit.address, visit.now)
     try:
         used = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
@@ -359,9 +350,8 @@ def _refuse_link() -> Refused:
 
 
 def _show_password(visit: Visit, link: PasswordLink, problems: list[str]) -> Response:
-    status = 400 if problems else 200
-    path = f"{PASSWORD_PATH}/{visit.named('token')}"
-    return _hide_address(pages.render(visit, "password.html", status, link=link, address=path, problems=problems))
+    given = {"link": link, "address": visit.request.url.path, "problems": problems}
+    return _hide_address(pages.render(visit, "password.html", 400 if problems else 200, **given))
 
 
 def _hide_address(response: Response) -> Response:
@@ -390,10 +380,9 @@ async def show_account(visit: Visit, problems: Sequence[str] = ()) -> Response:
     found = await anyio.to_thread.run_sync(sessions.list_sessions, db, visit.user.user_id, visit.now)
     factors = await anyio.to_thread.run_sync(second_factors.read_factors, db, visit.user.user_id)
     done = "" if problems else _(_DONE.get(visit.request.query_params.get("done", ""), ""))
-    status = 400 if problems else 200
+    known = {"sessions": found, "factors": factors, "problems": problems, "done": done}
     languages = {code: name_language(code) for code in load_languages()}
-    known = {"sessions": found, "factors": factors, "languages": languages}
-    return pages.render(visit, "account.html", status, problems=problems, done=done, **known)
+    return pages.render(visit, "account.html", 400 if problems else 200, languages=languages, **known)
 
 
 async def choose_language(visit: Visit) -> Response:
@@ -407,10 +396,10 @@ async def choose_language(visit: Visit) -> Response:
 async def change_password(visit: Visit) -> Response:
     """Change the user's password; this session goes on, every other login ends."""
     service, form = visit.service, visit.form
-    if form.raw("new") != form.raw("again"):
+    if form.get("new", "") != form.get("again", ""):
         return await show_account(visit, [_("The two new passwords differ.")])
     await begin_attempt(visit, visit.address, visit.user.email, _TOO_MANY)
-    given = form.raw("current"), form.raw("new")
+    given = form.get("current", ""), form.get("new", "")
     work = partial(sessions.change_own_password, service.db, visit.user, *given, visit.actor, visit.now)
     try:
         is_right = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
@@ -418,10 +407,8 @@ async def change_password(visit: Visit) -> Response:
         await forgive_attempt(visit, visit.address, visit.user.email)
         return await show_account(visit, str(error).splitlines())
     if not is_right:
-        response = await show_account(visit, [_("The current password is wrong.")])
-        wrong = Password(visit.user.email, "")
-        response.background = BackgroundTask(sessions.record_failure, service.db, wrong, visit.browser, visit.now)
-        return response
+        wrong = await show_account(visit, [_("The current password is wrong.")])
+        return _record_failure(visit, wrong, visit.user.email)
     await forgive_attempt(visit, visit.address, visit.user.email)
     return pages.redirect(f"{PATH}?done=password")
 
@@ -429,18 +416,12 @@ async def change_password(visit: Visit) -> Response:
 AUTHENTICATOR_PATH = f"{PATH}/authenticator"
 
 
-async def show_authenticator(visit: Visit) -> Response:
-    """Offer an authenticator, or show the forms of the one that the user has."""
-    return await _show_authenticator(visit)
-
-
 async def add_authenticator(visit: Visit) -> Response:
     """Add the offered authenticator, and show the recovery codes once, in a new session."""
     service, form = visit.service, visit.form
     await _begin_code(visit, visit.user.user_id, visit.user.email)
-    given = form.text("offer"), form.raw("password"), form.text("code"), visit.browser, visit.now
-    add = partial(second_factors.add_authenticator, service.db, service.service_secret, visit.user, *given)
-    work = partial(add, life=guard.UNUSED_SESSION_LIFE)
+    given = form.text("offer"), form.get("password", ""), form.text("code"), visit.browser, visit.now
+    work = partial(second_factors.add_authenticator, service.db, service.service_secret, visit.user, *given)
     sentence = N_("The password or the code is wrong. If both are right, set the clock of the telephone.")
     return await _add_factor(visit, work, sentence, form.text("offer"))
 
@@ -449,24 +430,24 @@ async def add_passkey(visit: Visit) -> Response:
     """Add a passkey in a new session; show recovery codes once if it is the first factor."""
     service, form = visit.service, visit.form
     await _begin_code(visit, visit.user.user_id, visit.user.email)
-    given = _read_answer(visit), form.raw("password"), form.text("name"), visit.browser, visit.now
-    add = partial(second_factors.add_passkey, service.db, service.service_secret, visit.user, *given)
-    work = partial(add, life=guard.UNUSED_SESSION_LIFE)
+    given = _read_answer(visit), form.get("password", ""), form.text("name"), visit.browser, visit.now
+    work = partial(second_factors.add_passkey, service.db, service.service_secret, visit.user, *given)
     return await _add_factor(visit, work, N_("The password is wrong, or the passkey can't be added: try again."))
 
 
-async def _add_factor(visit: Visit, add: Callable[[], Added | None], problem: str, offer: str = "") -> Response:
+async def _add_factor(visit: Visit, add: Callable[..., Added | None], problem: str, offer: str = "") -> Response:
     try:
-        added = await anyio.to_thread.run_sync(add, limiter=visit.service.password_checks)
+        work = partial(add, life=guard.UNUSED_SESSION_LIFE)
+        added = await anyio.to_thread.run_sync(work, limiter=visit.service.password_checks)
     except UsageError as error:
         added, problem = None, str(error)
     if added is None:
-        return await _show_authenticator(visit, _(problem), offer)
+        return await show_authenticator(visit, _(problem), offer)
     await _forgive_code(visit, visit.user.user_id, visit.user.email)
     session, codes = added
     visit = guard.make_visit(visit.request, visit.service, session)
-    added_path = f"{AUTHENTICATOR_PATH}?done=added"
-    response = await _show_authenticator(visit, codes=codes) if codes else pages.redirect(added_path)
+    there = pages.redirect(f"{AUTHENTICATOR_PATH}?done=added")
+    response = await show_authenticator(visit, codes=codes) if codes else there
     guard.set_cookie(visit, response, Cookie.SESSION, session.token, guard.UNUSED_SESSION_LIFE)
     return response
 
@@ -474,7 +455,7 @@ async def _add_factor(visit: Visit, add: Callable[[], Added | None], problem: st
 async def rename_passkey(visit: Visit) -> Response:
     """Give a passkey another name."""
     given = visit.user.user_id, visit.named("passkey"), visit.form.text("name")
-    if not await anyio.to_thread.run_sync(passkeys.rename_passkey, visit.service.db, *given):
+    if not await visit.service.read(passkeys.rename_passkey, *given):
         raise not_found()
     return pages.redirect(f"{AUTHENTICATOR_PATH}?done=renamed")
 
@@ -483,20 +464,20 @@ async def remove_passkey(visit: Visit) -> Response:
     """Remove a passkey, by a code or the answer of a passkey."""
     if await _use_code(visit, partial(second_factors.remove_factor, passkey_id=visit.form.text("passkey"))):
         return pages.redirect(f"{AUTHENTICATOR_PATH}?done=passkey")
-    return await _show_authenticator(visit, _(_WRONG_CODE))
+    return await show_authenticator(visit, _(_WRONG_CODE))
 
 
 async def remove_authenticator(visit: Visit) -> Response:
     """Remove the authenticator, by a code of it or a recovery code."""
     if await _use_code(visit, second_factors.remove_factor):
         return pages.redirect(f"{AUTHENTICATOR_PATH}?done=authenticator")
-    return await _show_authenticator(visit, _(_WRONG_CODE))
+    return await show_authenticator(visit, _(_WRONG_CODE))
 
 
 async def make_recovery_codes(visit: Visit) -> Response:
     """Make recovery codes in place of the earlier ones, and show them once."""
     codes = await _use_code(visit, second_factors.make_recovery_codes)
-    return await _show_authenticator(visit, "" if codes else _(_WRONG_CODE), codes=codes or ())
+    return await show_authenticator(visit, "" if codes else _(_WRONG_CODE), codes=codes or ())
 
 
 async def _use_code(visit: Visit, change: Callable[..., T]) -> T:
@@ -510,7 +491,8 @@ async def _use_code(visit: Visit, change: Callable[..., T]) -> T:
     return changed
 
 
-async def _show_authenticator(visit: Visit, problem: str = "", token: str = "", codes: Sequence[str] = ()) -> Response:
+async def show_authenticator(visit: Visit, problem: str = "", token: str = "", codes: Sequence[str] = ()) -> Response:
+    """Offer an authenticator, or show the forms of the one that the user has."""
     service, user = visit.service, visit.user
     factors = await anyio.to_thread.run_sync(second_factors.read_factors, service.db, user.user_id)
     offer = second_factors.offer_authenticator(service.service_secret, user, token)
@@ -518,10 +500,9 @@ async def _show_authenticator(visit: Visit, problem: str = "", token: str = "", 
     done = "" if problem else _(_DONE.get(visit.request.query_params.get("done", ""), ""))
     # Black on white in a dark page too: not every telephone reads the negative.
     picture = Markup(segno.make(offer.address, error="m").svg_inline(scale=5, light="#fff"))  # noqa: S704 - digits alone
-    given = {"factors": factors, "offer": offer, "picture": picture, "passkey": passkey, "done": done}
+    given = {"factors": factors, "offer": offer, "picture": picture, "passkey": passkey, "done": done, "codes": codes}
     problems = [problem] if problem else []
-    status = 403 if problem else 200
-    return pages.render(visit, "authenticator.html", status, problems=problems, codes=codes, **given)
+    return pages.render(visit, "authenticator.html", 403 if problem else 200, problems=problems, **given)
 
 
 async def end_session(visit: Visit) -> Response:

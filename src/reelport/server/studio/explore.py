@@ -166,7 +166,7 @@ async def export_part(visit: Visit) -> Response:
         return await _answer_line(visit, narrowed, form, defaults)
     numbers = await compute_view(visit, narrowed, visit.organization_id)
     can_change = view_page.find_unknown_days(view, defaults) is None
-    return await exports.answer_table(exports.make_table(narrowed, numbers, can_change=can_change), form)
+    return await exports.answer_table(narrowed, numbers, form, can_change=can_change)
 
 
 async def _answer_line(visit: Visit, view: View, kind: str, defaults: Defaults) -> Response:

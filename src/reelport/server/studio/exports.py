@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from urllib.parse import urlencode
@@ -16,14 +16,14 @@ from urllib.parse import urlencode
 import anyio.to_thread
 from starlette.responses import Response
 
-from reelport.catalog import CellType, Dimension
+from reelport.catalog import CellType, Metric
 from reelport.cells import Column, look_up_columns
 from reelport.charts.time_axis import format_time
 from reelport.engine.mapping import find_title_dimension
 from reelport.engine.report_format import CSV, XLSX
 from reelport.language import N_, _
 from reelport.query import ReportQuery, name_file
-from reelport.server.explore.numbers import Leaderboard, Lines, Number, Numbers, OverBudget
+from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Number, Numbers, OverBudget
 from reelport.server.explore.view import NONE, Comparison, Pairs, View
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages, view_page
@@ -36,17 +36,8 @@ PROGRAMS = ("report", "curl", "python")  # what a part is asked for by, on the p
 LINES = "lines"  # the part of a page that has all metrics over time; a metric's name has it alone
 TABLE_FORMS = {form.suffix.removeprefix("."): form for form in (CSV, XLSX)}
 _SHARE_DIGITS = 6  # digits of shares and changes: a sheet holds them exactly
-_Row = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A part of a page as a table: typed columns, and the texts of its cells."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[_Row, ...]
-    query: ReportQuery
-    """What the file is named for: cells that the view keeps stand among its filters."""
+Columns = list[tuple[Column, list[str]]]
+"""A part of a page as a table: its columns, each with the texts of its cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +92,10 @@ def narrow_view(view: View, part: str) -> View:
     raise not_found()
 
 
-def make_table(view: View, numbers: Numbers, *, can_change: bool) -> Table:
-    """Make the table of a narrowed view: of its leaderboard, else of its lines.
+async def answer_table(view: View, numbers: Numbers, form: str, *, can_change: bool) -> Response:
+    """Answer with the table of a narrowed view as a file.
 
-    Without `can_change` a leaderboard tells no change, as on the page. Refused where there are no numbers.
+    It is that of its leaderboard, else of its lines. Without `can_change` a leaderboard tells no change, as on the page. Refused where there are no numbers.
     """
     part = numbers.leaderboards[view.dimensions[0]] if view.dimensions else numbers.lines
     match part:
@@ -112,76 +103,63 @@ def make_table(view: View, numbers: Numbers, *, can_change: bool) -> Table:
             raise Refused(409, N_("There is no table"), _("%(why)s Ask for it as a report.", why=part.sentence))
         case Leaderboard():
             compares = can_change and view.comparison is not Comparison.NONE
-            columns = tuple(_list_board_columns(view, part.dimension, compares=compares))
-            return Table(
-                columns, tuple(_write_entries(view, part, compares=compares)), _name_query(view, part.dimension)
-            )
+            shown, columns = part.dimension, _tabulate_board(view, part, compares=compares)
         case _:
-            columns, rows = tuple(_list_line_columns(view)), tuple(_write_times(view, part))
-            return Table(columns, rows, _name_query(view, view.time))
-
-
-async def answer_table(table: Table, form: str) -> Response:
-    """Answer with a table as a file, named for what is in it."""
-    content = await anyio.to_thread.run_sync(write_csv if form == "csv" else _write_workbook, table)
-    disposition = format_attachment(name_file(table.query, form), f"table.{form}")
+            shown, columns = view.time, _tabulate_lines(view, part)
+    content = await anyio.to_thread.run_sync(write_csv if form == "csv" else _write_workbook, columns)
+    filters = {filter_.name: value for filter_, value in view.filters}
+    filters |= {dimension.name: "-".join(cells) for dimension, cells in view.kept_by_dimension().items()}
+    query = ReportQuery.of(view.metrics, (shown,), view.start, view.end, filters, view.product)
+    disposition = format_attachment(name_file(query, form), f"table.{form}")
     headers = {**pages.HEADERS, "Content-Type": TABLE_FORMS[form].media_type, "Content-Disposition": disposition}
     return Response(content, headers=headers)
 
 
-def _name_query(view: View, shown: Dimension) -> ReportQuery:
-    filters = {filter_.name: value for filter_, value in view.filters}
-    filters |= {dimension.name: "-".join(cells) for dimension, cells in view.kept_by_dimension().items()}
-    return ReportQuery.of(view.metrics, (shown,), view.start, view.end, filters, view.product)
-
-
-def _list_line_columns(view: View) -> Iterator[Column]:
-    (column,) = look_up_columns([view.time.header])
-    time = replace(column, name=view.grain.name.lower())  # a week is its first day
-    yield time
+def _tabulate_lines(view: View, lines: Lines) -> Columns:
+    days = [point.day for point in lines]
+    (time,) = look_up_columns([view.time.header])
+    time = replace(time, name=view.grain.name.lower())  # a week is its first day
+    columns = [(time, [format_time(day, view.grain) for day in days])]
     if view.compares_lines:
-        yield replace(time, name=f"{time.name}_before")
-    for metric in view.metrics:
-        (column,) = look_up_columns([metric.header])
-        yield column
-        if view.compares_lines:
-            yield replace(column, name=f"{column.name}_before")
+        before = [format_time(view.compared_time(day), view.grain) for day in days]
+        columns.append((replace(time, name=f"{time.name}_before"), before))
+    for place, metric in enumerate(view.metrics):
+        figures = [point.figures[place] for point in lines]
+        columns += _tabulate_figures(metric, figures, compares=view.compares_lines)
+    return columns
 
 
-def _write_times(view: View, lines: Lines) -> Iterator[_Row]:
-    for point in lines:
-        row = [format_time(point.day, view.grain)]
-        if view.compares_lines:
-            row.append(format_time(view.compared_time(point.day), view.grain))
-        for figure in point.figures:
-            row += [_write(figure.value), *([_write(figure.before)] if view.compares_lines else [])]
-        yield tuple(row)
-
-
-def _list_board_columns(view: View, dimension: Dimension, *, compares: bool) -> Iterator[Column]:
-    title = find_title_dimension(dimension)
-    yield from look_up_columns([dimension.header, *([title.header] if title else [])])
-    for metric in view.metrics:
-        (column,) = look_up_columns([metric.header])
-        yield column
-        if metric is view.ranked_by:
-            yield Column(f"{column.name}_share", CellType.DECIMAL, _SHARE_DIGITS)
+def _tabulate_board(view: View, board: Leaderboard, *, compares: bool) -> Columns:
+    title = find_title_dimension(board.dimension)
+    (column,) = look_up_columns([board.dimension.header])
+    columns = [(column, [entry.cell or "" for entry in board.entries])]
+    if title:
+        (column,) = look_up_columns([title.header])
+        columns.append((column, [entry.title or "" for entry in board.entries]))
+    for place, metric in enumerate(view.metrics):
+        figures = [entry.figures[place] for entry in board.entries]
+        shares = [entry.shares[place] for entry in board.entries] if metric is view.ranked_by else None
+        columns += _tabulate_figures(metric, figures, shares, compares=compares)
         if compares:
-            yield replace(column, name=f"{column.name}_before")
-            yield Column(f"{column.name}_change", CellType.DECIMAL, _SHARE_DIGITS)
+            columns.append(_tabulate_parts(f"{metric.header}_change", [each.change for each in figures]))
+    return columns
 
 
-def _write_entries(view: View, board: Leaderboard, *, compares: bool) -> Iterator[_Row]:
-    has_title = find_title_dimension(board.dimension) is not None
-    for entry in board.entries:
-        row = [entry.cell or "", *([entry.title or ""] if has_title else [])]
-        for metric, figure, share in zip(view.metrics, entry.figures, entry.shares, strict=True):
-            row.append(_write(figure.value))
-            if metric is view.ranked_by:
-                row.append(_write_part(share))
-            if compares:
-                row += [_write(figure.before), _write_part(figure.change)]
-        yield tuple(row)
+def _tabulate_figures(
+    metric: Metric, figures: Sequence[Figure], shares: Sequence[Decimal | None] | None = None, *, compares: bool
+) -> Columns:
+    (column,) = look_up_columns([metric.header])
+    columns = [(column, [_write(each.value) for each in figures])]
+    if shares is not None:
+        columns.append(_tabulate_parts(f"{metric.header}_share", shares))
+    if compares:
+        columns.append((replace(column, name=f"{column.name}_before"), [_write(each.before) for each in figures]))
+    return columns
+
+
+def _tabulate_parts(name: str, parts: Iterable[Decimal | None]) -> tuple[Column, list[str]]:
+    texts = ["" if part is None else f"{part:.{_SHARE_DIGITS}f}" for part in parts]
+    return Column(name, CellType.DECIMAL, _SHARE_DIGITS), texts
 
 
 def _write(value: Number) -> str:
@@ -189,23 +167,20 @@ def _write(value: Number) -> str:
     return "" if value is None else f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
-def _write_part(part: Decimal | None) -> str:
-    return "" if part is None else f"{part:.{_SHARE_DIGITS}f}"
-
-
-def write_csv(table: Table) -> bytes:
+def write_csv(columns: Columns) -> bytes:
     """Write a CSV that no spreadsheet runs anything of: it is for people."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in table.columns])
-    writer.writerows(table.rows)
+    writer.writerow([column.name for column, _cells in columns])
+    writer.writerows(zip(*(cells for _column, cells in columns), strict=True))
     guard = SpreadsheetGuard()
     return guard.feed(text.getvalue().encode()) + guard.flush()
 
 
-def _write_workbook(table: Table) -> bytes:
+def _write_workbook(columns: Columns) -> bytes:
     from reelport.xlsx import write_xlsx  # noqa: PLC0415 - loads a library that few requests need
 
-    content = io.BytesIO()
-    write_xlsx(content, [column.name for column in table.columns], table.rows, len(table.rows), table.columns)
+    content, kinds = io.BytesIO(), [column for column, _cells in columns]
+    rows = list(zip(*(cells for _column, cells in columns), strict=True))
+    write_xlsx(content, [column.name for column in kinds], rows, len(rows), kinds)
     return content.getvalue()

@@ -181,7 +181,7 @@ def _is_foreign(request: Request) -> bool:
 
 def _check_form(visit: Visit) -> None:
     """Refuse a form that another site's page sent, or one of an earlier session."""
-    given = visit.form.raw("csrf").encode("utf-8", "replace")
+    given = visit.form.get("csrf", "").encode("utf-8", "replace")
     if _is_foreign(visit.request) or not hmac.compare_digest(visit.csrf.encode(), given):
         raise Refused(403, N_("This form is too old"), N_("Go back, load the page anew, and send the form again."))
 

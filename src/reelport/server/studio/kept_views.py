@@ -93,7 +93,7 @@ async def place_view(visit: Visit) -> Response:
     """Put a saved view into a folder, and on the overview or off it."""
     sentence = N_("You may place the views that you saved. An owner of your organization may place any.")
     view = await _find_own(visit, SAVED_VIEWS, sentence)
-    folder, pinned = _read_folder(visit), visit.form.has("pinned")
+    folder, pinned = _read_folder(visit), "pinned" in visit.form
 
     def place(connection: Connection) -> None:
         of_organization = SAVED_VIEWS.c.organization_id == visit.organization_id
@@ -154,7 +154,7 @@ async def _read_view(visit: Visit) -> View:
     """Read the view of a form; Refused when something is wrong: no other is taken for it."""
     # A range by its name has the days that it has now, which may be others than when the form was shown.
     left_out = {*_OWN_FIELDS, *({Parameter.START, Parameter.END} if visit.form.text(Parameter.PRESET) else ())}
-    pairs = [pair for pair in visit.form.fields if pair[0] not in left_out]
+    pairs = [pair for pair in visit.form.multi_items() if pair[0] not in left_out]
     parsed = parse_view(pairs, await anyio.to_thread.run_sync(read_defaults, visit))
     if parsed.problems:
         sentences = " ".join(problem.sentence for problem in parsed.problems)
@@ -244,7 +244,7 @@ async def show_links(visit: Visit, link: str | None = None, frame: str | None = 
 async def share(visit: Visit) -> Response:
     """Make a link to the view of a form, or an embed of it, and show it this once."""
     view = await _read_view(visit)
-    service, is_embed = visit.service, visit.form.has("hosts")
+    service, is_embed = visit.service, "hosts" in visit.form
     lives = {str(days): days for days in (*LIVES, *EMBED_LIVES)}.get(visit.form.text("days"), 0)
     name, hosts = visit.form.text("name"), parse_hosts(visit.form.text("hosts")) if is_embed else ()
     given = service.db, service.service_secret, visit.reach, visit.actor, name, view, lives, visit.now
@@ -295,7 +295,7 @@ async def export_part(visit: Visit) -> Response:
     view = exports.narrow_view(parsed, part)
     numbers = await _compute(visit, opened, view)
     can_change = view_page.find_unknown_days(parsed, defaults) is None
-    return _hide(await exports.answer_table(exports.make_table(view, numbers, can_change=can_change), form))
+    return _hide(await exports.answer_table(view, numbers, form, can_change=can_change))
 
 
 async def show_embed(visit: Visit) -> Response:

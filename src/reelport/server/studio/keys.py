@@ -62,9 +62,9 @@ async def show_keys(visit: Visit, problems: Sequence[str] = ()) -> Response:
             kind=form.text("kind", KeyKind.PRIVATE),
             name=form.text("name"),
             scopes=Scope,
-            chosen=form.texts("scope") if problems else _FIRST_SCOPES,
+            chosen=form.getlist("scope") if problems else _FIRST_SCOPES,
             channels=channels if len(channels) <= _MOST_BOXES else None,
-            limit=form.texts("channel"),
+            limit=form.getlist("channel"),
             typed=form.text("channels"),
             expires=form.text("expires") if problems else str(days),
             days=days,
@@ -123,14 +123,14 @@ async def create_key(visit: Visit) -> Response:
     service, form = visit.service, visit.form
     if not form.text("name"):
         return await show_keys(visit, [_("Give the key a name that says what it is for.")])
-    channels = [*form.texts("channel"), *(word for word in _SEPARATORS.split(form.text("channels")) if word)]
+    channels = [*form.getlist("channel"), *(word for word in _SEPARATORS.split(form.text("channels")) if word)]
     work = partial(
         channel_registry.create_key,
         service.db,
         service.settings,
         service.service_secret,
         visit.organization,
-        form.texts("scope"),
+        form.getlist("scope"),
         visit.now,
         channels=channels or None,
         kind=form.text("kind"),
@@ -172,7 +172,7 @@ async def revoke_key(visit: Visit) -> Response:
 
 async def download_secret(visit: Visit) -> Response:
     """Give back the secret that a page shows as a file; it comes and goes in bodies alone."""
-    key, secret = await _find_key(visit), visit.form.raw("secret")
+    key, secret = await _find_key(visit), visit.form.get("secret", "")
     if not credentials.is_well_formed(credentials.KEY_SECRET, secret):
         raise Refused(400, N_("No secret"), N_("What was sent isn't the secret of a key."))
     text = _write_environment_file(visit.origin, key, secret)
@@ -185,7 +185,7 @@ async def limit_key_life(visit: Visit) -> Response:
     days = parse_max_days(visit.form.text("days") or "none")
     found = await anyio.to_thread.run_sync(keys.list_keys, visit.service.db, visit.organization)
     ended = keys.find_too_old_keys(found, days, visit.now)
-    if ended and not visit.form.has("confirmed"):
+    if ended and "confirmed" not in visit.form:
         names = format_list([key.name or key.id for key in found if key.id in ended])
         raise UsageError(
             _("These keys would end at once: %(names)s. Check the box beside the days to end them.", names=names)

@@ -101,7 +101,7 @@ async def show_channels(visit: Visit) -> Response:
 
 async def limit_channels(visit: Visit) -> Response:
     """Let a person see all channels, or the chosen ones alone."""
-    channels = None if visit.form.text("which") == "all" else visit.form.texts("channel")
+    channels = None if visit.form.text("which") == "all" else visit.form.getlist("channel")
     await _change(visit, partial(people.limit_channels, visit.service.db, visit.user, visit.named("user"), channels))
     return pages.redirect(f"{PATH}?done=channels")
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
+from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
 from reelport.language import N_, _, localize
@@ -23,27 +24,12 @@ _MOST_FIELDS = 1000
 _GUESSED = "link"  # stands for a user's address where wrong links are counted: no address looks like it
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(ImmutableMultiDict[str, str]):
     """The fields of a form, in their order; a name may come several times."""
 
-    fields: tuple[tuple[str, str], ...] = ()
-
     def text(self, name: str, default: str = "") -> str:
-        """Return the first value of a name, without blanks around it."""
-        return next((value.strip() for each, value in self.fields if each == name), default)
-
-    def raw(self, name: str) -> str:
-        """Return the first value of a name as it came: blanks belong to a password."""
-        return next((value for each, value in self.fields if each == name), "")
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """Return every value of a name: of checkboxes, those that are on."""
-        return tuple(value for each, value in self.fields if each == name)
-
-    def has(self, name: str) -> bool:
-        """Whether a field came at all: a button that was pressed, a checkbox that is on."""
-        return any(each == name for each, _ in self.fields)
+        """Return the value of a name, without blanks around it."""
+        return self.get(name, default).strip()
 
 
 async def read_form(request: Request) -> Form:
@@ -66,7 +52,7 @@ async def read_form(request: Request) -> Form:
         fields = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise Refused(400, N_("Not a form"), N_("What was sent can't be read as a form.")) from None
-    return Form(tuple(fields))
+    return Form(fields)
 
 
 @dataclass(frozen=True, slots=True)
