@@ -86,9 +86,9 @@ def test_each_program_writes_the_bytes_of_the_report(service: Service, tmp_path:
 def test_the_program_for_curl_says_what_a_wrong_secret_is_answered(service: Service, tmp_path: Path) -> None:
     """What the service says of the key; not that a later request had no token."""
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 2))
-    curl = report_form.write_snippets(query, service.url)[-1]
+    curl = report_form.write_programs(query, service.url)["curl"]
     wrong = {"REELPORT_API_KEY": service.key("demo").id, "REELPORT_API_SECRET": "wrong"}
-    run = ["sh", "-c", curl.text]
+    run = ["sh", "-c", curl]
     done = subprocess.run(run, env=os.environ | wrong, cwd=tmp_path, capture_output=True, check=False, timeout=300)
     assert done.returncode == 1
     assert b"invalid_client" in done.stderr

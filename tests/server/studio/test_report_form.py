@@ -160,11 +160,11 @@ def test_no_program_holds_what_a_terminal_takes_for_a_key() -> None:
     """A link may put any text into a filter: pasted, an interrupt would end the quotes, and the next line would run."""
     filters = {"channelSlug": "a\x03\necho run\n\x1b[201~\u202e"}
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 4), filters)
-    command, python, curl = report_form.write_snippets(query, "https://reports.example")
+    command, python, curl = report_form.write_programs(query, "https://reports.example").values()
     for program in (curl, python, command):
-        assert program.text.replace("\n", "").isprintable()
-        assert "\necho run" not in program.text
-    assert "cannot be typed into a terminal" in command.text
+        assert program.replace("\n", "").isprintable()
+        assert "\necho run" not in program
+    assert "cannot be typed into a terminal" in command
 
 
 @given(st.text(min_size=1, max_size=30))
@@ -172,11 +172,11 @@ def test_a_value_stays_a_value_in_every_program(value: str) -> None:
     """No text of a filter ends its quotes, whatever quotes, dollar signs, line ends or marks it holds."""
     value = value.encode("utf-8", "replace").decode()
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 4), {"channelSlug": value})
-    command, python, curl = report_form.write_snippets(query, "https://reports.example")
-    assert f"channelSlug={value}" in shlex.split(command.text) or not value.isprintable()
-    line = next(line for line in curl.text.splitlines() if "mutation" in line)
+    command, python, curl = report_form.write_programs(query, "https://reports.example").values()
+    assert f"channelSlug={value}" in shlex.split(command) or not value.isprintable()
+    line = next(line for line in curl.splitlines() if "mutation" in line)
     assert json.loads(line)["variables"]["input"]["filters"] == {"channelSlug": value}
     found: dict[str, object] = {}
-    calls = re.sub(r"(?s)with Client.*", "", python.text)
+    calls = re.sub(r"(?s)with Client.*", "", python)
     exec(compile(calls, "snippet", "exec"), found)  # noqa: S102 - our own program
     assert found["query"] == query

@@ -8,16 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from reelport.catalog import Dimension, Metric, Unit
-from reelport.catalog.labels import (
-    capitalize,
-    label_dimension,
-    label_metric,
-    label_names,
-)
+from reelport.catalog.labels import capitalize, label_dimension, label_metric, label_names
 from reelport.charts import chart_types
 from reelport.charts.amounts import add_sign, currency_sign, format_clock, format_short, is_clock
 from reelport.charts.time_axis import describe_time
 from reelport.language import _, localize
+from reelport.query import describe_query
 from reelport.server.explore.numbers import Figure, Number
 from reelport.wording import format_day, format_duration, format_size
 
@@ -190,8 +186,8 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "second": format_second,
     "month": lambda day: describe_time(f"{day:%Y-%m}"),
     "labelled": label_names,
-    # Words of enums that are marked where they are: roles, kinds of keys, actions; and what a row of a table means.
-    "role": lambda row: _(row.value),
+    "described": describe_query,
+    # Words of enums that are marked where they are: kinds of keys, actions; and what a row of a table means.
     "kind": lambda row: _(row.value),
     "sentence": lambda row: _(row.sentence),
     "named": lambda row: _(row.label),

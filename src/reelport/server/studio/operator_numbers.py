@@ -30,6 +30,8 @@ _RANKED = 10  # organizations that are shown
 _PARTNER = "platform"  # whose slots the page takes: operators together have those of one organization
 
 
+Headings = list[tuple[str, str]]
+"""Headings of columns, each with how it looks."""
 Ranked = tuple[int | None, str, list[tuple[Cell, Cell | None]]]
 """An organization's id, None for all of them, and name; for each metric its number, and how that changed."""
 
@@ -41,8 +43,8 @@ async def show_numbers(visit: Visit) -> Response:
         raise not_found()
     asked = await anyio.to_thread.run_sync(_read, visit, platform.every_channel.scopes)
     by_channel = [_split_by_channel(view) for view in asked.views]
-    wanted = [Wanted(view, platform.every_channel) for view in asked.views]
-    wanted += [Wanted(view, platform.partners) for view in by_channel]
+    wanted: list[Wanted] = [(view, platform.every_channel, 1) for view in asked.views]
+    wanted += [(view, platform.partners, 1) for view in by_channel]
     numbers = await overview.compute_views(visit, wanted, _PARTNER)
 
     def show() -> Response:
@@ -74,7 +76,7 @@ def _split_by_channel(view: View) -> View:
     return replace(view, metrics=metrics, ranked_by=metrics[0], dimensions=(_CHANNEL,), longer=None, is_whole=True)
 
 
-def _rank(platform: Platform, columns: Sequence[tuple[Metric, Mapping[str, Figure]]]) -> tuple[list[str], list[Ranked]]:
+def _rank(platform: Platform, columns: Sequence[tuple[Metric, Mapping[str, Figure]]]) -> tuple[Headings, list[Ranked]]:
     """Add channels up to organizations; write headings, and who has most of the first metric."""
     of_whom = [*platform.organizations.items(), ((None, _("All organizations")), platform.partners.channels)]
     sums = {
@@ -96,7 +98,7 @@ def _rank(platform: Platform, columns: Sequence[tuple[Metric, Mapping[str, Figur
         )
         for named in (*ranked[:_RANKED], together)
     ]
-    return [unit.heading for unit in units], rows
+    return [(unit.heading, "number") for unit in units], rows
 
 
 def _add_up(figures: Iterable[Figure]) -> Figure:

@@ -27,7 +27,7 @@ from reelport.facts.log.log_entry import DataFile, Span
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import CHANNELS
 from reelport.language import N_, _
-from reelport.query import describe_query, parse_day
+from reelport.query import parse_day
 from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import expires_soon
@@ -103,21 +103,16 @@ class Asked:
     views: tuple[View, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A view to compute: for whom, and within which part of what one may read."""
-
-    view: View
-    tenant: Tenant
-    share: int = 1
+Wanted = tuple[View, Tenant, int]
+"""A view to compute, for whom, and within which part (1 by this) of what one may read."""
 
 
 async def show_overview(visit: Visit) -> Response:
     """Show the overview. What is wrong in the address counts for nothing."""
     asked, tenant, pins = await anyio.to_thread.run_sync(_read, visit)
-    wanted = [Wanted(view, tenant) for view in asked.views]
+    wanted = [(view, tenant, 1) for view in asked.views]
     # All that are pinned may together read as much as one.
-    wanted += [Wanted(view, tenant, len(pins)) for _saved, _shown, view in pins]
+    wanted += [(view, tenant, len(pins)) for _saved, _shown, view in pins]
     numbers = await compute_views(visit, wanted, visit.organization_id)
     news = await anyio.to_thread.run_sync(_read_news, visit, asked.defaults)
 
@@ -125,7 +120,7 @@ async def show_overview(visit: Visit) -> Response:
         # No card where the number costs too much.
         pinned = [(saved, shown, next(_make_cards(view, numbers[view]), None)) for saved, shown, view in pins]
         page = describe_page(visit, asked, numbers)
-        return pages.render(visit, "overview.html", news=news, pins=pinned, describe=describe_query, **page)
+        return pages.render(visit, "overview.html", news=news, pins=pinned, **page)
 
     return await write_page(visit, visit.organization_id, show)
 
@@ -229,16 +224,16 @@ async def compute_views(visit: Visit, wanted: Iterable[Wanted], partner: Hashabl
     found: dict[View, Numbers] = {}
     failures: list[ReelportError] = []
 
-    async def compute(each: Wanted) -> None:
+    async def compute(view: View, tenant: Tenant, share: int) -> None:
         try:
-            found[each.view] = await visit.service.explorer.compute(each.view, each.tenant, partner, share=each.share)
+            found[view] = await visit.service.explorer.compute(view, tenant, partner, share=share)
         except ReelportError as error:  # kept, since the task group would raise it within a group
             failures.append(error)
 
     async def compute_all() -> None:
         async with anyio.create_task_group() as tasks:
             for each in wanted:
-                tasks.start_soon(compute, each)
+                tasks.start_soon(compute, *each)
 
     await run_while_connected(visit.request, compute_all)
     if failures:
@@ -273,21 +268,8 @@ def _read_news(visit: Visit, defaults: Defaults) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A number of the overview, how it moved, and the address where the chart shows it.
-
-    `days` are said where they end on another day than those of the page.
-    """
-
-    metric: Metric
-    label: str
-    number: Cell
-    change: Cell | None
-    spark: Markup
-    address: str = ""
-    is_chosen: bool = False
-    days: Span | None = None
+Card = tuple[Metric, str, Cell, Cell | None, Markup]
+"""A number of the overview: its metric, label and value, how it changed, and a small line of its days."""
 
 
 def describe_page(visit: Visit, asked: Asked, numbers: Mapping[View, Numbers]) -> dict[str, Any]:
@@ -330,12 +312,8 @@ def _describe_numbers(visit: Visit, asked: Asked, numbers: Sequence[Numbers]) ->
     )
     metric = choice.metric if choice.metric in charted.metrics else charted.metrics[0]
     cards = [
-        replace(
-            card,
-            address=replace(choice, metric=card.metric).address,
-            is_chosen=metric is card.metric,
-            days=(view.start, view.end) if view.end != main.end else None,
-        )
+        # Its last day is said where it isn't the page's.
+        (card, replace(choice, metric=card[0]).address, metric is card[0], view.end if view.end != main.end else None)
         for view, each in zip(views, numbers, strict=True)
         for card in _make_cards(view, each)
     ]
@@ -364,13 +342,9 @@ def _make_cards(view: View, numbers: Numbers) -> Iterator[Card]:
     for place, (metric, figure) in enumerate(zip(view.metrics, numbers.totals, strict=True)):
         written = choose_metric_unit(metric, figure)
         spark = Markup(draw_sparkline([point.figures[place].value for point in points]))  # noqa: S704 - drawn from numbers
-        yield Card(
-            metric,
-            written.heading,
-            replace(make_cell(written, figure.value), text=written.write_short(figure.value)),
-            None if figure.difference is None else make_change(written, figure),
-            spark,
-        )
+        number = replace(make_cell(written, figure.value), text=written.write_short(figure.value))
+        change = None if figure.difference is None else make_change(written, figure)
+        yield metric, written.heading, number, change, spark
 
 
 def choose_metric_unit(metric: Metric, figure: Figure) -> MetricUnit:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
-from urllib.parse import urlencode
 
 import anyio.to_thread
 from starlette.responses import Response
@@ -48,14 +47,8 @@ _ESTIMATE_SECONDS = 2.0  # so long a page waits for the size of a report that it
 _WAIT_SECONDS = 1.0  # so long the answer to an ask waits for the report's end: most are finished by then
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column that the report has or might have. One that `is_fixed` can't be left out."""
-
-    name: str
-    label: str
-    is_chosen: bool
-    is_fixed: bool = False
+Column = tuple[str, str, bool, bool]
+"""A column that the report has or might have: name, label, whether it is chosen, and whether it must be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +106,7 @@ async def _describe_size(visit: Visit, query: ReportQuery) -> str:
 
 async def ask(visit: Visit) -> Response:
     """Ask for the report, and lead to its page. Of a wrong query every problem is told."""
-    question = await _read_question(visit, [pair for pair in visit.form.fields if pair[0] != "csrf"])
+    question = await _read_question(visit, [pair for pair in visit.form.multi_items() if pair[0] != "csrf"])
     if any(problem.fatal for problem in question.problems):
         return _show(visit, question, 422)
     service, query = visit.service, question.query
@@ -133,11 +126,6 @@ async def ask(visit: Visit) -> Response:
     if not asked.status.final:
         await service.long_polls.wait(visit.organization_id, frozenset({asked.id}), _WAIT_SECONDS)
     return pages.redirect(f"{reports.PATH}/{asked.id}")
-
-
-def shift_days(days: int, last: date) -> tuple[date, date]:
-    """Find the first and last of so many days up to a day."""
-    return last - timedelta(days=days - 1), last
 
 
 def _describe_rows(view: View) -> str:
@@ -166,11 +154,6 @@ def _describe_rows(view: View) -> str:
         every=every,
         cells=cells,
     )
-
-
-def write_link(fields: Iterable[tuple[str, str]]) -> str:
-    """Write the address of the page that would ask for this."""
-    return f"{reports.PATH}/new?{urlencode([(str(name), value) for name, value in fields])}"
 
 
 async def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question:
@@ -206,9 +189,9 @@ def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedRepor
 
 def _move_days(query: ReportQuery, given: dict[str, str], defaults: Defaults, problems: list[Problem]) -> ReportQuery:
     """Move an earlier query to the given days; without any to as many, up to the last."""
-    first, last = shift_days(query.days, defaults.last_day(known_metrics(query.metrics)))
-    start, end = (_read_day(given, *each, problems) for each in ((Parameter.START, first), (Parameter.END, last)))
-    return query.within(start, end)
+    last = defaults.last_day(known_metrics(query.metrics))
+    start = _read_day(given, Parameter.START, last - timedelta(days=query.days - 1), problems)
+    return query.within(start, _read_day(given, Parameter.END, last, problems))
 
 
 def _add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
@@ -223,12 +206,12 @@ def _add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
 def _choose_columns(
     base: ReportQuery, columns: tuple[str, ...], fixed: Collection[Dimension], defaults: Defaults
 ) -> tuple[ReportQuery, tuple[Problem, ...]]:
-    if not columns:
-        return base, find_problems(base, frozenset(REPORT_SCOPES), defaults.today, defaults.rules)
-    chosen = [name for name in dict.fromkeys(columns) if name != NONE]
-    metrics = [name for name in chosen if name in Metric.__members__]
-    dimensions = [*(name for name in chosen if name not in metrics), *(row.name for row in fixed)]
-    query = replace(base, metrics=tuple(metrics), dimensions=tuple(dict.fromkeys(dimensions)))
+    query = base
+    if columns:
+        chosen = [name for name in dict.fromkeys(columns) if name != NONE]
+        metrics = [name for name in chosen if name in Metric.__members__]
+        dimensions = [*(name for name in chosen if name not in metrics), *(row.name for row in fixed)]
+        query = replace(base, metrics=tuple(metrics), dimensions=tuple(dict.fromkeys(dimensions)))
     return query, find_problems(query, frozenset(REPORT_SCOPES), defaults.today, defaults.rules)
 
 
@@ -243,8 +226,8 @@ def _list_columns(
     chosen = {*query.dimensions, *query.metrics}
     allowed = check.allowed_with(query, defaults.rules)
     fitting = [row.name for row in (*allowed.dimensions, *allowed.metrics) if row.name not in own]
-    columns = tuple(Column(name, labels.get(name, name), name in chosen, name in kept) for name in own)
-    return columns, tuple(Column(name, labels[name], is_chosen=False) for name in fitting)
+    columns = tuple((name, labels.get(name, name), name in chosen, name in kept) for name in own)
+    return columns, tuple((name, labels[name], False, False) for name in fitting)
 
 
 def _read_day(given: dict[str, str], name: str, default: date, problems: list[Problem]) -> date:
@@ -264,8 +247,7 @@ def _show(visit: Visit, question: Question, status: int = 200, size: str = "") -
         question=question,
         size=size,
         problems=[problem.sentence for problem in question.problems],
-        snippets=write_snippets(question.query, visit.origin) if question.is_askable else (),
-        words=reports.words(visit),
+        programs=write_programs(question.query, visit.origin) if question.is_askable else {},
     )
 
 
@@ -321,22 +303,13 @@ with Client(@URL@) as client:
 _UNTYPED = "# A filter has characters that cannot be typed into a terminal: take the program in Python or for curl.\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Snippet:
-    """A program that asks for one report: a name for ids, a heading, and its text."""
-
-    name: str
-    heading: str
-    text: str
-
-
-def write_snippets(query: ReportQuery, url: str) -> tuple[Snippet, ...]:
-    """Write the three programs for a query to the service at this address, the shortest first."""
-    return (
-        Snippet("reelport", "reelport", _write_command(query, url)),
-        Snippet("python", "Python", _write_python(query, url)),
-        Snippet("curl", "curl", _write_curl(query, url)),
-    )
+def write_programs(query: ReportQuery, url: str) -> dict[str, str]:
+    """Write the programs for a query to the service at this address, by their names."""
+    return {
+        "reelport": _write_command(query, url),
+        "Python": _write_python(query, url),
+        "curl": _write_curl(query, url),
+    }
 
 
 def _write_curl(query: ReportQuery, url: str) -> str:
@@ -362,18 +335,14 @@ def _write_python(query: ReportQuery, url: str) -> str:
     texts = {
         "METRICS": ascii(list(query.metrics)),
         "DIMENSIONS": ascii(list(query.dimensions)),
-        "START": _write_date(query.start),
-        "END": _write_date(query.end),
+        "START": repr(query.start).removeprefix("datetime."),
+        "END": repr(query.end).removeprefix("datetime."),
         "FILTERS": ascii(dict(query.filters)),
         "PRODUCT": ascii(query.product),
         "URL": ascii(url),
         "FILE": ascii(name_file(query, "csv")),
     }
     return _fill(_PYTHON, texts)
-
-
-def _write_date(day: date) -> str:
-    return f"date({day.year}, {day.month}, {day.day})"
 
 
 def _write_command(query: ReportQuery, url: str) -> str:

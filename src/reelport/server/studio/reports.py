@@ -26,7 +26,6 @@ from reelport.engine.plan import Plan
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
 from reelport.errors import StorageError
 from reelport.language import N_, _, ngettext
-from reelport.query import describe_query
 from reelport.report_details import State
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action
@@ -48,7 +47,7 @@ from reelport.server.studio.view_page import Cell
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.storage.file_cache import holding
 from reelport.wire import NO_DAY
-from reelport.wording import format_day, format_duration
+from reelport.wording import format_day
 
 PATH = f"{pages.ROOT}/reports"
 _FORMS = {
@@ -108,17 +107,17 @@ async def show_report(visit: Visit) -> Response:
 async def cancel_report(visit: Visit) -> Response:
     """Cancel a report that hasn't ended."""
     report = await _find_own_report(visit)
-    work = partial(report_removal.cancel_report, visit.service.db, _remover(visit), report.id, visit.now)
-    if not await anyio.to_thread.run_sync(work):
+    remover = Remover(visit.organization_id, visit.actor)
+    if not await visit.service.read(report_removal.cancel_report, remover, report.id, visit.now):
         raise Refused(409, N_("It has ended already"), N_("This report had ended before it could be cancelled."))
     return pages.redirect(f"{PATH}/{report.id}")
 
 
 async def delete_report(visit: Visit) -> Response:
     """Delete a report that has ended, with its file."""
-    report, service = await _find_own_report(visit), visit.service
-    work = partial(report_removal.delete_report, service.db, service.settings, _remover(visit), report.id, visit.now)
-    if not await anyio.to_thread.run_sync(work):
+    report, remover = await _find_own_report(visit), Remover(visit.organization_id, visit.actor)
+    given = visit.service.settings, remover, report.id, visit.now
+    if not await visit.service.read(report_removal.delete_report, *given):
         raise Refused(409, N_("It has not ended"), N_("Cancel the report first: then it can be deleted."))
     return pages.redirect(PATH)
 
@@ -141,9 +140,7 @@ async def download_report(visit: Visit) -> Response:
 
 async def find_report(visit: Visit, report_id: str) -> ListedReport:
     """Find a report of the visitor's organization; any other is refused as not found."""
-    db = visit.service.db
-    work = partial(report_list.find_listed_report, db, visit.reach, report_id, visit.now)
-    found = await anyio.to_thread.run_sync(work)
+    found = await visit.service.read(report_list.find_listed_report, visit.reach, report_id, visit.now)
     if found is None:
         raise not_found()
     return found
@@ -152,8 +149,6 @@ async def find_report(visit: Visit, report_id: str) -> ListedReport:
 def words(visit: Visit) -> Mapping[str, object]:
     """What the templates of reports need to put one into words."""
     return {
-        "describe": describe_query,
-        "duration": format_duration,
         "complete": lambda day: (
             _("no day was complete") if day == NO_DAY else _("complete to %(day)s", day=format_day(day))
         ),
@@ -175,10 +170,6 @@ async def _find_own_report(visit: Visit) -> ListedReport:
         )
         raise Refused(403, N_("Not yours to do"), sentence)
     return report
-
-
-def _remover(visit: Visit) -> Remover:
-    return Remover(visit.organization_id, visit.actor)
 
 
 def _make_link(visit: Visit, report: ListedReport, form: FileType) -> str:
