@@ -95,7 +95,8 @@ def narrow_view(view: View, part: str) -> View:
 async def answer_table(view: View, numbers: Numbers, form: str, *, can_change: bool) -> Response:
     """Answer with the table of a narrowed view as a file.
 
-    It is that of its leaderboard, else of its lines. Without `can_change` a leaderboard tells no change, as on the page. Refused where there are no numbers.
+    It is that of its leaderboard, else of its lines. Without `can_change` a leaderboard tells no change, as on the
+    page. Refused where there are no numbers.
     """
     part = numbers.leaderboards[view.dimensions[0]] if view.dimensions else numbers.lines
     match part:
