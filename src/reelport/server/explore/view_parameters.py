@@ -5,7 +5,7 @@ Whatever is wrong in a URL is told at once, and replaced by what is nearest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import lru_cache
@@ -422,40 +422,32 @@ def list_options(view: View, rules: Rules, scopes: frozenset[str] | None = None)
 
 @lru_cache(maxsize=256)
 def _list_options(query: ReportQuery, boards: tuple[Dimension, ...], rules: Rules, _language: str) -> Options:
-    chosen = {row.name for row in boards}
-    # What only narrows the view is in its report already, and may become a leaderboard.
-    narrowing = {row for row in Dimension if row.name in query.dimensions and row not in boards}
+    chosen = {*query.metrics, *(row.name for row in boards), *dict(query.filters)}
     allowed = check.allowed_with(query, rules)
-    metrics = (
-        _offer(row, query.metrics, allowed.metrics, replace(query, metrics=(*query.metrics, row.name)), rules)
-        for row in Metric
-    )
-    dimensions = (
-        _offer(
-            row,
-            chosen,
-            narrowing.union(allowed.dimensions),
-            replace(query, dimensions=(*query.dimensions, row.name)),
-            rules,
-        )
-        for row in Dimension
-        if row.grain is None
-    )
-    filters = (
-        _offer(row, dict(query.filters), allowed.filters, replace(query, filters=(*query.filters, _pair(row))), rules)
-        for row in Filter
-    )
-    return Options(tuple(metrics), tuple(dimensions), tuple(filters))
+    # What only narrows the view is in its report already, and may become a leaderboard.
+    fitting = {
+        *allowed.metrics,
+        *allowed.dimensions,
+        *allowed.filters,
+        *map(Dimension.__members__.get, query.dimensions),
+    }
 
+    def offer(row: Row) -> Option[Row]:
+        """Offer a row that is chosen or fits; of another, say why the query with it is refused."""
+        if row.name in chosen or row in fitting:
+            return Option(row, row.name in chosen)
+        match row:
+            case Metric():
+                added = replace(query, metrics=(*query.metrics, row.name))
+            case Dimension():
+                added = replace(query, dimensions=(*query.dimensions, row.name))
+            case Filter():
+                added = replace(query, filters=(*query.filters, _pair(row)))
+        found = check.problems(added, today=_DAY, rules=rules)
+        return Option(row, is_chosen=False, reason=next(each.sentence for each in found))
 
-def _offer(
-    row: Row, chosen: Collection[str], fitting: Collection[Row], added: ReportQuery, rules: Rules
-) -> Option[Row]:
-    """Offer a row that is chosen or fits; of another, say why the query with it is refused."""
-    if row.name in chosen or row in fitting:
-        return Option(row, row.name in chosen)
-    found = check.problems(added, today=_DAY, rules=rules)
-    return Option(row, is_chosen=False, reason=next(each.sentence for each in found))
+    dimensions = tuple(offer(row) for row in Dimension if row.grain is None)
+    return Options(tuple(map(offer, Metric)), dimensions, tuple(map(offer, Filter)))
 
 
 def _pair(row: Filter) -> tuple[str, str]:
