@@ -6,11 +6,11 @@ import pytest
 from hypothesis import strategies as st
 
 from reelport.charts.chart_labels import (
-    format_number,
     isolate,
     make_label,
     name_as_heading,
 )
+from reelport.cli.output.chart import format_number
 
 TEXTS = st.text(
     st.sampled_from("ab 🎬👨👩👍🏽❤☺今ÄИאخहिก1️⃣🇫🇷\u200d\ufe0f\u0301\u0338\n\u202e") | st.characters(), max_size=60

@@ -11,7 +11,8 @@ import pytest
 from reelport.additivity import Rate
 from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Series
 from reelport.charts.drawing import draws_texts, explain_absence, render_png
-from reelport.charts.report_chart import ChartPlan, Group, NoChart, plan_report_chart, read_groups
+from reelport.charts.report_chart import ChartPlan, Group, NoChart, plan_report_chart
+from reelport.cli.output.chart import read_groups
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 

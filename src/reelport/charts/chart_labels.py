@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from decimal import Decimal
 
 from rich.cells import split_graphemes
 
@@ -48,14 +47,6 @@ def name_in_sentence(name: str) -> str:
 def name_as_heading(name: str) -> str:
     """Return a wire name as a heading: Watch time, eCPM (EUR)."""
     return capitalize(name_in_sentence(name))
-
-
-def format_number(value: Decimal | float | None) -> str:
-    """Format a number for people: 1,234,567 or 0.42; a dash for None."""
-    if value is None:
-        return "-"
-    whole = value == int(value) or not -1000 < value < 1000  # noqa: PLR2004 - a grand
-    return f"{value:,.0f}" if whole else f"{value:,.2f}"
 
 
 def make_label(text: str) -> str:

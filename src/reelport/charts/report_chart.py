@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -23,7 +22,6 @@ from reelport.charts.time_axis import (
     describe_partial,
     fill_times,
 )
-from reelport.errors import UsageError
 from reelport.language import N_, _, localize
 from reelport.query import ReportQuery
 from reelport.wording import format_days, format_list
@@ -80,7 +78,7 @@ class Groups:
         Each has the cells of its key, `width` of them, then a count of rows, the number of one of them, and the sums.
         """
         found = {
-            tuple([str(cell or "") for cell in row[:width]]): _group(row[width], row[width + 1], *row[width + 2 :])
+            tuple([str(cell or "") for cell in row[:width]]): make_group(row[width], row[width + 1], *row[width + 2 :])
             for row in rows
         }
         return cls(found, formula, many)
@@ -98,36 +96,6 @@ class Groups:
         return Groups(merged, self.formula, self.many)
 
 
-def read_groups(
-    names: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    keys: Sequence[str],
-    metrics: Sequence[str],
-    formula: Formula,
-) -> Groups:
-    """Sum rows by key columns, for the first of the metrics. Names are columns of the CSV.
-
-    Raises UsageError for a missing column, a cell that is no number, and several rows of a key that don't add up.
-    """
-    needed = [metrics[0], *(metrics[place] for place in list_places(formula))]
-    key_places = [_find_column(names, name) for name in keys]
-    places = [_find_column(names, name) for name in needed]
-    found: dict[Key, list[Number | None]] = {}
-    counts: Counter[Key] = Counter()
-    for row in rows:
-        key = tuple([str(row[place] or "") for place in key_places])
-        counts[key] += 1
-        own, *parts = [_read_number(row[place]) for place in places]
-        sums = found.setdefault(key, [0] * len(places))
-        sums[0] = own
-        for place, part in enumerate(parts, start=1):
-            sums[place] = (sums[place] or 0) + (part or 0)
-    if formula is None and found and (several := counts.most_common(1)[0])[1] > 1:
-        label = ", ".join(several[0])[:80]
-        raise UsageError(f"there are several rows of {label!r}, and {metrics[0]} doesn't add up.")
-    return Groups({key: _group(counts[key], *sums) for key, sums in found.items()}, formula)
-
-
 def list_places(formula: Formula) -> tuple[int, ...]:
     """List the report's metrics, by number, whose sums a formula needs."""
     match formula:
@@ -139,25 +107,8 @@ def list_places(formula: Formula) -> tuple[int, ...]:
             return (numerator, *denominator)
 
 
-def _find_column(names: Sequence[str], name: str) -> int:
-    if name not in names:
-        raise UsageError(f"the report has no column {name}, but {', '.join(names)[:300]}.")
-    return names.index(name)
-
-
-def _read_number(cell: object) -> Number | None:
-    if isinstance(cell, int | Decimal):
-        return cell
-    try:
-        number = Decimal(str(cell)) if cell else None
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if number is not None and not number.is_finite():
-        raise UsageError(f"{str(cell)[:80]!r} is no number to draw.")
-    return number
-
-
-def _group(rows: int, own: Number | None, *sums: Number | None) -> Group:
+def make_group(rows: int, own: Number | None, *sums: Number | None) -> Group:
+    """Make a group of so many rows; a sum of no number is 0."""
     return Group(rows, None if own is None else Decimal(own), tuple(Decimal(each or 0) for each in sums))
 
 

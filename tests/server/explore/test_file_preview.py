@@ -14,7 +14,8 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.charts.drawing import draw_file
-from reelport.charts.report_chart import ChartPlan, NoChart, plan_report_chart, read_groups
+from reelport.charts.report_chart import ChartPlan, NoChart, plan_report_chart
+from reelport.cli.output.chart import read_groups
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Plan
 from reelport.query import ReportQuery

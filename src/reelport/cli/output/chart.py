@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
@@ -11,19 +13,23 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from reelport.charts.chart_labels import format_number, isolate, make_label
+from reelport.charts.chart_labels import isolate, make_label
 from reelport.charts.chart_types import Bar, BarChart, Chart
 from reelport.charts.drawing import draw_file, explain_absence, render_png
 from reelport.charts.report_chart import (
     ChartPlan,
+    Formula,
     Groups,
+    Key,
     NoChart,
+    Number,
     draw_largest,
     find_grain,
     fit_times,
     head_times,
+    list_places,
+    make_group,
     plan_chart_by,
-    read_groups,
 )
 from reelport.client.files.part import Part, resolve_target
 from reelport.client.results.tables import Table
@@ -106,6 +112,54 @@ def render(chart: Chart, suffix: str) -> bytes:
     return draw_file(chart).encode() if suffix == ".svg" else render_png(chart)
 
 
+def read_groups(
+    names: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    keys: Sequence[str],
+    metrics: Sequence[str],
+    formula: Formula,
+) -> Groups:
+    """Sum rows by key columns, for the first of the metrics. Names are columns of the CSV.
+
+    Raises UsageError for a missing column, a cell that is no number, and several rows of a key that don't add up.
+    """
+    needed = [metrics[0], *(metrics[place] for place in list_places(formula))]
+    key_places = [_find_column(names, name) for name in keys]
+    places = [_find_column(names, name) for name in needed]
+    found: dict[Key, list[Number | None]] = {}
+    counts: Counter[Key] = Counter()
+    for row in rows:
+        key = tuple([str(row[place] or "") for place in key_places])
+        counts[key] += 1
+        own, *parts = [_read_number(row[place]) for place in places]
+        sums = found.setdefault(key, [0] * len(places))
+        sums[0] = own
+        for place, part in enumerate(parts, start=1):
+            sums[place] = (sums[place] or 0) + (part or 0)
+    if formula is None and found and (several := counts.most_common(1)[0])[1] > 1:
+        label = ", ".join(several[0])[:80]
+        raise UsageError(f"there are several rows of {label!r}, and {metrics[0]} doesn't add up.")
+    return Groups({key: make_group(counts[key], *sums) for key, sums in found.items()}, formula)
+
+
+def _find_column(names: Sequence[str], name: str) -> int:
+    if name not in names:
+        raise UsageError(f"the report has no column {name}, but {', '.join(names)[:300]}.")
+    return names.index(name)
+
+
+def _read_number(cell: object) -> Number | None:
+    if isinstance(cell, int | Decimal):
+        return cell
+    try:
+        number = Decimal(str(cell)) if cell else None
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if number is not None and not number.is_finite():
+        raise UsageError(f"{str(cell)[:80]!r} is no number to draw.")
+    return number
+
+
 _LEAST_BAR = 30
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -129,6 +183,14 @@ def draw_lines(chart: BarChart, width: int, *, fancy: bool = True) -> Grid:
         bar = _bar(value / largest * room, fancy=fancy)
         table.add_row(Text(isolate(cut_to_width(label, left))), Text(bar), Text(text))
     return table
+
+
+def format_number(value: Decimal | float | None) -> str:
+    """Format a number for people: 1,234,567 or 0.42; a dash for None."""
+    if value is None:
+        return "-"
+    whole = value == int(value) or not -1000 < value < 1000  # noqa: PLR2004 - a grand
+    return f"{value:,.0f}" if whole else f"{value:,.2f}"
 
 
 def _bar(length: float, *, fancy: bool) -> str:
