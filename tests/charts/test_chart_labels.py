@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import strategies as st
 
-from reelport.charts.chart_labels import (
-    isolate,
-    make_label,
-    name_as_heading,
-)
+from reelport.charts.report_chart import make_label, name_as_heading
+from reelport.charts.svg import isolate
 from reelport.cli.output.chart import format_number
 
 TEXTS = st.text(

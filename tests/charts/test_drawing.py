@@ -15,11 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelport.catalog import Unit
-from reelport.charts.chart_labels import measure_text
 from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Series, StackedShares, WorldMap
-from reelport.charts.drawing import MEDIUM, NARROW, WIDE, WIDEST, draw, draw_file, draw_sparkline, embed_chart
-from reelport.charts.sentences import write_readings
-from reelport.charts.svg import format_place
+from reelport.charts.drawing import (
+    MEDIUM,
+    NARROW,
+    WIDE,
+    WIDEST,
+    draw,
+    draw_file,
+    draw_sparkline,
+    embed_chart,
+    write_readings,
+)
+from reelport.charts.svg import format_place, measure_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 WORDS = st.text(

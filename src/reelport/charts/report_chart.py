@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -11,9 +13,9 @@ from typing import Any
 
 from reelport.additivity import Added, Rate, plan_cell
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product, Unit, round_ratio
-from reelport.catalog.labels import label_value
-from reelport.charts.chart_labels import cut_to_room, make_label, name_as_heading, name_in_sentence
+from reelport.catalog.labels import capitalize, label_dimension, label_metric, label_value, spell_name
 from reelport.charts.chart_types import MOST_LINES, Bar, BarChart, Chart, LineChart, Series
+from reelport.charts.svg import cut_to_room
 from reelport.charts.time_axis import (
     GRAIN_WORDS,
     LABEL_LENGTHS,
@@ -24,7 +26,7 @@ from reelport.charts.time_axis import (
 )
 from reelport.language import N_, _, localize
 from reelport.query import ReportQuery
-from reelport.wording import format_days, format_list
+from reelport.wording import clean_line, format_days, format_list
 
 Key = tuple[str, ...]  # what rows have in common: a time or a category, or a time and a category
 
@@ -252,6 +254,23 @@ def head_times(metric: str, times: Times) -> str:
 
 def _head(metric: str, by: str) -> str:
     return _("%(metrics)s by %(dimensions)s", metrics=metric, dimensions=by)
+
+
+def name_in_sentence(name: str) -> str:
+    """Return a metric's or dimension's wire name as words inside a sentence."""
+    if name in Metric.__members__:
+        return label_metric(Metric[name])
+    return label_dimension(Dimension[name]) if name in Dimension.__members__ else spell_name(name)
+
+
+def name_as_heading(name: str) -> str:
+    """Return a wire name as a heading: Watch time, eCPM (EUR)."""
+    return capitalize(name_in_sentence(name))
+
+
+def make_label(text: str) -> str:
+    """Turn an untrusted text into a line without control characters; a word for an empty one."""
+    return re.sub(r"\s+", " ", clean_line(unicodedata.normalize("NFC", text))).strip() or _("Unknown")
 
 
 def _name_value(dimension: str | None, cell: str) -> str:

@@ -1,12 +1,14 @@
-"""SVG as text: elements, and charts for a page that styles them or as a file alone."""
+"""SVG as text: elements, the room of words, and charts for pages or as files."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from reelport.charts.chart_labels import cut_to_room, isolate, measure_text
+from rich.cells import split_graphemes
+
 from reelport.wording import clean_line
 
 Attribute = str | float | None
@@ -16,7 +18,29 @@ _HEADING_SIZE = 18
 _LINE = 18
 _PADDING = 20
 _XMLNS = "http://www.w3.org/2000/svg"
-_ISOLATES = "\u2068\u2069"
+_ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
+_RIGHT_TO_LEFT = {"R", "AL", "AN"}
+
+_SIZE = 12  # the font size of a chart's texts
+
+# Widths of ASCII in DejaVu Sans and Liberation Sans (Arial), the larger rounded up, by the font's size.
+_WIDTHS = {
+    sign: tenths / 10
+    for tenths, signs in {
+        3: "'Iijl",
+        4: " !(),-./:;[\\]ft|",
+        5: '"*J`r',
+        6: "?L_cksvxyz",
+        8: "&CDGHNOQRU",
+        9: "#+<=>M^w~",
+        10: "%Wm",
+        11: "@",
+    }.items()
+    for sign in signs
+}
+
+_OTHER_ASCII, _OTHER, _WIDE = 0.7, 0.9, 1.3
+_INVISIBLE = {"Mn", "Me", "Cf"}
 _CAMEL = {"view_box": "viewBox", "preserve_aspect_ratio": "preserveAspectRatio"}
 
 
@@ -47,7 +71,7 @@ def escape_words(words: str) -> str:
 
 def clean_words(words: str) -> str:
     """Remove control characters and changes of direction from a text."""
-    return isolate(clean_line(words.strip(_ISOLATES)).translate({0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD}))
+    return isolate(clean_line(words.strip(_ISOLATE + _END_ISOLATE)).translate({0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD}))
 
 
 def path(points: Iterable[tuple[float, float]]) -> str:
@@ -142,3 +166,37 @@ def _draw_head(heading: Sequence[str], lines: Sequence[str]) -> Iterable[str]:
     for line in lines:
         y += _LINE
         yield text(line, _PADDING, y - 2, class_="chart-note")
+
+
+def isolate(text: str) -> str:
+    """Isolate right-to-left text (Unicode), so that it doesn't reorder the text beside it."""
+    if any(unicodedata.bidirectional(sign) in _RIGHT_TO_LEFT for sign in text):
+        return f"{_ISOLATE}{text}{_END_ISOLATE}"
+    return text
+
+
+def measure_text(text: str, size: float = _SIZE) -> float:
+    """The width that a text takes at most, estimated, as its font is the reader's."""
+    return size * sum(map(_measure_sign, text))
+
+
+def cut_to_room(text: str, room: float, size: float = _SIZE) -> str:
+    """Cut a text so that it is no wider than `room`, with an ellipsis where it was longer."""
+    if measure_text(text, size) <= room:
+        return text
+    left, kept = room - measure_text("…", size), 0
+    for start, end, _cells in split_graphemes(text)[0]:
+        left -= measure_text(text[start:end], size)
+        if left < 0:
+            break
+        kept = end
+    return f"{text[:kept].rstrip()}…"
+
+
+def _measure_sign(sign: str) -> float:
+    if sign.isascii():
+        return _WIDTHS.get(sign, _OTHER_ASCII)
+    if unicodedata.category(sign) in _INVISIBLE:
+        return 0.0
+    wide = unicodedata.east_asian_width(sign) in "WF" or unicodedata.category(sign) == "So"
+    return _WIDE if wide else _OTHER

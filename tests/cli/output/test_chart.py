@@ -20,8 +20,8 @@ from tests.cases import thin_out
 from tests.charts.test_chart_labels import TEXTS
 from tests.disks import small_disk
 
-from reelport.charts.chart_labels import make_label
 from reelport.charts.chart_types import BarChart, Chart, LineChart
+from reelport.charts.report_chart import make_label
 from reelport.cli.output.chart import cut_to_width, plan_chart
 from reelport.errors import StorageError, UsageError
 from reelport.query import ReportQuery

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from reelport.charts.chart_labels import isolate, make_label
 from reelport.charts.chart_types import Bar, BarChart, Chart
 from reelport.charts.drawing import draw_file, explain_absence, render_png
 from reelport.charts.report_chart import (
@@ -29,8 +28,10 @@ from reelport.charts.report_chart import (
     head_times,
     list_places,
     make_group,
+    make_label,
     plan_chart_by,
 )
+from reelport.charts.svg import isolate
 from reelport.client.files.part import Part, resolve_target
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
