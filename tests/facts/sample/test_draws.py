@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from tests.cases import thin_out
 
-from reelport.facts.sample.sample import draw, draw_facts, fact_schema, open_world, read_objects, spread_rows
+from reelport.facts.sample.sample import draw_facts, fact_schema, open_world, read_objects, spread_rows
 from reelport.facts.tables import TABLES, USAGE_KINDS, Kind
 
 START, END = date(2023, 6, 28), date(2023, 7, 4)
@@ -67,12 +67,13 @@ def test_the_same_seed_gives_the_same_facts(table: str) -> None:
 
 
 def test_portions_do_not_change_the_facts() -> None:
-    """A day drawn in two lots has the rows of the day drawn in one."""
+    """Days drawn in portions that end within them have the rows of the days drawn at once."""
+    counts = {"plays": {START: 500, START + timedelta(days=1): 300}}
     with closing(open_world(1, START, END)) as world:
-        whole = draw(world, "plays", [("plays", START, 0, 500)])
-        parts = pa.concat_tables(
-            [draw(world, "plays", [("plays", START, at, rows)]) for at, rows in ((0, 200), (200, 300))]
-        )
+        (whole,) = draw_facts(world, "plays", counts)
+        portions = [*draw_facts(world, "plays", counts, portion=200)]
+    assert [len(portion) for portion in portions] == [200] * 4
+    parts = pa.concat_tables(portions)
     order = [(name, "ascending") for name in whole.schema.names]
     assert whole.sort_by(order).equals(parts.sort_by(order))
 
@@ -242,6 +243,6 @@ def test_a_second_range_is_drawn_like_the_first() -> None:
     found = []
     for start in (START, day):
         with closing(open_world(1, start, END)) as world:
-            rows = draw(world, "ads", [("ads", day, 0, 300)])
+            (rows,) = draw_facts(world, "ads", {"ads": {day: 300}})
         found.append(rows.sort_by([(name, "ascending") for name in rows.schema.names]))
     assert found[0].equals(found[1])

@@ -7,7 +7,7 @@ number of threads and any size of portions. The SQL files say what is drawn.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -44,15 +44,16 @@ _ORDINALS = """
 TRUNCATE ordinals;
 INSERT INTO ordinals
 SELECT kind, day, place, hash(seed(), kind, day, place)
-FROM (SELECT kind, day, unnest(range(first, first + rows)) AS place FROM lots)
+FROM (
+    SELECT kind, day, unnest(range(greatest($first - earlier, 0), least($until - earlier, rows))) AS place
+    FROM (SELECT *, (sum(rows) OVER (ORDER BY day, kind) - rows)::BIGINT AS earlier FROM lots)
+)
 """
 
 Progress = Callable[[str, int, int], None]
 """Called with a table, the number of its rows drawn so far, and the number in all."""
 RowCounts = Mapping[str, Mapping[date, int]]
 """Numbers of rows by kind and day."""
-Lot = tuple[str, date, int, int]
-"""Rows of one kind and day: the number of the first of them in that day, and how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +107,15 @@ def generate(
 
 def check_arguments(start: date, end: date, rows: int, seed: int) -> None:
     """Raise UsageError with every problem of what `generate` is to make."""
-    problems = []
-    if start < FIRST_DAY:
-        problems.append(f"sample facts begin on {FIRST_DAY} at the earliest, not on {start}")
-    if start > end:
-        problems.append(f"the days are reversed: {start} is after {end}")
-    if (end - start).days >= MOST_DAYS:
-        problems.append(f"{start} to {end} are more than {MOST_DAYS} days")
-    if not 1 <= rows <= MOST_ROWS:
-        problems.append(f"rows must be from 1 to {MOST_ROWS}, not {rows}")
-    if not 0 <= seed <= MOST_SEED:
-        problems.append(f"the seed must be from 0 to {MOST_SEED}, not {seed}")
-    if problems:
-        raise UsageError("\n".join(problems))
+    wrong = {
+        f"sample facts begin on {FIRST_DAY} at the earliest, not on {start}": start < FIRST_DAY,
+        f"the days are reversed: {start} is after {end}": start > end,
+        f"{start} to {end} are more than {MOST_DAYS} days": (end - start).days >= MOST_DAYS,
+        f"rows must be from 1 to {MOST_ROWS}, not {rows}": not 1 <= rows <= MOST_ROWS,
+        f"the seed must be from 0 to {MOST_SEED}, not {seed}": not 0 <= seed <= MOST_SEED,
+    }
+    if any(wrong.values()):
+        raise UsageError("\n".join(problem for problem, is_so in wrong.items() if is_so))
 
 
 def _check_days_free(root: Path, start: date, end: date, call: str) -> None:
@@ -128,18 +125,16 @@ def _check_days_free(root: Path, start: date, end: date, call: str) -> None:
         for table in TABLES.values()
         if table.is_fact
         for batch in active_batches(read_history(read_newest(root, table)))
-        if batch != f"{call}-{table.name}" and _is_overlapping(batch, start, end)
+        if batch != f"{call}-{table.name}"
+        and (found := _BATCH.fullmatch(batch))
+        and found[1] <= end.isoformat()
+        and found[2] >= start.isoformat()
     }
     if taken:
         undo = "\n".join(f"reelport load undo {batch}" for batch in sorted(taken))
         raise UsageError(
             f"sample facts lie on some of these days already: take other days, or first undo them:\n{undo}"
         )
-
-
-def _is_overlapping(batch: str, start: date, end: date) -> bool:
-    found = _BATCH.fullmatch(batch)
-    return found is not None and found[1] <= end.isoformat() and found[2] >= start.isoformat()
 
 
 def open_world(seed: int, start: date, end: date) -> duckdb.DuckDBPyConnection:
@@ -155,7 +150,7 @@ def open_world(seed: int, start: date, end: date) -> duckdb.DuckDBPyConnection:
 
 def read_objects(world: duckdb.DuckDBPyConnection, table: str) -> pa.Table:
     """Read the rows of an object table."""
-    return _fit(world.sql(f"FROM {table} ORDER BY id").to_arrow_table(), stored_schema(table))
+    return _read_rows(world, f"FROM {table} ORDER BY id", stored_schema(table))
 
 
 def list_channels(world: duckdb.DuckDBPyConnection, column: str) -> dict[str, tuple[str, ...]]:
@@ -190,28 +185,16 @@ def _list_kinds(table: str) -> tuple[str, ...]:
     return USAGE_KINDS if table == "usage" else (table,)
 
 
-def draw_facts(world: duckdb.DuckDBPyConnection, table: str, counts: RowCounts) -> Iterator[pa.Table]:
-    """Draw a fact table's rows by days, in portions. Columns that aren't drawn are empty."""
-    kinds = _list_kinds(table)
-    portion: list[Lot] = []
-    for day in counts[kinds[0]]:
-        for kind in kinds:
-            for first in range(0, counts[kind][day], PORTION):
-                lot = (kind, day, first, min(PORTION, counts[kind][day] - first))
-                if portion and sum(rows for *_, rows in (*portion, lot)) > PORTION:
-                    yield draw(world, table, portion)
-                    portion = []
-                portion.append(lot)
-    if portion:
-        yield draw(world, table, portion)
-
-
-def draw(world: duckdb.DuckDBPyConnection, table: str, lots: Sequence[Lot]) -> pa.Table:
-    """Draw a fact table's rows for these lots, in no order. A lot always gives the same rows."""
+def draw_facts(
+    world: duckdb.DuckDBPyConnection, table: str, counts: RowCounts, portion: int = PORTION
+) -> Iterator[pa.Table]:
+    """Draw a fact table's rows by days, so many at a time, in no order."""
+    lots = [(kind, day, rows) for kind in _list_kinds(table) for day, rows in counts[kind].items()]
     world.execute("TRUNCATE lots")
-    world.executemany("INSERT INTO lots VALUES (?, ?, ?, ?)", lots)
-    world.execute(_ORDINALS)
-    return _fit(world.sql(_read_sql(table)).to_arrow_table(), fact_schema(table))
+    world.executemany("INSERT INTO lots VALUES (?, ?, ?)", lots)
+    for first in range(0, sum(rows for *_, rows in lots), portion):
+        world.execute(_ORDINALS, {"first": first, "until": first + portion})
+        yield _read_rows(world, _read_sql(table), fact_schema(table))
 
 
 def fact_schema(table: str) -> pa.Schema:
@@ -219,12 +202,9 @@ def fact_schema(table: str) -> pa.Schema:
     return pa.schema([field for field in stored_schema(table) if field.name != BATCH])
 
 
-def _fit(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+def _read_rows(world: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema) -> pa.Table:
+    # SQL gives what the columns are drawn from too; what isn't selected here isn't computed.
+    return world.sql(sql).select(*schema.names).to_arrow_table().cast(schema)
 
 
 def _report_progress(

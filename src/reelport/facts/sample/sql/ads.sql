@@ -7,86 +7,53 @@ WITH fates AS (
             WHEN roll(n, 'fate') < 0.45 THEN 'unsold'
             ELSE 'sold'
         END AS fate,
-        least(250, floor(1 / (0.996 * roll(n, 'size') + 0.004)))::BIGINT AS total,
-        CASE
-            WHEN roll(n, 'where') < 0.6 THEN 'pre-roll'
-            WHEN roll(n, 'where') < 0.85 THEN 'mid-roll'
-            WHEN roll(n, 'where') < 0.95 THEN 'post-roll'
-            ELSE 'overlay'
-        END AS inventory_position,
-        one_of(n, 'box', [
-            {'size': '640x360', 'class': 'medium'}, {'size': '320x180', 'class': 'small'},
-            {'size': '1280x720', 'class': 'large'}, {'size': '1920x1080', 'class': 'full screen'},
-            {'size': '390x219', 'class': 'small'}, {'size': '854x480', 'class': 'medium'}
-        ]) AS box,
-        one_of(n, 'error', [
-            {'code': '303', 'text': 'No ad after several wrappers'}, {'code': '402', 'text': 'Media file: timeout'},
-            {'code': '100', 'text': 'XML parsing error, line 1'}, {'code': '901', 'text': 'General "VPAID" error'}
-        ]) AS error
-    FROM scenes
-), outcomes AS (
-    SELECT
-        *,
         CASE WHEN fate = 'unsold' THEN one_of(n, 'outcome', ['no fills', 'no fills', 'ad errors', 'timeout']) END
             AS outcome,
-        CASE
-            WHEN fate = 'closed' THEN NULL
-            WHEN inventory_position <> 'pre-roll' THEN 'others'
-            WHEN roll(n, 'double') < 0.2 THEN 'preroll2'
-            ELSE 'preroll1'
-        END AS inventory_position_index,
         CASE
             WHEN roll(n, 'seller') < 0.85 THEN 'authorized'
             WHEN roll(n, 'seller') < 0.95 THEN 'missing'
             ELSE 'not listed'
         END AS ads_txt_status,
+        least(250, floor(1 / (0.996 * roll(n, 'size') + 0.004)))::BIGINT AS total,
         CASE WHEN fate = 'sold' THEN total ELSE 0 END AS shown,
-        total - floor(total * roll(n, 'consent') * 0.5)::BIGINT AS full_consent
-    FROM fates
-), counted AS (
-    SELECT
-        *,
+        total - floor(total * roll(n, 'consent') * 0.5)::BIGINT AS full_consent,
         floor((total - full_consent) * (0.4 + 0.6 * roll(n, 'refused')))::BIGINT AS refused,
+        total - full_consent - refused AS unclear,
         floor(shown * (0.3 + 0.7 * roll(n, 'completed')))::BIGINT AS completed,
         floor(shown * (0.2 + 0.8 * roll(n, 'viewable')))::BIGINT AS high,
         floor(total * roll(n, 'invalid') * 0.06)::BIGINT AS invalid
-    FROM outcomes
-), parted AS (
-    SELECT *, total - full_consent - refused AS unclear, (total - full_consent - refused) // 2 AS no_string FROM counted
+    FROM scenes
 )
 SELECT
-    started_at,
-    CASE WHEN roll(n, 'nameless') < 0.99 THEN video_id END AS video_id,
-    owner_channel_id, publisher_channel_id, claimer_channel_id, media_type, playlist_id, video_position, player_id,
-    box.size AS player_size,
-    box.class AS player_size_bucket,
-    visitor_country, visitor_device_type, visitor_domain_group, visitor_subdomain, visitor_page_url,
-    inventory_position, inventory_position_index,
-    CASE
-        WHEN fate = 'closed' THEN NULL
-        WHEN inventory_position = 'overlay' THEN 'image'
-        ELSE one_of(n, 'format', ['linear', 'linear', 'linear', 'interactive', 'bumper'])
-    END AS ad_format,
-    CASE WHEN fate = 'sold' THEN one_of(n, 'buyer', buyers()) END AS buyer,
-    CASE WHEN fate = 'sold' THEN one_of(n, 'deal', ['platform', 'platform', 'platform', 'partner']) END AS buyertype,
-    monetization_type,
-    one_of(n, 'product', products()) AS monetization_product,
-    one_of(n, 'content', contents()) AS content_type,
-    -- For a few rows the platform itself gives the payee.
-    CASE WHEN roll(n, 'settled') < 0.02 THEN owner_channel_id END AS payee_channel_id,
-    ads_txt_status,
-    CASE WHEN outcome = 'ad errors' THEN error.code END AS ad_error_code,
-    CASE WHEN outcome = 'ad errors' THEN error.text END AS ad_error_readable,
+    * REPLACE (
+        CASE WHEN roll(n, 'nameless') < 0.99 THEN video_id END AS video_id,
+        CASE WHEN fate <> 'closed' THEN inventory_position_index END AS inventory_position_index,
+        CASE WHEN fate <> 'closed' THEN ad_format END AS ad_format,
+        CASE WHEN fate = 'sold' THEN buyer END AS buyer,
+        CASE WHEN fate = 'sold' THEN buyertype END AS buyertype
+    ),
+    one_of(n, 'box', [
+        {'size': '640x360', 'class': 'medium'}, {'size': '320x180', 'class': 'small'},
+        {'size': '1280x720', 'class': 'large'}, {'size': '1920x1080', 'class': 'full screen'},
+        {'size': '390x219', 'class': 'small'}, {'size': '854x480', 'class': 'medium'}
+    ]) AS box,
+    box['size'] AS player_size,
+    box['class'] AS player_size_bucket,
+    CASE WHEN outcome = 'ad errors' THEN one_of(n, 'error', [
+        {'code': '303', 'text': 'No ad after several wrappers'}, {'code': '402', 'text': 'Media file: timeout'},
+        {'code': '100', 'text': 'XML parsing error, line 1'}, {'code': '901', 'text': 'General "VPAID" error'}
+    ]) END AS error,
+    error['code'] AS ad_error_code,
+    error['text'] AS ad_error_readable,
     CASE WHEN fate = 'closed' THEN one_of(n, 'reason', [
         'no consent', 'ad blocked, by the page', 'video too short', 'for children', 'owner opted out'
     ]) END AS noad_reason_readable,
-    outcome,
     CASE WHEN fate = 'closed' THEN 0 ELSE total END AS sellable_inventory,
     CASE WHEN fate = 'closed' THEN total ELSE 0 END AS no_ads,
-    no_string AS gdpr_empty_consent_inventory,
-    (unclear - no_string) // 2 AS gdpr_error_consent_inventory,
+    unclear // 2 AS gdpr_empty_consent_inventory,
+    (unclear + 1) // 2 // 2 AS gdpr_error_consent_inventory,
     full_consent AS gdpr_full_consent_inventory,
-    unclear - no_string - (unclear - no_string) // 2 AS gdpr_other_consent_inventory,
+    ((unclear + 1) // 2 + 1) // 2 AS gdpr_other_consent_inventory,
     refused AS gdpr_refuse_consent_inventory,
     total - full_consent AS inventory_gdpr_missing_full_consent,
     invalid AS invalid_traffic_inventory,
@@ -104,4 +71,4 @@ SELECT
     CASE WHEN outcome = 'no fills' THEN total ELSE 0 END AS no_fills,
     CASE WHEN outcome = 'ad errors' THEN total ELSE 0 END AS ad_errors,
     CASE WHEN outcome = 'timeout' THEN total ELSE 0 END AS timeouts
-FROM parted
+FROM fates

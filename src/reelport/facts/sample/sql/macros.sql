@@ -13,46 +13,25 @@ CREATE MACRO one_of(n, word, list) AS list[1 + pick(n, word, len(list))];
 -- Converts a whole number of millionths to money.
 CREATE MACRO millionths(number) AS (number::DECIMAL(18, 0) * 0.000001)::DECIMAL(18, 6);
 
-CREATE MACRO buyers() AS [
-    'open auction', 'Northwind Trading', 'Acme, Ltd.', 'Groupe "Lumière"', 'house ads', '東京ケーブル'
-];
-CREATE MACRO products() AS ['in-stream', 'in-stream', 'in-stream', 'out-stream', NULL];
-CREATE MACRO contents() AS ['professional', 'professional', 'community', NULL];
+-- A list that holds each key as often as its weight says, and NULL for ''.
+CREATE MACRO by_weight(weights) AS
+    flatten([repeat([nullif(entry.key, '')], entry.value) FOR entry IN map_entries(weights)]);
+
+SET VARIABLE countries = by_weight(MAP {
+    'AT': 6, 'AU': 14, 'BE': 20, 'BR': 45, 'CA': 36, 'CH': 14, 'CZ': 7, 'DE': 80, 'DK': 3, 'EG': 7, 'ES': 42, 'FI': 3,
+    'FR': 180, 'GB': 70, 'GR': 3, 'IL': 8, 'IN': 60, 'IS': 1, 'IT': 40, 'JP': 55, 'KR': 18, 'MA': 8, 'MX': 30, 'NL': 22,
+    'NO': 4, 'NZ': 2, 'PL': 24, 'PT': 6, 'SE': 10, 'TN': 4, 'TR': 28, 'US': 140, 'ZA': 8, '': 2
+});
+SET VARIABLE devices = by_weight(MAP {'desktop': 280, 'mobile': 560, 'tablet': 62, 'tv': 90, '': 8});
+SET VARIABLE actions = by_weight(MAP {'autonext': 150, 'autoplay': 260, 'click': 500, 'scroll': 70, '': 20});
+SET VARIABLE hours = flatten([repeat([hour - 1], weight) FOR weight, hour IN [
+    22, 14, 9, 7, 7, 12, 22, 34, 42, 44, 46, 50, 58, 56, 48, 46, 50, 58, 68, 78, 84, 76, 54, 35
+]]);
 -- `rate` is in bytes per second.
-CREATE MACRO renditions() AS [
-    {'format': 'h264', 'resolution': '1080', 'fps': '25', 'rate': 562500},
-    {'format': 'h264', 'resolution': '720', 'fps': '50', 'rate': 375000},
-    {'format': 'hevc', 'resolution': '720', 'fps': '25', 'rate': 200000},
-    {'format': 'h264', 'resolution': '480', 'fps': '25', 'rate': 125000},
-    {'format': 'h264', 'resolution': '240', 'fps': '25', 'rate': 50000}
+SET VARIABLE renditions = [
+    {'rendition_format': 'h264', 'rendition_resolution': '1080', 'rendition_fps': '25', 'rate': 562500},
+    {'rendition_format': 'h264', 'rendition_resolution': '720', 'rendition_fps': '50', 'rate': 375000},
+    {'rendition_format': 'hevc', 'rendition_resolution': '720', 'rendition_fps': '25', 'rate': 200000},
+    {'rendition_format': 'h264', 'rendition_resolution': '480', 'rendition_fps': '25', 'rate': 125000},
+    {'rendition_format': 'h264', 'rendition_resolution': '240', 'rendition_fps': '25', 'rate': 50000}
 ];
-CREATE TABLE weights AS FROM (VALUES
-    ('country', 'FR', 180), ('country', 'US', 140), ('country', 'DE', 80), ('country', 'GB', 70), ('country', 'IN', 60),
-    ('country', 'JP', 55), ('country', 'BR', 45), ('country', 'ES', 42), ('country', 'IT', 40), ('country', 'CA', 36),
-    ('country', 'MX', 30), ('country', 'TR', 28), ('country', 'PL', 24), ('country', 'NL', 22), ('country', 'BE', 20),
-    ('country', 'KR', 18), ('country', 'CH', 14), ('country', 'AU', 14), ('country', 'SE', 10), ('country', 'ZA', 8),
-    ('country', 'MA', 8), ('country', 'IL', 8), ('country', 'EG', 7), ('country', 'CZ', 7), ('country', 'AT', 6),
-    ('country', 'PT', 6), ('country', 'TN', 4), ('country', 'NO', 4), ('country', 'DK', 3), ('country', 'FI', 3),
-    ('country', 'GR', 3), ('country', 'NZ', 2), ('country', 'IS', 1), ('country', NULL, 2),
-    ('device', 'mobile', 560), ('device', 'desktop', 280), ('device', 'tv', 90), ('device', 'tablet', 62),
-    ('device', NULL, 8),
-    ('hour', '0', 22), ('hour', '1', 14), ('hour', '2', 9), ('hour', '3', 7), ('hour', '4', 7), ('hour', '5', 12),
-    ('hour', '6', 22), ('hour', '7', 34), ('hour', '8', 42), ('hour', '9', 44), ('hour', '10', 46), ('hour', '11', 50),
-    ('hour', '12', 58), ('hour', '13', 56), ('hour', '14', 48), ('hour', '15', 46), ('hour', '16', 50),
-    ('hour', '17', 58), ('hour', '18', 68), ('hour', '19', 78), ('hour', '20', 84), ('hour', '21', 76),
-    ('hour', '22', 54), ('hour', '23', 35),
-    ('action', 'click', 500), ('action', 'autoplay', 260), ('action', 'autonext', 150), ('action', 'scroll', 70),
-    ('action', NULL, 20)
-) AS t(name, value, weight);
--- A thousand slots for each name, filled by weight.
-CREATE TABLE weighted AS
-WITH ends AS (
-    SELECT
-        *,
-        sum(weight) OVER (PARTITION BY name ORDER BY value NULLS LAST) AS until,
-        sum(weight) OVER (PARTITION BY name) AS total
-    FROM weights
-)
-SELECT name, slots.slot, value
-FROM ends
-JOIN range(1000) AS slots(slot) ON slot * total // 1000 >= until - weight AND slot * total // 1000 < until;

@@ -2,14 +2,14 @@
 
 -- An id such as platforms have: `x` and seven signs; unique below 36 to the 7th.
 CREATE MACRO short_id(number) AS 'x' || lower(to_base((number % 78364164096)::BIGINT, 36, 7));
--- The id of a named object: a hash, so always the same.
+-- The id of a named object: a hash, so always the same. Without a name it is NULL.
 CREATE MACRO named_id(kind, name) AS short_id(('0x' || left(sha256(kind || ':' || name), 16))::UBIGINT);
 
 CREATE TABLE accounts AS
 SELECT
     named_id('account', username) AS id,
     username,
-    CASE WHEN parent IS NOT NULL THEN named_id('account', parent) END AS parent_account_id
+    named_id('account', parent) AS parent_account_id
 FROM (VALUES
     ('demo-group', NULL), ('demo', 'demo-group'), ('demo-studio', 'demo-group'),
     ('rival-holding', NULL), ('rival', 'rival-holding'), ('rival-music', 'rival-holding'),
@@ -21,7 +21,7 @@ CREATE TABLE channels AS
 SELECT
     named_id('channel', slug) AS id,
     * EXCLUDE (account),
-    CASE WHEN account IS NOT NULL THEN named_id('account', account) END AS account_id
+    named_id('account', account) AS account_id
 FROM (VALUES
     (1, 'demo-news', 'Demo News', 'demo', 'demo', 'news', 30),
     (2, 'demo-sports', 'Demo Sports, daily', 'demo', 'demo', 'sports', 14),
@@ -38,16 +38,14 @@ FROM (VALUES
     (12, 'garage-"extra"<script>alert(1)</script>', 'Garage Extra', NULL, NULL, 'cars', 2)
 ) AS t(rank, slug, name, account, organization, theme, share);
 
+CREATE MACRO player_types() AS ['embed', 'sticky', 'app'];
+
 -- Groups of domains with their hosts, and the channel that publishes there, if any; site 0 is the platform's own.
 CREATE TABLE sites AS
 SELECT
     site, domain_group, hosts,
-    CASE WHEN channel IS NOT NULL THEN named_id('channel', channel) END AS publisher_channel_id,
-    CASE WHEN channel IS NULL THEN [] ELSE [
-        named_id('player', domain_group || '/embed'),
-        named_id('player', domain_group || '/sticky'),
-        named_id('player', domain_group || '/app')
-    ] END AS players
+    named_id('channel', channel) AS publisher_channel_id,
+    [named_id('player', domain_group || '/' || type) FOR type IN player_types() IF channel IS NOT NULL] AS players
 FROM (VALUES
     (0, 'reelport.example', ['www.reelport.example', 'm.reelport.example', 'tv.reelport.example'], NULL),
     (1, 'demo-news.example', ['www.demo-news.example', 'amp.demo-news.example', 'live.demo-news.example'], 'demo-news'),
@@ -69,14 +67,13 @@ FROM (VALUES
 
 CREATE TABLE players AS
 SELECT named_id('player', domain_group || '/' || type) AS id, domain_group || ', ' || type || ' player' AS title, type
-FROM sites, (VALUES ('embed'), ('sticky'), ('app')) AS t(type)
+FROM sites, unnest(player_types()) AS t(type)
 WHERE publisher_channel_id IS NOT NULL;
 
 CREATE TABLE playlists AS
 SELECT
     named_id('playlist', slug || '/' || type) AS id,
     channels.id AS channel_id,
-    -- One kind of playlist has no title.
     CASE WHEN type <> 'dynamic' THEN name || ': "' || type || '" picks, all of them' END AS title,
     type
 FROM channels, (VALUES ('manual'), ('dynamic'), ('series')) AS t(type);
