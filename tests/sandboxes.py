@@ -32,7 +32,7 @@ def copy_facts(settings: Settings, temporary: pytest.TempPathFactory) -> None:
 def sample_channels() -> dict[str, tuple[str, ...]]:
     """The ids of each organization's channels, which are the same in every sample."""
     with closing(open_world(1, START, START)) as world:
-        return list_channels(world, "id")
+        return {name: tuple(channels.values()) for name, channels in list_channels(world).items()}
 
 
 def _fill(data: Path) -> None:

@@ -39,7 +39,7 @@ def fill(
         require_own_tables(db, settings)
         loaded = generate(settings.facts_root, start, end, rows, seed, progress)
         for name, channels in loaded.organizations.items():
-            organizations.allow_channels(db, _organization(db, name).id, channels)
+            organizations.allow_channels(db, _organization(db, name).id, channels.values())
     return loaded
 
 

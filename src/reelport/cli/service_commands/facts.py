@@ -419,10 +419,9 @@ def sample(
         print(f"These sample facts are in {settings.data} already; nothing was changed.", file=sys.stderr)
     for table, count in found.rows.items():
         print(f"{table:<10}{count:>14,}")
-    for organization, slugs in found.slugs.items():
-        print(f"{organization:<10}{', '.join(slugs)}")
+    for organization, channels in found.organizations.items():
+        print(f"{organization:<10}{', '.join(channels)}")
 
 
-def _print_drawn(table: str, done: int, total: int) -> None:
-    if done == total:
-        print(f"{table}: {format_count(total, 'row')} drawn", file=sys.stderr, flush=True)
+def _print_drawn(table: str, rows: int) -> None:
+    print(f"{table}: {format_count(rows, 'row')} drawn", file=sys.stderr, flush=True)

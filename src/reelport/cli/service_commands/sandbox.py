@@ -168,7 +168,7 @@ def make_world(console: Console, service: Service, *, rows: int = ROWS, days: in
     last = datetime.now(UTC).date() - timedelta(days=1)
     first = last - timedelta(days=days - 1)
     with show_step(console, f"loads {rows:,} sample facts, {first} to {last}"):
-        channels = fill(service.settings, first, last, rows).slugs[ORGANIZATION]
+        channels = tuple(fill(service.settings, first, last, rows).organizations[ORGANIZATION])
     with show_step(console, f"makes keys for the organization {ORGANIZATION}, with every permission"):
         key, public = service.key(ORGANIZATION), service.key(ORGANIZATION, kind="public")
     password = secrets.token_urlsafe(12)

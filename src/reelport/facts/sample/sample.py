@@ -50,24 +50,22 @@ FROM (
 )
 """
 
-Progress = Callable[[str, int, int], None]
-"""Called with a table, the number of its rows drawn so far, and the number in all."""
+Progress = Callable[[str, int], None]
+"""Called with each table that is filled, and the number of its rows."""
 RowCounts = Mapping[str, Mapping[date, int]]
 """Numbers of rows by kind and day."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """A call's result: the rows of each fact table, and the world's organizations.
+    """The rows of each fact table, and each organization's channels as ids by slug.
 
-    `changed` is false when everything was loaded already. `organizations` are the ids
-    of each organization's channels, `slugs` the slugs of the same channels.
+    `changed` is false when everything was loaded already.
     """
 
     rows: Mapping[str, int]
     changed: bool
-    organizations: Mapping[str, tuple[str, ...]]
-    slugs: Mapping[str, tuple[str, ...]]
+    organizations: Mapping[str, Mapping[str, str]]
 
 
 def generate(
@@ -98,11 +96,14 @@ def generate(
             if not table.is_fact
         ]
         for name in (name for name, total in totals.items() if total):
-            drawn = _report_progress(name, draw_facts(world, name, spread), totals[name], progress)
-            reader = pa.RecordBatchReader.from_batches(fact_schema(name), drawn)
-            loads.append(load_arrow(root, name, reader, f"{call}-{name}"))
+            batches = (batch for rows in draw_facts(world, name, spread) for batch in rows.to_batches())
+            reader = pa.RecordBatchReader.from_batches(fact_schema(name), batches)
+            load = load_arrow(root, name, reader, f"{call}-{name}")
+            if progress is not None and not load.already:
+                progress(name, totals[name])
+            loads.append(load)
         changed = any(not load.already for load in loads)
-        return SampleResult(totals, changed, list_channels(world, "id"), list_channels(world, "slug"))
+        return SampleResult(totals, changed, list_channels(world))
 
 
 def check_arguments(start: date, end: date, rows: int, seed: int) -> None:
@@ -153,10 +154,13 @@ def read_objects(world: duckdb.DuckDBPyConnection, table: str) -> pa.Table:
     return _read_rows(world, f"FROM {table} ORDER BY id", stored_schema(table))
 
 
-def list_channels(world: duckdb.DuckDBPyConnection, column: str) -> dict[str, tuple[str, ...]]:
-    """List the `id` or `slug` of each organization's channels."""
-    sql = f"SELECT organization, list({column} ORDER BY rank) FROM channels GROUP BY 1 ORDER BY 1"  # noqa: S608 - ours
-    return {name: tuple(found) for name, found in world.execute(sql).fetchall() if name is not None}
+def list_channels(world: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """List each organization's channels, ids by slug."""
+    found: dict[str, dict[str, str]] = {}
+    sql = "SELECT organization, slug, id FROM channels WHERE organization IS NOT NULL ORDER BY organization, rank"
+    for organization, slug, id_ in world.execute(sql).fetchall():
+        found.setdefault(organization, {})[slug] = id_
+    return found
 
 
 def spread_rows(rows: int, start: date, end: date, seed: int) -> RowCounts:
@@ -205,17 +209,6 @@ def fact_schema(table: str) -> pa.Schema:
 def _read_rows(world: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema) -> pa.Table:
     # SQL gives what the columns are drawn from too; what isn't selected here isn't computed.
     return world.sql(sql).select(*schema.names).to_arrow_table().cast(schema)
-
-
-def _report_progress(
-    table: str, drawn: Iterator[pa.Table], total: int, progress: Progress | None
-) -> Iterator[pa.RecordBatch]:
-    done = 0
-    for portion in drawn:
-        yield from portion.to_batches()
-        done += len(portion)
-        if progress is not None:
-            progress(table, done, total)
 
 
 def _read_sql(name: str) -> str:
