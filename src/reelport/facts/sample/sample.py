@@ -144,7 +144,7 @@ def open_world(seed: int, start: date, end: date) -> duckdb.DuckDBPyConnection:
     # The progress bar of a long query would go to stdout, where only data belongs.
     world.execute("SET enable_progress_bar = false")
     world.execute("SET VARIABLE world = $world", {"world": {"seed": seed, "start": start, "end": end}})
-    for name in ("macros", "world", "videos", "scenes"):
+    for name in ("world", "videos", "scenes"):
         world.execute(_read_sql(name))
     return world
 
