@@ -37,6 +37,7 @@ SET VARIABLE renditions = [
 ];
 
 -- Accounts, channels, sites, players and playlists: the same for every seed and every range of days.
+
 -- An id such as platforms have: `x` and seven signs; unique below 36 to the 7th.
 CREATE MACRO short_id(number) AS 'x' || lower(to_base((number % 78364164096)::BIGINT, 36, 7));
 -- The id of a named object: a hash, so always the same. Without a name it is NULL.
