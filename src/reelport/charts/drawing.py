@@ -204,38 +204,35 @@ def write_readings(chart: LineChart, write: Write | None = None) -> str:
         **({} if firsts == lasts else {"lasts": lasts}),
         "settled": chart.first_moving,
         "moving": _(_MAY_CHANGE),
-        "lines": list(_list_lines(chart, write)),
+        "lines": _read_lines(chart, write),
     }
     return json.dumps(readings, ensure_ascii=False, separators=(",", ":"))
 
 
-def _list_lines(chart: LineChart, write: Write) -> Iterator[dict[str, object]]:
-    for place, series in enumerate(chart.series):
-        read = _read_line(series, name_look(place), write)
-        yield {**read, "texts": list(_write_shares(chart, series, write))} if isinstance(chart, StackedShares) else read
+def _read_lines(chart: LineChart, write: Write) -> list[dict[str, object]]:
+    looks = [*(name_look(place) for place in range(len(chart.series))), "chart-earlier"]
+    wholes = chart.wholes if isinstance(chart, StackedShares) else [None] * len(chart.times)
+    lines: list[dict[str, object]] = [
+        {
+            "name": clean_words(series.name),
+            "look": look,
+            "texts": [_write_share(value, whole, write) for value, whole in zip(series.values, wholes, strict=True)],
+            "values": [value if value is None or isinstance(value, int) else float(value) for value in series.values],
+        }
+        for series, look in zip(chart.lines, looks, strict=False)
+    ]
     if chart.comparison is not None:
-        earlier = _read_line(chart.comparison, "chart-earlier", write)
-        yield {**earlier, "times": _describe_times(chart.comparison_times)}
+        lines[-1]["times"] = _describe_times(chart.comparison_times)
+    return lines
 
 
-def _write_shares(chart: StackedShares, series: Series, write: Write) -> Iterator[str]:
-    for value, whole in zip(series.values, chart.wholes, strict=True):
-        share = f" ({localize(f'{float(value) / float(whole):.1%}')})" if value is not None and whole else ""
-        yield f"{write(value)}{share}"
+def _write_share(value: Number | None, whole: Number | None, write: Write) -> str:
+    share = f" ({localize(f'{float(value) / float(whole):.1%}')})" if value is not None and whole else ""
+    return f"{write(value)}{share}"
 
 
 def _describe_times(labels: Iterable[str]) -> list[str]:
     return [clean_words(describe_time(label)) for label in labels]
-
-
-def _read_line(series: Series, look: str, write: Write) -> dict[str, object]:
-    values = [value if value is None or isinstance(value, int) else float(value) for value in series.values]
-    return {
-        "name": clean_words(series.name),
-        "look": look,
-        "texts": [write(value) for value in series.values],
-        "values": values,
-    }
 
 
 _Run = list[tuple[int, Number]]  # numbers without a gap between them, each with its place
@@ -340,7 +337,7 @@ def _draw_frame(
         elements += [svg.text(unit, 0, top - 12, class_="chart-tick")] if unit else []
         elements += _draw_moving(plot, chart.first_moving)
     elements += _draw_amounts(plot)
-    elements += _draw_times(plot, _choose_ticks(plot, chart.times, chart.grain), width)
+    elements += _draw_times(plot, chart.times, chart.grain, width)
     return plot, elements
 
 
@@ -376,26 +373,18 @@ def _draw_amounts(plot: _Plot) -> Iterator[str]:
         yield svg.text(words, plot.left - GAP, y + 4, class_="chart-tick", text_anchor="end")
 
 
-def _choose_ticks(plot: _Plot, times: Sequence[str], grain: int) -> dict[int, str]:
-    """Choose as many ticks of time as have room side by side, at round times."""
-    for most in range(MOST_TICKS, 1, -1):
+def _draw_times(plot: _Plot, times: Sequence[str], grain: int, width: float) -> Iterator[str]:
+    """Draw as many ticks of time as have room side by side, at round times."""
+    for most in range(MOST_TICKS, 0, -1):
         ticks = make_ticks(times, grain, most)
-        ends = [(plot.x(place) - measure_text(label) / 2, measure_text(label)) for place, label in ticks.items()]
-        if all(one[0] + one[1] + 2 * GAP <= two[0] for one, two in pairwise(ends)):
-            return ticks
-    return make_ticks(times, grain, 1)
-
-
-def _draw_times(plot: _Plot, ticks: dict[int, str], width: float) -> Iterator[str]:
-    free = 0.0
+        halves = {place: measure_text(label) / 2 for place, label in ticks.items()}
+        middles = {place: min(max(plot.x(place), half), width - half) for place, half in halves.items()}
+        if all(middles[two] - middles[one] >= halves[one] + halves[two] + 2 * GAP for one, two in pairwise(ticks)):
+            break
     for place, label in ticks.items():
-        room = measure_text(label)
-        x = min(max(plot.x(place), room / 2), width - room / 2)
-        if x - room / 2 >= free:
-            mark = svg.path([(plot.x(place), plot.bottom), (plot.x(place), plot.bottom + 4)])
-            yield svg.element("path", class_="chart-base", d=mark)
-            yield svg.text(label, x, plot.bottom + 18, class_="chart-tick", text_anchor="middle")
-            free = x + room / 2 + GAP
+        mark = svg.path([(plot.x(place), plot.bottom), (plot.x(place), plot.bottom + 4)])
+        yield svg.element("path", class_="chart-base", d=mark)
+        yield svg.text(label, middles[place], plot.bottom + 18, class_="chart-tick", text_anchor="middle")
 
 
 def _draw_areas(plot: _Plot, values: Sequence[Number | None]) -> Iterator[str]:
