@@ -153,11 +153,11 @@ class ChartPlan:
     def draw(self, groups: Groups, last_complete: date | None = None, *, moving: bool = False) -> Chart:
         """Draw the grouped rows; with `moving`, times after the last complete day are marked."""
         if self.time is None:
-            return draw_largest(groups, self.metric, self.category or "", list_query_notes(self.query))
+            return self.draw_largest(groups, list_query_notes(self.query))
         times = fit_times(groups, find_grain(self.time) or Grain.DAY, MOST_TIMES, filled=True)
         settled = count_settled(times.labels, times.grain, last_complete, self.query.end) if moving else None
         notes = (*list_query_notes(self.query), *times.list_notes(self.query.start, self.query.end))
-        heading, values = head_times(self.metric, times), dict(times.groups.list_values())
+        heading, values = self.head_times(times), dict(times.groups.list_values())
         numbers = {"": tuple(values.get((label,)) for label in times.labels)}
         names = {"": name_as_heading(self.metric)}
         if self.category is not None:
@@ -170,6 +170,26 @@ class ChartPlan:
             heading = f"{_head(name_as_heading(self.metric), by)}{largest}{times.tell_left_out()}"
         series = tuple(Series(names[key], found) for key, found in numbers.items())
         return LineChart(heading, times.labels, series, self.unit, times.grain, settled, notes)
+
+    def head_times(self, times: Times) -> str:
+        """Return the heading of the metric by time."""
+        return f"{_head(name_as_heading(self.metric), _(GRAIN_WORDS[times.grain]))}{times.tell_left_out()}"
+
+    def draw_largest(self, groups: Groups, notes: tuple[str, ...] = ()) -> BarChart:
+        """Draw the bars of the largest categories; those without a number come last."""
+        values = [(key[0], value) for key, value in groups.list_values()]
+        values.sort(key=lambda each: (each[1] is None, -(each[1] or 0), each[0]))
+        by, many = name_in_sentence(self.category or ""), groups.many or len(values)
+        heading = _head(name_as_heading(self.metric), by)
+        if many > MOST_BARS:
+            heading = _(
+                "Top %(shown)s of %(number)s: %(heading)s",
+                shown=MOST_BARS,
+                number=localize(f"{many:,}"),
+                heading=_head(name_in_sentence(self.metric), by),
+            )
+        bars = tuple(Bar(_name_value(self.category, label), value) for label, value in values[:MOST_BARS])
+        return BarChart(heading, bars, self.unit, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +267,6 @@ def _list_times(groups: Groups, grain: int, *, filled: bool) -> tuple[int, list[
     return max(len(known), len(times)), shown
 
 
-def head_times(metric: str, times: Times) -> str:
-    """Return the heading of a metric by time."""
-    return f"{_head(name_as_heading(metric), _(GRAIN_WORDS[times.grain]))}{times.tell_left_out()}"
-
-
 def _head(metric: str, by: str) -> str:
     return _("%(metrics)s by %(dimensions)s", metrics=metric, dimensions=by)
 
@@ -277,25 +292,6 @@ def _name_value(dimension: str | None, cell: str) -> str:
     """Name a cell of a dimension on one line: Phone for `mobile`."""
     row = Dimension.__members__.get(dimension or "")
     return make_label(label_value(row, cell) if row else cell)
-
-
-def draw_largest(groups: Groups, metric: str, category: str, notes: Sequence[str] = ()) -> BarChart:
-    """Return the bars of a metric's largest categories; those without a number come last."""
-    values = [(key[0], value) for key, value in groups.list_values()]
-    values.sort(key=lambda each: (each[1] is None, -(each[1] or 0), each[0]))
-    by = name_in_sentence(category)
-    heading = _head(name_as_heading(metric), by)
-    many = groups.many or len(values)
-    if many > MOST_BARS:
-        heading = _(
-            "Top %(shown)s of %(number)s: %(heading)s",
-            shown=MOST_BARS,
-            number=localize(f"{many:,}"),
-            heading=_head(name_in_sentence(metric), by),
-        )
-    row = Metric.__members__.get(metric)
-    bars = tuple(Bar(_name_value(category, label), value) for label, value in values[:MOST_BARS])
-    return BarChart(heading, bars, None if row is None else row.unit, notes=tuple(notes))
 
 
 def list_query_notes(query: ReportQuery, kept: Iterable[tuple[str, str]] = ()) -> tuple[str, ...]:

@@ -22,10 +22,8 @@ from reelport.charts.report_chart import (
     Key,
     NoChart,
     Number,
-    draw_largest,
     find_grain,
     fit_times,
-    head_times,
     list_places,
     make_group,
     make_label,
@@ -77,12 +75,12 @@ class ChartOutput:
         plan = self.plan
         grain = find_grain(plan.time)
         if grain is None:
-            return draw_largest(groups, plan.metric, plan.category or "")
+            return plan.draw_largest(groups)
         times = fit_times(groups, grain, most, filled=False)
         values = {key[0]: value for key, value in times.groups.list_values()}
         bars = tuple(Bar(label, values[label]) for label in times.labels)
         notes = times.list_notes(plan.query.start, plan.query.end)
-        return BarChart(head_times(plan.metric, times), bars, plan.unit, notes=notes)
+        return BarChart(plan.head_times(times), bars, plan.unit, notes=notes)
 
 
 def plan_chart(query: ReportQuery, to: str | None) -> ChartOutput:

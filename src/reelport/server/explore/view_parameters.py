@@ -197,21 +197,15 @@ def explain_grain(grain: Grain, days: int, metrics: Iterable[Metric], rules: Rul
     return _("%(metrics)s can't be had by %(grain)s.", metrics=format_list(coarse), grain=word) if coarse else None
 
 
-@dataclass(frozen=True, slots=True)
-class GrainOption:
-    """A grain of the lines, as its word in a URL; `reason` says why the view can't have it."""
+def list_grains(view: View, rules: Rules) -> list[tuple[str, bool, str | None]]:
+    """List the grains of lines, from fine to coarse.
 
-    word: str
-    is_chosen: bool
-    reason: str | None
-
-
-def list_grains(view: View, rules: Rules) -> tuple[GrainOption, ...]:
-    """List the grains of lines, from fine to coarse."""
-    return tuple(
-        GrainOption(word, grain is view.grain, explain_grain(grain, view.days, view.metrics, rules))
+    Of each: its word in a URL, whether it is chosen, and why the view can't have it.
+    """
+    return [
+        (word, grain is view.grain, explain_grain(grain, view.days, view.metrics, rules))
         for word, grain in _GRAINS.items()
-    )
+    ]
 
 
 def _read_kept(url: _UrlTexts) -> dict[Dimension, list[str]]:

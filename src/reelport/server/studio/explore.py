@@ -26,7 +26,6 @@ from reelport.catalog.labels import (
     label_metric,
     label_names,
 )
-from reelport.charts.amounts import choose_unit
 from reelport.charts.chart_types import MOST_STACKED
 from reelport.charts.report_chart import list_query_notes
 from reelport.check import Rules
@@ -50,7 +49,7 @@ from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
 from reelport.server.studio import exports, pages, view_page
-from reelport.server.studio.formats import MetricUnit, name_dimension, name_metric
+from reelport.server.studio.formats import choose_metric_unit, name_dimension, name_metric
 from reelport.server.studio.guard import Endpoint
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.view_page import (
@@ -478,8 +477,8 @@ def _describe_first_days(found: FirstDays | OverBudget) -> dict[str, Any]:
         return {"missing": computed.sentence if isinstance(computed, OverBudget) else None}
     units = []
     for place, metric in enumerate(FIRST_METRICS):
-        values = [float(numbers[place] or 0) for each in computed for numbers in (each.own, each.usual) if numbers]
-        units.append(MetricUnit(metric, *choose_unit(metric.unit, max(values, default=0.0))))
+        values = [numbers[place] for each in computed for numbers in (each.own, each.usual) if numbers]
+        units.append(choose_metric_unit(metric, values))
     nothing = (None,) * len(units)
     windows: list[tuple[str, str, list[tuple[Cell, str, str]]]] = []
     for each in computed:

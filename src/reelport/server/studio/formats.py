@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +10,7 @@ from decimal import Decimal
 from reelport.catalog import Dimension, Metric, Unit
 from reelport.catalog.labels import capitalize, label_dimension, label_metric, label_names
 from reelport.charts import chart_types
-from reelport.charts.amounts import add_sign, currency_sign, format_clock, format_short, is_clock
+from reelport.charts.amounts import add_sign, choose_unit, currency_sign, format_clock, format_short, is_clock
 from reelport.charts.time_axis import describe_time
 from reelport.language import _, localize
 from reelport.query import describe_query
@@ -124,6 +124,12 @@ class MetricUnit:
     def write_change(self, figure: Figure) -> str:
         """Write how much a number changed."""
         return write_change(figure, self.write)
+
+
+def choose_metric_unit(metric: Metric, values: Iterable[Drawn]) -> MetricUnit:
+    """Choose the unit that suits the largest of a metric's numbers."""
+    largest = max((abs(float(value)) for value in values if value is not None), default=0.0)
+    return MetricUnit(metric, *choose_unit(metric.unit, largest))
 
 
 def name_metric(metric: Metric) -> str:

@@ -20,6 +20,7 @@ from reelport.server.access.looks import Platform
 from reelport.server.explore.numbers import Figure, Leaderboard, OverBudget
 from reelport.server.explore.view import View
 from reelport.server.studio import explore, operator, overview, pages
+from reelport.server.studio.formats import choose_metric_unit
 from reelport.server.studio.overview import Asked, Wanted
 from reelport.server.studio.view_page import Cell, make_cell, make_change
 from reelport.server.studio.visit import Visit, not_found
@@ -86,7 +87,7 @@ def _rank(platform: Platform, columns: Sequence[tuple[Metric, Mapping[str, Figur
     order = {named: (named[0] is None, -(figures[0].value or 0), named[1]) for named, figures in sums.items()}
     *ranked, together = sorted(sums, key=order.__getitem__)
     units = [
-        overview.choose_metric_unit(metric, sum_) for (metric, _), sum_ in zip(columns, sums[together], strict=True)
+        choose_metric_unit(metric, [sum_.value]) for (metric, _), sum_ in zip(columns, sums[together], strict=True)
     ]
     rows = [
         (

@@ -17,7 +17,6 @@ from starlette.responses import Response
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.first_look import OVERVIEW_BOARDS, OVERVIEW_CHANNEL, OVERVIEW_METRICS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_metric
-from reelport.charts.amounts import choose_unit
 from reelport.charts.drawing import draw_sparkline, embed_chart
 from reelport.charts.time_axis import describe_time
 from reelport.engine.tenant import Tenant
@@ -31,7 +30,7 @@ from reelport.query import parse_day
 from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import expires_soon
-from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget
+from reelport.server.explore.numbers import Leaderboard, Numbers, OverBudget
 from reelport.server.explore.view import Comparison, View, default_grain
 from reelport.server.explore.view_parameters import EARLIEST, Defaults
 from reelport.server.http.service import run_while_connected
@@ -39,7 +38,7 @@ from reelport.server.reports import report_list
 from reelport.server.reports.report_list import StateFilter
 from reelport.server.settings import Settings
 from reelport.server.studio import explore, exports, pages
-from reelport.server.studio.formats import MetricUnit
+from reelport.server.studio.formats import choose_metric_unit
 from reelport.server.studio.kept_views import Kept, find_shown_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
@@ -340,16 +339,11 @@ def _make_cards(view: View, numbers: Numbers) -> Iterator[Card]:
         return
     points = () if isinstance(numbers.lines, OverBudget) else numbers.lines
     for place, (metric, figure) in enumerate(zip(view.metrics, numbers.totals, strict=True)):
-        written = choose_metric_unit(metric, figure)
+        written = choose_metric_unit(metric, [figure.value])
         spark = Markup(draw_sparkline([point.figures[place].value for point in points]))  # noqa: S704 - drawn from numbers
         number = replace(make_cell(written, figure.value), text=written.write_short(figure.value))
         change = None if figure.difference is None else make_change(written, figure)
         yield metric, written.heading, number, change, spark
-
-
-def choose_metric_unit(metric: Metric, figure: Figure) -> MetricUnit:
-    """Choose the unit that a figure of a metric is written in."""
-    return MetricUnit(metric, *choose_unit(metric.unit, abs(float(figure.value or 0))))
 
 
 def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) -> LinePicture | None:

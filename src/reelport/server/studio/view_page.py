@@ -15,7 +15,6 @@ from starlette.responses import Response
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.catalog.first_look import SUBJECTS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_dimension, label_filter
-from reelport.charts.amounts import choose_unit
 from reelport.charts.chart_types import Bar, Chart, LineChart, Series, StackedShares, WorldMap
 from reelport.charts.drawing import draw_file, draw_inline_bar, embed_chart, explain_absence, render_png
 from reelport.charts.time_axis import GRAIN_WORDS, count_settled, describe_partial, describe_time, format_time
@@ -30,6 +29,7 @@ from reelport.server.studio.formats import (
     NO_NUMBER,
     Drawn,
     MetricUnit,
+    choose_metric_unit,
     format_moment,
     format_whole,
     name_dimension,
@@ -507,22 +507,16 @@ async def answer_chart(chart: Chart, kind: str, query: ReportQuery) -> Response:
 
 def choose_units(view: View, numbers: Numbers) -> dict[Metric, MetricUnit]:
     """Choose the unit of each metric of a view: that of its chart, by its largest number."""
-    units = {}
-    for place, metric in enumerate(view.metrics):
-        values = (value for value in _list_values(view, numbers, place) if value is not None)
-        divisor, unit = choose_unit(metric.unit, max((abs(float(value)) for value in values), default=0.0))
-        units[metric] = MetricUnit(metric, divisor, unit)
-    return units
-
-
-def _list_values(view: View, numbers: Numbers, place: int) -> Iterable[Number]:
-    """List the numbers of the metric's chart, or its total where there is no chart."""
     match numbers.lines, numbers.totals:
         case tuple(points), _:
-            figures = [point.figures[place] for point in points]
-        case _, tuple(totals):
-            figures = [totals[place]]
+            rows = [point.figures for point in points]
+        case _, tuple(totals):  # where there is no chart
+            rows = [totals]
         case _:
-            figures = []
-    befores = (figure.before for figure in figures) if view.compares_lines else ()
-    return [*(figure.value for figure in figures), *befores]
+            rows = []
+    units = {}
+    for place, metric in enumerate(view.metrics):
+        figures = [row[place] for row in rows]
+        befores = [figure.before for figure in figures] if view.compares_lines else []
+        units[metric] = choose_metric_unit(metric, [*(figure.value for figure in figures), *befores])
+    return units
