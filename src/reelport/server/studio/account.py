@@ -327,7 +327,7 @@ async def set_password(visit: Visit) -> Response:
     except UsageError as error:
         return _show_password(visit, link, str(error).splitlines())
     if used is None:
-        raise _refuse_link()
+        raise Refused(404, N_("This link is not valid"), _WRONG_LINK)
     done = _("The password is set: sign in with it. The link is used up.")
     return _hide_address(_show_sign_in(visit, "", email=used.email, done=done))
 
@@ -337,16 +337,14 @@ async def _find_link(visit: Visit) -> PasswordLink:
     link = await service.read(people.find_link, service.service_secret, visit.named("token"), visit.now)
     if link is None:
         await count_wrong_link(visit)
-        raise _refuse_link()
+        raise Refused(404, N_("This link is not valid"), _WRONG_LINK)
     return link
 
 
-def _refuse_link() -> Refused:
-    sentence = N_(
-        "It may have been used, replaced by a newer one, or be older than three days. Ask an owner of your "
-        "organization for another one."
-    )
-    return Refused(404, N_("This link is not valid"), sentence)
+_WRONG_LINK = N_(
+    "It may have been used, replaced by a newer one, or be older than three days. Ask an owner of your organization "
+    "for another one."
+)
 
 
 def _show_password(visit: Visit, link: PasswordLink, problems: list[str]) -> Response:
@@ -418,27 +416,28 @@ AUTHENTICATOR_PATH = f"{PATH}/authenticator"
 
 async def add_authenticator(visit: Visit) -> Response:
     """Add the offered authenticator, and show the recovery codes once, in a new session."""
-    service, form = visit.service, visit.form
-    await _begin_code(visit, visit.user.user_id, visit.user.email)
-    given = form.text("offer"), form.get("password", ""), form.text("code"), visit.browser, visit.now
-    work = partial(second_factors.add_authenticator, service.db, service.service_secret, visit.user, *given)
+    form = visit.form
+    given = form.text("offer"), form.get("password", ""), form.text("code")
     sentence = N_("The password or the code is wrong. If both are right, set the clock of the telephone.")
-    return await _add_factor(visit, work, sentence, form.text("offer"))
+    return await _add_factor(visit, second_factors.add_authenticator, given, sentence, form.text("offer"))
 
 
 async def add_passkey(visit: Visit) -> Response:
     """Add a passkey in a new session; show recovery codes once if it is the first factor."""
-    service, form = visit.service, visit.form
+    given = _read_answer(visit), visit.form.get("password", ""), visit.form.text("name")
+    sentence = N_("The password is wrong, or the passkey can't be added: try again.")
+    return await _add_factor(visit, second_factors.add_passkey, given, sentence)
+
+
+async def _add_factor(
+    visit: Visit, add: Callable[..., Added | None], given: tuple[object, ...], problem: str, offer: str = ""
+) -> Response:
+    service = visit.service
     await _begin_code(visit, visit.user.user_id, visit.user.email)
-    given = _read_answer(visit), form.get("password", ""), form.text("name"), visit.browser, visit.now
-    work = partial(second_factors.add_passkey, service.db, service.service_secret, visit.user, *given)
-    return await _add_factor(visit, work, N_("The password is wrong, or the passkey can't be added: try again."))
-
-
-async def _add_factor(visit: Visit, add: Callable[..., Added | None], problem: str, offer: str = "") -> Response:
+    known = *given, visit.browser, visit.now
+    work = partial(add, service.db, service.service_secret, visit.user, *known, life=guard.UNUSED_SESSION_LIFE)
     try:
-        work = partial(add, life=guard.UNUSED_SESSION_LIFE)
-        added = await anyio.to_thread.run_sync(work, limiter=visit.service.password_checks)
+        added = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     except UsageError as error:
         added, problem = None, str(error)
     if added is None:

@@ -26,7 +26,7 @@ from reelport.server.settings import Settings
 from reelport.server.studio import pages
 from reelport.server.studio.languages import choose_language
 from reelport.server.studio.rights import Right
-from reelport.server.studio.visit import FactorNeeded, Refused, SignInNeeded, Visit, not_found, read_form
+from reelport.server.studio.visit import Elsewhere, Refused, Visit, not_found, read_form
 
 Endpoint = Callable[[Visit], Awaitable[Response]]
 UNUSED_SESSION_LIFE = timedelta(hours=12)  # how long a session lives without being used: a working day
@@ -45,7 +45,9 @@ def guard(endpoint: Endpoint, right: Right, *, is_embedded: bool = False) -> Cal
 
     What `is_embedded` stands within pages of other sites: whoever looks at it isn't signed in, and gets no cookie.
     """
-    finish = _leave if is_embedded else _finish
+
+    def finish(visit: Visit, response: Response) -> Response:
+        return response if is_embedded else _finish(visit, response)
 
     async def answer(request: Request) -> Response:
         service: Service = request.app.state.service
@@ -62,10 +64,8 @@ def guard(endpoint: Endpoint, right: Right, *, is_embedded: bool = False) -> Cal
                 _check_right(visit, right)
                 _check_form(visit)
             response = await (_act(visit, endpoint) if request.method == "POST" else endpoint(visit))
-        except SignInNeeded as needed:
-            return finish(visit, pages.redirect(f"{pages.ROOT}/sign-in?next={quote(needed.path)}"))
-        except FactorNeeded:
-            return finish(visit, pages.redirect(f"{pages.ROOT}/account/authenticator"))
+        except Elsewhere as elsewhere:
+            return finish(visit, pages.redirect(str(elsewhere)))
         except Refused as refused:
             return finish(visit, show_refusal(visit, refused))
         except StorageError as error:
@@ -129,9 +129,9 @@ def _check_right(visit: Visit, right: Right) -> None:
     if visit.may(right):
         return
     if visit.session is None:
-        raise SignInNeeded(_find_page(visit.request))
+        raise Elsewhere(f"{pages.ROOT}/sign-in?next={quote(_find_page(visit.request))}")
     if visit.lacks_factor:
-        raise FactorNeeded
+        raise Elsewhere(f"{pages.ROOT}/account/authenticator")
     raise Refused(403, N_("Not yours to do"), _describe_lack(visit.session, right))
 
 
@@ -208,10 +208,6 @@ async def _renew(visit: Visit, response: Response) -> None:
         _LOG.warning("a session could not be renewed", reason=str(error))
         return
     set_cookie(visit, response, Cookie.SESSION, session.token, UNUSED_SESSION_LIFE)
-
-
-def _leave(_: Visit, response: Response) -> Response:
-    return response
 
 
 def _finish(visit: Visit, response: Response) -> Response:

@@ -87,9 +87,9 @@ async def render(visit: Visit, template: str, **values: object) -> Response:
     return await anyio.to_thread.run_sync(partial(pages.render, visit, template, 200, pages=menu, **values))
 
 
-def list_pages(visit: Visit) -> list[tuple[str, str]]:
-    """List the pages that an operator may open, each with its words."""
-    return [(each.path, _(each.label)) for each in PAGES if visit.may(each.right)]
+def list_pages(visit: Visit) -> list[NavigationEntry]:
+    """List the pages that an operator may open."""
+    return [each for each in PAGES if visit.may(each.right)]
 
 
 def _read_platform(db: Engine, settings: Settings, now: datetime) -> dict[str, object]:
@@ -318,7 +318,7 @@ _ORGANIZATIONS = 200
 
 async def show_organizations(visit: Visit) -> Response:
     """Show at most 200 organizations, those with unfinished reports first."""
-    rows = await anyio.to_thread.run_sync(read_organizations, visit.service.db)
+    rows = await visit.service.read(read_organizations)
     return await render(visit, "operator_organizations.html", rows=rows, to_moment=to_moment)
 
 
@@ -357,17 +357,9 @@ def _read_id(visit: Visit) -> int:
 
 async def begin_look(visit: Visit) -> Response:
     """Begin to look at an organization, and lead to its first page."""
-    begin = partial(
-        looks.begin_look,
-        visit.service.db,
-        visit.user,
-        _read_id(visit),
-        visit.form.text("reason"),
-        visit.actor,
-        visit.now,
-    )
+    given = visit.user, _read_id(visit), visit.form.text("reason"), visit.actor, visit.now
     try:
-        has_begun = await anyio.to_thread.run_sync(begin)
+        has_begun = await visit.service.read(looks.begin_look, *given)
     except UsageError as error:
         raise Refused(400, N_("The reason is missing"), str(error)) from None
     if not has_begun:

@@ -10,9 +10,10 @@ import gzip
 import hashlib
 import re
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import PurePath
 
 import anyio.to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -77,7 +78,7 @@ NAVIGATION: tuple[NavigationEntry, ...] = (
 
 def render(visit: Visit, template: str, status: int = 200, **values: object) -> Response:
     """Render a template as the answer to a visit."""
-    menu = [replace(entry, label=_(entry.label)) for entry in NAVIGATION if visit.may(entry.right)]
+    menu = [entry for entry in NAVIGATION if visit.may(entry.right)]
     known = {
         "visit": visit,
         "language": current_language().code,
@@ -152,7 +153,7 @@ def _count(one: str, many: str, n: int, **values: object) -> str:
 
 
 _STATIC = f"{STUDIO_PATH}/static"
-_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 _FOR_EVER = "public, max-age=31536000, immutable"
 # Finds gzip in an Accept-Encoding that likes nothing better.
 _GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*1(?:\.0*)?\s*)?(?:,|$)", re.IGNORECASE)
@@ -191,15 +192,10 @@ async def answer_asset(visit: Visit) -> Response:
 @cache
 def _load_assets() -> dict[str, _Asset]:
     folder = resources.files("reelport.server.studio").joinpath("static")
-    contents = {file.name: file.read_bytes() for file in folder.iterdir() if _suffix(file.name) in _TYPES}
+    contents = {file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix in _TYPES}
     contents["charts.css"] = write_page_stylesheet().encode()
-    return {
-        name: _Asset(
-            content, gzip.compress(content, mtime=0), _TYPES[_suffix(name)], hashlib.sha256(content).hexdigest()[:12]
-        )
-        for name, content in contents.items()
-    }
-
-
-def _suffix(name: str) -> str:
-    return name.rpartition(".")[2]
+    assets = {}
+    for name, content in contents.items():
+        kind, version = _TYPES[PurePath(name).suffix], hashlib.sha256(content).hexdigest()[:12]
+        assets[name] = _Asset(content, gzip.compress(content, mtime=0), kind, version)
+    return assets

@@ -132,27 +132,18 @@ def _describe_rows(view: View) -> str:
     """Say which rows of the report the view shows; empty if it shows all of them."""
     if not view.kept:
         return ""
-    kept = view.kept_by_dimension().items()
-    alone = format_list(
-        [f"{label_dimension(row)} {format_choice([name_cell(row, cell) for cell in cells])}" for row, cells in kept]
-    )
-    every = format_list([_("every %(name)s", name=label_dimension(row)) for row, _cells in kept])
-    cells = format_list(
-        [
-            _(
-                "%(cells)s in the column %(column)s",
-                cells=format_choice([cell or _("nothing") for cell in cells]),
-                column=row.header,
-            )
-            for row, cells in kept
-        ]
-    )
+    alone, every, cells = list[str](), list[str](), list[str]()
+    for row, kept in view.kept_by_dimension().items():
+        name, written = label_dimension(row), format_choice([cell or _("nothing") for cell in kept])
+        alone.append(f"{name} {format_choice([name_cell(row, cell) for cell in kept])}")
+        every.append(_("every %(name)s", name=name))
+        cells.append(_("%(cells)s in the column %(column)s", cells=written, column=row.header))
     return _(
         "The view shows %(alone)s alone, and a report can't be narrowed so: its file has %(every)s, "
         "and the view's numbers are those of its rows with %(cells)s.",
-        alone=alone,
-        every=every,
-        cells=cells,
+        alone=format_list(alone),
+        every=format_list(every),
+        cells=format_list(cells),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -17,7 +17,6 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from reelport.catalog import Dimension, Metric
-from reelport.catalog.labels import capitalize
 from reelport.charts.chart_types import Chart
 from reelport.charts.drawing import embed_chart
 from reelport.charts.report_chart import NoChart
@@ -76,6 +75,7 @@ async def show_reports(visit: Visit) -> Response:
         "reports.html",
         page=page,
         shown=shown,
+        filters=list(StateFilter),
         counts=counts,
         is_first=cursor is None,
         next_path=page.next and f"{PATH}?{urlencode({'state': shown.value, 'after': str(page.next)})}",
@@ -156,9 +156,6 @@ def words(visit: Visit) -> Mapping[str, object]:
         "time_left": lambda moment: _describe_time_left(moment - visit.now),
         "forms": {suffix: _(label) for suffix, label in _FORMS.items()},
         "running_limit": visit.service.settings.running_limit,
-        "State": State,
-        "StateFilter": StateFilter,
-        "capitalize": capitalize,
     }
 
 
@@ -215,7 +212,11 @@ async def _read_preview(visit: Visit, report: ListedReport) -> dict[str, Any]:
         "heading": chart.reason if isinstance(chart, NoChart) else chart.heading,
         "kinds": view_page.list_kinds(),
         "columns": columns,
-        "rows": [list(_write_cells(columns, row)) for row in rows],
+        # Written as in the rest of Studio, each with its text in the file.
+        "rows": [
+            [Cell(_write_cell(column, text) if text else "", text) for column, text in zip(columns, row, strict=False)]
+            for row in rows
+        ],
         "write_total": lambda column: "" if column.total is None else _write_number(column, column.total),
     }
 
@@ -268,12 +269,6 @@ def _present(file: Path) -> Iterator[None]:
 
 def _missing() -> Refused:
     return Refused(409, N_("There is no file"), N_("The file of this report is missing: ask for it again."))
-
-
-def _write_cells(columns: Sequence[PreviewColumn], row: Sequence[str]) -> Iterator[Cell]:
-    """Write the cells of a row as the rest of Studio does, each with its text in the file."""
-    for column, text in zip(columns, row, strict=False):
-        yield Cell(_write_cell(column, text) if text else "", text)
 
 
 def _write_cell(column: PreviewColumn, text: str) -> str:

@@ -177,15 +177,8 @@ class Refused(Exception):
     retry_after: int | None = None
 
 
-@dataclass(eq=False, slots=True)
-class SignInNeeded(Exception):
-    """The page is for signed-in users; after signing in, the browser goes to `path`."""
-
-    path: str
-
-
-class FactorNeeded(Exception):
-    """The visitor must add a second factor before anything else."""
+class Elsewhere(Exception):
+    """Another page comes first, whose path it has: to sign in, or to add a second factor."""
 
 
 def not_found() -> Refused:

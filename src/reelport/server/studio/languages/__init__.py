@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -19,6 +20,7 @@ from reelport.language import ENGLISH, Language
 _SUFFIX = ".po"
 _LARGE = ("1000000000000", "1000000000", "1000000", "1000")
 _LONGEST_HEADER = 1000
+_ACCEPTED = re.compile(r"(?:^|,)([a-z0-9-]+)(?:;q=(\d\.?\d*))?(?=,|$)")  # a language, and how much it is wanted
 
 
 @cache
@@ -49,15 +51,9 @@ def name_language(code: str) -> str:
 
 def _rank_accepted(header: str) -> list[str]:
     """List the languages of an Accept-Language, the most wanted first."""
-    ranked = []
-    for part in header[:_LONGEST_HEADER].lower().split(","):
-        name, _, rank = part.replace(" ", "").partition(";q=")
-        try:
-            weight = float(rank or 1)
-        except ValueError:
-            continue
-        ranked.append((weight, name))
-    return [name for weight, name in sorted(ranked, key=lambda each: -each[0]) if weight > 0 and name]
+    found = _ACCEPTED.findall(header[:_LONGEST_HEADER].lower().replace(" ", ""))
+    ranked = [(float(rank or 1), name) for name, rank in found]
+    return [name for rank, name in sorted(ranked, key=lambda each: -each[0]) if rank > 0]
 
 
 def _make_language(code: str, content: bytes) -> Language:
