@@ -255,23 +255,6 @@ def test_all_of_it_works_without_a_script(studio: Studio) -> None:
     assert not studio.complaints
 
 
-def test_a_copied_leaderboard_has_numbers_that_a_spreadsheet_takes(studio: Studio) -> None:
-    """Digits without gaps, the minus of the keyboard; the columns are divided by tabs."""
-    page = studio.open(f"{VIEW}&compare=previous", MEMBER)
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    shown = page.locator(".board td.number").all_inner_texts()
-    assert any("," in text for text in shown)
-    assert any("\u2212" in text for text in shown)
-    page.locator(".boards").evaluate(
-        "boards => { getSelection().selectAllChildren(boards); document.execCommand('copy'); }"
-    )
-    copied = page.evaluate("navigator.clipboard.readText()")
-    rows = [line.split("\t")[1:] for line in copied.splitlines() if re.search(r"\t[\d.]+%\t", line)]
-    assert len(rows) > 5
-    assert all(re.fullmatch(r"[+-]?[\d.]+%?|new|gone|\u2013", cell) for row in rows for cell in row), rows
-    assert not studio.complaints
-
-
 def test_a_menu_exports_what_is_seen(studio: Studio, tmp_path: Path) -> None:
     """By keyboard: a file of the table, its rows on the clipboard in full; Escape leads back to where it was opened."""
     page = studio.open(f"{VIEW}&compare=previous", MEMBER)

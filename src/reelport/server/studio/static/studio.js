@@ -198,19 +198,6 @@ document.addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
-// A spreadsheet takes a number for a text while it has a sign of money, its digits are grouped, or its minus is that of
-// print. The text alone is copied then: its columns are divided by tabs.
-document.addEventListener("copy", (event) => {
-  const selection = getSelection();
-  const part = selection.rangeCount ? selection.getRangeAt(0).cloneContents() : null;
-  if (!part?.querySelector("td.number")) return;
-  const grouped = (1.5).toLocaleString(document.documentElement.lang)[1] === "." ? "," : ".";
-  const plain = (number) => number.replace(/[\u00a0\u202f€$]/g, "").replaceAll(grouped, "").replace("\u2212", "-");
-  const cells = /(?<=^|\t)[+\u2212]?[€$]?\d[\d\u202f.,]*(\u00a0[€$]|[\u00a0\u202f]?%)?(?=\t|$)/gm;
-  event.clipboardData.setData("text/plain", selection.toString().replace(cells, plain));
-  event.preventDefault();
-});
-
 addEventListener("popstate", () => load(location.href, { keepAddress: true }));
 // One step back or forward that was made before this script ran changed the address alone.
 const [shown = { name: location.href }] = performance.getEntriesByType("navigation");
