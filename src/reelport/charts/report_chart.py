@@ -208,7 +208,7 @@ class Times:
         return _(", the last %(shown)s of %(number)s", shown=shown, number=number) if left_out else ""
 
     def list_notes(self, start: date, end: date) -> tuple[str, ...]:
-        """Say of which months or years only a part was asked for."""
+        """Say of which weeks or months only a part was asked for."""
         return describe_partial(self.labels, self.grain, start, end)
 
 

@@ -9,17 +9,15 @@ from reelport.catalog import Grain
 from reelport.language import N_, _, current_language
 from reelport.wording import format_list
 
-YEAR = Grain.MONTH + 1
 GRAIN_WORDS: dict[int, str] = {
     Grain.MINUTE: N_("minute"),
     Grain.HOUR: N_("hour"),
     Grain.DAY: N_("day"),
     Grain.WEEK: N_("week"),
     Grain.MONTH: N_("month"),
-    YEAR: N_("year"),
 }
-# How many characters of a time's label name its hour, day, month or year. A week has the label of its first day.
-LABEL_LENGTHS = {Grain.HOUR: 13, Grain.DAY: 10, Grain.MONTH: 7, YEAR: 4}
+# How many characters of a time's label name its hour, day or month. A week has the label of its first day.
+LABEL_LENGTHS: dict[int, int] = {Grain.HOUR: 13, Grain.DAY: 10, Grain.MONTH: 7}
 
 MOST_FILLED = 4000  # with more times than this between first and last, gaps are not drawn
 MOST_TICKS = 8
@@ -29,7 +27,7 @@ _LONGEST_TICK = 17  # characters of a tick that is no time, which some vendor ma
 def parse_time(label: str) -> datetime | None:
     """Parse a label's time as a datetime without a zone; None where it is no time."""
     try:
-        return datetime.fromisoformat(label + {4: "-01-01", 7: "-01"}.get(len(label), "")).replace(tzinfo=None)
+        return datetime.fromisoformat(label + {7: "-01"}.get(len(label), "")).replace(tzinfo=None)
     except ValueError:
         return None
 
@@ -49,7 +47,7 @@ def fill_times(labels: Iterable[str], grain: int) -> list[str]:
 
 
 def format_time(moment: date, grain: int) -> str:
-    """Format a time as a report does: 2026-07-01T05:00:00Z, 2026-07-01, 2026-07; a year 2026."""
+    """Format a time as a report does: 2026-07-01T05:00:00Z, 2026-07-01, 2026-07."""
     if grain <= Grain.HOUR:
         return f"{moment:%Y-%m-%dT%H:%M}:00Z"
     return f"{moment:%Y-%m-%d}"[: LABEL_LENGTHS.get(grain)]
@@ -66,14 +64,12 @@ def next_time(moment: datetime, grain: int) -> datetime:
             return moment + timedelta(days=1)
         case Grain.WEEK:
             return moment + timedelta(weeks=1)
-        case Grain.MONTH:
-            return (moment.replace(day=1) + timedelta(days=31)).replace(day=1)
         case _:
-            return moment.replace(year=moment.year + 1)
+            return (moment.replace(day=1) + timedelta(days=31)).replace(day=1)
 
 
 def describe_partial(labels: Sequence[str], grain: int, start: date, end: date) -> tuple[str, ...]:
-    """Say of which weeks, months or years only a part is shown; nothing where all are whole."""
+    """Say of which weeks or months only a part is shown; nothing where all are whole."""
     if grain < Grain.WEEK or not labels:
         return ()
     first, last = parse_time(labels[0]), parse_time(labels[-1])
@@ -114,8 +110,6 @@ def describe_time(label: str) -> str:
         return label
     day = _("%(day)s %(month)s %(year)s", day=moment.day, month=_name_month(moment), year=moment.year)
     match len(label):
-        case 4:
-            return label
         case 7:
             return _("%(month)s %(year)s", month=_name_month(moment), year=moment.year)
         case 10:
@@ -150,10 +144,8 @@ def _align_ticks(labels: Sequence[str], grain: int) -> list[list[int]]:
         case Grain.DAY | Grain.WEEK:
             weeks = [[p for p, _at in moments if p % step == 0] for step in (1, 2, 7, 14)]
             every = [*weeks[:3], *(found for found in firsts if len(found) > 2), weeks[3], *firsts]  # noqa: PLR2004
-        case Grain.MONTH:
-            every = firsts
         case _:
-            every = [[p for p, at in moments if at.year % step == 0] for step in (1, 2, 5, 10)]
+            every = firsts
     return every
 
 
@@ -165,9 +157,9 @@ def _format_tick(label: str, grain: int, *, years: bool, days: bool) -> str:
     day = describe_time(label[:10]) if years else day
     if grain <= Grain.HOUR:
         return f"{day} {moment:%H:%M}" if days else f"{moment:%H:%M}"
-    return {Grain.MONTH: describe_time(label[:7]), YEAR: str(moment.year)}.get(grain, day)
+    return describe_time(label[:7]) if grain == Grain.MONTH else day
 
 
 def _last_day(moment: datetime, grain: int) -> date:
-    """Return the last day of a time's month or year, or its own."""
+    """Return the last day of a time's week or month, or its own."""
     return (next_time(moment, max(grain, Grain.DAY)) - timedelta(days=1)).date()
