@@ -26,6 +26,7 @@ class Partner:
     service: Service
     key: Key
     token: str = ""
+    renewed_at: float = 0.0
 
     def ask(self, **query: object) -> str:
         """Ask for a report; its token."""
@@ -63,7 +64,7 @@ class Partner:
         return body
 
     def _graphql(self, document: str, **variables: object) -> dict[str, Any]:
-        if not self.token:
+        if time.monotonic() >= self.renewed_at:
             self.token = self._new_token()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         body = json.dumps({"query": document, "variables": variables}).encode()
@@ -81,6 +82,8 @@ class Partner:
             "scope": "create_reports manage_reports",
         }
         reply = _post(self.service.url + TOKEN_PATH, urllib.parse.urlencode(form).encode(), {})
+        # Half of its life is left for a request on its way.
+        self.renewed_at = time.monotonic() + reply["expires_in"] / 2
         token: str = reply["access_token"]
         return token
 
