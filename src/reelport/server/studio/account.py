@@ -307,9 +307,6 @@ async def _ask_provider(visit: Visit, work: Callable[..., T], *given: object) ->
         raise Refused(403, N_("Not signed in"), sentence) from error
 
 
-PASSWORD_PATH = f"{pages.ROOT}/password"
-
-
 async def show_password_form(visit: Visit) -> Response:
     """Show whose password the link sets, and the form for it."""
     return _show_password(visit, await _find_link(visit), [])

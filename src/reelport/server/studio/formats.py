@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from reelport.catalog import Dimension, Metric, Unit
@@ -12,7 +12,7 @@ from reelport.catalog.labels import capitalize, label_dimension, label_metric, l
 from reelport.charts import chart_types
 from reelport.charts.amounts import add_sign, choose_unit, currency_sign, format_clock, format_short, is_clock
 from reelport.charts.time_axis import describe_time
-from reelport.language import _, localize
+from reelport.language import _, localize, ngettext
 from reelport.query import describe_query
 from reelport.server.explore.numbers import Figure, Number
 from reelport.wording import format_day, format_duration, format_size
@@ -152,6 +152,16 @@ def format_second(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
+def describe_time_left(left: timedelta) -> str:
+    """Say how long a report is kept, as roughly as anybody cares: 3 days, 47 hours, 59 minutes."""
+    minutes = max(round(left.total_seconds() / 60), 0)
+    if minutes >= 2 * 1440:
+        return ngettext("%(n)s day", "%(n)s days", round(minutes / 1440))
+    if minutes >= 2 * 60:
+        return ngettext("%(n)s hour", "%(n)s hours", round(minutes / 60))
+    return ngettext("%(n)s minute", "%(n)s minutes", minutes)
+
+
 # What stands in a browser's text, and its name: the first that is found counts, as most name others too.
 _BROWSERS = (
     ("Edg/", "Edge"),
@@ -187,6 +197,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "whole": format_whole,
     "bytes": format_size,
     "duration": format_duration,
+    "time_left": describe_time_left,
     "day": format_day,
     "moment": format_moment,
     "second": format_second,

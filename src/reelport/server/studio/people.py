@@ -41,20 +41,13 @@ async def show_people(
 ) -> Response:
     """List the people, with a form to add one, and a new link for a password."""
     done = "" if problems else _(_DONE.get(visit.request.query_params.get("done", ""), ""))
-    write = partial(
-        pages.render,
-        visit,
-        "people.html",
-        400 if problems else 200,
-        people=await visit.service.read(people.list_people, visit.organization_id, visit.now),
-        roles=OF_ORGANIZATION,
-        problems=problems,
-        done=done,
-        email=email,
-        role=role,
-        link=link,
-        password_path=account.PASSWORD_PATH,
-    )
+    found = await visit.service.read(people.list_people, visit.organization_id, visit.now)
+    given = {"problems": problems, "done": done, "email": email, "role": role, "link": link}
+
+    def write() -> Response:
+        status = 400 if problems else 200
+        return pages.render(visit, "people.html", status, people=found, roles=OF_ORGANIZATION, **given)
+
     return await write_page(visit, visit.organization_id, write)
 
 

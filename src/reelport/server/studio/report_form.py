@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from reelport import check
 from reelport.catalog import Dimension, Metric
-from reelport.catalog.labels import capitalize, label_dimension, label_metric
+from reelport.catalog.labels import label_dimension
 from reelport.check import Rules
 from reelport.engine.mapping import find_title_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
@@ -36,6 +36,7 @@ from reelport.server.reports.ask import AskedReport, ask_report, find_problems
 from reelport.server.reports.report_list import ListedReport
 from reelport.server.studio import explore, pages, reports
 from reelport.server.studio.explore import read_defaults
+from reelport.server.studio.formats import name_dimension, name_metric
 from reelport.server.studio.view_page import describe_freshness
 from reelport.server.studio.visit import Refused, Visit
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH, Code
@@ -211,8 +212,8 @@ def _list_columns(
 ) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
     """List the columns of both queries, in the file's order, and those that go with the second."""
     kept = {row.name for row in fixed}
-    labels = {row.name: capitalize(label_dimension(row)) for row in Dimension}
-    labels |= {row.name: capitalize(label_metric(row)) for row in Metric}
+    labels = {row.name: name_dimension(row) for row in Dimension}
+    labels |= {row.name: name_metric(row) for row in Metric}
     own = dict.fromkeys((*query.dimensions, *base.dimensions, *query.metrics, *base.metrics))
     chosen = {*query.dimensions, *query.metrics}
     allowed = check.allowed_with(query, defaults.rules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -24,7 +24,7 @@ from reelport.charts.time_axis import describe_time
 from reelport.engine.plan import Plan
 from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
 from reelport.errors import StorageError
-from reelport.language import N_, _, ngettext
+from reelport.language import N_, _
 from reelport.report_details import State
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action
@@ -46,7 +46,6 @@ from reelport.server.studio.view_page import Cell
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.storage.file_cache import holding
 from reelport.wire import NO_DAY
-from reelport.wording import format_day
 
 PATH = f"{pages.ROOT}/reports"
 _FORMS = {
@@ -80,7 +79,6 @@ async def show_reports(visit: Visit) -> Response:
         is_first=cursor is None,
         next_path=page.next and f"{PATH}?{urlencode({'state': shown.value, 'after': str(page.next)})}",
         again=_AGAIN_SECONDS if page.has_unfinished else 0,
-        words=words(visit),
     )
 
 
@@ -100,7 +98,9 @@ async def show_report(visit: Visit) -> Response:
         preview=preview,
         may_change=visit.may_change(report.asked_by),
         again=0 if report.state.is_final else _AGAIN_SECONDS,
-        words=words(visit),
+        query=json.dumps(report.query.to_wire(), indent=2, ensure_ascii=False),
+        forms={suffix: _(label) for suffix, label in _FORMS.items()},
+        no_day=NO_DAY,
     )
 
 
@@ -146,19 +146,6 @@ async def find_report(visit: Visit, report_id: str) -> ListedReport:
     return found
 
 
-def words(visit: Visit) -> Mapping[str, object]:
-    """What the templates of reports need to put one into words."""
-    return {
-        "complete": lambda day: (
-            _("no day was complete") if day == NO_DAY else _("complete to %(day)s", day=format_day(day))
-        ),
-        "pretty": lambda query: json.dumps(query.to_wire(), indent=2, ensure_ascii=False),
-        "time_left": lambda moment: _describe_time_left(moment - visit.now),
-        "forms": {suffix: _(label) for suffix, label in _FORMS.items()},
-        "running_limit": visit.service.settings.running_limit,
-    }
-
-
 async def _find_own_report(visit: Visit) -> ListedReport:
     report = await find_report(visit, visit.request.path_params["report_id"])
     if not visit.may_change(report.asked_by):
@@ -181,16 +168,6 @@ def _make_link(visit: Visit, report: ListedReport, form: FileType) -> str:
     )
     until = min(visit.now + timedelta(seconds=service.settings.link_seconds), report.expires_at)
     return signed_urls.sign_url(service.service_secret, report.id, key_id, until, form)
-
-
-def _describe_time_left(left: timedelta) -> str:
-    """Say how long a report is kept, as roughly as anybody cares: 3 days, 47 hours, 59 minutes."""
-    minutes = max(round(left.total_seconds() / 60), 0)
-    if minutes >= 2 * 1440:
-        return ngettext("%(n)s day", "%(n)s days", round(minutes / 1440))
-    if minutes >= 2 * 60:
-        return ngettext("%(n)s hour", "%(n)s hours", round(minutes / 60))
-    return ngettext("%(n)s minute", "%(n)s minutes", minutes)
 
 
 _ROWS = 50
