@@ -156,7 +156,10 @@ class ChartPlan:
             return self.draw_largest(groups, list_query_notes(self.query))
         times = fit_times(groups, find_grain(self.time) or Grain.DAY, MOST_TIMES, filled=True)
         settled = count_settled(times.labels, times.grain, last_complete, self.query.end) if moving else None
-        notes = (*list_query_notes(self.query), *times.list_notes(self.query.start, self.query.end))
+        notes = (
+            *list_query_notes(self.query),
+            *describe_partial(times.labels, times.grain, self.query.start, self.query.end),
+        )
         heading, values = self.head_times(times), dict(times.groups.list_values())
         numbers = {"": tuple(values.get((label,)) for label in times.labels)}
         names = {"": name_as_heading(self.metric)}
@@ -206,10 +209,6 @@ class Times:
         shown, number = (localize(f"{each:,}") for each in (len(self.labels), self.many))
         left_out = self.many > len(self.labels)
         return _(", the last %(shown)s of %(number)s", shown=shown, number=number) if left_out else ""
-
-    def list_notes(self, start: date, end: date) -> tuple[str, ...]:
-        """Say of which weeks or months only a part was asked for."""
-        return describe_partial(self.labels, self.grain, start, end)
 
 
 def plan_report_chart(query: ReportQuery) -> ChartPlan | NoChart:

@@ -30,6 +30,7 @@ from reelport.charts.report_chart import (
     plan_chart_by,
 )
 from reelport.charts.svg import isolate
+from reelport.charts.time_axis import describe_partial
 from reelport.client.files.part import Part, resolve_target
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
@@ -79,7 +80,7 @@ class ChartOutput:
         times = fit_times(groups, grain, most, filled=False)
         values = {key[0]: value for key, value in times.groups.list_values()}
         bars = tuple(Bar(label, values[label]) for label in times.labels)
-        notes = times.list_notes(plan.query.start, plan.query.end)
+        notes = describe_partial(times.labels, times.grain, plan.query.start, plan.query.end)
         return BarChart(plan.head_times(times), bars, plan.unit, notes=notes)
 
 

@@ -352,7 +352,7 @@ def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) ->
     metric = view.metrics[place]
     chart = make_line_chart(view, numbers.lines, place, defaults.complete_days(view.metrics))
     picture = Markup(embed_chart(chart, choose_units(view, numbers)[metric].write_amount))  # noqa: S704 - its texts are escaped
-    return LinePicture(metric.name, chart.heading, picture)
+    return metric.name, chart.heading, picture
 
 
 def _make_list(view: View, by: Dimension, numbers: Numbers) -> tuple[Board, str, Markup | None]:

@@ -40,6 +40,7 @@ from reelport.server.studio.visit import not_found
 from reelport.wording import format_day, format_days, format_list
 
 Parts = Sequence[tuple[str, Lines]]  # lines of some cells, by name
+LinePicture = tuple[str, str, Markup]  # the chart of a metric over time: the metric's name, a heading, its picture
 DaySpan = tuple[date, date] | None  # the first and the last complete day of a metric's tables; None where there is none
 _TABLE_LABELS = {name: name for name in (N_("plays"), N_("ads"), N_("earnings"), N_("usage"), N_("videos"))}
 # What the compared days are called.
@@ -48,15 +49,6 @@ COMPARISONS = {
     Comparison.WEEKDAYS: N_("Same weekdays before"),
     Comparison.YEAR: N_("A year before"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class LinePicture:
-    """The chart of a metric over time."""
-
-    metric: str
-    heading: str
-    picture: Markup
 
 
 def make_page(view: View, numbers: Numbers, defaults: Defaults) -> dict[str, Any]:
@@ -142,7 +134,7 @@ def _draw_charts(
     if has_numbers(lines):
         for metric, chart in drawn.items():
             picture = Markup(embed_chart(chart, units[metric].write_amount))  # noqa: S704 - its texts are escaped
-            yield LinePicture(metric.name, chart.heading, picture)
+            yield metric.name, chart.heading, picture
 
 
 def _make_times(
