@@ -80,18 +80,6 @@ def test_dlt_loads_windows_and_replaces_them(
 
 
 @pytest.mark.long
-def test_windows_are_cut_anew_where_the_vendor_takes_fewer_days(
-    pipeline: dlt.Pipeline, client: Client, vendor: Vendor, numbers: Numbers, file: Path
-) -> None:
-    """The window under way is read in pieces, and the next one is asked for right."""
-    vendor.longest = 8
-    load(pipeline, file, client=client)
-    assert asked(vendor) == ["20-13", "12-11", "10-3", "2-1"]
-    assert vendor.refused_queries == 1
-    assert rows(pipeline) == expected(numbers)
-
-
-@pytest.mark.long
 def test_empty_days_up_to_today_are_read_again(
     pipeline: dlt.Pipeline, client: Client, vendor: Vendor, numbers: Numbers, file: Path
 ) -> None:

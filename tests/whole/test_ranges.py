@@ -113,15 +113,15 @@ def test_the_command_splits_what_one_report_may_not_cover(service: Service, key:
 
 @pytest.mark.long
 def test_a_service_that_takes_fewer_days_gets_smaller_windows(service: Service, client: Client, tmp_path: Path) -> None:
-    """The range is cut anew to the days that the refusal names; what doesn't add up is refused from then on."""
+    """Refused windows are halved; what doesn't add up stays refused."""
     query = ReportQuery.of([Metric.VIEWS], ["DAY"], START, END)
     whole = client.reports.run(query, tmp_path / "whole.csv", deadline=300)
     service.restart(environment={"REELPORT_DAY_LIMIT": "40"})
     try:
         found = client.reports.run_range(query, tmp_path / "merged.csv", deadline=300)
-        assert [each.rows for each in found.windows] == [40, 32]
+        assert [each.rows for each in found.windows] == [36, 36]
         assert found.sha256 == whole.sha256
-        with pytest.raises(MergeRefused, match="LIVE_VIEWERS counts what is different"):
+        with pytest.raises(QueryRefused, match="72 days are more than 40"):
             client.reports.run_range(replace(query, metrics=("LIVE_VIEWERS",), dimensions=()), tmp_path / "no.csv")
     finally:
         service.restart(environment={})

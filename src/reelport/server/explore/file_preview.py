@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from reelport.additivity import Added, plan_group
+from reelport.additivity import Added, Rate, plan_group
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.charts.chart_types import MOST_LINES, Chart
@@ -117,7 +117,10 @@ def _make_column(dimension: Dimension) -> PreviewColumn:
 
 def _compile_largest(file: Path, plan: ChartPlan) -> Plan:
     key, most = plan.keys[-1], MOST_BARS if plan.time is None else MOST_LINES
-    sums = _compile_sums(file, plan, [key], f"{_compile_order(plan)} AS value").sql
+    value = _compile_order(plan)
+    if plan.time is not None:  # as lines are chosen: without a number as with 0
+        value = f"coalesce({value}, 0)"
+    sums = _compile_sums(file, plan, [key], f"{value} AS value").sql
     names = ", ".join(f"#{place}" for place in range(1, 4 + len(plan.sums)))
     order = f"ORDER BY value DESC NULLS LAST, {quote_name(key)} LIMIT {most:d}"
     return Plan(f"SELECT {names}, count(*) OVER () FROM ({sums}) {order}", ())  # noqa: S608 - names are quoted
@@ -141,8 +144,9 @@ def _compile_order(plan: ChartPlan) -> str:
             return f"max({_number(plan.metric)})"
         case Added():
             return sums[0]
-        case _:
-            return f"{sums[0]}::DOUBLE / nullif({' + '.join(sums[1:])}, 0)"
+        case Rate(scale=scale, digits=digits):
+            ratio = f"round({scale}::DOUBLE * {sums[0]} / nullif({' + '.join(sums[1:])}, 0), {digits})"
+            return f"CASE WHEN count(*) = 1 THEN any_value({_number(plan.metric)}) ELSE {ratio} END"
 
 
 def _read(file: Path, query: ReportQuery) -> str:
