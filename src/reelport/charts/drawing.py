@@ -148,7 +148,6 @@ def describe_chart(chart: Chart) -> str:
 
 
 def _describe_lines(chart: LineChart) -> str:
-    """Describe lines over time: their range, and the lowest, highest and last number of each."""
     first, last = describe_time(chart.times[0]), describe_time(chart.times[-1])
     said = [_("%(first)s to %(last)s.", first=first, last=last)]
     said += [_describe_series(each, chart.times, chart) for each in chart.series[:_MOST_DESCRIBED]]
@@ -253,8 +252,6 @@ _MANY = 150  # with more times than this lines are fine
 
 @dataclass(frozen=True, slots=True)
 class _Plot:
-    """The area of a plot in its chart, how many times it shows, and its scale."""
-
     left: float
     top: float
     width: float
@@ -362,7 +359,6 @@ def draw_sparkline(values: Sequence[Number | None], width: float = 160, height: 
 
 
 def _draw_amounts(plot: _Plot) -> Iterator[str]:
-    """Draw lines and numbers of amounts, and the area by which a script finds places."""
     ends = {"data_low": f"{plot.scale.low:.12g}", "data_high": f"{plot.scale.high:.12g}"}
     area = {"x": plot.left, "y": plot.top, "width": plot.width, "height": plot.height}
     yield svg.element("rect", class_="chart-plot", **area, **ends, data_bands="" if plot.bands else None)
@@ -374,7 +370,6 @@ def _draw_amounts(plot: _Plot) -> Iterator[str]:
 
 
 def _draw_times(plot: _Plot, times: Sequence[str], grain: int, width: float) -> Iterator[str]:
-    """Draw as many ticks of time as have room side by side, at round times."""
     for most in range(MOST_TICKS, 0, -1):
         ticks = make_ticks(times, grain, most)
         halves = {place: measure_text(label) / 2 for place, label in ticks.items()}
@@ -395,7 +390,6 @@ def _draw_areas(plot: _Plot, values: Sequence[Number | None]) -> Iterator[str]:
 
 
 def _draw_line(plot: _Plot, values: Sequence[Number | None], kind: str) -> Iterator[str]:
-    """Draw a line that breaks where there is no number; a number without neighbours is a point."""
     kind = f"{kind} chart-fine" if plot.times > _MANY else kind
     for points in (_points(plot, run) for run in _list_runs(values)):
         if len(points) > 1:
@@ -518,7 +512,6 @@ def _draw_map(chart: WorldMap, width: float) -> tuple[float, list[str]]:
 
 
 def _embed_map(chart: WorldMap, write: Write | None) -> Iterator[str]:
-    """Write a map for a page: a picture for all widths, and its legend in letters of one size."""
     world = _load_world()
     yield embed_picture(Picture(world["width"], world["height"], tuple(_draw_lands(chart, write)), "", ""), "chart-map")
     size = {"width": (_MOST_LIMITS + 3) * _BOX, "height": _LEGEND_HEIGHT}

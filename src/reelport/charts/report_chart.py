@@ -259,7 +259,6 @@ def _cut_time(length: int, end: str, key: Key) -> Key:
 
 
 def _list_times(groups: Groups, grain: int, *, filled: bool) -> tuple[int, list[str]]:
-    """Count the times of groups, and list them in order; if too many are empty, without these."""
     known = sorted({key[0] for key in groups.by_key})
     times = fill_times(known, grain) if filled else []
     shown = times if set(known) <= set(times) and len(times) <= MOST_FILLED else known

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 
 class _Colour(NamedTuple):
-    """A colour in light and in dark, and the custom property of a page that takes its place."""
-
     follows: str | None
     light: str
     dark: str

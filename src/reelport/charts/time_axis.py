@@ -161,5 +161,4 @@ def _format_tick(label: str, grain: int, *, years: bool, days: bool) -> str:
 
 
 def _last_day(moment: datetime, grain: int) -> date:
-    """Return the last day of a time's week or month, or its own."""
     return (next_time(moment, max(grain, Grain.DAY)) - timedelta(days=1)).date()

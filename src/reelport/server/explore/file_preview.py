@@ -127,7 +127,6 @@ def _compile_largest(file: Path, plan: ChartPlan) -> Plan:
 
 
 def _compile_sums(file: Path, plan: ChartPlan, keys: Sequence[str], more: str | None = None, where: str = "") -> Plan:
-    """Compile rows of keys, a count, the number of one row, and the formula's sums."""
     cells = [f"coalesce({quote_name(key)}, '') AS {quote_name(key)}" for key in keys]
     sums = [f"sum({_number(name)})" for name in plan.sums]
     shown = [*cells, "count(*)", f"any_value({_number(plan.metric)})", *sums, *([more] if more else [])]
@@ -137,7 +136,6 @@ def _compile_sums(file: Path, plan: ChartPlan, keys: Sequence[str], more: str | 
 
 
 def _compile_order(plan: ChartPlan) -> str:
-    """Compile what categories are sorted by: the metric's value of all their rows."""
     sums = [f"sum({_number(name)})" for name in plan.sums]
     match plan.formula:
         case None:

@@ -205,7 +205,6 @@ class ViewEngine:
     def _plan_part(
         self, compile_part: Compile, tenant: Tenant, snapshot: Snapshot, rollups: RollupList, budget: _ReadBudget
     ) -> PlannedPart:
-        """Plan a statement by the rollups that a report of the same numbers would read."""
         shared = dict[str, str]()
         aggregator = RollupAggregator(rollups, scans=shared)
         statement = compile_part(snapshot, aggregator if rollups else DuckDBAggregator(shared))
@@ -457,7 +456,6 @@ def _stack(
     snapshot: Snapshot,
     aggregator: Aggregator,
 ) -> Statement:
-    """Stack the rows of reports, each behind the number of its query."""
     selects = (
         compile_query(query, tenant, snapshot, aggregator, ordered=False, refinement=refinement).sql
         for query in queries

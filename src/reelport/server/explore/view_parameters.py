@@ -161,7 +161,6 @@ def _read_boards(url: _UrlTexts, defaults: Defaults) -> tuple[str, ...]:
 
 
 def _read_query(url: _UrlTexts, defaults: Defaults, dimensions: tuple[str, ...]) -> tuple[ReportQuery, Grain]:
-    """Read an unchecked query by these dimensions and, last, the time; and the lines' grain."""
     metrics = url.names(Parameter.METRIC) or tuple(metric.name for metric in defaults.metrics)
     known = known_metrics(metrics) or defaults.metrics
     start, end = _read_days(url, defaults, known)

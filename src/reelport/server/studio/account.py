@@ -148,7 +148,6 @@ async def sign_in_by_passkey(visit: Visit) -> Response:
 
 
 def _prepare_passkey(visit: Visit, own: Sequence[Passkey] = ()) -> dict[str, Any]:
-    """Prepare a page's passkey forms: a challenge, and options for the browser (JSON)."""
     site = Site.of(visit.origin)
     challenge = passkeys.make_challenge(visit.service.service_secret, visit.csrf, visit.now)
     needed = {"site": site, "challenge": challenge, "request": passkeys.write_request(site, challenge, own)}
@@ -477,7 +476,6 @@ async def make_recovery_codes(visit: Visit) -> Response:
 
 
 async def _use_code(visit: Visit, change: Callable[..., T]) -> T:
-    """Make a change that needs a code of the user's."""
     service, user = visit.service, visit.user
     await _begin_code(visit, user.user_id, user.email)
     given = service.db, service.service_secret, user, await _read_code(visit), visit.actor, visit.now

@@ -169,7 +169,6 @@ async def export_part(visit: Visit) -> Response:
 
 
 async def _answer_line(visit: Visit, view: View, kind: str, defaults: Defaults) -> Response:
-    """Answer with the line of a view's one metric over time, with its days and filters."""
     view_page.require_kind(kind)
     if view.dimensions or len(view.metrics) > 1:
         raise not_found()
@@ -183,7 +182,6 @@ async def _answer_line(visit: Visit, view: View, kind: str, defaults: Defaults) 
 
 
 async def _compute_shares(visit: Visit, view: View, numbers: Numbers) -> Parts | OverBudget:
-    """Compute the lines of the largest cells of the leaderboard whose shares the view draws."""
     parts: list[tuple[str, Lines]] = []
     if view.shares is None or not _may_share(view, view.shares, numbers):
         return parts
@@ -210,7 +208,6 @@ def _may_share(view: View, dimension: Dimension, numbers: Numbers) -> bool:
 
 
 def _add_shares(board: Board, view: View, numbers: Numbers, defaults: Defaults, found: Parts | OverBudget) -> Board:
-    """Offer a leaderboard's shares over time, and draw those that the view asks for."""
     if not _may_share(view, board.dimension, numbers):
         return board
     if view.shares is not board.dimension:
@@ -226,7 +223,6 @@ _Group = tuple[str, list[Option[Any]], dict[str, list[Option[Any]]]]
 
 
 def _group_choices(view: View, options: Options, rules: Rules) -> tuple[list[_Group], list[_Group]]:
-    """Group metrics by family, as what refuses one refuses all of it; and leaderboards."""
     split = [Dimension[name] for name in view.report_query().dimensions]
 
     def explain(option: Option[Any]) -> str:
@@ -274,7 +270,6 @@ def _explain(view: View, option: Option[Any], rules: Rules) -> str:
 
 
 def _list_presets(view: View, defaults: Defaults, path: str) -> Iterator[tuple[str, str, str, bool]]:
-    """List the ranges by name: with their days, addresses below a path, whether they are shown."""
     for preset in Preset:
         address = f"{path}?{replace(view, preset=preset).rolling_query()}"
         yield _(preset.label), format_days(*defaults.resolve(preset, view.metrics)), address, preset is view.preset
@@ -313,7 +308,6 @@ async def _suggest_values(
 
 
 async def _suggest_search(visit: Visit, view: View, numbers: Numbers, defaults: Defaults) -> str | None:
-    """Suggest what to search for in place of a text that no value has."""
     if view.picked is None or not view.search or not isinstance(numbers.picked, Leaderboard) or numbers.picked.entries:
         return None
     values = await _list_values(visit, view, view.picked, defaults)
@@ -322,7 +316,6 @@ async def _suggest_search(visit: Visit, view: View, numbers: Numbers, defaults: 
 
 
 async def _list_values(visit: Visit, view: View, dimension: Dimension, defaults: Defaults) -> dict[str, str | None]:
-    """List the largest values of a dimension in the view's days, with their titles."""
     listed = replace(view, dimensions=(), picked=dimension, search="")
     if not can_pick(listed, defaults):
         return {}
@@ -332,7 +325,6 @@ async def _list_values(visit: Visit, view: View, dimension: Dimension, defaults:
 
 
 def _find_near(dimension: Dimension, text: str, values: Mapping[str, str | None]) -> str | None:
-    """Find the value that was probably meant, by its slug, label, title or a word of it."""
     names: dict[str, str] = {}
     for value, title in values.items():
         label = title or name_cell(dimension, value)

@@ -194,7 +194,6 @@ def _read_folder(visit: Visit) -> str:
 
 
 def _clean_name(name: str) -> str:
-    """Clean a view's name to one line; UsageError for none and for one that is too long."""
     cleaned = clean_line(clean_text(name)).strip()
     if not cleaned:
         raise UsageError("Give the view a name.")

@@ -97,8 +97,6 @@ async def show_key(visit: Visit) -> Response:
 
 
 async def _find_key(visit: Visit) -> Key:
-    """Find the key that the path names; Refused (404) when it isn't the organization's."""
-
     def look() -> Key | None:
         with reading(visit.service.db) as connection:
             return keys.look_for_key(connection, clean_text(visit.named("key_id")))

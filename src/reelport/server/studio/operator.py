@@ -110,7 +110,6 @@ def _make_queued(entry: Entry, now: datetime) -> QueuedReport:
 
 
 def _explain_wait(entry: Entry, now: datetime) -> str:
-    """Say what an unfinished report waits for, and why its last attempt failed, if one did."""
     sentences = []
     if entry.state is State.RUNNING:
         sentences.append("It is being made.")
@@ -128,7 +127,6 @@ def _explain_wait(entry: Entry, now: datetime) -> str:
 
 
 def _list_disks(settings: Settings) -> Iterator[tuple[str, int, int]]:
-    """List the disks: what lies on each, its free bytes and all of them."""
     disks: dict[int, tuple[list[str], Path]] = {}
     for name, wanted in (
         ("data", settings.data),
@@ -293,7 +291,6 @@ def _format_spans(load: Load) -> str:
 
 
 def _read_month(visit: Visit) -> date:
-    """Read the month of the address, as its first day; this month where it names none."""
     now = visit.now.date().replace(day=1)
     try:
         given = date.fromisoformat(f"{visit.request.query_params.get('month', '')}-01")
@@ -303,7 +300,6 @@ def _read_month(visit: Visit) -> date:
 
 
 def _shift(first: date, months: int) -> date:
-    """Return the first day of the month that many months later."""
     place = first.year * 12 + first.month - 1 + months
     return date(place // 12, place % 12 + 1, 1)
 

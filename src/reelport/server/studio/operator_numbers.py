@@ -72,13 +72,11 @@ def _read(visit: Visit, scopes: frozenset[str] | None) -> Asked:
 
 
 def _split_by_channel(view: View) -> View:
-    """Split a view by channel: its metrics that add up to those of an organization."""
     metrics = tuple(metric for metric in view.metrics if metric.additive)
     return replace(view, metrics=metrics, ranked_by=metrics[0], dimensions=(_CHANNEL,), longer=None, is_whole=True)
 
 
 def _rank(platform: Platform, columns: Sequence[tuple[Metric, Mapping[str, Figure]]]) -> tuple[Headings, list[Ranked]]:
-    """Add channels up to organizations; write headings, and who has most of the first metric."""
     of_whom = [*platform.organizations.items(), ((None, _("All organizations")), platform.partners.channels)]
     sums = {
         named: [_add_up(figures[id_] for id_ in channels if id_ in figures) for _metric, figures in columns]

@@ -148,7 +148,6 @@ def read_asked(visit: Visit, defaults: Defaults, path: str, channels: tuple[Chan
 
 
 def _list_metrics(defaults: Defaults) -> tuple[tuple[Metric, ...], ...]:
-    """List the groups of the page's metrics, without those that the visitor's role may not see."""
     groups = (tuple(each for each in group if defaults.may_show(each)) for group in OVERVIEW_METRICS)
     return tuple(group for group in groups if group)
 
@@ -183,10 +182,6 @@ def _read_choice(visit: Visit, channels: Sequence[Channel], groups: Sequence[tup
 
 
 def _make_views(choice: Choice, defaults: Defaults, groups: Sequence[tuple[Metric, ...]]) -> Iterator[View]:
-    """Make a view for each group of metrics, up to the last complete day of their tables.
-
-    The group of the chosen metric has the lists.
-    """
     filters = ((OVERVIEW_CHANNEL, choice.channel),) if choice.channel else ()
     known = {metrics: days for metrics in groups if (days := defaults.complete_days(metrics))}
     listed = next((metrics for metrics in known if choice.metric in metrics), next(iter(known), None))
@@ -205,7 +200,6 @@ def _make_views(choice: Choice, defaults: Defaults, groups: Sequence[tuple[Metri
 
 
 def _make_pin_view(view: View, defaults: Defaults) -> View:
-    """Narrow a pinned view to the total of the metric that it is ranked by, and compare it."""
     alone = replace(view, metrics=(view.ranked_by,), dimensions=(), longer=None, search="")
     return _compare(alone, Comparison.PREVIOUS if view.comparison is Comparison.NONE else view.comparison, defaults)
 
@@ -241,10 +235,6 @@ async def compute_views(visit: Visit, wanted: Iterable[Wanted], partner: Hashabl
 
 
 def _read_news(visit: Visit, defaults: Defaults) -> dict[str, Any]:
-    """Read what is new, as values of the template.
-
-    `tables` have the names of metrics, the day to which they are complete, and the days that were restated lately.
-    """
     service, now = visit.service, visit.now
     alike: dict[tuple[date, str], list[Metric]] = {}
     for metrics in _list_metrics(defaults):
@@ -290,7 +280,6 @@ def describe_page(visit: Visit, asked: Asked, numbers: Mapping[View, Numbers]) -
 
 
 def _list_months(asked: Asked) -> Iterator[Span]:
-    """List the days of the months up to the last complete day, the newest first."""
     found = [asked.defaults.complete_days(metrics) for metrics in _list_metrics(asked.defaults)]
     earliest, last = next(filter(None, found), (date.max, date.max))
     for _place in range(_MONTHS):
@@ -356,7 +345,6 @@ def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) ->
 
 
 def _make_list(view: View, by: Dimension, numbers: Numbers) -> tuple[Board, str, Markup | None]:
-    """Make a list of first values, the address of more of them in the explorer, and their map."""
     units, found = choose_units(view, numbers), numbers.leaderboards[by]
     board = make_board(view, by, found, units)
     # Drawn of many countries, of which a few are listed.

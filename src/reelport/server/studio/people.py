@@ -116,10 +116,6 @@ async def remove_person(visit: Visit) -> Response:
 
 
 async def _change(visit: Visit, work: Callable[..., T | None]) -> T:
-    """Make a change.
-
-    Refused when there is no such person, and when the visitor was made no owner in the meantime.
-    """
     try:
         changed = await anyio.to_thread.run_sync(work, visit.actor, visit.now)
     except NoOwner as error:

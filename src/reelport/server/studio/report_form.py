@@ -87,7 +87,6 @@ async def show_form(visit: Visit) -> Response:
 
 
 async def _describe_size(visit: Visit, query: ReportQuery) -> str:
-    """Say about how many rows the report would have, and how large its CSV would be."""
     if not query.dimensions:
         return _("One row.")
     tenant = await explore.find_visitor_tenant(visit)
@@ -130,7 +129,6 @@ async def ask(visit: Visit) -> Response:
 
 
 def _describe_rows(view: View) -> str:
-    """Say which rows of the report the view shows; empty if it shows all of them."""
     if not view.kept:
         return ""
     alone, every, cells = list[str](), list[str](), list[str]()
@@ -180,7 +178,6 @@ def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedRepor
 
 
 def _move_days(query: ReportQuery, given: dict[str, str], defaults: Defaults, problems: list[Problem]) -> ReportQuery:
-    """Move an earlier query to the given days; without any to as many, up to the last."""
     last = defaults.last_day(known_metrics(query.metrics))
     start = _read_day(given, Parameter.START, last - timedelta(days=query.days - 1), problems)
     return query.within(start, _read_day(given, Parameter.END, last, problems))
@@ -210,7 +207,6 @@ def _choose_columns(
 def _list_columns(
     base: ReportQuery, query: ReportQuery, fixed: Collection[Dimension], defaults: Defaults
 ) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
-    """List the columns of both queries, in the file's order, and those that go with the second."""
     kept = {row.name for row in fixed}
     labels = {row.name: name_dimension(row) for row in Dimension}
     labels |= {row.name: name_metric(row) for row in Metric}

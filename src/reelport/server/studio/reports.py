@@ -157,7 +157,6 @@ async def _find_own_report(visit: Visit) -> ListedReport:
 
 
 def _make_link(visit: Visit, report: ListedReport, form: FileType) -> str:
-    """Make a link of Studio's key, and record the download."""
     service = visit.service
     key_id = identify_studio(service.db, visit.reach, visit.now).key_id
     write(
@@ -175,7 +174,6 @@ _ROWS = 50
 
 
 async def _read_preview(visit: Visit, report: ListedReport) -> dict[str, Any]:
-    """Read what a finished report holds, as values of its template."""
     with holding():
         file = await _find_file(visit, report)
         read = partial(read_first_rows, visit.service.settings.report_store, file.name, _ROWS)

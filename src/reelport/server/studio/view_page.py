@@ -115,7 +115,6 @@ def _describe_tables(tables: str, complete: date | None, loaded: datetime | None
 def _make_totals(
     view: View, units: Mapping[Metric, MetricUnit], totals: Totals | OverBudget, *, can_change: bool
 ) -> Iterator[tuple[str, str, str, Cell, str | None]]:
-    """Make the totals: name, unit unless that names it, meaning, number and change of each."""
     if isinstance(totals, OverBudget):
         return
     for metric, figure in zip(view.metrics, totals, strict=True):
@@ -140,7 +139,6 @@ def _draw_charts(
 def _make_times(
     view: View, drawn: Mapping[Metric, LineChart], units: Mapping[Metric, MetricUnit], complete: date | None
 ) -> Iterator[tuple[str, str, list[Cell], bool]]:
-    """Make the table of the charts: times, in words too, numbers, whether they may still move."""
     columns = [(units[metric], line) for metric, chart in drawn.items() for line in chart.lines]
     times = next(iter(drawn.values())).times
     settled = count_settled(times, view.grain, complete, view.end)
@@ -173,7 +171,6 @@ def make_change(metric_unit: MetricUnit, figure: Figure) -> Cell:
 
 
 def _list_filters(view: View) -> Iterator[tuple[str, str, View]]:
-    """List the filters of the view in words, each with the view without it."""
     for filter_, value in view.filters:
         rest = tuple(pair for pair in view.filters if pair[0] is not filter_)
         label = capitalize(label_filter(filter_))

@@ -50,7 +50,6 @@ def name_language(code: str) -> str:
 
 
 def _rank_accepted(header: str) -> list[str]:
-    """List the languages of an Accept-Language, the most wanted first."""
     found = _ACCEPTED.findall(header[:_LONGEST_HEADER].lower().replace(" ", ""))
     ranked = [(float(rank or 1), name) for name, rank in found]
     return [name for rank, name in sorted(ranked, key=lambda each: -each[0]) if rank > 0]
