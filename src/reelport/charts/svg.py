@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from rich.cells import split_graphemes
-
 from reelport.wording import clean_line
 
 Attribute = str | float | None
@@ -185,6 +183,8 @@ def cut_to_room(text: str, room: float, size: float = _SIZE) -> str:
     if measure_text(text, size) <= room:
         return text
     left, kept = room - measure_text("…", size), 0
+    from rich.cells import split_graphemes  # noqa: PLC0415 - an API process draws no chart before it is asked
+
     for start, end, _cells in split_graphemes(text)[0]:
         left -= measure_text(text[start:end], size)
         if left < 0:
