@@ -313,7 +313,6 @@ def _draw_shares(chart: StackedShares, width: float) -> tuple[float, list[str]]:
 def _draw_frame(
     chart: LineChart, names: Sequence[tuple[str, str]], scale: Scale, width: float
 ) -> tuple[_Plot, list[str]]:
-    """Draw what surrounds a plot: names, each after its class, the unit, amounts and times."""
     elements: list[str] = []
     x, y, row = 0.0, _NAME_HEIGHT / 2, _SAMPLE + GAP
     for kind, name in names:
@@ -519,7 +518,6 @@ def _embed_map(chart: WorldMap, write: Write | None) -> Iterator[str]:
 
 
 def _list_unplaced(chart: WorldMap) -> list[str]:
-    """Name the countries with numbers that the map doesn't have; nothing where it has all."""
     world = _load_world()
     places = world["areas"].keys() | world["points"].keys()
     beside = [each.label for each in chart.bars if each.value is not None and each.code not in places]

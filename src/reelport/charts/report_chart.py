@@ -311,7 +311,6 @@ def find_grain(name: str | None) -> Grain | None:
 
 
 def _choose_largest(groups: Groups) -> tuple[list[str], int]:
-    """Choose the categories with the largest sums, or largest numbers without; count all."""
     merged = groups.merge_keys(lambda key: key[1:])
     largest: dict[str, Decimal] = {}
     if groups.formula is None:

@@ -79,7 +79,6 @@ async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[P
 
 
 async def _sum_file(file: Path, plan: ChartPlan, fetch: Fetch) -> Groups | OverBudget:
-    """Sum a report's rows by the keys of its chart: of categories the largest alone."""
     if plan.category is None:
         rows = await fetch(_compile_sums(file, plan, plan.keys))
         return rows if isinstance(rows, OverBudget) else Groups.of_sums(rows, 1, plan.formula)
@@ -148,7 +147,6 @@ def _compile_order(plan: ChartPlan) -> str:
 
 
 def _read(file: Path, query: ReportQuery) -> str:
-    """Compile the rows of a report's file: all cells as text, empty ones as NULL."""
     from reelport.facts.data_files.duckdb_session import escape_glob  # noqa: PLC0415 - loads DuckDB
 
     names = [name.lower() for name in (*query.dimensions, *query.metrics)]

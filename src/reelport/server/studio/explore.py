@@ -198,7 +198,6 @@ async def _compute_shares(visit: Visit, view: View, numbers: Numbers) -> Parts |
 
 
 def _may_share(view: View, dimension: Dimension, numbers: Numbers) -> bool:
-    """Whether a leaderboard has shares of the lines, at times that can be told apart."""
     board, lines = numbers.leaderboards[dimension], numbers.lines
     if not isinstance(board, Leaderboard) or isinstance(lines, OverBudget):
         return False
@@ -254,7 +253,6 @@ def _group_choices(view: View, options: Options, rules: Rules) -> tuple[list[_Gr
 
 
 def _explain(view: View, option: Option[Any], rules: Rules) -> str:
-    """Say which metrics of the view a leaderboard or filter refuses, and what it suits."""
     sentence = N_("%(metrics)s can't be narrowed by this. What can: %(fitting)s.")
     fitting = [family for family in Family if option.row in family.filters]
     if isinstance(option.row, Dimension):

@@ -141,7 +141,6 @@ def _parse(kept: Kept, defaults: Defaults) -> ParsedView:
 
 
 async def _find_own(visit: Visit, table: Table, sentence: str) -> Kept:
-    """Find what the path names. Refused where it is missing, or somebody else made it."""
     found = await visit.service.read(find_view, table, visit.reach, visit.named("view_id"))
     if found is None:
         raise not_found()
@@ -479,7 +478,6 @@ def revoke_shared_view(db: Engine, view: Kept, actor: Actor, now: datetime) -> b
 
 
 def _delete_ended(connection: Connection, organization_id: int, now: datetime) -> None:
-    """Delete links that are listed no more, and the oldest of too many ended ones."""
     links = SHARED_VIEWS.c
     has_ended = links.organization_id == organization_id, or_(links.revoked_at.is_not(None), links.expires_at <= now)
     by_age = select(links.id).where(*has_ended).order_by(links.created_at.desc(), links.id)

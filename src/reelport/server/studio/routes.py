@@ -8,6 +8,7 @@ from reelport.catalog.first_look import SUBJECTS
 from reelport.server.http.service import ExactRoute
 from reelport.server.studio import (
     account,
+    audit,
     explore,
     kept_views,
     keys,
@@ -102,7 +103,7 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/people/{user}/channels", people.limit_channels, Right.MANAGE_PEOPLE),
     StudioRoute("POST", "/studio/people/{user}/factors", people.reset_factors, Right.MANAGE_PEOPLE),
     StudioRoute("POST", "/studio/people/{user}/remove", people.remove_person, Right.MANAGE_PEOPLE),
-    StudioRoute("GET", "/studio/audit", people.show_audit_log, Right.READ_AUDIT_LOG),
+    StudioRoute("GET", "/studio/audit", audit.show_audit_log, Right.READ_AUDIT_LOG),
     StudioRoute("GET", "/studio/operator", operator.show_platform, Right.OPERATE),
     StudioRoute("GET", "/studio/operator/numbers", operator_numbers.show_numbers, Right.READ_PLATFORM),
     StudioRoute("GET", "/studio/operator/days", operator.show_days, Right.OPERATE),
