@@ -1,8 +1,7 @@
 """Limits concurrent downloads: of one report, and of one partner.
 
-Where a report or a partner is at its
-limit, a new download takes the slot of the slowest one whose signed URL has expired, or else of the slowest one below
-the minimum rate. A slow download continues as long as nobody needs its slot.
+Where a report or a partner is at its limit, a new download takes the slot of the slowest one whose signed URL has
+expired, or else of the slowest one below the minimum rate. A slow download continues as long as nobody needs its slot.
 """
 
 from __future__ import annotations
