@@ -1,6 +1,6 @@
-"""A state database that is up to date and holds no row, made once in a process and copied: a migration is dear.
+"""A state database that is up to date and holds no row, made once in a process and copied: to make one is dear.
 
-What migrations do is tried in `tests/server/state`; the first state of each process is still migrated from nothing.
+What migrations do is tried in `tests/server/state`; the first state of each process is still made from nothing.
 """
 
 from __future__ import annotations

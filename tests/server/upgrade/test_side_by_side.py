@@ -14,6 +14,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, inspect, text
 from tests import forked
 from tests.server.api import Api, api
+from tests.server.state.first_tables import create_first_tables
 
 from reelport.errors import NewerData, StorageError
 from reelport.facts.layout import check_layout
@@ -21,7 +22,7 @@ from reelport.server.access import keys
 from reelport.server.backup.restore import try_upgrade
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect, open_database, reading, writing
-from reelport.server.state.revisions import REVISION, list_pending, read_revision
+from reelport.server.state.revisions import REVISION, Migration, list_pending, read_revision
 
 __all__ = ["api"]
 
@@ -140,15 +141,21 @@ def columns_of(connection: Connection) -> dict[str, dict[str, str]]:
     }
 
 
-def test_a_compatible_migration_takes_nothing_from_older_processes(settings: Settings) -> None:
-    """Every column is still there with its type, and a row that names only those can be inserted as before."""
+def test_a_compatible_migration_takes_nothing_from_older_processes(settings: Settings, tmp_path: Path) -> None:
+    """Every column is still there with its type, and a row that names only those can be inserted as before.
+
+    So it is from the first release's tables on, and with the migration that is made here.
+    """
     check_layout(settings.data)
+    (tmp_path / "next.py").write_text(NEXT.replace("REVISION", REVISION), "utf-8")
     db = open_database(settings)
-    for step in list_pending(None):
+    with writing(db) as connection:
+        create_first_tables(connection)
+    for step in (*list_pending("0001"), Migration("next", "", backward_compatible=True)):
         with reading(db) as connection:
             before = columns_of(connection)
         with writing(db) as connection:
-            migrate_to(connection, step.revision)
+            migrate_to(connection, step.revision, tmp_path)
         with reading(db) as connection:
             after = columns_of(connection)
             asks = _find_new_demands(connection, before)

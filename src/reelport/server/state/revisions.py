@@ -1,4 +1,7 @@
-"""The revisions of the state database: which it has, and how it gets to the newest."""
+"""The revisions of the state database: which it has, and how it gets to the newest.
+
+An empty database gets the newest tables at once; one of an earlier release goes through the migrations since.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from reelport.errors import InternalError, NewerData, StorageError
+from reelport.server.state.tables import create_tables
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -86,11 +90,16 @@ def migrate(connection: Connection) -> None:
     # Imported here: slow, and not needed when the database is up to date.
     from alembic import command  # noqa: PLC0415 - see above
 
-    require_known_revision(read_revision(connection))
+    found = read_revision(connection)
+    require_known_revision(found)
     config = _make_config()
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        if found is None:
+            create_tables(connection)
+            command.stamp(config, "head")
+        else:
+            command.upgrade(config, "head")
     except (IntegrityError, ProgrammingError) as error:
         if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") not in _THERE_ALREADY:
             raise

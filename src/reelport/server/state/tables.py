@@ -1,4 +1,7 @@
-"""The tables of the state at the newest migration: access, reports, jobs and counters."""
+"""The tables of the state at the newest migration: access, reports, jobs and counters.
+
+A new database gets them as they stand here (`create_tables`). One of an earlier release gets there by migrations.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Connection,
     Dialect,
     ForeignKey,
     Index,
@@ -108,14 +112,9 @@ KEYS: Final = Table(
     Column("old_secret_created_at", Moment),
     Column("old_secret_until", Moment),
     CheckConstraint("limited IN (0, 1)", name="limited"),
-    Index(
-        "uq_keys_studio",
-        "organization_id",
-        unique=True,
-        # Partial in PostgreSQL too, by the migration: to name its option here would load its dialect in every process.
-        sqlite_where=text("kind = 'studio'"),
-    ),
 )
+_OF_STUDIO: Final = text("kind = 'studio'")
+_STUDIO_KEY: Final = Index("uq_keys_studio", KEYS.c.organization_id, unique=True, sqlite_where=_OF_STUDIO)
 
 KEY_CHANNELS: Final = Table(
     "key_channels",
@@ -445,3 +444,32 @@ CHORES: Final = Table(
     Column("name", Text, primary_key=True),
     Column("due_at", Moment, nullable=False),
 )
+
+_CLOCK = """
+CREATE FUNCTION clock_ms() RETURNS bigint LANGUAGE sql VOLATILE
+AS 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint'
+"""
+"""Leases take the time from the database. SQLite's connections bring the function with them."""
+_KEEP_ROWS = (
+    """CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql
+    AS 'BEGIN RAISE EXCEPTION ''the audit log is append-only''; END'""",
+    """CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    EXECUTE FUNCTION refuse_change()""",
+)
+_KEEP_ROWS_IN_SQLITE = tuple(
+    f"""CREATE TRIGGER audit_log_no_{verb} BEFORE {verb} ON audit_log
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"""
+    for verb in ("UPDATE", "DELETE")
+)
+
+
+def create_tables(connection: Connection) -> None:
+    """Create every table with its indexes, functions and triggers; an error of the driver where one is there."""
+    is_postgresql = connection.dialect.name == "postgresql"
+    if is_postgresql:
+        # To name its option above would load its dialect in every process.
+        _STUDIO_KEY.dialect_options["postgresql"]["where"] = _OF_STUDIO
+        connection.exec_driver_sql(_CLOCK)
+    METADATA.create_all(connection, checkfirst=False)
+    for statement in _KEEP_ROWS if is_postgresql else _KEEP_ROWS_IN_SQLITE:
+        connection.exec_driver_sql(statement)
