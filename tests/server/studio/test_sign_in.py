@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import httpx2
 import pytest
 from tests import quick_users
 from tests.cases import thin_out
@@ -19,6 +22,7 @@ from reelport.server.access.sessions import Browser, Session
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SESSIONS
+from reelport.testing import Service
 
 NO_BROWSER = Browser("", "")
 
@@ -203,3 +207,16 @@ def _csrf(page: str) -> str:
     found = re.search(r'name="csrf" value="([0-9a-f]+)"', page)
     assert found
     return found[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process has loaded")
+def test_the_explorers_engine_is_opened_while_somebody_signs_in(tmp_path: Path) -> None:
+    """A process that has shown no page has no engine; after the sign-in's page it has one, before anybody asks."""
+    with Service(tmp_path) as service:
+
+        def has_engine() -> bool:
+            return "_duckdb" in Path(f"/proc/{service.pid}/maps").read_text()
+
+        assert not has_engine()
+        assert httpx2.get(f"{service.url}/studio/sign-in").status_code == 200
+        assert until(has_engine)

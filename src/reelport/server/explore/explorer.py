@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,8 +33,8 @@ Value = TypeVar("Value")
 class Explorer:
     """The views of one process. Use it on the event loop only.
 
-    Its engine is opened by the first view. A view that is cancelled, since its client went away, is interrupted in the
-    engine: its slot is free when the cancellation has gone through.
+    Its engine is opened by `prepare`, or by the first view. A view that is cancelled, since its client went away, is
+    interrupted in the engine: its slot is free when the cancellation has gone through.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,6 +53,11 @@ class Explorer:
             self._closed = True
             if self._engine is not None:
                 self._engine.close()
+
+    def prepare(self) -> None:
+        """Open the engine before somebody waits for it: that takes half a second. Any thread may call this."""
+        with suppress(UsageError):  # the service is about to stop
+            self._open_engine()
 
     async def compute(self, view: View, tenant: Tenant, partner: Hashable, *, share: int = 1) -> Numbers:
         """Compute the numbers of a view, each part whole or over the budget.

@@ -54,7 +54,10 @@ async def show_sign_in(visit: Visit) -> Response:
     """Show the form for e-mail address and password."""
     if visit.session is not None:
         return pages.redirect(find_target(visit.request.query_params.get("next", "")))
-    return _show_sign_in(visit, visit.request.query_params.get("next", ""))
+    response = _show_sign_in(visit, visit.request.query_params.get("next", ""))
+    # Whoever is about to sign in looks at numbers next.
+    response.background = BackgroundTask(visit.service.explorer.prepare)
+    return response
 
 
 async def sign_in(visit: Visit) -> Response:
