@@ -55,7 +55,7 @@ class Explorer:
                 self._engine.close()
 
     def prepare(self) -> None:
-        """Open the engine, which takes half a second, before anybody waits. Any thread may call this."""
+        """Open the engine, which takes half a second. Any thread may call this."""
         with suppress(UsageError):  # the service is about to stop
             self._open_engine()
 

@@ -464,7 +464,10 @@ _KEEP_ROWS_IN_SQLITE = tuple(
 
 
 def create_tables(connection: Connection) -> None:
-    """Create every table with its indexes, functions and triggers; an error of the driver where one is there."""
+    """Create every table with its indexes, functions and triggers.
+
+    Raises an error of the driver where one is there.
+    """
     is_postgresql = connection.dialect.name == "postgresql"
     if is_postgresql:
         # To name its option above would load its dialect in every process.
