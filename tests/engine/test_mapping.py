@@ -1,14 +1,39 @@
-"""The engine's mapping is total: what the catalog names lies somewhere, once, with the columns it needs."""
+"""What the catalog names lies somewhere, once; what a report will read; whom the loaded earnings belong to."""
 
 from __future__ import annotations
 
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlglot
 from sqlglot import exp
 
-from reelport.catalog import Dimension, Family, Filter, Metric, Stock, Sum, measures
+from reelport.catalog import Dimension, Family, Filter, Metric, Payee, Role, Stock, Sum, measures
+from reelport.cli.main import main
+from reelport.engine.compile import plan_pieces
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, QUALIFYING, SOURCES, LookupCell, can_split, find_sources
-from reelport.facts.tables import TABLES
+from reelport.engine.payees import PayeeTotal, sum_by_payee
+from reelport.engine.report_format import ReportFormat
+from reelport.engine.report_size import RowGroupIndex, Scan
+from reelport.engine.tenant import Tenant
+from reelport.errors import InternalError, ReelportError
+from reelport.facts.layout import check_layout
+from reelport.facts.tables import MONETIZATION_TYPES, TABLES
+from reelport.query import ReportQuery
+
+from . import sample
+from .sample import END, MINE, START
+from .test_laws import day_of, payee
+from .world import World, loaded
 
 
 def _metrics(family: Family) -> tuple[Metric, ...]:
@@ -87,3 +112,145 @@ def test_names_inside_a_query_do_not_meet() -> None:
     assert headers.isdisjoint(MEASURES)
     assert QUALIFYING not in headers | set(MEASURES)
     assert all(column.name != QUALIFYING for table in TABLES.values() for column in table.columns)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, engine: QueryEngine) -> tuple[Path, World]:
+    """A data directory that the fixed facts were loaded into."""
+    folder = tmp_path_factory.mktemp("payees") / "data"
+    check_layout(folder)
+    tables = sample.tables()
+    return folder, loaded({name: tables[name] for name in ("earnings", "channels")}, folder, engine)
+
+
+def by_hand(world: World, start: date, end: date) -> list[PayeeTotal]:
+    """The sums of the same rows in plain Python."""
+    found: dict[object, list[Mapping[str, object]]] = defaultdict(list)
+    for row in world.tables["earnings"]:
+        if start <= day_of(row) <= end:
+            found[payee(row)].append(row)
+    slugs = {row["id"]: row["slug"] for row in world.tables["channels"]}
+    sums = [
+        (channel, slugs.get(channel), len(rows), *(_sum(rows, column) for column in ("eur", "usd")))
+        for channel, rows in found.items()
+    ]
+    return [PayeeTotal(*one) for one in sorted(sums, key=lambda one: (one[0] is None, str(one[0])))]  # type: ignore[arg-type]  # cells of rows
+
+
+def _sum(rows: list[Mapping[str, object]], column: str) -> Decimal:
+    return sum((Decimal(str(row[column])) for row in rows), Decimal(0))
+
+
+def test_payees_and_nobody_are_the_whole_table(data: tuple[Path, World]) -> None:
+    """Each channel's rows and sums are those of the rule, and together they are all that is loaded."""
+    folder, world = data
+    found = list(sum_by_payee(folder / "facts", None, None))
+    assert found == by_hand(world, sample.FIRST, sample.LAST)
+    assert found[-1].channel is None
+    assert sum(one.eur for one in found) == _sum(list(world.tables["earnings"]), "eur")
+    some = list(sum_by_payee(folder / "facts", sample.START, sample.END))
+    assert some == by_hand(world, sample.START, sample.END)
+    assert some != found
+
+
+def test_the_command_shows_payees_nobody_and_the_total(
+    data: tuple[Path, World], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line a payee, nobody's, their sum; the same for programs; a range that ends before it begins is refused."""
+    folder, world = data
+
+    def run(*words: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["payees", *words, "--data", str(folder)])
+        return left.value.code, *capsys.readouterr()
+
+    expected = by_hand(world, sample.FIRST, sample.LAST)
+    status, out, _ = run()
+    lines = out.splitlines()
+    assert (status, len(lines)) == (0, len(expected) + 2)
+    assert lines[-2].startswith("(nobody)")
+    assert lines[-1].split()[:2] == ["total", f"{len(world.tables['earnings'])}"]
+    assert [one["rows"] for one in json.loads(run("--json")[1])] == [one.rows for one in expected]
+    status, _, err = run("--start", "2023-07-02", "--end", "2023-07-01")
+    assert (status, "is before" in err) == (2, True)
+
+
+def test_each_kind_of_monetization_has_its_payee() -> None:
+    """The kinds are those of the facts, and the empty one; each role can be paid."""
+    assert {row.kind for row in Payee} == {*MONETIZATION_TYPES, ""}
+    assert {row.role for row in Payee} == set(Role)
+
+
+FIRST, LAST = date(2026, 7, 1), date(2026, 7, 4)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of four row groups of two rows: a on days 1 and 2, a on 3 and 4, b on 1 and 2, é on 3 and nobody."""
+    folder = tmp_path / "a*b?[c]' é"
+    folder.mkdir()
+    rows = {
+        "owner_channel_id": ["a", "a", "a", "a", "b", "b", "é", None],
+        "day": [date(2026, 7, day) for day in (1, 2, 3, 4, 1, 2, 3, 4)],
+    }
+    pq.write_table(pa.table(rows), folder / "f.parquet", row_group_size=2)
+    return folder / "f.parquet"
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[RowGroupIndex]:
+    with QueryEngine("400MB", 1, None, within=(tmp_path,)) as engine:
+        yield RowGroupIndex(engine)
+
+
+@pytest.mark.parametrize(
+    ("channels", "start", "end", "rows"),
+    [
+        (None, FIRST, LAST, 8),
+        (None, FIRST, FIRST, 4),
+        (None, date(2026, 7, 5), date(2026, 7, 6), 0),
+        ({"a"}, FIRST, LAST, 4),
+        ({"a"}, date(2026, 7, 2), date(2026, 7, 2), 2),
+        ({"b", "é"}, FIRST, LAST, 4),
+        ({"aa"}, FIRST, LAST, 0),
+        (set(), FIRST, LAST, 0),
+    ],
+)
+def test_only_row_groups_that_may_hold_a_row_count(
+    index: RowGroupIndex, path: Path, channels: set[str] | None, start: date, end: date, rows: int
+) -> None:
+    """By days, and where only owners count by owners; a second look reads no footer."""
+    scan = Scan("earnings", (str(path),), 8, "day", start, end, None if channels is None else frozenset(channels))
+    assert index.count_rows([scan]) == rows
+    path.unlink()
+    assert index.count_rows([scan, scan]) == 2 * rows
+
+
+def test_a_file_that_can_not_be_read_is_told(index: RowGroupIndex, path: Path) -> None:
+    """It raises, as reading its rows would."""
+    path.write_bytes(b"no parquet")
+    with pytest.raises(ReelportError, match="this page"):
+        index.count_rows([Scan("earnings", (str(path),), 8, "day", FIRST, LAST, None)])
+
+
+PARQUET = ReportFormat(".parquet", "application/vnd.apache.parquet", "FORMAT parquet, USE_TMP_FILE false", further=None)
+BY_DAY = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_ID"], START, END)
+
+
+def test_a_format_without_pieces_is_written_in_one_go(world: World, tmp_path: Path) -> None:
+    """A report that would be cut as a CSV is whole, with the same rows; its bytes are hashed and counted as any."""
+    path = tmp_path / PARQUET.file_name("report")
+    pieces = plan_pieces(BY_DAY, Tenant(MINE), world.snapshot, report_format=PARQUET, worth=0, size=1)
+    written = world.engine.session().write(pieces, path, PARQUET)
+    found = pq.read_table(path)
+    rows = [[str(row["day"]), row["video_id"], f"{row['views']:.0f}"] for row in found.to_pylist()]
+    assert [found.column_names, *rows] == list(csv.reader(world.text(BY_DAY, MINE).splitlines()))
+    assert (written.rows, written.bytes) == (found.num_rows, path.stat().st_size)
+
+
+def test_pieces_that_can_not_be_appended_are_refused(world: World, tmp_path: Path) -> None:
+    """Rather than written one after the other into a file that nobody can read."""
+    pieces = plan_pieces(BY_DAY, Tenant(MINE), world.snapshot, worth=0, size=1)
+    with pytest.raises(InternalError, match="can't be written in pieces"):
+        world.engine.session().write(pieces, tmp_path / "report.parquet", PARQUET)
+    assert list(tmp_path.iterdir()) == []

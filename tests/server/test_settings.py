@@ -1,4 +1,4 @@
-"""The settings of a service: how values are read, and what is said of wrong ones."""
+"""The settings of a service: how values are read, what is said of wrong ones, and the page that lists them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from supply_chain.settings_page import READERS, format_settings_page
 from tests import forked
 
 from reelport import UsageError
@@ -218,3 +219,44 @@ def test_a_provider_comes_with_its_groups() -> None:
     for given in ({"oidc_url": "https://id:secret@login.example"}, {"oidc_groups": "staff=acme:viewer"}):
         with pytest.raises(UsageError, match="Give both or none"):
             read_settings(**given)
+
+
+ROOT = Path(__file__).parents[2]
+SERVER = ROOT / "src" / "reelport" / "server"
+ROOMS = {
+    "service": [
+        *(SERVER / room for room in ("http", "graphql", "limits", "explore", "studio", "preview")),
+        *(SERVER / f"{name}.py" for name in ("app", "web_server", "api_memory")),
+    ],
+    "worker": [SERVER / "queue"],
+    "command": [ROOT / "src" / "reelport" / "cli" / "service_commands", SERVER / "backup", SERVER / "upgrade"],
+}
+"""Modules that only one kind of process runs; what the others read of settings tells nothing."""
+
+
+def test_the_committed_page_is_the_one_made_now() -> None:
+    """A page that was not made anew after a change of a setting is told; `make docs` makes it."""
+    assert (ROOT / "docs" / "reference" / "settings.md").read_text() == format_settings_page()
+
+
+def test_every_setting_has_one_row() -> None:
+    """Each variable stands in one row, with who reads it and a meaning."""
+    rows = [line.strip("| ").split(" | ") for line in format_settings_page().splitlines() if line.startswith("| `")]
+    assert [row[0] for row in rows] == [f"`{variable_name(name)}`" for name in setting_names()]
+    assert all(row[3] and row[4].endswith((".", ".)")) for row in rows)
+
+
+def test_no_default_of_a_secret_is_shown() -> None:
+    """A setting that hides its value has no default that the page could show."""
+    assert all(not field.default for field in fields(Settings) if not field.metadata["shown"])
+
+
+@pytest.mark.parametrize("reader", ROOMS)
+def test_whoever_reads_a_setting_is_named_as_its_reader(reader: str) -> None:
+    """What a room of one kind of process reads is told as read by that kind."""
+    files = [file for room in ROOMS[reader] for file in ([room] if room.is_file() else sorted(room.rglob("*.py")))]
+    read = set(re.findall(r"settings\.([a-z_]+)\b", "\n".join(file.read_text() for file in files)))
+    named = {field.name for field in fields(Settings) if field.metadata[reader]}
+    assert read & set(setting_names()) <= named
+    assert read & named, "the rooms have moved"
+    assert set(READERS) == set(ROOMS)

@@ -1,21 +1,39 @@
-"""Killed at any step: the copy is as it was before, or as it is after; the same again ends as it should."""
+"""A copy killed at any step ends as it should; it asks for a range's windows; its page's commands run as written."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import date, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests import forked
 from tests.cases import thin_out
+from tests.forked import command_folder
 
+from reelport import Client, Partial, ReportFailed
+from reelport.client.events import Bisected, Event
 from reelport.errors import UsageError
 from reelport.killpoints import VARIABLE
+from reelport.sync import sync_run
+from reelport.sync.coverage import coverage_of
 from reelport.sync.destinations import lock_destination, open_destination
-from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.events import OfWindow, SyncEvent
+from reelport.sync.spec import Days, Kind, Place, Spec
+from reelport.testing import Vendor
 
 from .conftest import HEADER, day, kept, put, spec_at, types
+from .vendors import YESTERDAY, Numbers
 
 STEPS = {
     Kind.DUCKDB: ("sync-deleted", "sync-inserted", "sync-stated", "sync-committed"),
@@ -121,3 +139,91 @@ def test_a_file_in_the_place_of_the_folder_is_refused_at_once(tmp_path: Path) ->
     place = Place(Kind.PARQUET, tmp_path / "copy")
     with pytest.raises(UsageError, match="is a file"):
         open_destination(place).state(spec_at(place))
+
+
+bad_days = st.sets(st.integers(0, 44), max_size=4)
+
+
+@given(count=st.integers(1, 45), bad=bad_days, set_to=st.sampled_from([None, 9, 31]), longest=st.integers(7, 50))
+@settings(max_examples=max(settings().max_examples // 7, 2))
+def test_a_sync_and_a_range_come_to_the_same_days(count: int, bad: set[int], set_to: int | None, longest: int) -> None:
+    """Whatever days fail and however long windows may be; up to two days that fail cost no other day."""
+    start = YESTERDAY - timedelta(count - 1)
+    fails = Days.of((day, day) for day in (start + timedelta(each) for each in bad if each < count))
+    limit = max(longest, set_to or 0)
+    with TemporaryDirectory() as name:
+        place = Place(Kind.DUCKDB, Path(name) / "copy.duckdb")
+        spec = Spec("views", ("VIEWS",), ("DAY",), start, place, lookback=0)
+        with _connect(fails, limit, set_to) as (vendor, client):
+            synced = _sync(client, spec), vendor.asks
+        with _connect(fails, limit, set_to) as (vendor, client):
+            ranged = _fetch_range(client, spec, Path(name) / "windows"), vendor.asks
+    assert synced == ranged
+    (days, _), _ = synced
+    others = Days.between(start, YESTERDAY) - fails
+    assert days == others if len(fails) <= 2 else not (days - others).spans
+
+
+@contextmanager
+def _connect(fails: Days, longest: int, set_to: int | None) -> Iterator[tuple[Vendor, Client]]:
+    """A vendor that fails on these days, and a client that asks for one report at a time."""
+    with Vendor(csv=Numbers().csv) as vendor, Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
+        vendor.longest = longest
+        vendor.fails = lambda wire: any(wire["startDate"] <= str(day) <= wire["endDate"] for day in fails)
+        yield vendor, client.with_options(slots=1, windows=set_to)
+
+
+def _sync(client: Client, spec: Spec) -> tuple[Days, list[tuple[date, date, date]]]:
+    """The days that a sync reads for good, and what it halves."""
+    heard: list[SyncEvent] = []
+    with suppress(Partial, ReportFailed):
+        sync_run.run([spec], client, tell=heard.append, deadline=300)
+    events = [event.event for event in heard if isinstance(event, OfWindow)]
+    return coverage_of(spec).verified, _halvings(events)
+
+
+def _fetch_range(client: Client, spec: Spec, to: Path) -> tuple[Days, list[tuple[date, date, date]]]:
+    """The days of the files that a range leaves, and what it halves."""
+    heard: list[Event] = []
+    query = spec.query(spec.start, YESTERDAY)
+    with suppress(Partial, ReportFailed):
+        client.reports.run_range(query, to, progress=heard.append, deadline=300, keep_windows=True)
+    spans = [map(date.fromisoformat, path.stem.split("_")) for path in to.glob("*.csv")]
+    return Days.of((first, last) for first, last in spans), _halvings(heard)
+
+
+def _halvings(events: list[Event]) -> list[tuple[date, date, date]]:
+    return [(event.start, event.end, event.middle) for event in events if isinstance(event, Bisected)]
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-in-sync.md"
+
+
+@pytest.mark.long
+def test_the_page_runs_as_written(tmp_path: Path) -> None:
+    """Commands, the file, programs and SQL; the copies are there in the end."""
+    blocks = re.findall(r"^```(sh|toml|python|sql)\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    path = os.pathsep.join((str(command_folder()), str(Path(sys.executable).parent), os.environ["PATH"]))
+    seen: list[tuple[object, ...]] = []
+    with Vendor() as vendor:
+        ours = {"REELPORT_URL": vendor.url, "REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
+        ours |= {"REELPORT_HOME": str(tmp_path / "home"), "DLT_DATA_DIR": str(tmp_path / "dlt"), "PATH": path}
+        environment = os.environ | ours
+        for language, text in blocks:
+            match language:
+                case "toml":
+                    (tmp_path / "reelport.toml").write_text(text, "utf-8")
+                case "sql":
+                    with duckdb.connect(str(tmp_path / "reports.duckdb"), read_only=True) as con:
+                        seen = con.execute(text).fetchall()
+                case _:
+                    words = ["bash", "-eu", "-c", text] if language == "sh" else [sys.executable, "-c", text]
+                    done = subprocess.run(
+                        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+                    )
+                    assert done.returncode == 0, f"{text}\n{done.stderr}"
+    assert len(seen) > 30
+    assert [language for language, _ in blocks].count("python") == 3
+    assert (tmp_path / "earned" / "earned_by_month" / "current" / "manifest.json").exists()
+    with duckdb.connect(str(tmp_path / "partner.duckdb"), read_only=True) as con:
+        assert con.execute("SELECT count(*) > 30 FROM reports.views_by_day").fetchall() == [(True,)]

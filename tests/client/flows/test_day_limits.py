@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
-from tests.client.flows.test_other_columns import WORDS, command
+from tests.client.flows.test_answers import WORDS, command
 from tests.client.range_asks import asked, days
 
 from reelport import Client, QueryRefused

@@ -1,28 +1,40 @@
-"""Marks of API keys, when they were last used, and Studio's own key of each organization."""
+"""API keys: their marks, when they were last used, when they expire and what ends with them; Studio's own key."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 from tests.patience import until
 from tests.server.conftest import ALL, NOW, State
 
 from reelport.errors import UsageError
-from reelport.server.access import callers, grants, keys
+from reelport.server.access import audit_log, callers, grants, keys, organizations
+from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import Caller
-from reelport.server.access.grants import ClientCredentials, Refusal
-from reelport.server.access.key_expiry import KeyKind, KeyTerms
+from reelport.server.access.grants import ClientCredentials, Grant, Refusal
+from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, KeyTerms, effective_expiry, is_expired, parse_expiry
 from reelport.server.access.key_uses import INTERVAL, KeyUses, store_uses
-from reelport.server.access.keys import Key, expires_soon, find_or_create_studio_key, find_studio_key, list_marks
-from reelport.server.reports import withdrawal
+from reelport.server.access.keys import (
+    FirstUse,
+    Key,
+    KeyDetails,
+    NewKey,
+    expires_soon,
+    find_or_create_studio_key,
+    find_studio_key,
+    list_marks,
+)
+from reelport.server.reports import report_access, withdrawal
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEYS, ORGANIZATIONS
 
@@ -183,3 +195,203 @@ def test_uses_of_a_process_go_to_the_state_beside_its_requests(state: State) -> 
             tasks.cancel_scope.cancel()
 
     anyio.run(use)
+
+
+ANN = Actor("ann@demo.example", "192.0.2.1")
+TERMS = KeyTerms(KeyKind.PRIVATE, NOW, None, None)
+
+
+def _limit(state: State, days: int | None) -> None:
+    """Set the longest life of keys of `demo`."""
+    with writing(state.db) as connection:
+        holder = organizations.find_organization(connection, "demo")
+        organizations.limit_key_life(connection, holder, days, ANN, state.now)
+
+
+def _key(state: State, expires: str | None = None, name: str = "") -> NewKey:
+    return keys.create_key(
+        state.db, state.service_secret, "demo", ["create_reports"], state.now, details=KeyDetails(name, expires)
+    )
+
+
+def _grant(state: State, key: NewKey, after: timedelta) -> Grant | Refusal | FirstUse:
+    client = ClientCredentials(key.id, key.secret)
+    return grants.grant_token(state.db, state.service_secret, client, (), state.now + after)
+
+
+@given(
+    expires=st.none() | st.integers(-400, 400),
+    most=st.none() | st.integers(1, 400),
+    age=st.integers(0, 400),
+    kind=st.sampled_from([KeyKind.PRIVATE, KeyKind.PUBLIC]),
+)
+def test_the_earlier_limit_counts(expires: int | None, most: int | None, age: int, kind: KeyKind) -> None:
+    """In whole days: a key made `age` days ago is valid while no limit that it has has passed."""
+    own = None if expires is None else NOW + expires * DAY
+    terms = KeyTerms(kind, NOW - age * DAY, own, most)
+    passed = [limit for limit in (expires, None if most is None else most - age) if limit is not None and limit <= 0]
+    assert is_expired(terms, NOW) is bool(passed)
+    assert effective_expiry(replace(terms, kind=KeyKind.STUDIO)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1", NOW + DAY), ("90", NOW + 90 * DAY), ("2026-03-02", datetime(2026, 3, 2, tzinfo=UTC))],
+)
+def test_an_expiry_is_days_or_a_date(text: str, expected: datetime) -> None:
+    """Days count from now; a date is its beginning in UTC."""
+    assert parse_expiry(text, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("0", "1 to 3650"),
+        (str(MOST_DAYS + 1), "1 to 3650"),
+        ("2026-03-01", "not after now"),
+        ("2025-12-31", "not after now"),
+        ("soon", "'soon' is no expiry"),
+        ("-3", "'-3' is no expiry"),
+        ("2026-02-30", "is no expiry"),
+        ("9" * 12, "is no expiry"),
+    ],
+)
+def test_what_is_no_expiry_is_refused(text: str, says: str) -> None:
+    """With what it may be."""
+    with pytest.raises(ValueError, match=says):
+        parse_expiry(text, NOW)
+
+
+def test_an_expired_key_is_refused_everywhere(state: State) -> None:
+    """No grant, no look by a token of before, no ask, no download by its links."""
+    state.organization("demo", "c1")
+    key = _key(state, "1")
+    before = _grant(state, key, timedelta())
+    assert isinstance(before, Grant)
+    caller = callers.identify_caller(state.db, state.service_secret, before.token, state.now)
+    assert caller is not None
+    asked = state.ask(caller)
+    late = state.now + DAY
+    assert report_access.find_linked_report(state.db, asked.id, key.id, late - timedelta(seconds=1)) is not None
+    assert report_access.find_linked_report(state.db, asked.id, key.id, late) is None
+    assert _grant(state, key, DAY) is Refusal.INVALID_CLIENT
+    with reading(state.db) as connection:
+        assert callers.find_holder(connection, key.id, late) is None
+        assert not callers.is_still_allowed(connection, caller, late)
+
+
+def test_a_token_lives_no_longer_than_its_key(state: State) -> None:
+    """Half an hour before the end a token of an hour is granted for half an hour, and says so."""
+    state.organization("demo", "c1")
+    key = _key(state, "1")
+    granted = _grant(state, key, DAY - timedelta(minutes=30))
+    assert isinstance(granted, Grant)
+    assert (granted.seconds, granted.key_expires_at) == (1800, state.now + DAY)
+    assert callers.identify_caller(state.db, state.service_secret, granted.token, state.now + DAY) is None
+
+
+def test_the_longest_life_ends_keys_that_are_older(state: State) -> None:
+    """Those without expiry and those with a later one; without the limit they are valid again."""
+    state.organization("demo", "c1")
+    forever, year = _key(state), _key(state, "365")
+    later = 31 * DAY
+    granted = _grant(state, forever, later)
+    assert isinstance(granted, Grant)
+    _limit(state, 30)
+    assert [_grant(state, key, later) for key in (forever, year)] == [Refusal.INVALID_CLIENT] * 2
+    assert {key.expires_at for key in keys.list_keys(state.db)} == {state.now + 30 * DAY}
+    with reading(state.db) as connection:
+        assert callers.find_holder(connection, forever.id, state.now + later) is None
+    _limit(state, None)
+    assert isinstance(_grant(state, year, later), Grant)
+
+
+def test_which_keys_a_longest_life_would_end_is_known_before(state: State) -> None:
+    """Only those that are valid now: the revoked and the expired are ended already."""
+    state.organization("demo", "c1")
+    old, _, revoked = _key(state), _key(state, "5"), _key(state)
+    keys.revoke_key(state.db, revoked.id, state.now)
+    listed = keys.list_keys(state.db, "demo")
+    assert keys.find_too_old_keys(listed, 7, state.now + 10 * DAY) == (old.id,)
+    assert keys.find_too_old_keys(listed, None, state.now + 10 * DAY) == ()
+    with pytest.raises(UsageError, match="1 to 3650 days, not 0"):
+        keys.find_too_old_keys(listed, 0, state.now)
+
+
+def test_a_later_expiry_than_the_longest_life_is_refused(state: State) -> None:
+    """With the life, and the last day that is allowed; one at the limit is made."""
+    state.organization("demo", "c1")
+    _limit(state, 30)
+    with pytest.raises(UsageError, match="Keys of demo live 30 days at most: this one can't expire after 2026-03-31"):
+        _key(state, "31")
+    _key(state, "30")
+
+
+def test_all_that_is_wrong_with_a_key_is_told_at_once(state: State) -> None:
+    """Permissions, name, expiry, kind, and a limit to nothing."""
+    state.organization("demo", "c1")
+    with pytest.raises(UsageError) as refused:
+        keys.create_key(
+            state.db,
+            state.service_secret,
+            "demo",
+            ["create_report"],
+            state.now,
+            kind="secret",
+            channels=(),
+            details=KeyDetails(" a\n", "never"),
+        )
+    told = str(refused.value).splitlines()
+    assert len(told) == 5, told
+    assert "Did you mean create_reports?" in told[0]
+    assert "private or public." in told[2]
+
+
+def test_a_key_is_renamed(state: State) -> None:
+    """To a text in one line, or to none; a key that isn't there is told."""
+    state.organization("demo", "c1")
+    key = _key(state, name="Nightly")
+    with writing(state.db) as connection:
+        assert keys.rename_key(connection, key.id, "動画 <b>", ANN, state.now).name == "Nightly"
+    assert keys.list_keys(state.db)[0].name == "動画 <b>"
+    with writing(state.db) as connection, pytest.raises(UsageError, match="one line of at most 200 characters"):
+        keys.rename_key(connection, key.id, "x" * 201, ANN, state.now)
+    with writing(state.db) as connection, pytest.raises(UsageError, match="There is no key 'rpk_x'"):
+        keys.rename_key(connection, "rpk_x", "x", ANN, state.now)
+
+
+def test_every_change_of_a_key_is_in_the_audit_log(state: State) -> None:
+    """Who did what to which key; of the command line its user; never a secret."""
+    state.organization("demo", "c1")
+    key = keys.create_key(
+        state.db, state.service_secret, "demo", ["create_reports"], state.now, details=KeyDetails("One", actor=ANN)
+    )
+    with writing(state.db) as connection:
+        holder = organizations.find_organization(connection, "demo")
+        organizations.limit_key_life(connection, holder, 90, ANN, state.now)
+        keys.rename_key(connection, key.id, "Two", ANN, state.now)
+        second = keys.rotate_key(connection, state.service_secret, key.id, 5, ANN, state.now)
+        keys.cancel_rotation(connection, key.id, ANN, state.now)
+    for _ in range(2):
+        keys.revoke_key(state.db, key.id, state.now, Actor.of_command())
+    log = [each for each in audit_log.list_actions(state.db)[::-1] if "key" in each.action]
+    assert [(entry.action, entry.subject) for entry in log] == [
+        ("created a key", key.id),
+        ("changed the maximum age of keys", "demo"),
+        ("renamed a key", key.id),
+        ("began a key's rotation", key.id),
+        ("cancelled a key's rotation", key.id),
+        ("revoked a key", key.id),
+    ]
+    assert log[0].details == {
+        "name": "One",
+        "kind": "private",
+        "permissions": ["create_reports"],
+        "channels": "all",
+        "expires": None,
+    }
+    assert {entry.actor for entry in log[:5]} == {ANN}
+    assert log[5].actor.address == "command line"
+    assert [key.created_by for key in keys.list_keys(state.db)] == ["ann@demo.example"]
+    assert key.secret not in repr(log)
+    assert second.secret not in repr(log)

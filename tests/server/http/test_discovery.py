@@ -1,14 +1,17 @@
-"""What describes the API: held against its routes, and against the answers that it gives."""
+"""What describes the API: held against routes and answers, its reference page, and GraphiQL."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import fields
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import duckdb
 import httpx2
 import jsonschema_rs
 import pytest
@@ -16,11 +19,21 @@ from graphql import build_schema, print_schema
 from starlette.routing import Route
 from tests.server.api import ASK, INPUT, Api, open_api
 
-from reelport.engine.report_format import FORM_TYPES
+from reelport.engine.report_format import CSV, FORM_TYPES
 from reelport.report_details import REPORTS_PATH
+from reelport.server.api_memory import BODIES_BYTES
+from reelport.server.app import KEY_GRANTS
+from reelport.server.graphql.faults import TYPES
 from reelport.server.graphql.resolvers import build_sdl
+from reelport.server.http.connections import Connection
+from reelport.server.http.downloads import RECHECK_SECONDS
+from reelport.server.http.long_poll import MOST_POLLS
 from reelport.server.http.openapi import OPENAPI_PATH, build_openapi
-from reelport.server.settings import read_settings
+from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH
+from reelport.server.limits import document_limits
+from reelport.server.limits.concurrency import MAX_CONCURRENT
+from reelport.server.limits.download_slots import LEAST_RATE, PARTNER_DOWNLOADS, REPORT_DOWNLOADS
+from reelport.server.settings import Settings, read_settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, LOOK, PUBLIC_GRAPHQL_PATH, TOKEN_PATH
 
 OPENAPI = build_openapi()
@@ -209,3 +222,147 @@ def test_the_authorization_server_says_only_what_is_true(api: Api, named: Api) -
     elsewhere = named.client.get("/.well-known/oauth-authorization-server").json()
     assert elsewhere["issuer"] == "https://reports.example"
     assert elsewhere["token_endpoint"] == f"https://reports.example{TOKEN_PATH}"
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "http.md").read_text("utf-8")
+
+SETTINGS: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
+BOUNDS = {
+    "time until a request is complete": Connection.request_seconds,
+    "time for a client to read 64 kB of its answer": Connection.stalled_seconds,
+    "connections": Connection.max_connections,
+    "bytes of answers that clients have not read yet": Connection.unsent_bytes,
+    "downloads of one report": REPORT_DOWNLOADS,
+    "downloads of one partner": PARTNER_DOWNLOADS,
+    "bytes of a partner's request bodies that have no answer yet": BODIES_BYTES // 4,
+    "bytes of all partners' request bodies that have no answer yet": BODIES_BYTES,
+    "waiting status queries of one partner": MOST_POLLS // 2,
+    "`reports`: waiting reports of one partner": SETTINGS["waiting_limit"],
+    "`documents`: running requests of one partner": MAX_CONCURRENT,
+    "tokens of one key, at each of the two paths": KEY_GRANTS,
+}
+
+
+def test_every_path_is_on_the_page() -> None:
+    """A path that is served is explained."""
+    for path in (TOKEN_PATH, GRAPHQL_PATH, FILES_PATH, HEALTH_PATH, LIVE_PATH, METRICS_PATH):
+        assert f"`{path}" in PAGE
+
+
+def test_the_csv_on_the_page_is_as_the_engine_writes_it(tmp_path: Path) -> None:
+    """Read, put in the order that it tells of, and written by the engine's format: the same bytes."""
+    (shown,) = re.findall(r"^```csv\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    page, written = tmp_path / "page.csv", tmp_path / "written.csv"
+    page.write_text(shown, "utf-8")
+    rows = f"SELECT * FROM read_csv('{page}', all_varchar = true) ORDER BY ALL NULLS LAST"
+    duckdb.execute(f"COPY ({rows}) TO '{written}' ({CSV.copy_options(is_first=True)})")
+    assert written.read_bytes() == shown.encode()
+
+
+def test_every_type_of_error_is_on_the_page() -> None:
+    """In the row that lists them."""
+    (row,) = (line for line in PAGE.splitlines() if line.startswith("| `type`"))
+    assert {word for word in row.split("`") if word in TYPES} == set(TYPES)
+
+
+def test_the_limits_on_the_page_are_those_of_the_code() -> None:
+    """Settings by their defaults, the others by their constants."""
+    rows = {
+        line.split("|")[1].strip(): line.split("|")[2].strip() for line in PAGE.splitlines() if line.startswith("| ")
+    }
+    default, most = SETTINGS, document_limits.DocumentLimits()
+    assert rows["body"] == f"{document_limits.BODY_BYTES:,} bytes, else 413"
+    assert rows["tokens of a document"] == f"{most.tokens:,}"
+    assert rows["nested levels"] == str(most.depth)
+    aliases = f"{most.aliases}; {document_limits.MAX_INTROSPECTION_ALIASES} if the schema is requested"
+    assert rows["aliases"] == aliases
+    assert rows["fields"] == f"{document_limits.MAX_FIELDS:,}"
+    assert rows["the same field under the same name"] == str(document_limits.MAX_REPEATS)
+    sizes = f"{document_limits.MAX_CHARACTERS:,}, {document_limits.MAX_LINES:,}, {document_limits.MAX_COMMENTS}"
+    assert rows["characters, lines, comments of a document"] == sizes
+    assert (
+        rows["operations and fragments; uses of fragments"]
+        == f"{document_limits.MAX_DEFINITIONS}; {document_limits.MAX_FRAGMENT_SPREADS}"
+    )
+    assert (
+        rows["items of a list, characters of a text"]
+        == f"{document_limits.MAX_LIST_ITEMS}, {document_limits.MAX_TEXT_LENGTH:,}"
+    )
+    assert (
+        f"({default['link_seconds'] // 60} minutes" in PAGE
+        or f"valid for {default['link_seconds'] // 60} minutes" in PAGE
+    )
+    assert f"up to {document_limits.MAX_LISTED}" in PAGE
+    assert f"`look_seconds` ({default['look_seconds']})" in PAGE
+    assert f"can have {MOST_POLLS} waiting queries" in PAGE
+    assert f"ends within about {RECHECK_SECONDS:.0f} seconds" in PAGE
+
+
+def test_the_page_tells_what_a_caller_may_take() -> None:
+    """Each bound by its number; of a setting, the one that holds where nobody sets it."""
+    table = PAGE.partition("## What a caller may take")[2].partition("\n## ")[0]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")]
+    told = {row[1].strip(): found[0] for row in rows if (found := re.findall(r"\d[\d,]*", row[2]))}
+    assert {name: float(told[name].replace(",", "")) for name in BOUNDS} == BOUNDS
+    assert f"below {LEAST_RATE:,.0f} bytes a second, measured over two to four minutes" in table
+    named = {name for row in rows for name in re.findall(r"setting `(\w+)`", row[3])}
+    assert named == {"waiting_limit"}
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A service that shows GraphiQL."""
+    with open_api(read_settings(data=tmp_path_factory.mktemp("graphiql"), workers=0, graphiql="yes")) as api:
+        yield api
+
+
+def utc_today() -> date:
+    """Today, as the service takes it."""
+    return datetime.now(UTC).date()
+
+
+def test_by_default_there_is_none(api: Api) -> None:
+    """Neither the page nor its files."""
+    assert api.client.get(GRAPHQL_PATH, headers=BROWSER).status_code == 405
+    assert api.client.get("/graphiql/graphiql.js").status_code == 404
+
+
+def test_a_browser_gets_a_page_that_may_speak_with_this_service_alone(shown: Api) -> None:
+    """Its policy names no other host, and takes no script that stands in the page."""
+    page = shown.client.get(GRAPHQL_PATH, headers=BROWSER)
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    policy = dict(part.split(" ", 1) for part in page.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert {policy[name] for name in ("script-src", "style-src", "connect-src")} == {"'self'"}
+    assert policy["frame-ancestors"] == "'none'"
+    assert page.headers["cache-control"] == "no-store"
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    files = [address for address in addresses if address != "data:,"]
+    assert len(files) == 6
+    for address in files:
+        file = shown.client.get(address)
+        assert file.status_code == 200, address
+        assert file.headers["content-type"].startswith(("text/javascript", "text/css"))
+        assert file.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_page_says_how_to_get_a_token(shown: Api) -> None:
+    """At the address that grants tokens to private keys."""
+    assert TOKEN_PATH in shown.client.get(GRAPHQL_PATH, headers=BROWSER).text
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", ""])
+def test_programs_are_answered_as_before(shown: Api, accept: str) -> None:
+    """A GET of theirs is refused, and a POST is a request whatever it accepts."""
+    assert shown.client.get(GRAPHQL_PATH, headers={"Accept": accept}).status_code == 405
+    reply = shown.post(b'{"query": "{ __typename }"}', **BROWSER)
+    assert reply.json() == {"data": {"__typename": "Query"}}
+
+
+@pytest.mark.parametrize("name", ["page.html", "licences.txt", "none.js", "..%2Fapp.py", "graphiql.js.gz"])
+def test_no_other_file_is_had(shown: Api, name: str) -> None:
+    """Only what the page needs."""
+    assert shown.client.get(f"/graphiql/{name}").status_code == 404

@@ -1,4 +1,4 @@
-"""Asking and looking, on both databases."""
+"""Asking and looking, on both databases; the trace that is kept with a report is that of whoever asked for it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event, select, text
 from tests.patience import PATIENCE, until
 from tests.server.conftest import NOW, State
 from tests.server.syncs import no_sync
+from tests.server.traces.collector import collecting
 
 from reelport.errors import QueryRefused, QueueFull, StorageError
 from reelport.facts.log.snapshot import newest_versions
@@ -29,7 +31,9 @@ from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.reports import report_access
 from reelport.server.reports.ask import ask_report
-from reelport.server.state.database import write
+from reelport.server.state.database import reading, write
+from reelport.server.state.tables import REPORTS
+from reelport.server.traces import tracing
 from reelport.wire import ReportStatus
 
 FILE = FileRecord("x.csv", 1, 2, "ab")
@@ -362,3 +366,27 @@ def test_draft_names_belong_to_an_attempt(tmp_path: Path, state: State) -> None:
     """Two attempts at one report never write the same file."""
     assert report_files.prepare_draft(state.settings, "r", 1) != report_files.prepare_draft(state.settings, "r", 2)
     assert tmp_path in report_files.prepare_draft(state.settings, "r", 1).parents
+
+
+ASKS = 24
+
+
+def test_asks_at_once_keep_each_its_own_trace(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's writes of several threads share a transaction, which one of them runs for all."""
+    state.organization("demo", "c1")
+    caller = state.caller(state.key("demo"))
+    together = Barrier(8)
+
+    def ask(number: int) -> tuple[str, str]:
+        together.wait()
+        with tracing.span("request") as span:
+            return state.ask(caller, number).id, span.trace_id
+
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        with tracing.traced("test"), ThreadPoolExecutor(8) as pool:
+            asked = dict(pool.map(ask, range(1, ASKS + 1)))
+    with reading(state.db) as connection:
+        kept = connection.execute(select(REPORTS.c.id, REPORTS.c.traceparent)).all()
+    assert {report: str(traceparent).split("-")[1] for report, traceparent in kept} == asked
+    assert len(set(asked.values())) == ASKS

@@ -1,26 +1,37 @@
-"""Every route of Studio with every role, and what each answer says to the browser."""
+"""Every route of Studio with every role, what answers say to the browser, and large pages, written in threads."""
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from sqlalchemy import text as sql
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from tests.patience import until
 from tests.server.api import Api
 from tests.server.studio.conftest import BLIND_VIEWER, MEMBER, OPERATOR, OWNER, VIEWER, Visitors
 from tests.server.studio.visitor import add_user
 
 import reelport.server.studio
+from reelport.charts.stylesheet import write_page_stylesheet
 from reelport.server.access import organizations
 from reelport.server.access.roles import Role
-from reelport.server.state.database import writing
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import SESSIONS, USERS
+from reelport.server.studio.pages import address_of, write_page
 from reelport.server.studio.rights import RIGHTS, Right
 from reelport.server.studio.routes import ROUTES, StudioRoute
+from reelport.server.studio.visit import Elsewhere, Refused, Visit, not_found
 
 PEOPLE = {
     None: None,
@@ -208,3 +219,70 @@ def test_each_right_is_somebodys() -> None:
     by_command = {Right.LOOK, Right.READ_PLATFORM}
     assert {route.right for route in ROUTES} == set().union(*RIGHTS.values(), by_command) - {Right.CHANGE_ANYBODYS}
     assert Right.OPERATE not in RIGHTS[Role.OWNER]
+
+
+def test_a_page_that_takes_long_keeps_nobody_else_waiting(api: Api) -> None:
+    """The next page of its organization waits for it; another organization's is written meanwhile."""
+    begun: list[str] = []
+    release = threading.Event()
+
+    async def answer(request: Request) -> Response:
+        organization, page = request.url.path.strip("/").split("/")
+
+        def write() -> Response:
+            begun.append(page)
+            if page == "long":
+                release.wait()
+            return PlainTextResponse(page)
+
+        return await write_page(Visit(request, api.service, None, "", datetime.now(UTC)), organization, write)
+
+    app = Starlette(routes=[Route("/{organization}/{page}", answer)])
+    with TestClient(app) as client, ThreadPoolExecutor(2) as threads:
+        try:
+            long = threads.submit(client.get, "/demo/long")
+            until(lambda: begun == ["long"])
+            following = threads.submit(client.get, "/demo/next")
+            assert client.get("/rival/page").text == "page"
+            assert begun == ["long", "page"]
+            assert not following.done()
+        finally:
+            release.set()
+        assert (long.result().text, following.result().text) == ("long", "next")
+
+
+def test_the_styles_of_charts_are_a_file_of_the_pages(visitors: Visitors) -> None:
+    """Nobody signs in for them; a browser keeps them for good under the address that names their content."""
+    answer = visitors(None).get(address_of("charts.css"))
+    assert answer.text == write_page_stylesheet()
+    assert answer.headers["content-type"] == "text/css; charset=utf-8"
+    assert "immutable" in answer.headers["cache-control"]
+    assert visitors(None).get("/studio/static/charts.css").headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [("gzip, deflate, br", "gzip"), ("", None), ("gzip;q=0", None), ("identity, gzip;q=0.5", None)],
+)
+def test_styles_and_scripts_are_compressed_for_those_who_take_it(
+    visitors: Visitors, accepted: str, coding: str | None
+) -> None:
+    """The content is the same, and caches in between keep both apart."""
+    answer = visitors(None).client.get(address_of("studio.js"), headers={"Accept-Encoding": accepted})
+    assert answer.headers.get("content-encoding") == coding
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert "addEventListener" in answer.text
+
+
+def test_no_page_is_compressed(visitors: Visitors) -> None:
+    """A page holds secrets beside what its address says: its length must not tell of them."""
+    answer = visitors(OWNER).client.get("/studio/explore?metric=guess", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in answer.headers
+
+
+@pytest.mark.parametrize("refusal", [not_found(), Elsewhere("/studio")], ids=lambda each: type(each).__name__)
+def test_a_refusal_passes_a_transaction(api: Api, refusal: Refused | Elsewhere) -> None:
+    """An endpoint may raise one while it reads or writes the state."""
+    for transaction in (reading, writing):
+        with pytest.raises(type(refusal)), transaction(api.service.db):
+            raise refusal
