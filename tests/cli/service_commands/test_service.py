@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-import structlog
 from cyclopts import App
 from tests.cases import thin_out
+from tests.cli.service_commands.conftest import Run
 from tests.migrated import begin_state
 from tests.patience import until
 
-from reelport.cli.main import APP, main
+from reelport.cli.main import APP
 from reelport.facts.layout import check_layout
 from reelport.query import ReportQuery
 from reelport.report_details import FailureReason
@@ -34,24 +33,6 @@ from reelport.server.reports.ask import ask_report
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
 from reelport.server.state.revisions import REVISION
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Runs one command over a data directory of this test: its exit status, stdout and stderr."""
-
-    def call(*words: str, data: Path | None = None) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main([*words, "--data", str(data or tmp_path / "data")])
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    yield call
-    # `serve` and `worker` have set up logging to a stream that ends with this test.
-    structlog.reset_defaults()
-    logging.basicConfig(force=True)
 
 
 def caller_of(run: Run, data: Path) -> Caller:
