@@ -1,6 +1,6 @@
 """Users whose password is hashed at the least cost. A hash names its cost, so that their sign-ins are as quick.
 
-What hashes cost and hold that a command or a page makes is tried in `tests/server/access/test_users.py`.
+What hashes cost and hold that a command or a page makes is tried in `tests/server/access/test_sessions.py`.
 """
 
 from __future__ import annotations

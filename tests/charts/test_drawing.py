@@ -1,4 +1,4 @@
-"""Any chart, as a file and in a page: well-formed, whole within its frame, and with no word of markup in it."""
+"""Charts as SVG: well formed whatever they show, the world's countries, and a rule for every class."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
+from importlib import resources
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
@@ -23,11 +24,14 @@ from reelport.charts.drawing import (
     WIDEST,
     draw,
     draw_file,
+    draw_inline_bar,
     draw_sparkline,
     embed_chart,
     write_readings,
 )
+from reelport.charts.stylesheet import write_file_stylesheet, write_page_stylesheet
 from reelport.charts.svg import format_place, measure_text
+from reelport.facts.tables import COUNTRIES
 
 SVG = "{http://www.w3.org/2000/svg}"
 WORDS = st.text(
@@ -253,3 +257,110 @@ def test_times_of_another_vendor_fit_too() -> None:
         picture = draw(chart, width)
         root = parse(f"<svg>{''.join(picture.elements)}</svg>")
         assert all(0 <= left <= right <= width for left, _, right, _ in boxes_of(root, 0, 0))
+
+
+WORLD = json.loads(resources.files("reelport.charts").joinpath("world.json").read_text("utf-8"))
+UNINHABITED = {"AQ", "BV", "GS", "HM", "TF", "UM"}
+CODES = sorted({*WORLD["areas"], *WORLD["points"]})
+
+
+def test_every_country_has_its_place() -> None:
+    """An area or a point within the map, but for where nobody lives."""
+    assert set(COUNTRIES) - set(CODES) == UNINHABITED
+    assert set(CODES) <= set(COUNTRIES)
+    for code, path in WORLD["areas"].items():
+        for start, steps in re.findall(r"M(\d+ \d+)l([^z]*)z", path):
+            x, y = map(int, start.split())
+            numbers = [int(each) for each in re.findall(r"-?\d+", steps)]
+            for dx, dy in zip(numbers[::2], numbers[1::2], strict=True):
+                x, y = x + dx, y + dy
+                assert -4 <= x <= WORLD["width"], code
+                assert 0 <= y <= WORLD["height"] + 1, code
+    assert all(0 <= x <= WORLD["width"] and 0 <= y <= WORLD["height"] for x, y in WORLD["points"].values())
+
+
+@given(st.dictionaries(st.sampled_from(CODES), st.integers(1, 10**12), min_size=1, max_size=30))
+def test_a_larger_number_is_never_lighter(values: dict[str, int]) -> None:
+    """Each country has one colour and says its number; each colour of the legend is some country's."""
+    chart = WorldMap("Views", tuple(Bar(code, value, code) for code, value in values.items()), Unit.VIEWS)
+    drawn = embed_chart(chart, lambda value: f"={value}")
+    said = re.findall(r'class="chart-land chart-m(\d)"[^>]*><title>(\w\w): =(\d+)</title>', drawn)
+    assert {code: int(value) for _, code, value in said} == values
+    colours = [int(colour) for colour, _, value in sorted(said, key=lambda each: int(each[2]))]
+    assert all(one <= two for one, two in pairwise(colours))
+    assert {colour for colour, _, _ in said} <= set(re.findall(r'<rect class="chart-m(\d)"', drawn))
+
+
+def test_what_no_map_has_is_named_below_it() -> None:
+    """An empty or unknown code; a country without a number is neither there nor below."""
+    countries = (Bar("France", 5, "FR"), Bar("Unknown", 3), Bar("Germany", None, "DE"))
+    for drawn in (embed_chart(WorldMap("Views", countries)), draw_file(WorldMap("Views", countries))):
+        assert "Not on the map: Unknown<" in drawn
+        assert "<title>Germany" not in drawn
+
+
+def test_a_map_of_nothing_says_so() -> None:
+    """A sentence in its place."""
+    assert "There is no number to draw." in embed_chart(WorldMap("Views", (Bar("France", None, "FR"),)))
+    assert "The report has no rows to draw." in embed_chart(WorldMap("Views", ()))
+
+
+TIMES = tuple(f"2026-07-{day:02}" for day in range(1, 10))
+SERIES = tuple(Series(f"line {n}", tuple(range(n, n + 9))) for n in range(6))
+STYLED = (
+    LineChart("Views", TIMES, SERIES, settled=7, comparison=Series("before", tuple(range(9))), notes=("a note",)),
+    StackedShares("Views", TIMES, SERIES, settled=7),
+    BarChart("Views", (Bar("a", 5),)),
+    WorldMap("Views", tuple(Bar(code, 3**place, code) for place, code in enumerate(["FR", "DE", "SG", "US", "BR"]))),
+)
+
+
+def test_every_class_has_a_rule() -> None:
+    """In the page's styles and in a file's own."""
+    page = [
+        *(embed_chart(chart) for chart in STYLED),
+        draw_inline_bar(1, 2),
+        draw_sparkline((1, None, 2, 3)),
+    ]
+    for drawn, styles in (
+        (page, write_page_stylesheet()),
+        ([draw_file(chart) for chart in STYLED], write_file_stylesheet()),
+    ):
+        used = {name for text in drawn for names in re.findall(r'class="([^"]*)"', text) for name in names.split()}
+        assert not {name for name in used if not re.search(rf"\.{name}\b(?!-)", styles)}
+
+
+def test_styles_of_a_file_need_no_page() -> None:
+    """No custom properties and no conditions: renderers of pictures know neither. Nothing is fetched by either."""
+    assert not re.search(r"var\(|@|url\(", write_file_stylesheet())
+    assert not re.search(r"@import|url\(|http", write_page_stylesheet())
+
+
+@pytest.mark.parametrize(("scheme", "paper"), [("light", "#ffffff"), ("dark", "#12161d")])
+def test_every_line_stands_out_from_the_paper(scheme: str, paper: str) -> None:
+    """By 3:1, as WCAG wants of graphics; texts by 4.5:1."""
+    light, dark = write_page_stylesheet().split("@media (prefers-color-scheme:dark)")[:2]
+    found = dict(re.findall(r"--chart-(\w+):(?:var\([\w-]+,)?(#\w{6})", light if scheme == "light" else dark))
+    assert {
+        name for name in found if re.fullmatch(r"s\d|base|earlier", name) and contrast(found[name], paper) < 3
+    } == set()
+    assert min(contrast(found[name], paper) for name in ("ink", "soft")) >= 4.5
+
+
+def test_lines_are_told_apart_without_their_colours() -> None:
+    """Each has a dash of its own, and so has what it is compared with."""
+    dashes = re.findall(r"\.chart-(?:s\d|earlier)\{[^}]*stroke-dasharray:([^;}]*)", write_file_stylesheet())
+    assert len(dashes) == len(set(dashes)) == 7
+
+
+def contrast(one: str, two: str) -> float:
+    """The contrast of two colours, by WCAG."""
+    high, low = sorted((luminance(one), luminance(two)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """How light a colour is, from 0 to 1."""
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return sum(weight * share for weight, share in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

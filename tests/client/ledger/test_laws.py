@@ -1,23 +1,29 @@
-"""Laws of the ledger: whatever processes do and wherever they die, slots are kept and no report is asked for twice."""
+"""What a question to the ledger comes to; whatever processes do and wherever they die, nothing is asked for twice."""
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import tempfile
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.cases import thin_out
+from tests.client.ledgers import NOW, QUERY, Calendar, claimed, days, given_up, question, requested, shown
 
 from reelport.client.ledger import Ledger
-from reelport.client.ledger_rows import Claimed, Question, Reuse, Row, State
+from reelport.client.ledger_rows import Busy, Claimed, Full, LostAsk, Question, Reuse, Row, State, new_owner
 from reelport.query import ReportQuery
 
 SLOTS = 2
-QUERY = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 1))
+ASKED = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 1))
 WHICH = st.integers(0, 5)
 """Which of the processes at work, or of the reports being made."""
 
@@ -53,7 +59,7 @@ class Machine(RuleBasedStateMachine):
     @rule(number=st.integers(1, 3))
     def starts(self, number: int) -> None:
         """A process begins with a question."""
-        query = QUERY.within(QUERY.start, date(2026, 1, number))
+        query = ASKED.within(ASKED.start, date(2026, 1, number))
         entry = self.ledger.enter(Question("https://vendor.example", "key", query, reelport=False, slots=SLOTS))
         match entry:
             case Claimed(row):
@@ -128,3 +134,162 @@ def _taken(processes: list[Process], which: int) -> Process | None:
 
 TestLaws = Machine.TestCase
 TestLaws.settings = settings(stateful_step_count=40)
+
+
+def _write_as_before(ledger: Ledger, row: Row) -> None:
+    """Leave the row as a process of an earlier version did that was killed before it looked at its file."""
+    with closing(sqlite3.connect(ledger.path)) as db, db:
+        db.execute("UPDATE reports SET state = 'downloaded' WHERE id = ?", (row.id,))
+
+
+def test_a_file_that_an_earlier_version_left_is_verified_and_delivered(ledger: Ledger, tmp_path: Path) -> None:
+    """Its command released nothing; a part that is looked at again stays its owner's."""
+    row = requested(ledger)
+    ledger.record_download(row, tmp_path / "a.csv", 1, "ab", 1, "proof", delivered=False)
+    _write_as_before(ledger, row)
+    for delivered in (False, True):
+        ledger.record_verified(row, delivered=delivered)
+        found = shown(ledger, row)
+        assert (found.state, found.delivered, found.owner is None) == (State.VERIFIED, delivered, delivered)
+
+
+def test_a_new_question_is_claimed_as_an_intent(ledger: Ledger) -> None:
+    """The first ask is written down before it is sent, with its query and no token."""
+    row = claimed(ledger)
+    assert (row.state, row.token, row.query, row.delivered) == (State.INTENT, None, QUERY, False)
+    assert row.find_worker(NOW) == f"{new_owner().split(':')[0]}:{os.getpid()}"
+
+
+def test_a_question_that_is_being_asked_is_waited_for(ledger: Ledger) -> None:
+    """While a living process asks, nobody else asks the same."""
+    row = claimed(ledger)
+    assert ledger.enter(question()) == Busy(row)
+
+
+@pytest.mark.parametrize(
+    "state", thin_out([State.REQUESTED, State.RUNNING, State.FINISHED, State.DOWNLOADED, State.VERIFIED], 4)
+)
+@pytest.mark.parametrize("reelport", [True, False])
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("dead", [True, False])
+def test_what_was_not_delivered_always_serves(
+    ledger: Ledger, tmp_path: Path, state: State, reelport: bool, fresh: bool, dead: bool
+) -> None:
+    """A report that was asked for and not delivered serves, in each state, at any host, also with fresh."""
+    row = requested(ledger)
+    ledger.record_status(row, min(state, State.FINISHED, key=list(State).index))
+    if state in {State.DOWNLOADED, State.VERIFIED}:
+        ledger.record_download(row, tmp_path / "a.csv", 1, "ab", 1, "proof", delivered=False)
+    if state is State.DOWNLOADED:
+        _write_as_before(ledger, row)
+    if dead:
+        given_up(ledger, row)
+    entry = ledger.enter(question(reelport=reelport, fresh=fresh))
+    assert isinstance(entry, Reuse)
+    assert (entry.row.id, entry.row.state, entry.row.token) == (row.id, state, "R-1")
+    assert shown(ledger, row).is_alive(NOW)
+    assert (entry.row.owner is None) is not dead, "who lives keeps it, and nobody else may let go of it"
+
+
+def test_a_reelport_service_is_asked_whether_an_undelivered_report_is_current(ledger: Ledger) -> None:
+    """The report may still be made: the ask takes no further slot, and the same token is the same row."""
+    row = requested(ledger)
+    given_up(ledger, row)
+    entry = ledger.enter(question(reelport=True, current=True, slots=1))
+    assert isinstance(entry, Claimed)
+    assert ledger.record_token(entry.row, "R-1").id == row.id
+
+
+def test_another_vendor_is_not_asked_whether_an_undelivered_report_is_current(ledger: Ledger) -> None:
+    """It would make a second report."""
+    row = requested(ledger)
+    given_up(ledger, row)
+    entry = ledger.enter(question(current=True))
+    assert isinstance(entry, Reuse)
+    assert entry.row.id == row.id
+
+
+def test_a_report_older_than_a_delivered_one_serves_nobody(ledger: Ledger) -> None:
+    """Its numbers were asked anew since: what was left undelivered of it is out of date."""
+    given_up(ledger, requested(ledger))
+    newer = requested(ledger, "R-2", question(reelport=True, current=True))
+    ledger.record_verified(newer, delivered=True)
+    assert isinstance(ledger.enter(question(reelport=True)), Claimed)
+
+
+def test_an_intent_of_a_dead_process_is_held_at_a_vendor_for_two_hours(ledger: Ledger, calendar: Calendar) -> None:
+    """Whether the vendor took it isn't known: not asked again, slot held; after two hours it is asked anew."""
+    row = claimed(ledger)
+    given_up(ledger, row)
+    assert isinstance(ledger.enter(question()), LostAsk)
+    assert shown(ledger, row).state is State.UNKNOWN
+    calendar.later(hours=1, minutes=59)
+    assert isinstance(ledger.enter(question()), LostAsk)
+    assert isinstance(ledger.enter(question(days(1), slots=1)), Full)
+    calendar.later(minutes=1)
+    again = ledger.enter(question())
+    assert isinstance(again, Claimed)
+    assert again.row.id != row.id
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_an_intent_of_a_dead_process_is_asked_again_at_a_reelport_service(ledger: Ledger, lost: bool) -> None:
+    """It answers the same ask with the same report, so the same row is asked at once and holds no slot till then."""
+    row = claimed(ledger, question(reelport=True))
+    if lost:
+        ledger.record_end(row, State.UNKNOWN, "gone")
+    given_up(ledger, row)
+    assert isinstance(ledger.enter(question(days(1), reelport=True, slots=1)), Claimed)
+    entry = ledger.enter(question(reelport=True))
+    assert isinstance(entry, Claimed)
+    assert (entry.row.id, entry.row.state) == (row.id, State.INTENT)
+
+
+def test_a_delivered_report_serves_at_a_vendor_while_it_lives(
+    ledger: Ledger, delivered: Row, calendar: Calendar
+) -> None:
+    """Its range was over when it was asked for: 48 hours long there is nothing new to be had."""
+    calendar.later(hours=47, minutes=59)
+    assert isinstance(ledger.enter(question()), Reuse)
+    calendar.later(minutes=1)
+    assert isinstance(ledger.enter(question()), Claimed)
+    assert ledger.get(delivered.id) is not None
+
+
+def test_a_delivered_report_does_not_serve_when_it_must_not(ledger: Ledger, delivered: Row) -> None:
+    """With fresh, and at a Reelport service, which is asked whether anything changed."""
+    del delivered
+    row = claimed(ledger, question(fresh=True))
+    ledger.drop(row)
+    assert isinstance(ledger.enter(question(reelport=True)), Claimed)
+
+
+def test_a_delivered_report_of_a_day_that_was_not_over_is_asked_anew(ledger: Ledger) -> None:
+    """Today's numbers move: what was had of them an hour ago isn't the answer."""
+    today = question(QUERY.within(date(2026, 11, 1), NOW.date()))
+    row = requested(ledger, asked=today)
+    ledger.record_verified(row, delivered=True)
+    assert isinstance(ledger.enter(today), Claimed)
+
+
+@pytest.mark.parametrize("end", [State.FAILED, State.EXPIRED])
+def test_what_failed_or_expired_is_asked_anew(ledger: Ledger, end: State) -> None:
+    """Nothing else can serve."""
+    row = requested(ledger)
+    ledger.record_end(row, end, "why")
+    assert isinstance(ledger.enter(question()), Claimed)
+    assert shown(ledger, row).error == "why"
+
+
+def test_another_key_is_another_question(ledger: Ledger) -> None:
+    """Neither rows nor slots are shared between keys."""
+    requested(ledger)
+    other = replace(question(slots=1), identity="key-2")
+    assert isinstance(ledger.enter(other), Claimed)
+
+
+def test_the_same_token_again_is_the_same_row(ledger: Ledger, delivered: Row) -> None:
+    """A service that gives the report that we have goes on with its row: file and times stay known."""
+    row = requested(ledger, delivered.token or "", question(reelport=True))
+    assert (row.id, row.state, row.sha256, row.delivered) == (delivered.id, State.VERIFIED, "ab", False)
+    assert len(ledger.list_rows()) == 1
