@@ -1,14 +1,17 @@
-"""Read a report as typed rows, Arrow, Polars, pandas or Parquet, by the catalog's types.
+"""Read a report as typed rows, Arrow, Polars, pandas or Parquet; show it in a notebook.
 
-Only an empty cell is null: `NA` is a text. Columns that the catalog doesn't know are text.
+Only an empty cell is null: `NA` is a text. Columns that the catalog does not know are text.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,6 @@ from reelport.cells import Cell, Column, describe_column, look_up_columns
 from reelport.client.files.locks import replace_whole
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import check_header, parse_names
-from reelport.client.results.notebook_views import render_table
 from reelport.client.results.typed_rows import count_rows, read_records, read_typed_rows
 from reelport.errors import ReelportError, SchemaDrift, UsageError
 from reelport.local_path import refuse_address
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
 
 _HEADER_BYTES = 1 << 16
 
@@ -176,3 +179,52 @@ def _import_libraries(extra: str, *libraries: str) -> None:
             import_module(library)
         except ImportError as error:
             raise UsageError(f"This needs {library}, which is not installed: {advise_extra(extra)}") from error
+
+
+SHOWN_ROWS = 20
+_LONGEST = 200  # most characters of one cell to show
+
+# These classes keep notebooks from typesetting text between dollar signs as mathematics.
+_CLASS = "dataframe tex2jax_ignore mathjax_ignore"
+_NUMBERS = {CellType.INTEGER, CellType.DECIMAL}
+
+# Control characters, and those that change the direction of the text around them.
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def render_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], count: Callable[[], int | None]) -> str:
+    """Render a table's first rows and extent, or the error where they can't be read."""
+    try:
+        shown, more = list(islice(rows, SHOWN_ROWS)), _describe_extent(len(columns), count())
+    except ReelportError as error:
+        return f"<p>{_escape(error)}</p>"
+    head = "".join(
+        f"<th{_format_style(one)}>{_escape(one.name)}<br><small>{one.type.name.lower()}</small></th>" for one in columns
+    )
+    body = "".join(f"<tr>{''.join(map(_render_cell, columns, row))}</tr>" for row in shown)
+    return (
+        f'<div style="max-width:100%;overflow-x:auto"><table border="1" class="{_CLASS}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{more}</p></div>"
+    )
+
+
+def _describe_extent(columns: int, rows: int | None) -> str:
+    of = format_count(columns, "column")
+    if rows is None:
+        return f"The first {SHOWN_ROWS} rows of {of}. len(table) counts all rows."
+    return f"{format_count(rows, 'row')} of {of}" + (f", the first {SHOWN_ROWS} shown" if rows > SHOWN_ROWS else "")
+
+
+def _render_cell(column: Column, cell: Cell) -> str:
+    return f"<td{_format_style(column, wraps=True)}>{'<i>null</i>' if cell is None else _escape(cell)}</td>"
+
+
+def _format_style(column: Column, *, wraps: bool = False) -> str:
+    flow = "max-width:40em;overflow-wrap:anywhere" if wraps and column.type is CellType.TEXT else "white-space:nowrap"
+    return f' style="text-align:{"right" if column.type in _NUMBERS else "left"};{flow}"'
+
+
+def _escape(value: object) -> str:
+    """Escape a value as text, without control characters, shortened to 200 characters."""
+    text = _STEERING.sub("\ufffd", str(value))
+    return f"<bdi>{escape(text if len(text) <= _LONGEST else text[:_LONGEST] + '…')}</bdi>"
