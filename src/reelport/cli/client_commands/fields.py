@@ -28,7 +28,7 @@ from reelport.catalog import (
 )
 from reelport.check import suggest_name
 from reelport.cli.output.listing import PrintJson, build_grid, format_value, print_json, print_list
-from reelport.client.ranges.merge_rules import plan_merge
+from reelport.client.ranges.merge import plan_merge
 from reelport.errors import MergeRefused, UsageError
 from reelport.query import ReportQuery
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from reelport import check
 from reelport.catalog import Limit
 from reelport.client.ledger_rows import Row, State
-from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
+from reelport.client.ranges.merge import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut
 from reelport.client.session import Session, require_query
 from reelport.errors import MergeRefused, QueryRefused, UsageError
