@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reelport import killpoints
 from reelport.client.events import Asked, Event, Progress
-from reelport.client.files.proof import Proof
+from reelport.client.files.intake import Proof
 from reelport.client.flows.ask import acquire_report
 from reelport.client.flows.download import Downloaded, download, find_downloaded
 from reelport.client.flows.lifecycle import (
