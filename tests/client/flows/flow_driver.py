@@ -11,7 +11,7 @@ from typing import Any
 from tests.client.conftest import REPORT, TOKEN, Time, looked
 
 from reelport.client.events import Progress
-from reelport.client.flows.ask import acquire_report
+from reelport.client.flows.fetch import acquire_report
 from reelport.client.flows.lifecycle import check_against_host
 from reelport.client.ledger_rows import Row
 from reelport.client.session import Session

@@ -16,8 +16,8 @@ from tests.client.range_asks import asked
 
 from reelport import Client, QueryRefused, ReportQuery
 from reelport.client.events import Event, InWindow, Queued, Received, Retrying, WindowDone
-from reelport.client.flows.ask import BackPressure, speaks_of_slots
 from reelport.client.flows.download import LEAST_BYTES, Downloaded, SteadyBody, download
+from reelport.client.flows.fetch import BackPressure, speaks_of_slots
 from reelport.client.flows.lifecycle import ReportState
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Claimed

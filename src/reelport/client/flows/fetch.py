@@ -1,34 +1,60 @@
-"""Fetch a report's file, resuming: reuse report or file, ask anew only when needed."""
+"""Get a report, resuming: reuse a report or a file, or take a slot and ask. Loses no token.
+
+`fetch` and `submit` are the two ways. The ledger decides in one transaction what serves (`acquire_report`). While it
+cannot decide, the flow waits: for a free slot, or for another process that asks for the same report. The flow also
+waits out a refusal that means too many reports (back-pressure).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from reelport import killpoints
-from reelport.client.events import Asked, Event, Progress
+from reelport.check import scopes_of
+from reelport.client.events import Asked, Event, Progress, Queued, Reused
 from reelport.client.files.intake import Proof
-from reelport.client.flows.ask import acquire_report
+from reelport.client.flows.answers import find_details
 from reelport.client.flows.download import Downloaded, download, find_downloaded
 from reelport.client.flows.lifecycle import (
     ReportState,
+    build_ask_policy,
     check_against_host,
     is_worth_a_try,
     look_recorded,
     poll_once,
+    read_ask,
     wait_recorded,
 )
+from reelport.client.flows.operation import run_operation
+from reelport.client.flows.retry import RetryPolicy, pauses
 from reelport.client.ledger import Ledger
-from reelport.client.ledger_rows import Row, State
+from reelport.client.ledger_rows import Busy, Claimed, Entry, Full, LostAsk, Reuse, Row, State
 from reelport.client.session import Session
-from reelport.client.steps import DEADLINE, Flow, work
-from reelport.errors import RepeatedRows, ReportExpired, ReportFailed, SchemaDrift, StorageError
+from reelport.client.steps import DEADLINE, Flow, Wait, work
+from reelport.errors import (
+    AskLost,
+    QueryRefused,
+    QueueFull,
+    ReelportError,
+    RepeatedRows,
+    ReportExpired,
+    ReportFailed,
+    SchemaDrift,
+    ServiceError,
+    SlotsFull,
+    StorageError,
+)
 from reelport.query import ReportQuery
 from reelport.report_details import ReportDetails
-from reelport.wire import ReportStatus
+from reelport.wire import ASK, Code, ReportStatus
 
 
 def fetch(
@@ -188,3 +214,309 @@ def _release(ledger: Ledger, row: Row) -> None:
     """Release the row's lease, at once: a flow that is being closed may take no further step."""
     with suppress(StorageError):  # The first error says more.
         ledger.release(row)
+
+
+_BRIEF = RetryPolicy(2.0)  # how long a look at a dead process's report is retried: the next look comes soon anyway
+_LONGEST = 60.0
+_LOCAL = 1.0  # longest pause between two looks into the ledger, in seconds
+
+# Seconds to wait for reports that aren't in this ledger, where the refusal speaks of reports in flight.
+_OUTSIDE = 600.0
+
+_FEW_DAYS = 30  # days that the strictest vendors take in one report; others take 180
+_TAKEN = 3  # when the service takes this many other asks meanwhile, the number of reports isn't the reason
+# Refusals of a document that never ran.
+_MISSHAPEN = frozenset({Code.SYNTAX, Code.INVALID_DOCUMENT, Code.INVALID_VALUE, Code.BAD_BODY, "bad_user_input"}) | {
+    "graphql_parse_failed",
+    "graphql_validation_failed",
+}
+
+_IN_FLIGHT = re.compile(
+    r"concurren|simultan|parallel|at (?:a|the same|one) time|at once|in progress|in flight|queue|pending|slots?\b"
+    r"|throttl|rate limit|quota|busy|overload|being (?:generated|made|created|processed|computed|prepared|built)"
+    r"|(?:are|is|still|already) (?:running|generating|processing)|running (?:reports?|jobs?|requests?|exports?)"
+    r"|(?:try|retry|come|ask) (?:it )?(?:again )?later"
+)
+_MANY = re.compile(r"too many|limit|maximum|exceed|more than|at most|no more")
+_OF_THINGS = re.compile(r"\b(?:reports?|requests?|jobs?|tasks?|exports?|files?)\b")
+_OF_QUERY = re.compile(
+    r"\b(?:days?|dates?|range|period|months?|metrics?|dimensions?|filters?|columns?|fields?|products?)\b"
+)
+_WRONG = re.compile(r"invalid|unknown|unsupported|not supported|permission|forbidden|does(?: not|n.t) exist|no such")
+_WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
+
+
+def acquire_report(
+    session: Session,
+    query: ReportQuery,
+    tell: Progress,
+    until: float,
+    *,
+    fresh: bool = False,
+    current: bool = False,
+    window: bool = False,
+    whole: bool = False,
+) -> Flow[Row]:
+    """Return a row with a report's token, whose lease this flow or another process holds.
+
+    Asks the service only when no earlier report can serve. Raises AskLost while an earlier ask may have been taken, and
+    SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a range waits longer
+    for slots that somebody else may hold; a `whole` report can't be split into windows.
+    """
+    ledger, question = session.ledger, session.build_question(query, fresh=fresh, current=current)
+    slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until, window=window)
+    while True:
+        entry = yield from work(partial(ledger.enter, question))
+        match entry:
+            case Reuse(row):
+                _report_reuse(row, session, tell)
+                return row
+            case LostAsk(row):
+                raise _build_ask_lost(row, "An earlier ask for this very report ended without an answer.")
+            case Claimed(_, others) as claimed:
+                refusal = yield from _send_ask(session, claimed, query, tell)
+                if isinstance(refusal, Row):
+                    return refusal
+                taken = yield from work(partial(ledger.count_taken_since, question.identity, back_pressure.since))
+                took_similar = partial(ledger.has_taken_similar, question.identity, query)
+                if not (yield from work(partial(back_pressure.should_wait, refusal, others, taken, took_similar))):
+                    raise advise_on_days(session, query, refusal, whole=whole) from refusal.__cause__
+                seconds = slot_pauses.after_refusal(advise_on_days(session, query, refusal))
+            case Busy() | Full():
+                seconds = slot_pauses.next_pause(_describe_wait(entry, session), _LOCAL)
+        if slot_pauses.news:
+            tell(Queued(slot_pauses.reason, seconds))
+        yield from _look_at_orphans(session, question.identity, tell)
+        yield Wait(seconds)
+
+
+class _SlotPauses:
+    """Pauses between tries to get a slot: short for the ledger, with backoff for the service."""
+
+    def __init__(self, session: Session, until: float) -> None:
+        self._seconds = session.clock.seconds
+        self._until = until
+        self._pauses: Iterator[float] = pauses(session.chance)
+        self._told_at = -math.inf
+        self.reason = ""
+        self.news = False
+
+    def after_refusal(self, refusal: ReelportError) -> float:
+        wish = refusal.retry_after if isinstance(refusal, QueueFull) else None
+        return self.next_pause(f"The service takes no further report now ({refusal})", _LONGEST, wish or 0.0)
+
+    def next_pause(self, reason: str, longest: float, shortest: float = 0.0) -> float:
+        """Return the next pause; `news`: the reason is new or a minute old. SlotsFull in the end."""
+        now = self._seconds()
+        left = self._until - now
+        if left <= 0:
+            raise SlotsFull(f"{reason}, and the time to wait is over. Nothing was asked for: run the same again later.")
+        self.news = reason != self.reason or now - self._told_at >= _LONGEST
+        if self.news:
+            self.reason, self._told_at = reason, now
+        return min(max(min(next(self._pauses), longest), shortest), left)
+
+
+@dataclass(slots=True)
+class _Ask:
+    """How far an ask has come; any exception in the block, a Ctrl-C too, records what is known."""
+
+    ledger: Ledger
+    row: Row
+    begun: bool = False
+    token: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            return
+        with suppress(StorageError):  # The first error says more.
+            if not self.begun:
+                self.ledger.drop(self.row)
+            if self.token is not None:
+                self.ledger.record_token(self.row, self.token)
+            self.ledger.release(self.row)
+
+
+def _send_ask(session: Session, claimed: Claimed, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
+    row = claimed.row
+    variables, policy, scopes = {"input": query.to_wire()}, build_ask_policy(session), scopes_of(query)
+    with _Ask(session.ledger, row) as ask:
+        yield Wait(0)  # A flow that is stopped here has surely asked for nothing.
+        ask.begun = True
+        killpoints.reach("client-intent")
+        try:
+            reply = yield from run_operation(session, ASK, variables, tell, policy, scopes=scopes)
+            ask.token = read_ask(session, reply)
+        except ReelportError as error:
+            return (yield from _record_failure(session.ledger, row, error))
+        tell(Asked(ask.token, find_details(reply, ask.token, session.redact), again=ask.token in claimed.tokens))
+        killpoints.reach("client-asked")
+        row = yield from _record_token(session.ledger, row, ask.token)
+        killpoints.reach("client-requested")
+        return row
+
+
+def _record_failure(ledger: Ledger, row: Row, error: ReelportError) -> Flow[ReelportError]:
+    """Record how an ask failed; raise its error, or return it where nothing was taken."""
+    if isinstance(error, AskLost):
+        yield from work(partial(ledger.record_lost, row, str(error), answered=error.answered))
+        if not ledger.is_kept:
+            raise error
+        raise _build_ask_lost(row, str(error.__cause__ or error)) from error
+    if error.token is not None:
+        yield from work(partial(ledger.record_token, row, error.token))
+        raise error
+    yield from work(partial(ledger.drop, row))
+    return error
+
+
+def _record_token(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
+    try:
+        return (yield from work(partial(ledger.record_token, row, token)))
+    except StorageError as error:
+        raise StorageError(f"{error} The report was asked for all the same: it is {token}.", token=token) from error
+
+
+def _look_at_orphans(session: Session, identity: str, tell: Progress) -> Flow[None]:
+    """Look at the reports of dead processes: a finished one frees its slot."""
+    for row in (yield from work(partial(session.ledger.take_due_orphans, identity))):
+        try:
+            yield from poll_once(session, row, tell, _BRIEF)
+        except ServiceError:
+            continue  # The report isn't ours, and the next round looks at it again.
+
+
+def _report_reuse(row: Row, session: Session, tell: Progress) -> None:
+    age: timedelta = session.clock.now() - (row.asked or row.created)
+    try:
+        tell(Reused(row.token or "", max(0.0, age.total_seconds())))
+    except BaseException:  # a failing listener must not leave us holding the row's lease; raise it again
+        session.ledger.release(row)
+        raise
+
+
+def _describe_wait(entry: Entry, session: Session) -> str:
+    now = session.clock.now()
+    match entry:
+        case Busy(row):
+            return f"{row.find_worker(now) or 'Another process'} is asking for the same report"
+        case Full(rows):
+            workers = ((row, row.find_worker(now)) for row in rows[:4])
+            holders = ", ".join(f"job {row.id} ({f'process {by}' if by else row.state})" for row, by in workers)
+            more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""  # noqa: PLR2004 - what a line can show
+            hint = " (see 'reelport jobs list')" if session.ledger.is_kept else ""
+            return f"Waiting for a slot: unfinished reports hold all of them: {holders}{more}{hint}"
+        case _:
+            return ""
+
+
+def _build_ask_lost(row: Row, what: str) -> AskLost:
+    until = f"{row.held_until:%Y-%m-%d %H:%M} UTC"
+    return AskLost(f"{what} The service may be making the report: until {until} it counts as one in flight and isn't "
+                   "asked for again; after that the same command asks anew. To ask again at once, at the price of a "
+                   "second report if the first was taken: --again (client.with_options(again=True)). If you know that "
+                   f"it was not taken: reelport jobs forget {row.id}")  # fmt: skip
+
+
+def speaks_of_slots(error: QueryRefused) -> bool:
+    """Whether a refusal speaks of reports in flight or how many there may be, not the query."""
+    for text in _list_texts(error):
+        if _IN_FLIGHT.search(text):
+            return True
+        if _MANY.search(text) and _OF_THINGS.search(text) and not _OF_QUERY.search(text):
+            return True
+    return False
+
+
+def speaks_of_query(error: QueryRefused, query: ReportQuery) -> bool:
+    """Whether a refusal speaks of a query or a part of this one, not of reports in flight."""
+    if speaks_of_slots(error):
+        return False
+    parts = [*query.metrics, *query.dimensions, *(word for pair in query.filters for word in pair)]
+    names = [f" {_WORDS.sub(' ', part).lower()} " for part in parts]
+    return any(
+        _OF_QUERY.search(text) or _WRONG.search(text) or any(name in f" {text} " for name in names)
+        for text in _list_texts(error)
+    )
+
+
+def _list_texts(error: QueryRefused) -> list[str]:
+    return [_WORDS.sub(" ", f"{problem.code} {problem.sentence}").lower() for problem in error.problems]
+
+
+def may_be_slot_refusal(session: Session, query: ReportQuery, error: ReelportError) -> bool:
+    """Whether a refused ask can mean that too many reports are in flight.
+
+    No vendor documents how it refuses a third report. So: a host other than a Reelport service refuses the whole
+    operation, for a query in which we find nothing wrong. A refusal means the query itself when it names a place in the
+    input, comes before anything runs, or speaks of parts of a query.
+    """
+    if isinstance(error, QueueFull):
+        return True
+    if session.reelport or not isinstance(error, QueryRefused) or session.check_query(query):
+        return False
+    if speaks_of_query(error, query):
+        return False
+    return all(len(problem.path) <= 1 and problem.code.lower() not in _MISSHAPEN for problem in error.problems)
+
+
+def advise_on_days(
+    session: Session, query: ReportQuery, refusal: ReelportError, *, whole: bool = False
+) -> ReelportError:
+    """Add advice to a refusal for which too many days may be the reason.
+
+    A `whole` report can't be split.
+    """
+    is_short = query.days <= _FEW_DAYS
+    if session.reelport or not isinstance(refusal, QueryRefused) or is_short or session.check_query(query):
+        return refusal
+    *others, last = refusal.problems
+    what = (
+        f"ask for {_FEW_DAYS} at most, or let `report run --window-days {_FEW_DAYS}` (run_range) cut them into windows."
+        if whole
+        else f"--window-days {_FEW_DAYS} (REELPORT_WINDOW_DAYS; in a program run_range) asks for fewer at a time."
+    )
+    advice = f"If it is the {query.days} days that are too many for one report: {what}"
+    sentence = f"{last.sentence.rstrip()} {advice}"
+    return QueryRefused((*others, replace(last, sentence=sentence)), data=refusal.data)
+
+
+class BackPressure:
+    """Decide whether one ask waits out its refusals or fails.
+
+    While other reports of this ledger are in flight or being asked for, waiting makes sense. Without any, somebody
+    else may hold the slots: where the refusal speaks of that, the ask waits for ten minutes, or until the deadline
+    for a `window` of a range when the service took a similar window before. Any other refusal means the query, and
+    so does one that stays after our reports have ended.
+    """
+
+    def __init__(self, session: Session, query: ReportQuery, until: float, *, window: bool) -> None:
+        self._session = session
+        self._query = query
+        self._until = until
+        self._window = window
+        self._freed = False
+        self._alone_since: float | None = None
+        self.since: datetime | None = None
+
+    def should_wait(self, refusal: ReelportError, others: int, taken: int, took_similar: Callable[[], bool]) -> bool:
+        """Whether to wait: `others` are in flight, `taken` asks were accepted meanwhile."""
+        if not may_be_slot_refusal(self._session, self._query, refusal):
+            return False
+        self.since = self.since or self._session.clock.now()
+        if others or isinstance(refusal, QueueFull):
+            self._freed, self._alone_since = True, None
+            return True
+        now = self._session.clock.seconds()
+        alone = self._alone_since = now if self._alone_since is None else self._alone_since
+        if taken >= _TAKEN:
+            return False
+        speaks = isinstance(refusal, QueryRefused) and speaks_of_slots(refusal)
+        if speaks and self._window and took_similar():
+            return True
+        outside = _OUTSIDE if speaks else 0.0
+        longest = self._session.settings.patience if self._freed else outside
+        return now < min(alone + longest, self._until)
