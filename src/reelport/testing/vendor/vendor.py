@@ -1,20 +1,27 @@
-"""The fake vendor: a socket, a thread a connection, keys and tokens, a record of requests."""
+"""The fake vendor: a socket, a thread for each connection, keys, tokens, and its reports.
+
+Its reports are asked for and looked at, or lost, refused and failed on purpose.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
-from reelport.testing.vendor.behaviour import Behaviour, Body
+from reelport.errors import QueryRefused
+from reelport.query import ReportQuery
+from reelport.report_details import EXTENSION, ReportDetails, State
+from reelport.testing.vendor.behaviour import Behaviour, Body, Wire
 from reelport.testing.vendor.files import PREFIX, Files
-from reelport.testing.vendor.messages import Request, json_reply, read_request, refuse
-from reelport.testing.vendor.reports import Reports
+from reelport.testing.vendor.messages import Request, json_reply, read_request, refuse, reply
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
 _PUBLIC_TOKEN_PATH, _PUBLIC_GRAPHQL_PATH = "/oauth/token", "/"
@@ -206,3 +213,201 @@ class Vendor(Behaviour):
             answer["refresh_token"] = f"refresh-{secrets.token_hex(16)}"
             self._refreshers.add(str(answer["refresh_token"]))
         return json_reply(answer)
+
+
+_UNFINISHED, _FINISHED, _FAILED, _EXPIRED = "unfinished", "FINISHED", "FAILED", "EXPIRED"
+_ASK, _LOOK = "askPartnerReportFile", "reportFile"
+_ODD = "That is no AskPartnerReportFileInput: metrics, dimensions, startDate and endDate are needed."
+_PAGE = b"<!DOCTYPE html><title>Be right back</title>"
+_INLINE = re.compile(r'reportToken\s*:\s*"([^"]+)"')
+
+_NUMBERS = re.compile(r"downloadLinks\s*\(([^)]*)\)")
+
+
+@dataclass
+class Report:
+    """One accepted report."""
+
+    token: str
+    wire: Wire
+    fails: bool
+    asked: float = field(default_factory=time.monotonic)
+    looks: int = 0
+    state: str = _UNFINISHED
+
+
+@dataclass
+class Reports:
+    """Every report of the vendor. Callers must hold the vendor's lock."""
+
+    behaviour: Behaviour
+    links: Callable[[str], list[str]]
+    asks: list[dict[str, Any]] = field(default_factory=list)
+    known: dict[str, Report] = field(default_factory=dict)
+
+    def answer(self, body: dict[str, Any]) -> bytes | None:
+        """Answer a GraphQL request; None closes the connection."""
+        document, variables = str(body.get("query", "")), body.get("variables")
+        variables = variables if isinstance(variables, dict) else {}
+        if _ASK in document:
+            wires = [value for value in variables.values() if isinstance(value, dict) and "metrics" in value]
+            if not wires:
+                return json_reply(refuse("Give the input as a variable.", "bad_request", (_ASK,)))
+            try:
+                ReportQuery.from_wire(wires[0])
+            except (QueryRefused, KeyError, TypeError, AttributeError):
+                return json_reply(refuse(_ODD, "bad_request", (_ASK,)))
+            return self._ask(wires[0])
+        if _LOOK in document:
+            inline = _INLINE.search(document)
+            tokens = [inline[1]] if inline else [value for value in variables.values() if isinstance(value, str)]
+            page = _Page.of(document, variables, self.behaviour.links_a_page)
+            token = tokens[0] if tokens else ""
+            found = self._answer_look(token, page)
+            return json_reply({"data": {"partner": {_LOOK: found}}, **self._tell_failure(token, found)})
+        return json_reply({"data": {"__typename": "Mutation" if "mutation" in document else "Query"}})
+
+    def unfinished(self) -> int:
+        """Count the reports that hold a slot now."""
+        return sum(self._current_state(report) == _UNFINISHED for report in self.known.values())
+
+    def _ask(self, wire: dict[str, Any]) -> bytes | None:
+        lost = self._lose_answer()
+        if lost == "before":
+            return self._no_answer()
+        answer = self._refusal(wire) or self._take_ask(wire)
+        return self._no_answer() if lost else answer
+
+    def _no_answer(self) -> bytes | None:
+        """Return what replaces the answer to an ask; None closes the connection."""
+        match self.behaviour.lost_answer:
+            case "500":
+                return json_reply({"error": "internal"}, 500)
+            case "html":
+                return reply(200, _PAGE, {"content-type": "text/html"})
+            case "empty":
+                return reply(200, b"", {})
+            case _:
+                return None
+
+    def _lose_answer(self) -> str | None:
+        if self.behaviour.loses_ask is None or self.behaviour.loses_times <= 0:
+            return None
+        self.behaviour.loses_times -= 1
+        return self.behaviour.loses_ask
+
+    def _refusal(self, wire: dict[str, Any]) -> bytes | None:
+        sentence = self.behaviour.refuses(wire)
+        if sentence is None and (days := ReportQuery.from_wire(wire).days) > self.behaviour.longest:
+            sentence = f"The period of {days} days is longer than {self.behaviour.longest}."
+        if sentence is not None:
+            self.behaviour.refused_queries += 1
+            return json_reply(refuse(sentence, "bad_request", (_ASK,), {_ASK: None}))
+        if not self._is_crowded(wire):
+            return None
+        self.behaviour.refused += 1
+        sentence = "Too many reports are being generated."
+        if self.behaviour.refusal == "429":
+            return json_reply({"error": {"message": sentence}}, 429, self.retry_header())
+        return json_reply(refuse(sentence, "bad_request", (_ASK,), {_ASK: None}))
+
+    def _is_crowded(self, wire: dict[str, Any]) -> bool:
+        every = self.behaviour.refuses_every
+        if every is not None and (len(self.asks) + self.behaviour.refused + 1) % every == 0:
+            return True
+        crowded = self.unfinished() + self.behaviour.outside >= self.behaviour.running
+        return crowded and self._find_same(wire) is None
+
+    def retry_header(self) -> dict[str, str]:
+        """Return the `Retry-After` header, where one is set."""
+        return {} if self.behaviour.retry_after is None else {"retry-after": str(self.behaviour.retry_after)}
+
+    def _take_ask(self, wire: dict[str, Any]) -> bytes:
+        self.asks.append(wire)
+        report = self._find_same(wire)
+        if report is None:
+            report = Report(f"report-{secrets.token_hex(8)}", wire, self._is_failing(wire))
+            self.known[report.token] = report
+            self.behaviour.peak = max(self.behaviour.peak, self.unfinished())
+        found = {_LOOK: {"reportToken": report.token, "status": self.behaviour.status_words[0]}}
+        return json_reply({"data": {_ASK: found}})
+
+    def _find_same(self, wire: dict[str, Any]) -> Report | None:
+        living = (
+            one
+            for one in self.known.values()
+            if one.wire == wire and self._current_state(one) in {_UNFINISHED, _FINISHED}
+        )
+        return next(living, None) if self.behaviour.dedups else None
+
+    def _is_failing(self, wire: dict[str, Any]) -> bool:
+        match self.behaviour.fails:
+            case int(left):
+                self.behaviour.fails = max(0, left - 1)
+                return left > 0
+            case which:
+                return which(wire)
+
+    def _answer_look(self, token: str, page: _Page) -> dict[str, Any] | None:
+        self.behaviour.looks += 1
+        report = self.known.get(token)
+        if report is None:
+            return None
+        state = self._current_state(report)
+        report.looks += 1
+        if state == _EXPIRED and self.behaviour.forgets:
+            return None
+        if state == _UNFINISHED:
+            words = self.behaviour.status_words
+            state = words[min(report.looks, len(words)) - 1]
+        links = self.links(token) if state == _FINISHED else []
+        connection = page.connection(links, self.behaviour.links_lost)
+        return {"status": state, "downloadLinks": connection if links or not self.behaviour.null_links else None}
+
+    def _tell_failure(self, token: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
+        if self.behaviour.failure is None or found is None or found["status"] != _FAILED:
+            return {}
+        details = ReportDetails(token, State.FAILED, failure=self.behaviour.failure)
+        return {"extensions": {EXTENSION: {"reports": [details.to_json()]}}}
+
+    def _current_state(self, report: Report) -> str:
+        """Update a report's state by time and status queries, and return it."""
+        age = time.monotonic() - report.asked
+        expires = self.behaviour.expires_after
+        made = age >= self.behaviour.makes_in and report.looks >= self.behaviour.makes_after_looks
+        if report.state == _UNFINISHED and made:
+            report.state = _FAILED if report.fails else _FINISHED
+        if report.state == _FINISHED and expires is not None and age >= expires:
+            report.state = _EXPIRED
+        return report.state
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page of links: its number, from 1, and the size of a page; None puts all links on one."""
+
+    number: int
+    size: int | None
+
+    @classmethod
+    def of(cls, document: str, variables: Mapping[str, Any], size: int | None) -> Self:
+        """Parse the page asked for by `first` and `page`, inline or in variables so named."""
+        written = _NUMBERS.search(document)
+        inline = dict(re.findall(r"(first|page)\s*:\s*(\d+)", written[1] if written else ""))
+        first, number = (variables.get(name) or inline.get(name) for name in ("first", "page"))
+        return cls(max(1, int(number or 1)), int(first) if first else size)
+
+    def connection(self, links: Sequence[str], lost: int) -> dict[str, Any]:
+        """Build the GraphQL connection of this page; `totalCount` is too high by `lost`."""
+        size = self.size or max(1, len(links))
+        begin = (self.number - 1) * size
+        more = begin + size < len(links)
+        return {
+            "edges": [{"node": {"link": link}} for link in links[begin : begin + size]],
+            "pageInfo": {
+                "hasNextPage": more,
+                "hasPreviousPage": self.number > 1,
+                "nextPage": self.number + 1 if more else None,
+            },
+            "totalCount": len(links) + lost if links else 0,
+        }
