@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, Halt, StepRunner
 from reelport.client.flows.operation import Probe, probe
@@ -35,14 +35,44 @@ from reelport.client.steps import (
 )
 from reelport.errors import ReelportError
 
+TransportT = TypeVar("TransportT")
+SleepT = TypeVar("SleepT")
 
-class _ClientBase(ABC):
+
+class _ClientBase(ABC, Generic[TransportT, SleepT]):
     """What both clients share; `help()` shows their methods the texts from here."""
 
-    def __init__(self, settings: Settings, ledger: Place, clock: Clock | None, chance: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        secret: str | None = None,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        bearer: str | None = None,
+        profile: str | None = None,
+        insecure: bool = False,
+        settings: Settings | None = None,
+        ledger: Place = None,
+        transport: TransportT | None = None,
+        clock: Clock | None = None,
+        sleep: SleepT | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        key_parts = {"key": key, "secret": secret, "username": username, "password": password, "bearer": bearer}
+        chosen = settings or _resolve_settings(profile, insecure=insecure, url=url, **key_parts)
         clock = clock or Clock()
-        self._session = Session(settings, clock, chance, ledger=resolve_ledger(ledger, os.environ, clock.now))
+        self._session = Session(chosen, clock, chance, ledger=resolve_ledger(ledger, os.environ, clock.now))
         self._lent = False
+        self._use(transport, sleep)
+        self._bind_reports()
+
+    @abstractmethod
+    def _use(self, transport: TransportT | None, sleep: SleepT | None) -> None: ...
+
+    @abstractmethod
+    def _bind_reports(self) -> None: ...
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(url={self._session.settings.url!r})"
@@ -104,11 +134,8 @@ class _ClientBase(ABC):
         other._bind_reports()  # noqa: SLF001 - the same
         return other
 
-    @abstractmethod
-    def _bind_reports(self) -> None: ...
 
-
-class Client(_ClientBase):
+class Client(_ClientBase[Transport, Sleep]):
     """Gets reports from a Reporting API: `client.reports.run(query, "views.csv")`.
 
     `key` and `secret` are a private API key. With `username` and `password` the key is a public one. `bearer` is an
@@ -118,31 +145,13 @@ class Client(_ClientBase):
     With `ledger=False` there is none, and every call requests a new report. Threads may share a client.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        key: str | None = None,
-        secret: str | None = None,
-        *,
-        username: str | None = None,
-        password: str | None = None,
-        bearer: str | None = None,
-        profile: str | None = None,
-        insecure: bool = False,
-        settings: Settings | None = None,
-        ledger: Place = None,
-        transport: Transport | None = None,
-        clock: Clock | None = None,
-        sleep: Sleep = time.sleep,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        key_parts = {"key": key, "secret": secret, "username": username, "password": password, "bearer": bearer}
-        chosen = settings or _resolve_settings(profile, insecure=insecure, url=url, **key_parts)
-        super().__init__(chosen, ledger, clock, chance)
+    def _use(self, transport: Transport | None, sleep: Sleep | None) -> None:
         self._transport = transport or _LazyHttp()
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
         self._lock = threading.Lock()
-        self._bind_reports()
+
+    def _bind_reports(self) -> None:
+        self.reports = Reports(self._run, self._session)
 
     def __enter__(self) -> Self:
         return self
@@ -159,9 +168,6 @@ class Client(_ClientBase):
 
     def drive(self, flow: Flow[T], /) -> T:
         return self._run(flow)
-
-    def _bind_reports(self) -> None:
-        self.reports = Reports(self._run, self._session)
 
     def _run(self, flow: Flow[T], /, halt: Halt | None = None) -> T:
         runner = StepRunner(self._transport, self._sleep, self._lock, self._run, halt)
@@ -207,30 +213,10 @@ class _LazyHttp:
                 self._http.close()
 
 
-class AsyncClient(_ClientBase):
+class AsyncClient(_ClientBase[AsyncTransport, AsyncSleep]):
     """`Client` for asyncio: the same methods, awaited; only `attach` needs no await."""
 
-    def __init__(
-        self,
-        url: str | None = None,
-        key: str | None = None,
-        secret: str | None = None,
-        *,
-        username: str | None = None,
-        password: str | None = None,
-        bearer: str | None = None,
-        profile: str | None = None,
-        insecure: bool = False,
-        settings: Settings | None = None,
-        ledger: Place = None,
-        transport: AsyncTransport | None = None,
-        clock: Clock | None = None,
-        sleep: AsyncSleep | None = None,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        key_parts = {"key": key, "secret": secret, "username": username, "password": password, "bearer": bearer}
-        chosen = settings or _resolve_settings(profile, insecure=insecure, url=url, **key_parts)
-        super().__init__(chosen, ledger, clock, chance)
+    def _use(self, transport: AsyncTransport | None, sleep: AsyncSleep | None) -> None:
         if transport is None:
             from reelport.client.drivers.http import AsyncHttp  # noqa: PLC0415 - see there
 
@@ -238,7 +224,9 @@ class AsyncClient(_ClientBase):
         self._transport = transport
         self._sleep = sleep or _sleep_async
         self._lock = ExclusiveLock()
-        self._bind_reports()
+
+    def _bind_reports(self) -> None:
+        self.reports = AsyncReports(self._run, self._session)
 
     async def __aenter__(self) -> Self:
         return self
@@ -255,9 +243,6 @@ class AsyncClient(_ClientBase):
 
     async def drive(self, flow: Flow[T], /) -> T:
         return await self._run(flow)
-
-    def _bind_reports(self) -> None:
-        self.reports = AsyncReports(self._run, self._session)
 
     async def _run(self, flow: Flow[T], /) -> T:
         runner = AsyncStepRunner(self._transport, self._sleep, self._lock, self._run)
