@@ -90,7 +90,7 @@ def translate_io_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = " Make room and download it again." if error.errno in _FULL else ""
+        advice = " Make room, and run the same again." if error.errno in _FULL else ""
         raise StorageError(f"{path} can't be written or read: {error.strerror or error}.{advice}") from error
 
 
@@ -199,7 +199,7 @@ class Part:
         if disk.f_blocks > 0 and free < size - _AT_ONCE:
             raise StorageError(
                 f"{self.target} needs {size:,} bytes and the disk has room for {free:,}. "
-                "Make room and download it again."
+                "Make room, and run the same again."
             )
 
     def publish(self, beside: Path | None, content: bytes) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from reelport.check import nearest
-from reelport.client.files.locks import rename_into_place, wait_for_lock
-from reelport.errors import StorageError, UsageError
+from reelport.client.files.locks import replace_whole, wait_for_lock
+from reelport.client.files.part import translate_io_errors
+from reelport.errors import UsageError
 
 # Kinds of key: a private API key, a public one with a username and password, a bearer token.
 KINDS = ("private", "public", "bearer")
@@ -98,11 +98,9 @@ def write_profile(path: Path, name: str, settings: Mapping[str, str]) -> None:
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Lock a settings folder against other processes in the block; makes a missing one."""
-    try:
+    with translate_io_errors(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder / "config.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StorageError(f"{folder} can't be written to: {error.strerror or error}.") from error
     try:
         wait_for_lock(lock)
         yield
@@ -112,30 +110,18 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read; whole or not at all."""
-    try:
-        target = path.resolve()
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            rename_into_place(Path(name), target)
-        except BaseException:  # a Ctrl-C too must leave no half file behind; raise it again
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StorageError(f"{path} can't be written: {error.strerror or error}.") from error
+    with translate_io_errors(path), replace_whole(path.resolve()) as part:
+        part.touch(mode=0o600)
+        part.write_text(text, "utf-8")
 
 
 def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise StorageError(f"{path} can't be read: {error.strerror or error}.") from error
+    with translate_io_errors(path):
+        try:
+            with path.open("rb") as file:
+                data = file.read(_LARGEST + 1)
+        except FileNotFoundError:
+            return ""
     if len(data) > _LARGEST:
         raise UsageError(f"{path} is larger than a file of settings may be (1 MiB).")
     try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reelport.client.files.part import translate_io_errors
 from reelport.client.settings.profile_file import lock_folder, write_private
 from reelport.errors import AccessError, StorageError, UsageError
 
@@ -102,7 +103,7 @@ def store_in_file(home: Path, name: Name, secret: str) -> str:
     with lock_folder(home):
         held = _read_file(path)
         held.setdefault(name.url, {})[name.entry] = secret
-        write_private(path, json.dumps(held, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+        _write_file(path, held)
     return f"file ({path})"
 
 
@@ -120,8 +121,7 @@ def delete_secret(name: Name, home: Path) -> tuple[str, ...]:
     with lock_folder(home):
         held = _read_file(path)
         if held.get(name.url, {}).pop(name.entry, None) is not None:
-            held = {url: entries for url, entries in held.items() if entries}
-            write_private(path, json.dumps(held, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+            _write_file(path, {url: entries for url, entries in held.items() if entries})
             places.append(f"file ({path})")
     return tuple(places)
 
@@ -149,20 +149,23 @@ def _translate_keyring_errors() -> Iterator[None]:
 
 def _read_file(path: Path) -> dict[str, dict[str, str]]:
     """Read the file of secrets, if any. Raises AccessError when others can read or own it."""
-    try:
-        with path.open("rb") as file:
-            _check_owner(path, os.fstat(file.fileno()))
-            text = file.read(_LARGEST)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise StorageError(f"{path} can't be read: {error.strerror or error}.") from error
+    with translate_io_errors(path):
+        try:
+            with path.open("rb") as file:
+                _check_owner(path, os.fstat(file.fileno()))
+                text = file.read(_LARGEST)
+        except FileNotFoundError:
+            return {}
     try:
         held = json.loads(text)
         return {url: {str(entry): str(secret) for entry, secret in entries.items()} for url, entries in held.items()}
     except (ValueError, AttributeError, RecursionError):
         raise StorageError(f"{path} isn't a file of secrets as `reelport auth login --store file` writes it. "
                            "Move it away and log in again.") from None  # fmt: skip
+
+
+def _write_file(path: Path, held: dict[str, dict[str, str]]) -> None:
+    write_private(path, json.dumps(held, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
