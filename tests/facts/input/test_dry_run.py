@@ -255,10 +255,10 @@ def test_a_terminal_shows_a_bar_and_the_share() -> None:
     drawn = ""
     with os.fdopen(theirs, "w") as stream, LoadProgress(stream) as shown:
         shown.update(Progress("reading", 80_000, 12_000_000, 48_000_000, "bytes"))
-        while " 25%" not in drawn:
+        while "(25%)" not in drawn or "━" not in drawn:
             drawn += os.read(ours, 100_000).decode(errors="replace")
     os.close(ours)
-    assert "reading 12.0 MB of 48.0 MB, 80,000 rows" in drawn
+    assert "reading 12.0 MB of 48.0 MB (25%), 80,000 rows" in drawn
 
 
 def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:

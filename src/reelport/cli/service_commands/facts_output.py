@@ -21,10 +21,8 @@ from reelport.storage.durable import describe_os_error, replace_file, to_storage
 from reelport.wording import clean_line, format_count, format_size
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
+    from reelport.cli.output.progress import ProgressBars
     from reelport.facts.input.files import Progress
-    from reelport.facts.loading.conflicts import SharedDay
     from reelport.facts.loading.load import LoadResult, OutsideRows
     from reelport.facts.loading.preview import Preview
     from reelport.facts.loading.undo import UndoPlan
@@ -121,12 +119,7 @@ def print_result(result: LoadResult, note: str | None, *, again: bool, as_json: 
         print(f"{result.table}: nothing changed, batch {result.batch} is loaded already{undo}")
     else:
         print(f"{result.table}: {_rows_and_days(result.rows, result.days, 'loaded')} (batch {result.batch})")
-    if result.removed is not None:
-        print(f"{result.table}: {format_count(result.removed, 'row')} removed from the days that it replaced")
-    _print_later_rows(result.table, result.later_rows)
-    if result.renamed:
-        print(f"{result.table}: {format_count(result.renamed, 'known channel')} got another slug, for all partners")
-    _print_shared_days(result.table, result.shared_days, result.days, is_dry=False)
+    _print_effects(result, result.days, is_dry=False)
     if result.left_out:
         from reelport.facts.loading.load import format_left_out
 
@@ -138,17 +131,22 @@ def print_result(result: LoadResult, note: str | None, *, again: bool, as_json: 
         print(f"{result.table}: {note}")
 
 
-def _print_later_rows(table: str, rows: int) -> None:
-    if rows:
+def _print_effects(found: LoadResult | Preview, days: Sequence[date], *, is_dry: bool) -> None:
+    """Print what becomes of rows, names and days beside those that are loaded."""
+    would = "would be " if is_dry else ""
+    if found.removed is not None:
+        days_gone = "the days to replace" if is_dry else "the days that it replaced"
+        print(f"{found.table}: {format_count(found.removed, 'row')} {would}removed from {days_gone}")
+    if rows := found.later_rows:
         which, shown = ("row is of a day", "it") if rows == 1 else ("rows are of days", "them")
-        print(f"{table}: {rows:,} {which} later than today (UTC): no report shows {shown} until then")
-
-
-def _print_shared_days(table: str, shared: Sequence[SharedDay], days: Sequence[date], *, is_dry: bool) -> None:
-    if shared:
+        print(f"{found.table}: {rows:,} {which} later than today (UTC): no report shows {shown} until then")
+    if found.renamed:
+        get = "would get" if is_dry else "got"
+        print(f"{found.table}: {format_count(found.renamed, 'known channel')} {get} another slug, for all partners")
+    if found.shared_days:
         from reelport.facts.loading.conflicts import format_shared_days
 
-        print(f"{table}: {format_shared_days(shared, days, is_dry=is_dry)}")
+        print(f"{found.table}: {format_shared_days(found.shared_days, days, is_dry=is_dry)}")
 
 
 def _explain_second_load(loaded: LoadResult | Preview, *, again: bool) -> str:
@@ -252,12 +250,7 @@ def _print_judged(shown: Preview, *, again: bool) -> None:
         print(f"{shown.table}: {format_count(rows, 'row')} of days that were replaced since would be left out: {days}")
     left = {one.day for one in shown.left_out}
     days_landing = [] if shown.refusal else [day for day in judged.days if day not in left]
-    if shown.removed is not None:
-        print(f"{shown.table}: {format_count(shown.removed, 'row')} would be removed from the days to replace")
-    _print_later_rows(shown.table, shown.later_rows)
-    if shown.renamed:
-        print(f"{shown.table}: {format_count(shown.renamed, 'known channel')} would get another slug, for all partners")
-    _print_shared_days(shown.table, shown.shared_days, days_landing, is_dry=True)
+    _print_effects(shown, days_landing, is_dry=True)
     print(f"{shown.table}: {_rows_and_days(shown.rows_to_load, days_landing, 'would be loaded')}")
 
 
@@ -273,33 +266,27 @@ class LoadProgress:
         self._as_json = as_json
         self._last: Progress | None = None
         self._ended = Event()
-        self._bar: Bar | None = None
-        self._speaker: Thread | None = None
+        self._bars: ProgressBars | None = None
+        self._speaker = Thread(target=self._print_lines, daemon=True)
 
     def __enter__(self) -> Self:
         if self._stream.isatty() and not self._as_json:
-            from rich.console import Console
-            from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-            from rich.progress import Progress as Bar
+            from reelport.cli.output.progress import ProgressBars
 
-            text, bar, share = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
-            columns = (SpinnerColumn(), text, bar, share, TimeElapsedColumn())
-            self._bar = Bar(*columns, console=Console(file=self._stream), transient=True)
-            self._bar.add_task("reading", total=None)
-            self._bar.start()
+            self._bars = ProgressBars(self._stream, 0.0)
+            self._bars.start("reading")
         else:
-            self._speaker = Thread(target=self._print_line, daemon=True)
             self._speaker.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        if self._bar is not None:
-            self._bar.stop()
-        if self._speaker is not None:
+        if self._bars is not None:
+            self._bars.stop()
+        else:
             self._speaker.join()
 
-    def _print_line(self) -> None:
+    def _print_lines(self) -> None:
         began = time.monotonic()
         while not self._ended.wait(self._every):
             passed = time.monotonic() - began
@@ -309,19 +296,22 @@ class LoadProgress:
     def update(self, progress: Progress) -> None:
         """Show this progress."""
         self._last = progress
-        if self._bar is not None:
-            text, share = _format_state(progress, with_share=False), progress.share
-            (task,) = self._bar.task_ids
-            self._bar.update(task, description=text, completed=share or 0, total=None if share is None else 1)
+        if self._bars is not None:
+            from reelport.cli.output.progress import BarLine
+
+            self._bars.show(
+                "",
+                BarLine(_format_state(progress), done=progress.share or 0, total=None if progress.share is None else 1),
+            )
 
 
-def _format_state(progress: Progress | None, *, with_share: bool = True) -> str:
+def _format_state(progress: Progress | None) -> str:
     if progress is None:
         return "reading"
     rows = format_count(progress.rows, "row")
     if progress.done is None or progress.total is None:
         return f"{progress.stage} {rows}"
-    share = f" ({100 * (progress.share or 0):.0f}%)" if with_share else ""
+    share = f" ({100 * (progress.share or 0):.0f}%)"
     if progress.unit == "bytes":
         amounts = f"{format_size(progress.done)} of {format_size(progress.total)}{share}"
         return f"{progress.stage} {amounts}" + (f", {rows}" if progress.rows else "")
