@@ -362,7 +362,7 @@ def _write_file(place: Path, text: str, *, force: bool) -> None:
 
 def _print_suggestion(found: Suggestion, place: Path, command: str) -> None:
     for guess in found.guesses:
-        print(f"  {guess.column.name}: {clean_line(guess.given.name)!r}, {guess.confidence.value}")
+        print(f"  {guess.column.name}: {clean_line(guess.given.name)!r}, {guess.confidence}")
     missing = [gap.column.name for gap in found.gaps if gap.column.required]
     count = format_count(len(found.guesses), "column")
     print(f"{clean_line(str(place))}: {count} of {found.table.name} found in the file; look them over.")
@@ -378,7 +378,7 @@ def _suggestion_as_json(found: Suggestion, place: Path, command: str) -> dict[st
             {
                 "column": guess.column.name,
                 "from": guess.given.name,
-                "confidence": guess.confidence.value,
+                "confidence": guess.confidence,
                 "why": guess.why,
                 "sql": guess.way.sql,
             }
