@@ -1,7 +1,8 @@
 """Starts Python programs in processes forked from one that has imported the libraries: a start costs no import.
 
 Each is a process of its own, with its own words, environment, folder and streams, and takes signals as any other. What
-a start itself does (its imports, Python's options, a closed stream) is tried on processes that are not forked.
+a start itself does (its imports, Python's options, a closed stream) is tried on processes that are not forked, and so
+is how Python takes a process apart at its end.
 """
 
 from __future__ import annotations
