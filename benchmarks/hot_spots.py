@@ -25,7 +25,7 @@ from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.callers import REPORT_SCOPES, Caller
 from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.app import build_service
-from reelport.server.http.graphql_endpoint import _parse_and_execute
+from reelport.server.http.graphql_endpoint import parse_and_execute
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
 from reelport.wire import ASK, LOOK
@@ -61,7 +61,7 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
 
     def send(document: str, variables: Mapping[str, object]) -> str:
         body = json.dumps({"query": document, "variables": variables}).encode()
-        return json.dumps(_parse_and_execute(service, caller(), body, "http://here").body)
+        return json.dumps(parse_and_execute(service, caller(), body, "http://here")[0])
 
     def ask() -> str:
         return send(ASK, {"input": next(fresh).to_wire()})

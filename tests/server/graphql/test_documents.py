@@ -24,7 +24,7 @@ from reelport.server.access import callers
 from reelport.server.graphql import document_cache
 from reelport.server.graphql.document_cache import DocumentCache, Operation
 from reelport.server.graphql.resolvers import build_schema
-from reelport.server.http.graphql_endpoint import _parse_and_execute
+from reelport.server.http.graphql_endpoint import parse_and_execute
 from reelport.server.limits import document_limits
 from reelport.server.limits.document_limits import MAX_CHARACTERS, DocumentLimits
 from reelport.wire import LOOK, Code
@@ -68,7 +68,7 @@ def sender(api: Api, document: str) -> Callable[[dict[str, Any]], dict[str, Any]
 
     def send(variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": document, "variables": variables}).encode()
-        return _parse_and_execute(api.service, caller, body, "http://here").body
+        return parse_and_execute(api.service, caller, body, "http://here")[0]
 
     return send
 

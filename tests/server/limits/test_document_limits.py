@@ -20,7 +20,7 @@ from tests.server.api import ASK, INPUT, Api
 
 from reelport.catalog import Dimension, Metric
 from reelport.server.access import callers, keys, organizations
-from reelport.server.http.graphql_endpoint import _parse_and_execute
+from reelport.server.http.graphql_endpoint import parse_and_execute
 from reelport.server.limits.concurrency import MAX_CONCURRENT
 from reelport.server.limits.document_limits import BODY_BYTES, DocumentLimits, find_excesses
 from reelport.server.state.database import reading
@@ -131,9 +131,7 @@ def test_a_hostile_body_is_refused_cheaply(api: Api, name: str) -> None:
     caller = callers.identify_caller(api.service.db, api.service.service_secret, api.token, api.service_now())
     assert caller is not None
     answers: list[dict[str, Any]] = []
-    calls = count_calls(
-        lambda: answers.append(_parse_and_execute(api.service, caller, BODIES[name], "http://here").body)
-    )
+    calls = count_calls(lambda: answers.append(parse_and_execute(api.service, caller, BODIES[name], "http://here")[0]))
     (answer,) = answers
     assert calls < CALLS
     assert len(json.dumps(answer)) < 60_000

@@ -6,7 +6,6 @@ All errors of a document are reported together, in the form of `faults`; nothing
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -37,8 +36,6 @@ _LOG = structlog.get_logger(__name__)
 _NAME_CODES = frozenset({Code.UNKNOWN_METRIC, Code.UNKNOWN_DIMENSION, Code.UNKNOWN_PRODUCT, Code.UNKNOWN_FILTER})
 _NAME_CODES |= {Code.UNKNOWN_FILTER_VALUE, Code.BAD_DATE}
 """Codes of wrong names and dates, which leave the shape of the input right."""
-_WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', re.IGNORECASE)
-_LONGEST = 200
 _OPTIONAL: dict[str, tuple[type, str]] = {"variables": (dict, "an object"), "operationName": (str, "a text")}
 _STRICT: dict[str, tuple[type, str]] = {"extensions": (dict, "an object")}
 
@@ -86,15 +83,6 @@ def _parse_request(given: Any, *, strict: bool) -> Request | Fault:  # noqa: ANN
         if not isinstance(given.get(name), kind | None):
             return Fault(Code.BAD_BODY, f"`{name}` isn't {noun}.")
     return Request(query, given.get("variables") or {}, given.get("operationName") or None)
-
-
-def parse_wait(headers: Iterable[str], most: int) -> int:
-    """Return the seconds of the first valid `wait`, at most `most`; 0 when there is none."""
-    for header in headers:
-        for preference in header.split(",") if len(header) <= _LONGEST else ():
-            if found := _WAIT.fullmatch(preference):
-                return min(int(found[1] or found[2]), most)
-    return 0
 
 
 def answer_request(documents: DocumentCache, request: Request, context: Context) -> dict[str, Any]:

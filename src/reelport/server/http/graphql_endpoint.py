@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from functools import lru_cache
+from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import Any
 
 import anyio.to_thread
@@ -21,12 +20,12 @@ from starlette.responses import Response
 
 from reelport.errors import StorageError
 from reelport.server.access.callers import Caller
-from reelport.server.graphql.answer import answer_request, parse_body, parse_wait
+from reelport.server.graphql.answer import answer_request, parse_body
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.resolvers import Context
 from reelport.server.http.accept import LONGEST, find_quality, is_named
 from reelport.server.http.graphiql import answer_page, wants_page
-from reelport.server.http.service import BearerRefusal, Service, authenticate, wait_for_reports
+from reelport.server.http.service import BearerRefusal, Service, answer_or_wait, authenticate
 from reelport.server.limits.body_budget import PendingBody
 from reelport.server.limits.document_limits import BODY_BYTES
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
@@ -37,32 +36,15 @@ _PARTIAL_SUCCESS = 294
 """The specification's own status of an answer with both data and errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """An answer as JSON, and what it says about reports.
-
-    `unfinished` are the unfinished reports in it, none after an error; `finished` are the finished ones, and
-    `last_complete_day` is the earliest of theirs. `slots_left` is for how many more the partner may ask; `is_full` says
-    that an ask was refused for want of a slot.
-    """
-
-    body: dict[str, Any]
-    unfinished: frozenset[str] = frozenset()
-    finished: frozenset[str] = frozenset()
-    last_complete_day: date | None = None
-    slots_left: int | None = None
-    is_full: bool = False
-
-
 async def answer_graphql(request: HttpRequest) -> Response:
     """Answer a GraphQL request; refuse every method but POST."""
     service: Service = request.app.state.service
     if (answer := _answer_head(request)) is not None:
         return answer
     try:
-        caller = await _authenticate(service, request)
-        if isinstance(caller, Response):
-            return caller
+        caller = await authenticate(service, request)
+        if isinstance(caller, BearerRefusal):
+            return _refuse_caller(request, caller)
         with service.bodies.hold(caller.organization_id) as pending:
             body = await pending.read(request, BODY_BYTES)
             if body is None:
@@ -93,28 +75,19 @@ def _answer_head(request: HttpRequest) -> Response | None:
 async def _answer_or_wait(
     service: Service, request: HttpRequest, caller: Caller, body: bytes, pending: PendingBody
 ) -> Response:
-    """Answer now, or after a long poll.
-
-    With `Prefer: wait`, a query that read unfinished reports waits until one of them ends, and then runs again.
-    """
+    """Answer now, or after a long poll: a query that read unfinished reports may wait for one of them."""
     base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
-    answer = await _answer_in_turn(service, request, caller, body, base, pending)
-    seconds = parse_wait(request.headers.getlist("prefer"), service.settings.look_seconds)
-    partner, seen = caller.organization_id, answer.unfinished
-    if not (seconds and seen and (await wait_for_reports(service, request, partner, seen, seconds)).needs_new_answer):
-        return _reply(request, answer.body, body, headers=_make_headers(service, caller, answer))
-    # Authenticate again: the key may have been revoked, or may have lost a channel, during the long poll.
-    again = await _authenticate(service, request)
-    if isinstance(again, Response):
-        return again
-    answer = await _answer_in_turn(service, request, again, body, base, pending)
-    headers = {**_make_headers(service, caller, answer), "Preference-Applied": f"wait={seconds}"}
-    return _reply(request, answer.body, body, headers=headers)
+    answer = partial(_answer_in_turn, service, request, body, base, pending)
+    answered = await answer_or_wait(request, caller, answer, lambda found: _find_unfinished(*found))
+    if isinstance(answered, BearerRefusal):
+        return _refuse_caller(request, answered)
+    (said, context), waited = answered
+    return _reply(request, said, body, headers=_make_headers(service, context) | waited)
 
 
 async def _answer_in_turn(
-    service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str, pending: PendingBody
-) -> _Answer:
+    service: Service, request: HttpRequest, body: bytes, base: str, pending: PendingBody, caller: Caller
+) -> tuple[dict[str, Any], Context]:
     """Answer as soon as the partner's concurrency limit allows.
 
     Finished reports in the answer are on the disk. ClientDisconnect when the client has gone while it waited.
@@ -124,38 +97,40 @@ async def _answer_in_turn(
         if waited and await request.is_disconnected():
             raise ClientDisconnect
         pending.protect()
-        answer = await anyio.to_thread.run_sync(
-            _parse_and_execute, service, caller, body, base, _wants_statuses(request)
+        answer, context = await anyio.to_thread.run_sync(
+            parse_and_execute, service, caller, body, base, _wants_statuses(request)
         )
-    await service.durable_reports.ensure(answer.finished)
-    return answer
+    await service.durable_reports.ensure(frozenset(context.finished))
+    return answer, context
 
 
-def _parse_and_execute(service: Service, caller: Caller, body: bytes, base: str, strict: bool = False) -> _Answer:
-    graphql_request = parse_body(body, strict=strict)
-    if isinstance(graphql_request, Fault):
-        return _Answer(format_refusal([graphql_request]))
+def parse_and_execute(
+    service: Service, caller: Caller, body: bytes, base: str, strict: bool = False
+) -> tuple[dict[str, Any], Context]:
+    """Answer a body; the context has what the answer says about reports."""
     context = Context(service.db, service.settings, service.service_secret, caller, datetime.now(UTC), base)
-    answer = answer_request(service.documents, graphql_request, context)
-    unfinished = frozenset() if "errors" in answer else frozenset(context.unfinished)
-    complete_day, slots = min(context.complete_days, default=None), context.extension.slots
-    is_full = any(fault.code is Code.TOO_MANY_REPORTS for fault in context.faults)
-    slots_left = None if slots is None else slots.left
-    return _Answer(answer, unfinished, frozenset(context.finished), complete_day, slots_left, is_full)
+    request = parse_body(body, strict=strict)
+    if isinstance(request, Fault):
+        return format_refusal([request]), context
+    return answer_request(service.documents, request, context), context
 
 
-def _make_headers(service: Service, caller: Caller, answer: _Answer) -> dict[str, str]:
-    day = answer.last_complete_day
+def _find_unfinished(answer: dict[str, Any], context: Context) -> frozenset[str]:
+    """Find the unfinished reports that an answer tells of; none after an error."""
+    return frozenset() if "errors" in answer else frozenset(context.unfinished)
+
+
+def _make_headers(service: Service, context: Context) -> dict[str, str]:
+    day, slots = min(context.complete_days, default=None), context.extension.slots
     complete = {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
-    pause = {"Retry-After": "5"} if answer.is_full else {}
-    return complete | pause | service.format_limits(caller, answer.slots_left)
+    is_full = any(fault.code is Code.TOO_MANY_REPORTS for fault in context.faults)
+    pause = {"Retry-After": "5"} if is_full else {}
+    return complete | pause | service.format_limits(context.caller, None if slots is None else slots.left)
 
 
-async def _authenticate(service: Service, request: HttpRequest) -> Caller | Response:
-    caller = await authenticate(service, request)
-    if isinstance(caller, BearerRefusal):
-        return _refuse(request, Fault(Code.UNAUTHENTICATED, caller.sentence), caller.status, **caller.headers)
-    return caller
+def _refuse_caller(request: HttpRequest, refusal: BearerRefusal) -> Response:
+    fault = Fault(Code.UNAUTHENTICATED, refusal.sentence)
+    return _refuse(request, fault, refusal.status, **refusal.headers)
 
 
 def _refuse(request: HttpRequest, fault: Fault, status: int, **headers: str) -> Response:

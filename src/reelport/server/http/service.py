@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar, TypeVarTuple
@@ -33,6 +33,7 @@ from reelport.server.limits.quotas import Quota, format_headers
 from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
 from reelport.server.settings import Settings
 from reelport.server.state.write_probe import StateProbe
+from reelport.wire import APPLIED_HEADER, PREFER_HEADER
 
 Result = TypeVar("Result")
 Ts = TypeVarTuple("Ts")
@@ -124,6 +125,44 @@ async def authenticate(service: Service, request: Request) -> Caller | BearerRef
         return BearerRefusal("The token is unknown, expired or revoked: ask for a new one.", 401, challenge)
     service.key_uses.note(caller.key_id, now)
     return caller
+
+
+async def answer_or_wait(
+    request: Request,
+    caller: Caller,
+    answer: Callable[[Caller], Awaitable[Result]],
+    find_unfinished: Callable[[Result], frozenset[str]],
+) -> tuple[Result, dict[str, str]] | BearerRefusal:
+    """Answer now; with `Prefer: wait` again, once a report that was unfinished has ended.
+
+    The headers say that it waited.
+    """
+    service: Service = request.app.state.service
+    answered = await answer(caller)
+    seconds = parse_wait(request.headers.getlist(PREFER_HEADER), service.settings.look_seconds)
+    seen = find_unfinished(answered) if seconds else frozenset[str]()
+    if not seen:
+        return answered, {}
+    if not (await wait_for_reports(service, request, caller.organization_id, seen, seconds)).needs_new_answer:
+        return answered, {}
+    # Authenticate again: the key may have been revoked, or may have lost a channel, during the long poll.
+    again = await authenticate(service, request)
+    if isinstance(again, BearerRefusal):
+        return again
+    return await answer(again), {APPLIED_HEADER: f"wait={seconds}"}
+
+
+_WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', re.IGNORECASE)
+_LONGEST = 200
+
+
+def parse_wait(headers: Iterable[str], most: int) -> int:
+    """Return the seconds of the first valid `wait`, at most `most`; 0 when there is none."""
+    for header in headers:
+        for preference in header.split(",") if len(header) <= _LONGEST else ():
+            if found := _WAIT.fullmatch(preference):
+                return min(int(found[1] or found[2]), most)
+    return 0
 
 
 async def wait_for_reports(

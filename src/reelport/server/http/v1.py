@@ -15,12 +15,11 @@ from starlette.responses import Response
 
 from reelport.errors import QueryRefused, StorageError
 from reelport.server.access.callers import Caller
-from reelport.server.graphql.answer import parse_wait
 from reelport.server.http.problems import answer_problem
-from reelport.server.http.service import BearerRefusal, Service, authenticate, wait_for_reports
+from reelport.server.http.service import BearerRefusal, Service, answer_or_wait, authenticate
 from reelport.server.reports import ask, report_access
 from reelport.server.reports.report_access import FoundReport
-from reelport.wire import APPLIED_HEADER, PREFER_HEADER, Code, ReportStatus
+from reelport.wire import Code, ReportStatus
 
 _LOG = structlog.get_logger(__name__)
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -54,22 +53,19 @@ def _answer_json(content: object, headers: Mapping[str, str]) -> Response:
 
 
 async def _answer_report(request: Request, service: Service, caller: Caller) -> Response:
-    token, waited = request.path_params["report_id"], {}
+    async def find(caller: Caller) -> FoundReport | None:
+        async with service.concurrency.turn(caller.organization_id):
+            token, now = request.path_params["report_id"], datetime.now(UTC)
+            return await service.read(report_access.find_report, caller, token, now)
+
     try:
-        found = await _find_report(service, caller, token)
-        seconds = parse_wait(request.headers.getlist(PREFER_HEADER), service.settings.look_seconds)
-        if seconds and found is not None and found.status is ReportStatus.IN_PROGRESS:
-            partner, reports = caller.organization_id, frozenset({found.id})
-            outcome = await wait_for_reports(service, request, partner, reports, seconds)
-            if outcome.needs_new_answer:
-                # Authenticate again: the key may have been revoked, or may have lost a channel, meanwhile.
-                again = await authenticate(service, request)
-                if isinstance(again, BearerRefusal):
-                    return _refuse_caller(request, again)
-                found, waited = await _find_report(service, again, token), {APPLIED_HEADER: f"wait={seconds}"}
+        answered = await answer_or_wait(request, caller, find, _find_unfinished)
     except QueryRefused as refused:
         sentence = refused.problems[0].sentence
         return answer_problem(request, Code.SCOPE_MISSING, sentence, 403, service.format_limits(caller))
+    if isinstance(answered, BearerRefusal):
+        return _refuse_caller(request, answered)
+    found, waited = answered
     if found is None:
         sentence = "There is no report of this id, or this token may not see it."
         return answer_problem(request, Code.NOT_FOUND, sentence, 404, service.format_limits(caller))
@@ -79,9 +75,8 @@ async def _answer_report(request: Request, service: Service, caller: Caller) -> 
     return _answer_json(found.details.to_json(), {**waited, **limits})
 
 
-async def _find_report(service: Service, caller: Caller, token: str) -> FoundReport | None:
-    async with service.concurrency.turn(caller.organization_id):
-        return await service.read(report_access.find_report, caller, token, datetime.now(UTC))
+def _find_unfinished(found: FoundReport | None) -> frozenset[str]:
+    return frozenset() if found is None or found.status is not ReportStatus.IN_PROGRESS else frozenset({found.id})
 
 
 async def _answer_limits(_: Request, service: Service, caller: Caller) -> Response:
