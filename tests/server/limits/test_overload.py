@@ -149,8 +149,8 @@ class Downloads:
     def begin(self, report: str, partner: int) -> RunningDownload:
         """Begin one, which lasts; raises Crowded."""
         with ExitStack() as held:
-            running = held.enter_context(self.slots.hold_report(report, 900))
-            held.enter_context(self.slots.hold_partner(running, partner))
+            running = held.enter_context(self.slots.hold(report, 900))
+            self.slots.count_for_partner(running, partner)
             self.held.push(held.pop_all())
         return running
 

@@ -155,6 +155,20 @@ class _DelayedCloseTransport:
         return getattr(self._transport, name)
 
 
+class _UnsentBytes:
+    """The unread bytes of stalled connections, and their sum. The longest stalled one comes first."""
+
+    def __init__(self) -> None:
+        self.of: dict[Connection, int] = {}
+        self.total = 0
+
+    def count(self, connection: Connection, unsent: int) -> None:
+        """Count a connection's bytes in place of those counted before; 0 for one that isn't stalled."""
+        self.total += unsent - self.of.pop(connection, 0)
+        if unsent:
+            self.of[connection] = unsent
+
+
 class Connection(H11Protocol):
     """A connection. No timer runs while its request is answered or waits in a long poll."""
 
@@ -180,8 +194,8 @@ class Connection(H11Protocol):
     _timers: ClassVar[dict[Connection, asyncio.TimerHandle]] = {}
     """Timers of connections whose client has to send or read something; the longest running one first."""
 
-    _unsent: ClassVar[dict[Connection, int]] = {}
-    """Unread bytes of connections, of which the longest stalled one comes first; shared by all, as `_timers` is."""
+    _unsent: ClassVar[_UnsentBytes] = _UnsentBytes()
+    """Shared by all connections, as `_timers` is."""
 
     @classmethod
     def limited(cls, files: int) -> type[Self]:
@@ -249,21 +263,21 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer and the count of unread bytes."""
         self._stop_timer()
-        self._unsent.pop(self, None)
+        self._unsent.count(self, 0)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Wait for the client to read; too much unread in total closes the longest stalled one."""
         super().pause_writing()
         self._start_timer(self.stalled_seconds)
-        self._unsent[self] = self.transport.get_write_buffer_size()
-        if sum(self._unsent.values()) > self.unsent_bytes:
-            next(iter(self._unsent))._abort()  # noqa: SLF001 - another of this class
+        self._unsent.count(self, self.transport.get_write_buffer_size())
+        if self._unsent.total > self.unsent_bytes:
+            next(iter(self._unsent.of))._abort()  # noqa: SLF001 - another of this class
 
     def resume_writing(self) -> None:
         """Stop waiting: the client has read what was buffered."""
         super().resume_writing()
-        self._unsent.pop(self, None)
+        self._unsent.count(self, 0)
         if not (self._discarding or self.transport.is_closing()):
             self._stop_timer()
             self._restart_timer()
@@ -334,7 +348,7 @@ class Connection(H11Protocol):
 
     def _abort(self) -> None:
         self._stop_timer()
-        self._unsent.pop(self, None)
+        self._unsent.count(self, 0)
         self._show_cut(left=self._sockets_own.get_write_buffer_size())
         # Not `close`: that would wait for a client that reads nothing.
         self.transport.abort()

@@ -114,7 +114,7 @@ async def download(request: Request, suffixed: FileType) -> Response:
         return _refuse(_INVALID_URL)
     try:
         with ExitStack() as resources:
-            running = resources.enter_context(service.download_slots.hold_report(link.report_id, link.seconds_left))
+            running = resources.enter_context(service.download_slots.hold(link.report_id, link.seconds_left))
             record = None if form is CSV else await _find_form(request, link, form)
             if isinstance(record, _Refusal):
                 return _refuse(record)
@@ -125,7 +125,7 @@ async def download(request: Request, suffixed: FileType) -> Response:
                 return _refuse(found)
             span.link(found.report.traceparent)
             resources.callback(found.content.close)
-            resources.enter_context(service.download_slots.hold_partner(running, found.report.organization_id))
+            service.download_slots.count_for_partner(running, found.report.organization_id)
             return _answer(request, link, found, running, resources)
     except NoFreeSlot as error:
         sentence = f"The limit of running downloads of {error.limit} is reached: try again when one has ended."

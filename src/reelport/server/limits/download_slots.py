@@ -7,15 +7,12 @@ expired, or else of the slowest one below the minimum rate. A slow download cont
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TypeVar
 
 from reelport.server.limits.quotas import Quota
 
-_Name = TypeVar("_Name", str, int)
 REPORT_DOWNLOADS, PARTNER_DOWNLOADS = 20, 64
 """Downloads of one report, and of one partner, at the same time: three reports by twenty connections each."""
 LEAST_RATE = 10_000
@@ -108,58 +105,43 @@ class DownloadSlots:
     ) -> None:
         self._report_downloads, self._partner_downloads = report_downloads, partner_downloads
         self._clock = clock
-        self._of_report: defaultdict[str, set[RunningDownload]] = defaultdict(set)
-        self._of_partner: defaultdict[int, set[RunningDownload]] = defaultdict(set)
+        self._running: set[RunningDownload] = set()
 
     def __len__(self) -> int:
-        return sum(map(len, self._of_partner.values()))
+        return sum(each.organization_id is not None for each in self._running)
 
     def measure(self, policy: str, organization_id: int) -> Quota:
         """Measure how many more downloads a partner may begin."""
-        running = len(self._of_partner.get(organization_id, ()))
+        running = len(self._list_of_partner(organization_id))
         return Quota(policy, self._partner_downloads, max(self._partner_downloads - running, 0))
 
     @contextmanager
-    def hold_report(self, report_id: str, link_seconds: float) -> Iterator[RunningDownload]:
+    def hold(self, report_id: str, link_seconds: float) -> Iterator[RunningDownload]:
         """Hold one of a report's slots for a link that is valid so long; NoFreeSlot without one."""
-        if len(self._of_report.get(report_id, ())) >= self._report_downloads:
-            self._make_room(self._of_report[report_id], Limit.REPORT)
+        of_report = [each for each in self._running if each.report_id == report_id]
+        self._make_room(of_report, self._report_downloads, Limit.REPORT)
         running = RunningDownload(report_id, link_seconds, self._clock)
-        self._of_report[report_id].add(running)
+        self._running.add(running)
         try:
             yield running
         finally:
-            self._drop(running)
+            self._running.discard(running)
 
-    @contextmanager
-    def hold_partner(self, running: RunningDownload, organization_id: int) -> Iterator[None]:
-        """Hold one of the partner's slots too within the block; NoFreeSlot when all are taken."""
-        partners = self._of_partner.get(organization_id, set())
-        if len(partners) >= self._partner_downloads:
-            self._make_room(partners, Limit.PARTNER)
+    def count_for_partner(self, running: RunningDownload, organization_id: int) -> None:
+        """Let a download take one of its partner's slots too; NoFreeSlot when all are taken."""
+        self._make_room(self._list_of_partner(organization_id), self._partner_downloads, Limit.PARTNER)
         running.organization_id = organization_id
-        self._of_partner[organization_id].add(running)
-        try:
-            yield
-        finally:
-            self._drop(running)
 
-    def _make_room(self, among: set[RunningDownload], limit: Limit) -> None:
+    def _list_of_partner(self, organization_id: int) -> list[RunningDownload]:
+        return [each for each in self._running if each.organization_id == organization_id]
+
+    def _make_room(self, among: Sequence[RunningDownload], most: int, limit: Limit) -> None:
+        if len(among) < most:
+            return
         expired = [each for each in among if each.is_link_expired]
         slow = [each for each in among if each.is_ratable and each.rate < LEAST_RATE]
         if not (candidates := expired or slow):
             raise NoFreeSlot(limit)
         slowest = min(candidates, key=lambda each: each.rate)
         slowest.end()
-        self._drop(slowest)
-
-    def _drop(self, running: RunningDownload) -> None:
-        _discard(self._of_report, running.report_id, running)
-        if running.organization_id is not None:
-            _discard(self._of_partner, running.organization_id, running)
-
-
-def _discard(running: dict[_Name, set[RunningDownload]], name: _Name, one: RunningDownload) -> None:
-    running.get(name, set()).discard(one)
-    if not running.get(name):
-        running.pop(name, None)
+        self._running.discard(slowest)
