@@ -16,8 +16,8 @@ from reelport.server.files import forms, report_files, retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.queue.form_maker import make_next_form
-from reelport.server.reports import report_removal, withdrawal
-from reelport.server.reports.report_removal import Remover
+from reelport.server.reports import report_list, withdrawal
+from reelport.server.reports.report_list import Remover
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import FORMS
 from reelport.storage.digests import compute_digest
@@ -214,7 +214,7 @@ def test_forms_are_deleted_with_their_report(state: State) -> None:
     with reading(state.db) as connection:
         (organization,) = connection.execute(text("SELECT id FROM organizations")).scalars()
     remover = Remover(organization, Actor("o@example.com", "::1"))
-    assert report_removal.delete_report(state.db, state.settings, remover, report, NOW)
+    assert report_list.delete_report(state.db, state.settings, remover, report, NOW)
     assert list(folder.iterdir()) == []
     assert forms.find_form(state.db, report, PARQUET.suffix, 1) is None
 

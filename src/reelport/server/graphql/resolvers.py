@@ -33,6 +33,7 @@ from reelport.catalog import Dimension, Filter, Metric, Product, describe_standi
 from reelport.check import Rules
 from reelport.errors import AccessError, Problem, QueryRefused, StorageError
 from reelport.query import ReportQuery
+from reelport.report_details import EXTENSION, ReportDetails, Slots
 from reelport.server.access.callers import Caller
 from reelport.server.credentials import ServiceSecret
 from reelport.server.files import signed_urls
@@ -41,7 +42,6 @@ from reelport.server.graphql.faults import Fault
 from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask, report_access
 from reelport.server.reports.ask import AskedReport
-from reelport.server.reports.details import Extension
 from reelport.server.reports.report_access import FoundReport
 from reelport.server.settings import Settings
 from reelport.server.state.database import StateUnavailable
@@ -53,6 +53,26 @@ Object = Mapping[str, Any]
 """An object of the schema: its fields by name, and its type as `__typename`."""
 _LISTS = {"metrics": Metric.__members__, "dimensions": Dimension.__members__}
 _OTHER_END = {"startDate": "endDate", "endDate": "startDate"}
+
+
+@dataclass(slots=True)
+class Extension:
+    """What an answer of GraphQL tells of its reports beyond the schema, each once."""
+
+    reports: dict[str, ReportDetails] = field(default_factory=dict)
+    slots: Slots | None = None
+
+    def tell(self, details: ReportDetails, slots: Slots) -> None:
+        """Tell of a report, and of its partner's slots, in place of what was told of them before."""
+        self.reports[details.id] = details
+        self.slots = slots
+
+    def to_json(self) -> dict[str, Any] | None:
+        """Write `extensions`; None if no report was told and no ask refused for want of a slot."""
+        if self.slots is None:
+            return None
+        told = [details.to_json() for details in self.reports.values()]
+        return {EXTENSION: {"reports": told, "slots": self.slots.to_json()}}
 
 
 @dataclass(frozen=True, slots=True)

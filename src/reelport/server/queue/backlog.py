@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,6 +68,7 @@ _ENTRIES = (
         JOBS.c.suspect,
         JOBS.c.waited_for_room,
         JOBS.c.not_before,
+        report_state.PLACE,
     )
     .join(ORGANIZATIONS, ORGANIZATIONS.c.id == REPORTS.c.organization_id)
     .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
@@ -81,20 +82,18 @@ def list_entries(db: Engine, *, unfinished_only: bool = False, most: int = _MOST
         query = query.where(JOBS.c.number.is_not(None))
     with reading(db) as connection:
         rows = connection.execute(query).all()
-        places = _count_places(connection.execute(_WAITING).all())
     sync_commits(db)  # a report that ended just now may not be on the disk yet
-    return tuple(_make_entry(row, places) for row in rows)
+    return tuple(map(_make_entry, rows))
 
 
 def get_entry(db: Engine, name: str) -> Entry:
     """Get the report with that token or id; UsageError when there is none."""
     with reading(db) as connection:
         row = connection.execute(_ENTRIES.where(or_(REPORTS.c.id == name, REPORTS.c.token == name))).first()
-        places = _count_places(connection.execute(_WAITING).all())
     sync_commits(db)
     if row is None:
         raise UsageError("There is no report of that token or name.")
-    return _make_entry(row, places)
+    return _make_entry(row)
 
 
 def cancel(db: Engine, name: str, now: datetime) -> Entry:
@@ -105,28 +104,17 @@ def cancel(db: Engine, name: str, now: datetime) -> Entry:
     return get_entry(db, found.id)
 
 
-_WAITING = select(JOBS.c.report_id, JOBS.c.organization_id).where(JOBS.c.owner.is_(None)).order_by(JOBS.c.number)
-
-
-def _count_places(waiting: Iterable[Row[str, int]]) -> dict[str, int]:
-    places: dict[str, int] = {}
-    lengths: dict[int, int] = {}
-    for report_id, organization_id in waiting:
-        lengths[organization_id] = lengths.get(organization_id, 0) + 1
-        places[report_id] = lengths[organization_id]
-    return places
-
-
-def _make_entry(row: Row[*tuple[object, ...]], places: Mapping[str, int]) -> Entry:
+def _make_entry(row: Row[*tuple[object, ...]]) -> Entry:
     state = report_state.find_state(row, None)
+    is_waiting = row.number is not None and row.owner is None
     has_failed = state in {State.FAILED, State.CANCELLED}
     return Entry(
         id=row.id,
         organization=row.organization,
         key=row.key_id,
         state=state,
-        place=places.get(row.id),
-        due_at=row.not_before if row.owner is None else None,
+        place=row.place if is_waiting else None,
+        due_at=row.not_before if is_waiting else None,
         attempts=row.attempts,
         failures=row.failures,
         deaths=row.deaths,

@@ -11,11 +11,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, func, select
 
 from reelport.errors import DiskFull, EngineUnavailable, OutOfMemory, QueryRefused, StoreUnavailable
 from reelport.language import N_, _
 from reelport.report_details import Failure, FailureReason, State
+from reelport.server.state.tables import JOBS, REPORTS
 from reelport.wire import ReportStatus
 
 
@@ -51,6 +52,12 @@ _WAITS = {
     ReasonCode.WORKER_LOST: N_("its process ended early, which is not its fault: it is made again"),
     ReasonCode.WORKER_SILENT: N_("its process gave no sign of life, which is not its fault: it is made again"),
 }
+_OTHERS = JOBS.alias("others")
+OF_PARTNER = select(func.count()).select_from(_OTHERS).where(_OTHERS.c.organization_id == REPORTS.c.organization_id)
+"""Within a query of reports: how many unfinished ones their partner has; WAITING, how many of those wait."""
+WAITING = OF_PARTNER.where(_OTHERS.c.owner.is_(None))
+PLACE = WAITING.where(_OTHERS.c.number <= JOBS.c.number).scalar_subquery().label("place")
+"""The place of a waiting report among those of its partner, from 1, within a query of reports and jobs."""
 _TRIED_AGAIN = N_("the platform could not make it yet: it tries again by itself")
 
 

@@ -25,9 +25,7 @@ from reelport.server.access import audit_log, callers
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import Caller
 from reelport.server.queue import jobs
-from reelport.server.reports import details
-from reelport.server.reports.details import PartnerLoad
-from reelport.server.reports.report_access import make_scope_problem
+from reelport.server.reports.report_access import PartnerLoad, describe_report, make_scope_problem, select_details
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, sync_commits, write
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
@@ -50,7 +48,7 @@ _UNFINISHED = select(func.count()).select_from(JOBS).where(JOBS.c.organization_i
 _LEASED = type_coerce(JOBS.c.leased_until, BigInteger) - func.clock_ms(type_=BigInteger)
 """For how many milliseconds yet a worker has a report on its lease; NULL where none has it."""
 _SAME_ASK = (
-    details.select_details(REPORTS.c.versions, _LEASED.label("leased"))
+    select_details(REPORTS.c.versions, _LEASED.label("leased"))
     .where(
         REPORTS.c.key_id == bindparam("key"),
         REPORTS.c.fingerprint == bindparam("question"),
@@ -204,7 +202,7 @@ def _reuse_report(
     if any(newest.get(table, -1) != version for table, version in pinned.items()) or not _has_file(settings, ask_state):
         return None
     span.link(ask_state.traceparent)
-    told, load = details.describe_report(ask_state, now), PartnerLoad(ask_state.unfinished, ask_state.waiting)
+    told, load = describe_report(ask_state, now), PartnerLoad(ask_state.unfinished, ask_state.waiting)
     return AskedReport(ask_state.id, ask_state.token, ReportStatus[ask_state.status], ask_state.created_at, told, load)
 
 

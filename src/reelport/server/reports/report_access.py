@@ -1,33 +1,88 @@
-"""Decides who may see a report, and what it shows now.
+"""Decides who may see a report, and what its partner is told of it now.
 
-Every status query and every download finds its report here, by token or by link.
+Every status query and every download finds its report here, by token or by link: one row has it all.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, bindparam
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, bindparam, select
 
 from reelport.catalog import Scope
 from reelport.errors import Problem, QueryRefused
-from reelport.report_details import ReportDetails
+from reelport.report_details import ReportDetails, Slots, State
 from reelport.server import credentials
 from reelport.server.access import callers
 from reelport.server.access.callers import Caller
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import report_state
-from reelport.server.reports import details
-from reelport.server.reports.details import PartnerLoad
+from reelport.server.settings import Settings
 from reelport.server.state.database import reading
-from reelport.server.state.tables import REPORTS
-from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH, Code, ReportStatus
+from reelport.server.state.tables import JOBS, REPORTS
+from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH, Code, ReportStatus, parse_complete_day
+
+_COLUMNS = (
+    *("id", "token", "status", "created_at", "expires_at", "traceparent", "reason_code", "partner_reason"),
+    *("file", "rows", "bytes", "sha256", "last_complete_day"),
+)
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerLoad:
+    """How many reports of a partner are unfinished, and how many of those wait."""
+
+    unfinished: int
+    waiting: int
+
+    def count_slots(self, settings: Settings) -> Slots:
+        """Count the partner's slots: an ask is refused if as many are used as there are."""
+        if settings.waiting_limit == 0:
+            return Slots(self.unfinished, settings.running_limit)
+        return Slots(self.waiting, settings.waiting_limit)
+
+
+def select_details(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+    """Select what `describe_report` needs of reports, with their jobs, and more columns."""
+    columns = (REPORTS.c[name] for name in _COLUMNS)
+    told = JOBS.c.owner, JOBS.c.rows_written, JOBS.c.bytes_written, JOBS.c.ready_at
+    return select(*columns, *told, report_state.PLACE, *more).outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
+
+
+def describe_report(row: Row[*tuple[Any, ...]], now: datetime) -> ReportDetails:
+    """Describe a report's row of `select_details` to its partner."""
+    state = report_state.find_state(row, now)
+    is_running = state is State.RUNNING
+    has_failed = state in {State.FAILED, State.CANCELLED}
+    return ReportDetails(
+        row.token,
+        state,
+        place=row.place if state is State.QUEUED else None,
+        rows=row.rows_written if is_running else row.rows,
+        bytes=row.bytes_written if is_running else row.bytes,
+        sha256=row.sha256,
+        # An estimate that is over says nothing; a new one comes with the next heartbeat. The wire writes whole seconds.
+        ready_at=_round_up(row.ready_at) if row.ready_at is not None and row.ready_at > now else None,
+        last_complete_day=parse_complete_day(row.last_complete_day),
+        expires_at=row.expires_at,
+        failure=report_state.describe_failure(row.reason_code, row.partner_reason) if has_failed else None,
+    )
+
+
+def _round_up(moment: datetime) -> datetime:
+    return moment + (_SECOND - timedelta(microseconds=moment.microsecond or 1_000_000))
+
 
 _SEEN = REPORTS.c.organization_id, REPORTS.c.query, REPORTS.c.channels, REPORTS.c.scopes, REPORTS.c.versions
-_REPORTS = details.select_with_load(*_SEEN)
+_LOAD = (
+    report_state.OF_PARTNER.scalar_subquery().label("unfinished"),
+    report_state.WAITING.scalar_subquery().label("waiting"),
+)
+_REPORTS = select_details(*_SEEN, *_LOAD)
 _BY_TOKEN = _REPORTS.where(REPORTS.c.token == bindparam("name"))
 _BY_ID = _REPORTS.where(REPORTS.c.id == bindparam("name"))
 
@@ -99,7 +154,7 @@ def _find_visible(
         return None
     status = report_state.find_status(row, now)
     file = FileRecord(row.file, row.rows, row.bytes, row.sha256) if status is ReportStatus.FINISHED else None
-    told = details.describe_report(row, now)
+    told = describe_report(row, now)
     return FoundReport(
         row.id,
         row.token,
