@@ -156,14 +156,14 @@ class _DelayedCloseTransport:
 
 
 class _UnsentBytes:
-    """The unread bytes of stalled connections, and their sum. The longest stalled one comes first."""
+    """Unread bytes of stalled connections, the longest stalled one first, and their sum."""
 
     def __init__(self) -> None:
         self.of: dict[Connection, int] = {}
         self.total = 0
 
     def count(self, connection: Connection, unsent: int) -> None:
-        """Count a connection's bytes in place of those counted before; 0 for one that isn't stalled."""
+        """Count a connection's bytes in place of earlier ones; 0 where it isn't stalled."""
         self.total += unsent - self.of.pop(connection, 0)
         if unsent:
             self.of[connection] = unsent

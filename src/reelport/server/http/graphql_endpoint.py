@@ -75,7 +75,7 @@ def _answer_head(request: HttpRequest) -> Response | None:
 async def _answer_or_wait(
     service: Service, request: HttpRequest, caller: Caller, body: bytes, pending: PendingBody
 ) -> Response:
-    """Answer now, or after a long poll: a query that read unfinished reports may wait for one of them."""
+    """Answer now, or after a long poll: a query of unfinished reports may wait for one."""
     base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
     answer = partial(_answer_in_turn, service, request, body, base, pending)
     answered = await answer_or_wait(request, caller, answer, lambda found: _find_unfinished(*found))

@@ -1,6 +1,7 @@
 """The tables of the state at the newest migration: access, reports, jobs and counters.
 
-A new database gets them as they stand here (`create_tables`). One of an earlier release gets there by migrations.
+A new database gets them as they stand here (`create_tables`). One of an earlier release gets there by migrations: a
+change here needs one, and tests lead the first release's tables to these.
 """
 
 from __future__ import annotations
