@@ -25,7 +25,6 @@ from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, KeyTerms, effective_expiry, is_expired, parse_expiry
 from reelport.server.access.key_uses import INTERVAL, KeyUses, store_uses
 from reelport.server.access.keys import (
-    FirstUse,
     Key,
     KeyDetails,
     NewKey,
@@ -214,7 +213,7 @@ def _key(state: State, expires: str | None = None, name: str = "") -> NewKey:
     )
 
 
-def _grant(state: State, key: NewKey, after: timedelta) -> Grant | Refusal | FirstUse:
+def _grant(state: State, key: NewKey, after: timedelta) -> Grant | Refusal:
     client = ClientCredentials(key.id, key.secret)
     return grants.grant_token(state.db, state.service_secret, client, (), state.now + after)
 

@@ -17,7 +17,6 @@ from tests.server.conftest import State
 from reelport.errors import UsageError
 from reelport.server.access import callers, grants, keys, users
 from reelport.server.access.grants import REPLACEMENT_GRACE, ClientCredentials, Grant, Password, Refusal, Terms
-from reelport.server.access.keys import FirstUse
 from reelport.server.reports import withdrawal
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import REFRESH_TOKENS
@@ -55,11 +54,9 @@ class Desk:
         """What signing in gives, some seconds later."""
         state = self.state
         now = state.now + timedelta(seconds=after)
-        found = grants.grant_by_password(
+        return grants.grant_by_password(
             state.db, state.service_secret, client or self.client, Password(email, text), scopes, now, terms
         )
-        assert not isinstance(found, FirstUse)
-        return found
 
     def granted(self) -> Grant:
         """What the right password gives."""
@@ -78,11 +75,9 @@ class Desk:
         """What a refresh token gives, some seconds later."""
         state = self.state
         now = state.now + timedelta(seconds=after)
-        found = grants.grant_by_refresh_token(
+        return grants.grant_by_refresh_token(
             state.db, state.service_secret, client or self.client, token or "", scopes, now, terms
         )
-        assert not isinstance(found, FirstUse)
-        return found
 
     def reads(self, grant: Grant, after: float = 0) -> bool:
         """Whether the access token of a grant stands for anybody."""

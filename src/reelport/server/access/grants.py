@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select
@@ -27,7 +28,14 @@ from reelport.server.access.callers import (
     read_terms,
 )
 from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry, is_expired
-from reelport.server.access.keys import SECRET_PURPOSE, FirstUse, SecretHashes, SecretRole, find_role
+from reelport.server.access.keys import (
+    SECRET_PURPOSE,
+    FirstUse,
+    SecretHashes,
+    SecretRole,
+    activate_next_secret,
+    find_role,
+)
 from reelport.server.access.roles import Role, demands_factor
 from reelport.server.access.users import is_password, normalize_email
 from reelport.server.credentials import ServiceSecret
@@ -100,14 +108,13 @@ def grant_token(
     now: datetime,
     *,
     seconds: int = Limit.TOKEN_SECONDS.default,
-) -> Grant | Refusal | FirstUse:
+) -> Grant | Refusal:
     """Grant a private key a token with the requested scopes that it holds, or with all.
 
     Every key may have `manage_reports`: it stands for the scopes that the key holds, and adds none to them.
     Unknown scopes and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
     """
-    with reading(db) as connection:
-        key = _find_granting_key(connection, service_secret, client, now)
+    key = _find_key(db, service_secret, client, now)
     if not isinstance(key, _GrantingKey):
         return key
     if key.kind is not KeyKind.PRIVATE:
@@ -118,25 +125,41 @@ def grant_token(
 
 def grant_anonymous_token(
     db: Engine, service_secret: ServiceSecret, client: ClientCredentials, now: datetime, *, seconds: int
-) -> Grant | Refusal | FirstUse:
+) -> Grant | Refusal:
     """Grant a token without user or scope: what a public host gives without a password."""
-    with reading(db) as connection:
-        key = _find_granting_key(connection, service_secret, client, now)
+    key = _find_key(db, service_secret, client, now)
     return _grant(service_secret, key, (), now, seconds) if isinstance(key, _GrantingKey) else key
 
 
 def _grant(
-    service_secret: ServiceSecret, key: _GrantingKey, granted: tuple[str, ...], now: datetime, seconds: int
+    service_secret: ServiceSecret,
+    key: _GrantingKey,
+    granted: tuple[str, ...],
+    now: datetime,
+    seconds: int,
+    login: Login | None = None,
 ) -> Grant:
-    life = key.limit_life(seconds, now)
-    token = make_token(service_secret, TokenContent(key.id, frozenset(granted)), now + timedelta(seconds=life))
+    life, content = key.limit_life(seconds, now), TokenContent(key.id, frozenset(granted), login)
+    token = make_token(service_secret, content, now + timedelta(seconds=life))
     return Grant(token, granted, life, key_expires_at=key.expires_at)
 
 
-def _find_granting_key(
+def _find_key(
+    db: Engine, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
+) -> _GrantingKey | Refusal:
+    """Find a valid key by its id and secret; the first use of its next secret ends a rotation."""
+    while True:
+        with reading(db) as connection:
+            found = _look_for_key(connection, service_secret, client, now)
+        if not isinstance(found, FirstUse):
+            return found
+        write(db, partial(activate_next_secret, use=found, now=now))
+
+
+def _look_for_key(
     connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
 ) -> _GrantingKey | Refusal | FirstUse:
-    """Find a valid key by its id and secret; FirstUse where that is the next one of a rotation."""
+    """Look for a valid key, as `_find_key`; FirstUse where the secret is a rotation's next one."""
     found = SQL.run(connection, "key", {"key_id": clean_text(client.id)}).first()
     # Hash and compare for an unknown key too: the time that a refusal takes must not reveal which ids exist.
     given = service_secret.hash(SECRET_PURPOSE, client.secret)
@@ -219,16 +242,16 @@ def grant_by_password(
     scopes: Iterable[str],
     now: datetime,
     terms: Terms,
-) -> Grant | Refusal | FirstUse:
+) -> Grant | Refusal:
     """Grant tokens to a user of the public key's organization; hashing takes some 20 ms of CPU.
 
     INVALID_GRANT when there is no such user in it, the password is wrong, or the user has a second factor: which of
     them is not told.
     """
+    key = _require_public(_find_key(db, service_secret, client, now))
+    if not isinstance(key, _GrantingKey):
+        return key
     with reading(db) as connection:
-        key = _find_public_key(connection, service_secret, client, now)
-        if not isinstance(key, _GrantingKey):
-            return key
         user = SQL.run(connection, "user", {"email": password.stored_email}).first()
     is_right = is_password(password.text, user.password_hash if user else None)
     # A program has no second factor: the password alone must not open what both guard.
@@ -259,18 +282,24 @@ def grant_by_refresh_token(
     scopes: Iterable[str],
     now: datetime,
     terms: Terms,
-) -> Grant | Refusal | FirstUse:
+) -> Grant | Refusal:
     """Grant tokens in place of a refresh token, with the scopes of its login or fewer.
 
     INVALID_GRANT when it is unknown, expired or another key's, or its login has ended. One that was replaced more
     than a minute ago was stolen, or its successor was: then every refresh token of that login ends. INVALID_SCOPE
     when the login has none of the requested scopes; the token then stays as it is.
     """
+    key = _require_public(_find_key(db, service_secret, client, now))
+    if not isinstance(key, _GrantingKey):
+        return key
+    if not credentials.is_well_formed(credentials.REFRESH_TOKEN, refresh_token):
+        return Refusal.INVALID_GRANT
 
-    def replace_token(connection: Connection) -> Grant | Refusal | FirstUse:
-        key = _find_public_key(connection, service_secret, client, now)
+    def replace_token(connection: Connection) -> Grant | Refusal:
+        # Again: the key may have been revoked or rotated since, and its token would be left.
+        key = _look_for_key(connection, service_secret, client, now)
         if not isinstance(key, _GrantingKey):
-            return key
+            return Refusal.INVALID_CLIENT
         row = _lock_refresh_token(connection, service_secret.hash(_PURPOSE, refresh_token), key.id, now)
         if row is None:
             return Refusal.INVALID_GRANT
@@ -287,10 +316,6 @@ def grant_by_refresh_token(
             connection.execute(REFRESH_TOKENS.update().where(of_token).values(replaced_at=now))
         return _grant_to_user(connection, service_secret, key, family, granted, now, terms)
 
-    if not credentials.is_well_formed(credentials.REFRESH_TOKEN, refresh_token):
-        with reading(db) as connection:
-            key = _find_public_key(connection, service_secret, client, now)
-        return Refusal.INVALID_GRANT if isinstance(key, _GrantingKey) else key
     return write(db, replace_token)
 
 
@@ -299,13 +324,9 @@ def _must_have_factor(connection: Connection, login: Login, terms: Terms) -> boo
     return demands_factor(terms.second_factor, Role(role), is_by_provider=False)
 
 
-def _find_public_key(
-    connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
-) -> _GrantingKey | Refusal | FirstUse:
-    key = _find_granting_key(connection, service_secret, client, now)
-    if isinstance(key, _GrantingKey) and key.kind is not KeyKind.PUBLIC:
-        return Refusal.UNAUTHORIZED_CLIENT
-    return key
+def _require_public(key: _GrantingKey | Refusal) -> _GrantingKey | Refusal:
+    is_private = isinstance(key, _GrantingKey) and key.kind is not KeyKind.PUBLIC
+    return Refusal.UNAUTHORIZED_CLIENT if is_private else key
 
 
 def _lock_refresh_token(connection: Connection, token_hash: str, key_id: str, now: datetime) -> Row[Any] | None:
@@ -358,10 +379,8 @@ def _grant_to_user(
         )
     )
     _delete_old_tokens(connection, family, token_hash, now)
-    content = TokenContent(key.id, frozenset(granted), login)
-    life = key.limit_life(terms.seconds, now)
-    token = make_token(service_secret, content, now + timedelta(seconds=life))
-    return Grant(token, granted, life, login.user_id, refresh_token, key.expires_at)
+    grant = _grant(service_secret, key, granted, now, terms.seconds, login)
+    return replace(grant, user_id=login.user_id, refresh_token=refresh_token)
 
 
 def _delete_old_tokens(connection: Connection, family: _Family, newest: str, now: datetime) -> None:

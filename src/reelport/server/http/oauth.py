@@ -39,13 +39,11 @@ from reelport.server.access.grants import (
     grant_token,
 )
 from reelport.server.access.key_expiry import NOTICE
-from reelport.server.access.keys import FirstUse, activate_next_secret
 from reelport.server.addresses import find_site
 from reelport.server.http.service import Service
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
 from reelport.server.limits.quotas import format_headers
 from reelport.server.limits.rate_limits import TokenBuckets, hash_owner
-from reelport.server.state.database import write
 from reelport.wire import KEY_EXPIRES_HEADER, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
@@ -59,7 +57,7 @@ _SENTENCES = {
 }
 
 _Form = Mapping[str, str]
-_Outcome = Grant | Refusal | FirstUse
+_Outcome = Grant | Refusal
 _GrantType = Callable[[Request, ClientCredentials, _Form], Awaitable[_Outcome]]
 
 
@@ -93,10 +91,6 @@ async def _answer_form(request: Request, grant_types: Mapping[str, _GrantType], 
         _count(service, counted)
         async with service.concurrency.turn(counted[-1].owner):
             found = await grant_type(request, credentials.client, form)
-            while isinstance(found, FirstUse):
-                activate = partial(activate_next_secret, use=found, now=datetime.now(UTC))
-                await anyio.to_thread.run_sync(write, service.db, activate)
-                found = await grant_type(request, credentials.client, form)
     except _TokenRefused as refused:
         return _answer_refused(refused)
     except StorageError as error:
