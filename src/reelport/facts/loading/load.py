@@ -115,7 +115,10 @@ def allow_any(_: TableVersion) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _LoadRequest:
-    """The arguments of a load, checked, and the version of its table when it began."""
+    """The arguments of a load, checked, and the version of its table when it began.
+
+    `check` raises where an addition must not be committed to that version.
+    """
 
     root: Path
     table: Table
@@ -130,11 +133,6 @@ class _LoadRequest:
     now: datetime | None = None
     files: tuple[str, ...] = ()
     check: Callable[[TableVersion], None] = allow_any
-
-    @property
-    def span(self) -> tuple[date, date] | None:
-        """The days to replace, first and last, if any."""
-        return self.terms.span
 
 
 class _RowWriter:
@@ -352,26 +350,27 @@ def _load_sources(
         files = staged.finish()
         bad.finish()
         meter.report_committing(writer.rows)
-        today = (request.now or datetime.now(UTC)).date()
-        loaded = PreparedLoad(_make_entry(request, writer, bad), files, today, request.span, request.check)
-        # A mapping has locked its workspace: no other files can be read in it.
-        merging = None if request.is_mapped else space
-        done = apply_load(request.root, request.table, loaded, request.memory, claim, merging)
+        span = request.terms.span
+        entry = LogEntry(
+            kind="replace" if span else "load",
+            batch=request.batch,
+            rows=writer.rows,
+            rejects=bad.count,
+            days=tuple(day.isoformat() for day in writer.days),
+            sources=tuple(Path(name).name for name in request.names),
+            span=(span[0].isoformat(), span[1].isoformat()) if span else None,
+            files=request.files,
+        )
+        if span is not None:
+            done = _apply_replacement(request, entry, files, claim, span)
+        elif request.table.is_fact:
+            done = _apply_addition(request, entry, files)
+        else:
+            # A mapping has locked its workspace: no other files can be read in it.
+            merging = open_workspace(request.root, request.memory) if request.is_mapped else nullcontext(space)
+            done = _apply_merge(request, entry, files, claim, stack.enter_context(merging))
         staged.keep(done.files)
     return _make_result(request, writer, bad, done)
-
-
-def _make_entry(request: _LoadRequest, writer: _RowWriter, bad: Rejects) -> LogEntry:
-    return LogEntry(
-        kind="replace" if request.span else "load",
-        batch=request.batch,
-        rows=writer.rows,
-        rejects=bad.count,
-        days=tuple(day.isoformat() for day in writer.days),
-        sources=tuple(Path(name).name for name in request.names),
-        span=(request.span[0].isoformat(), request.span[1].isoformat()) if request.span else None,
-        files=request.files,
-    )
 
 
 def _find_loaded(now: TableVersion, batch: str, *, strict: bool) -> LoadResult:
@@ -385,7 +384,7 @@ def _find_loaded(now: TableVersion, batch: str, *, strict: bool) -> LoadResult:
     return LoadResult(now.table.name, batch, rejects=rejects, already=True)
 
 
-def _make_result(request: _LoadRequest, writer: _RowWriter, bad: Rejects, done: AppliedLoad) -> LoadResult:
+def _make_result(request: _LoadRequest, writer: _RowWriter, bad: Rejects, done: _AppliedLoad) -> LoadResult:
     result = LoadResult(
         request.table.name,
         request.batch,
@@ -415,22 +414,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedLoad:
-    """A batch whose files are written and durable, but not yet committed to its table.
-
-    `today` (UTC) is the day of the load, `span` are the days that it replaces. `check` raises where an addition must
-    not be committed to that version.
-    """
-
-    entry: LogEntry
-    files: tuple[DataFile, ...]
-    today: date
-    span: Span | None = None
-    check: Callable[[TableVersion], None] = allow_any
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedLoad:
+class _AppliedLoad:
     """The result of committing a load.
 
     `version` is the table's new version, None when nothing had to change. `files` are the prepared files that the
@@ -446,42 +430,22 @@ class AppliedLoad:
     renamed: int = 0
 
 
-def apply_load(
-    root: Path,
-    table: Table,
-    loaded: PreparedLoad,
-    memory: str,
-    claim: Callable[[Path], None],
-    space: Workspace | None = None,
-) -> AppliedLoad:
-    """Commit the batch; merge object rows in `space`, or in a workspace within `memory`.
-
-    `claim` is that of `StagedFiles`, for what a replacement or a merge writes.
-    """
-    if not table.is_fact:
-        with open_workspace(root, memory) if space is None else nullcontext(space) as merging:
-            return _apply_merge(root, table, loaded, claim, merging)
-    if loaded.span is not None:
-        return _apply_replacement(root, table, loaded, claim, loaded.span)
-    return _apply_addition(root, table, loaded)
-
-
-def _apply_addition(root: Path, table: Table, loaded: PreparedLoad) -> AppliedLoad:
+def _apply_addition(request: _LoadRequest, entry: LogEntry, files: tuple[DataFile, ...]) -> _AppliedLoad:
     changes: list[tuple[Change, tuple[SharedDay, ...]]] = []
 
     def propose(now: TableVersion) -> Change | None:
-        if now.is_loaded(loaded.entry.batch):
+        if now.is_loaded(entry.batch):
             return None
-        loaded.check(now)
-        change = _leave_out_superseded(now, loaded)
+        request.check(now)
+        change = _leave_out_superseded(now, entry, files)
         changes.append((change, find_shared_days(now, _count_by_day(change.adds))))
         return change
 
-    version = commit(root, table, propose)
+    version = commit(request.root, request.table, propose)
     if version is None:
-        return AppliedLoad(None, (), loaded.entry)
+        return _AppliedLoad(None, (), entry)
     change, shared = changes[-1]
-    return AppliedLoad(version, change.adds, change.entry, shared)
+    return _AppliedLoad(version, change.adds, change.entry, shared)
 
 
 def _count_by_day(files: Sequence[DataFile]) -> Counter[date]:
@@ -491,14 +455,13 @@ def _count_by_day(files: Sequence[DataFile]) -> Counter[date]:
     return rows
 
 
-def _leave_out_superseded(now: TableVersion, loaded: PreparedLoad) -> Change:
+def _leave_out_superseded(now: TableVersion, entry: LogEntry, files: tuple[DataFile, ...]) -> Change:
     """Make the change without files of days replaced since; each file is of one day."""
-    entry = loaded.entry
-    left_out = find_days_left_out(now, entry.batch, _count_by_day(loaded.files))
+    left_out = find_days_left_out(now, entry.batch, _count_by_day(files))
     if not left_out:
-        return Change(entry, loaded.files, loaded=True)
+        return Change(entry, files, loaded=True)
     replaced = {one.day for one in left_out}
-    adds = tuple(file for file in loaded.files if file.first_day not in replaced)
+    adds = tuple(file for file in files if file.first_day not in replaced)
     if not adds:
         raise BadInput(f"nothing was loaded: {format_left_out(left_out)}")
     days = tuple(day for day in entry.days if date.fromisoformat(day) not in replaced)
@@ -526,8 +489,13 @@ def format_left_out(left_out: Sequence[DayLeftOut]) -> str:
 
 
 def _apply_replacement(
-    root: Path, table: Table, loaded: PreparedLoad, claim: Callable[[Path], None], span: Span
-) -> AppliedLoad:
+    request: _LoadRequest,
+    entry: LogEntry,
+    files: tuple[DataFile, ...],
+    claim: Callable[[Path], None],
+    span: Span,
+) -> _AppliedLoad:
+    table, today = request.table, (request.now or datetime.now(UTC)).date()
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
         removed: list[int] = []
@@ -541,24 +509,29 @@ def _apply_replacement(
                     rewrite_file(staged, now, file, negate(in_days(table, *span)))
             kept = staged.finish()
             removed.append(sum(file.rows for file in touched) - sum(file.rows for file in kept))
-            entry = replace(loaded.entry, restated=restate(now, span, loaded.today))
-            return Change(entry, (*loaded.files, *kept), touched, loaded=True)
+            noted = replace(entry, restated=restate(now, span, today))
+            return Change(noted, (*files, *kept), touched, loaded=True)
 
-        version = commit(root, table, propose)
+        version = commit(request.root, table, propose)
         attempts[-1].keep()
-    return AppliedLoad(version, loaded.files, loaded.entry, removed=removed[-1])
+    return _AppliedLoad(version, files, entry, removed=removed[-1])
 
 
 def _apply_merge(
-    root: Path, table: Table, loaded: PreparedLoad, claim: Callable[[Path], None], space: Workspace
-) -> AppliedLoad:
+    request: _LoadRequest,
+    entry: LogEntry,
+    files: tuple[DataFile, ...],
+    claim: Callable[[Path], None],
+    space: Workspace,
+) -> _AppliedLoad:
+    table = request.table
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
         renamed: list[int] = []
 
         def propose(now: TableVersion) -> Change | None:
             require_intact(now, now.files)  # before they are read: it may fetch them again
-            new, old = now.paths(loaded.files), now.paths(now.files)
+            new, old = now.paths(files), now.paths(now.files)
             if old and not count_missing(table, new, old, space):
                 return None
             known, given = read_values(table, old), read_values(table, new)
@@ -569,12 +542,12 @@ def _apply_merge(
             attempts.append(staged)
             for batch in space.session.sql(_merge_sql(table, new, old)).to_arrow_reader(ROW_GROUP):
                 staged.write("rows", None, pa.Table.from_batches([batch]))
-            return Change(loaded.entry, staged.finish(), now.files, loaded=True)
+            return Change(entry, staged.finish(), now.files, loaded=True)
 
-        version = commit(root, table, propose)
+        version = commit(request.root, table, propose)
         if version is not None:
             attempts[-1].keep()
-    return AppliedLoad(version, (), loaded.entry, renamed=0 if version is None else renamed[-1])
+    return _AppliedLoad(version, (), entry, renamed=0 if version is None else renamed[-1])
 
 
 def count_missing(table: Table, these: list[str], those: list[str], space: Workspace) -> int:
