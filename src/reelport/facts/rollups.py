@@ -221,14 +221,6 @@ def forget_files(segments: Iterable[Segment]) -> None:
         delete_manifests(segment for segment in _list_segments_in(folder) if segment.data in files)
 
 
-@dataclass(frozen=True, slots=True)
-class SweptRollups:
-    """How many files of rollups a sweep deleted, and bytes of them."""
-
-    files: int
-    bytes: int
-
-
 @contextmanager
 def keep_segments(root: Path) -> Iterator[None]:
     """Keep sweeps out of the block, in which files are committed and rollups handed on.
@@ -273,11 +265,11 @@ def _carry_days(segment: Segment, old: Mapping[date, Files], new: Mapping[date, 
     return dict(sorted((dict(segment.days) | kept | {day: SegmentDay(new[day], 0) for day in empty}).items()))
 
 
-def sweep(root: Path, before: datetime) -> SweptRollups:
+def sweep(root: Path, before: datetime) -> tuple[int, int]:
     """Delete manifests that no report can need any more, and files that no manifest names.
 
-    That is what no day of the newest version can be read from, if written before `before`: reports that pinned an
-    older version may still run.
+    Returns how many files it deleted, and their bytes. A manifest is unneeded if no day of the newest version can be
+    read from it, and it was written before `before`: reports that pinned an older version may still run.
     """
     with keep_segments(root), translate_io_errors(root / FOLDER):
         from reelport.facts.log.delta_log import read_newest  # noqa: PLC0415 - loads the Delta library
@@ -294,7 +286,7 @@ def sweep(root: Path, before: datetime) -> SweptRollups:
         for folder in (root / FOLDER).glob("*"):
             with suppress(OSError):  # it has files
                 folder.rmdir()
-    return SweptRollups(len(old), size)
+    return len(old), size
 
 
 def _list_files(root: Path) -> list[Path]:

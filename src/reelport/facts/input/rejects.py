@@ -104,19 +104,18 @@ _Place = tuple[int, int, int, int]
 class Rejects:
     """Counts bad rows and writes them to the reject file, which `finish` makes appear.
 
-    Without a path, bad rows are only counted; past the cap too. `claim` is called with the path of the unfinished file
-    before the file is created. `lines` counts those that couldn't be parsed as rows at all. Thread-safe.
+    `terms` say how many refuse the load. Without a path, bad rows are only counted; past the cap too. `claim` is called
+    with the path of the unfinished file before the file is created. `lines` counts those that couldn't be parsed as
+    rows at all. Thread-safe.
     """
 
     def __init__(
         self,
         path: Path | None,
         names: Sequence[str],
+        terms: LoadTerms,
         cap: RejectCap | None = None,
-        most: MaxBad | None = None,
         claim: Callable[[Path], None] = lambda _: None,
-        *,
-        strict: bool = False,
     ) -> None:
         self.path = path
         self.count = 0
@@ -124,9 +123,8 @@ class Rejects:
         self.lines = 0
         self.first: list[str] = []
         self._names = names
+        self._terms = terms
         self._cap = cap or RejectCap()
-        self._most = most
-        self._strict = strict
         self._claim = claim
         self._bytes = len(_format_csv_line(HEADER))
         self._places: list[_Place] = []
@@ -144,7 +142,7 @@ class Rejects:
     def add_row(self, file: int | None, line: int, reason: str, raw: str) -> None:
         """Add a bad row; `file` is None for a row of a mapping's output; `raw` is the row as JSON.
 
-        Raises BadInput when there are now more than `most` rows, or when the load is strict and the file is full.
+        Raises BadInput when there are now more than the terms' number, or when they are strict and the file is full.
         """
         name = OUTPUT if file is None else self._names[file]
         place = f"row {line} of {name}" if file is None else f"{name} line {line}"
@@ -153,19 +151,18 @@ class Rejects:
             if len(self.first) < SHOWN:
                 self.first.append(f"{place}: {reason}")
             self._write(len(self._names) if file is None else file, (name, line, reason, raw))
-            if self._most is not None and self._most.rows is not None and self.count > self._most.rows:
-                raise self.make_refusal(None, f"--max-bad {self._most.text}")
-            if self._strict and self._is_full:
-                raise self.make_refusal(None, "--strict")
+            most = self._terms.most
+            if most is not None and most.rows is not None and self.count > most.rows:
+                raise self._make_refusal(None, f"--max-bad {most.text}")
+            if self._terms.strict and self._is_full:
+                raise self._make_refusal(None, "--strict")
 
-    def check_share(self, total: int) -> None:
-        """Raise BadInput if the bad rows, all known by now, are too many of `total` rows."""
-        if self._most is not None and self._most.is_exceeded(self.count, total):
-            raise self.make_refusal(total, f"--max-bad {self._most.text}")
-        if self._strict and self.count:
-            raise self.make_refusal(total, "--strict")
+    def check(self, good: int, total: int) -> None:
+        """Raise BadInput if the bad rows, all known by now, refuse so many good ones of `total`."""
+        if (why := self._terms.refuse_bad_rows(good, self.count, total)) is not None:
+            raise self._make_refusal(total, why)
 
-    def make_refusal(self, total: int | None, why: str) -> BadInput:
+    def _make_refusal(self, total: int | None, why: str) -> BadInput:
         """Finish the reject file and make the error that ends a load because of its bad rows."""
         self.finish()
         return BadInput(f"nothing was loaded{f' ({why})' if why else ''}: {self.format_summary(total)}")

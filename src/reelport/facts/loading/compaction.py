@@ -312,8 +312,8 @@ def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[Vacuu
         raise UsageError(f"files are kept for at least {KEPT_HOURS} hours: a running report may read them")
     before = now - timedelta(hours=hours)
     done = [_vacuum_table(root, table, before) for table in list_tables(root)]
-    if (swept := sweep(root, before)).files:
-        done.append(VacuumResult("rollups", swept.files, swept.bytes))
+    if (swept := sweep(root, before))[0]:
+        done.append(VacuumResult("rollups", *swept))
     clear_dead_folders(root)
     return tuple(done)
 

@@ -225,8 +225,6 @@ def read_values(table: Table, paths: Sequence[str]) -> dict[str, str]:
     """Read the unique values of data files, if the table has any. StorageError for damage."""
     if table.unique is None:
         return {}
-    import pyarrow.parquet as pq  # noqa: PLC0415 - slow to import; most loads are of other tables
-
     found: dict[str, str] = {}
     for path in paths:
         with translate_damage(path), pq.ParquetFile(path) as whole:

@@ -162,7 +162,7 @@ class _RowWriter:
     def _write_good_rows(self, part: pa.Table) -> None:
         read = self._total()
         if not self.rows and read is not None:
-            self._bad.check_share(read)
+            self._bad.check(part.num_rows, read)
         if OUTSIDE in part.column_names:
             add_counts(self.outside, pc.list_flatten(part.column(OUTSIDE)))
         if self._request.owners is not None and OWNER in part.column_names:
@@ -233,7 +233,7 @@ def load(
     )
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
-        bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
+        bad = Rejects(into, names, terms, cap, claim)
         reading = Reading(space, bad.add_broken_line, ReaderFailure(), ProgressMeter(inputs, progress))
         try:
             if text is None:
@@ -271,7 +271,7 @@ def load_arrow(
     if found.is_fact and replace is None and now.is_loaded(batch):
         return LoadResult(table, batch, already=True)
     with open_workspace(root, memory) as space:
-        bad = Rejects(None, (batch,), strict=True)
+        bad = Rejects(None, (batch,), terms)
         reading = Reading(space, bad.add_broken_line, ReaderFailure(), ProgressMeter((), progress))
         return _load_sources(request, reading, (make_arrow_rows_source(space, rows, batch),), bad)
 
@@ -342,9 +342,7 @@ def _load_sources(
             query = sorted_load_sql(request.table, found, lenient=request.lenient, now=request.now)
             space.run_interruptibly(lambda: writer.write(space.session.sql(query)), meter.report_engine_share)
         check_unchanged(inputs)
-        read = total() or writer.rows + bad.count
-        if (why := request.terms.refuse_bad_rows(writer.rows, bad.count, read)) is not None:
-            raise bad.make_refusal(read, why)
+        bad.check(writer.rows, total() or writer.rows + bad.count)
         if (problem := request.terms.find_problem(writer.rows, writer.days, request.names)) is not None:
             raise BadInput(f"nothing was loaded: {problem}")
         files = staged.finish()

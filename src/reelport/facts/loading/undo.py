@@ -74,7 +74,6 @@ class _UndoChange:
     `remains_loaded` is true when another load of the same batch is active.
     """
 
-    load: Load
     remains_loaded: bool
     removed: tuple[_Chosen, ...]
     restored: tuple[_Chosen, ...]
@@ -167,9 +166,9 @@ def _plan_change(now: TableVersion, load: Load) -> _UndoChange:
     if not now.table.is_fact:
         _refuse_if_changed_later(load, [one for one in others if one.version > load.version and not one.undone])
         old = tuple((file, every_row) for file in _find_replaced_files(now, load))
-        return _UndoChange(load, remains_loaded, tuple((file, every_row) for file in now.files), old)
+        return _UndoChange(remains_loaded, tuple((file, every_row) for file in now.files), old)
     restored = () if load.replaced is None else _find_replaced_rows(now, load, load.replaced, others)
-    return _UndoChange(load, remains_loaded, _find_own_rows(now, load), restored)
+    return _UndoChange(remains_loaded, _find_own_rows(now, load), restored)
 
 
 def _find_own_rows(now: TableVersion, load: Load) -> tuple[_Chosen, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib import resources
@@ -87,23 +87,20 @@ def generate(
     }
     with translate_io_errors(root):
         make_folder(root)
-    with lock_folder(root), ExitStack() as stack:  # a second call waits, and then sees what the first loaded
+    with lock_folder(root):  # a second call waits, and then sees what the first loaded
         _check_days_free(root, start, end, call)
-        world = stack.enter_context(closing(open_world(seed, start, end)))
-        loads = [
-            load_arrow(root, name, read_objects(world, name), f"{call}-{name}")
-            for name, table in TABLES.items()
-            if not table.is_fact
-        ]
-        for name in (name for name, total in totals.items() if total):
-            batches = (batch for rows in draw_facts(world, name, spread) for batch in rows.to_batches())
-            reader = pa.RecordBatchReader.from_batches(fact_schema(name), batches)
-            load = load_arrow(root, name, reader, f"{call}-{name}")
-            if progress is not None and not load.already:
-                progress(name, totals[name])
-            loads.append(load)
-        changed = any(not load.already for load in loads)
-        return SampleResult(totals, changed, list_channels(world))
+        with closing(open_world(seed, start, end)) as world:
+            changed = False
+            for name, table in sorted(TABLES.items(), key=lambda named: named[1].is_fact):
+                if totals.get(name) == 0:
+                    continue
+                drawn = draw_facts(world, name, spread) if table.is_fact else [read_objects(world, name)]
+                batches = (batch for part in drawn for batch in part.to_batches())
+                load = load_arrow(root, name, batches, f"{call}-{name}")
+                changed = changed or not load.already
+                if progress is not None and table.is_fact and not load.already:
+                    progress(name, totals[name])
+            return SampleResult(totals, changed, list_channels(world))
 
 
 def check_arguments(start: date, end: date, rows: int, seed: int) -> None:
