@@ -26,6 +26,8 @@ from tests.warm_service import Service
 from reelport.facts.loading.load import load_arrow
 from reelport.server.state.database import connected
 
+pytestmark = pytest.mark.long
+
 WIDTHS = (390, 360)
 # What a finger is meant for, and is too low for it: links within a sentence, and what can't be seen, need no room.
 FIND_LOW = """() => [...document.querySelectorAll("a, button, select, textarea, summary, input:not([type=hidden])")]

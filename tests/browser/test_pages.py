@@ -33,6 +33,7 @@ def check(studio: Studio, page: Page) -> None:
     assert not studio.complaints
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", thin_out((route.path for route in PAGES), 6))
 def test_a_page_is_open_to_everybody_who_may_see_it(studio: Studio, path: str) -> None:
     """Light and dark, wide and narrow: axe-core finds nothing, nothing is cut off, the console stays empty."""
@@ -114,6 +115,7 @@ def test_a_person_is_added_by_a_link_and_removed(studio: Studio) -> None:
     check(studio, page)
 
 
+@pytest.mark.long
 def test_what_is_refused_is_said_on_a_page_that_everybody_can_read(studio: Studio) -> None:
     """Whoever lacks a right, and whatever isn't there; the way back is on it."""
     for email, path, status in ((MEMBER, "/studio/people", 403), (OWNER, "/studio/people/nobody/channels", 404)):
@@ -124,6 +126,7 @@ def test_what_is_refused_is_said_on_a_page_that_everybody_can_read(studio: Studi
         assert page.url != f"{studio.service.url}{path}"
 
 
+@pytest.mark.long
 def test_an_operator_looks_at_a_partner(studio: Studio) -> None:
     """With a reason, below a banner, at the partner's own numbers; the owner reads of begin and end."""
     with connected(studio.service.settings) as db:

@@ -154,6 +154,7 @@ def press(studio: Studio, page: Page, button: str) -> None:
     studio.follow(page.get_by_role("button", name=button))
 
 
+@pytest.mark.long
 def test_a_passkey_signs_in_without_address_and_password(studio: Studio, owned: tuple[Page, Device]) -> None:
     """It is added, named and used; recovery codes are shown once; nothing on the pages is a barrier."""
     page, device = owned
@@ -175,6 +176,7 @@ def test_a_passkey_signs_in_without_address_and_password(studio: Studio, owned: 
     assert studio.complaints == []
 
 
+@pytest.mark.long
 def test_a_passkey_is_a_second_factor_and_removes_itself(
     studio: Studio, owned: tuple[Page, Device], email: str
 ) -> None:
@@ -199,6 +201,7 @@ def test_a_passkey_is_a_second_factor_and_removes_itself(
     assert page.url.endswith(FACTORS)
 
 
+@pytest.mark.long
 def test_a_passkey_of_a_wrong_finger_signs_nobody_in(studio: Studio, owned: tuple[Page, Device]) -> None:
     """The page says so, and works again with the right one."""
     page, device = owned

@@ -142,6 +142,7 @@ for number, words in enumerate(json.loads(sys.argv[1])):
 """
 
 
+@pytest.mark.long
 def test_without_the_services_libraries_a_partner_has_everything(tmp_path: Path) -> None:
     """A platform's command explains itself; run, it names the extra that it needs; completion leaves it out."""
     lines = ["serve --help", "serve", "org list", "tables", "completion fish", "auth login --key k"]
@@ -182,6 +183,7 @@ def test_a_stream_that_is_closed_is_written_to_by_nobody(closed: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("coding", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}])
 def test_a_letter_that_an_output_lacks_is_a_question_mark(tmp_path: Path, coding: dict[str, str]) -> None:
     """In the locale C too, for which Python has a rule of its own; no command ends with a traceback."""
@@ -338,6 +340,7 @@ def test_a_closed_client_of_asyncio_asks_for_nothing() -> None:
         asyncio.run(go())
 
 
+@pytest.mark.long
 def test_the_demo_ends_by_saying_how_to_open_studio_and_sign_in(tmp_path: Path) -> None:
     """The program is there, and an API over the folder that is named lets in whom it names."""
     service, said = Service(tmp_path / "demo-output" / "service", workers=0), io.StringIO()

@@ -65,6 +65,7 @@ def test_the_client_takes_little_room(base: frozenset[str]) -> None:
     assert sum(size or 0 for size in sizes.values()) < MEGABYTES << 20, sizes
 
 
+@pytest.mark.long
 def test_an_extra_is_added_where_no_index_has_reelport() -> None:
     """As messages say it: pip keeps the Reelport that is there, and has to find what the extra needs alone."""
     pip, words = [sys.executable, "-m", "pip"], shlex.split(advise_extra("arrow,duckdb").partition(" in the ")[0])

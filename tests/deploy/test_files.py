@@ -209,6 +209,7 @@ def root(stages: list[Stage], tmp_path: Path) -> EmptyRoot:
     return made
 
 
+@pytest.mark.long
 def test_a_command_runs_as_the_image_says(stages: list[Stage], root: EmptyRoot) -> None:
     """As its user, over a root that can't be written: what it makes lies in the volume, for nobody else to read."""
     image = stages[1]

@@ -23,6 +23,8 @@ from .drawn import ADDITIVE, queries
 from .sample import MINE
 from .world import Rows, Tables, World, laid
 
+pytestmark = pytest.mark.long
+
 Sums = dict[tuple[str, ...], list[Decimal]]
 ROLE = {Product.CONTENT: (Role.OWNER,), Product.EMBED: (Role.PUBLISHER,), Product.CLAIM: (Role.CLAIMER,)}
 SEEDS = 3

@@ -26,6 +26,8 @@ from . import sample
 from .sample import END, MINE, START
 from .world import World
 
+pytestmark = pytest.mark.long
+
 ONCE = 10**9
 EVERYTHING = Rules(permissive=True, dimensions=len(Dimension))
 TIMES = [dimension for dimension in Dimension if dimension.grain is not None]

@@ -17,6 +17,8 @@ from . import sample
 from .sample import END, MINE, START
 from .world import World
 
+pytestmark = pytest.mark.long
+
 EVERYTHING = Rules(permissive=True, dimensions=len(Dimension))
 CASES = [(family, product) for family in Family for product in Product]
 ONCE = 10**9

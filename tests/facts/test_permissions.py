@@ -15,6 +15,8 @@ from reelport.facts.layout import check_layout
 from reelport.facts.loading.load import load
 from reelport.storage.durable import translate_io_errors
 
+pytestmark = pytest.mark.long
+
 
 def reelport(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A command over a data directory, in a process that permissions bind."""
@@ -75,7 +77,6 @@ def test_a_group_reader_sees_who_is_paid(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].split() == ["total", "2", "2.000000", "2.000000"]
 
 
-@pytest.mark.long
 def test_a_read_only_disk_is_read_and_its_undo_refused(tmp_path: Path) -> None:
     """On a read-only file system `payees` answers, and `load undo` shows its plan and says what to do."""
     with small_disk(tmp_path / "disk", "50m") as disk:

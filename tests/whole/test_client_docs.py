@@ -16,6 +16,8 @@ from tests.warm_service import Service
 
 from reelport.testing import Key
 
+pytestmark = pytest.mark.long
+
 DOCS = Path(__file__).parents[2] / "docs"
 TUTORIAL = DOCS / "tutorial" / "first-report.md"
 HOW_TO = DOCS / "how-to" / "fetch-a-report.md"
@@ -54,7 +56,6 @@ def run(words: list[str], environment: dict[str, str], folder: Path) -> subproce
     return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.mark.long
 def test_the_tutorials_commands_run(environment: dict[str, str], tmp_path: Path) -> None:
     """Every command after the set-up does what the page says; the wrong one ends with status 5."""
     reports = [block for block in blocks(TUTORIAL, "sh") if "sample" not in block and "export" not in block]
@@ -70,7 +71,6 @@ def test_the_tutorials_commands_run(environment: dict[str, str], tmp_path: Path)
     assert (tmp_path / "countries.csv").read_text("utf-8").startswith("visitor_country,views\n")
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("page", [HOW_TO, ANY_RANGE], ids=lambda page: page.stem)
 def test_the_pages_commands_run(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """Every one as it is written; each leaves the file that it names, and prints what the page shows."""

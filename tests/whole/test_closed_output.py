@@ -15,6 +15,8 @@ from reelport.testing import Vendor
 
 from .terminal import surroundings
 
+pytestmark = pytest.mark.long
+
 CLOSED = 141
 HEADER = b"day,video_title,views\n"
 ASK = "report run --metrics VIEWS --dimensions DAY,VIDEO_TITLE --start 2026-01-01 --end 2026-01-07 --quiet"

@@ -25,6 +25,8 @@ from reelport.testing import Channel
 
 from .partner import Partner
 
+pytestmark = pytest.mark.long
+
 STEPS = ("claim", "write", "fsync", "rename", "publish")
 EXPECTED = b"day,views\n2026-01-01,5\n2026-01-02,7\n"
 
@@ -99,7 +101,6 @@ def test_worker_killed_at_a_step_leaves_one_whole_result(rehearsal: Rehearsal, s
     assert until(lambda: len(rehearsal.files() - before) == 1)
 
 
-@pytest.mark.long
 def test_killed_worker_is_replaced_by_itself(rehearsal: Rehearsal) -> None:
     """After kill -9 another worker is there, and makes what is asked."""
     assert until(lambda: len(rehearsal.service.worker_pids) == 1)
@@ -108,7 +109,6 @@ def test_killed_worker_is_replaced_by_itself(rehearsal: Rehearsal) -> None:
     assert not set(killed) & set(rehearsal.service.worker_pids)
 
 
-@pytest.mark.long
 def test_killed_service_is_ready_again_and_answers_all_that_was_asked(rehearsal: Rehearsal) -> None:
     """After kill -9 its workers end by themselves; started again it is ready and every report is made."""
     service, askers = rehearsal.service, [rehearsal.partner() for _ in range(4)]
@@ -126,7 +126,6 @@ def test_killed_service_is_ready_again_and_answers_all_that_was_asked(rehearsal:
     assert askers[0].fetch(finished) == EXPECTED
 
 
-@pytest.mark.long
 def test_stopped_service_leaves_no_process_and_loses_no_report(rehearsal: Rehearsal) -> None:
     """After SIGTERM every process is gone and every place cleared; started again it goes on."""
     service, asker = rehearsal.service, rehearsal.partner()
@@ -141,7 +140,6 @@ def test_stopped_service_leaves_no_process_and_loses_no_report(rehearsal: Rehear
     assert asker.fetch(token) == EXPECTED
 
 
-@pytest.mark.long
 def test_report_that_kills_every_worker_fails_with_its_reason(rehearsal: Rehearsal) -> None:
     """Three deaths of a worker that makes nothing else end a report as FAILED, and the queue tells why."""
     service, asker = rehearsal.service, rehearsal.partner()
@@ -166,7 +164,6 @@ def test_report_that_kills_every_worker_fails_with_its_reason(rehearsal: Rehears
     assert until(lambda: list(service.settings.files_root.glob("*.part")) == [])
 
 
-@pytest.mark.long
 def test_worker_killed_while_deleting_ends_the_report_all_the_same(rehearsal: Rehearsal) -> None:
     """Killed between the removal of a file and its record, the sweep is done again and the report is EXPIRED."""
     service, before = rehearsal.service, rehearsal.files()

@@ -131,6 +131,7 @@ def test_an_assistant_gets_from_a_word_to_exact_numbers(sampled: Service, tmp_pa
     assert not [secret for secret in (key.id, key.secret, str(tmp_path), "signature=", "Bearer") if secret in told]
 
 
+@pytest.mark.long
 def test_a_wait_is_bounded_and_continued_by_the_token(tmp_path: Path) -> None:
     """A report that isn't finished in time is in progress; `summary` says so too, and later gives its numbers."""
     with Vendor(makes_after_looks=4) as vendor:
@@ -246,6 +247,7 @@ def test_tools_say_what_they_do_to_the_world(tmp_path: Path) -> None:
     talk(describe_user("http://127.0.0.1:9", "k", "s", tmp_path), work)
 
 
+@pytest.mark.long
 def test_the_server_ends_with_its_input_and_leaves_nothing(tmp_path: Path) -> None:
     """As assistants' programs stop it: stdin is closed. SIGTERM and SIGINT end it as well, at any moment."""
     (tmp_path / "tmp").mkdir()

@@ -15,6 +15,8 @@ from tests.cases import thin_out
 
 from .desk import Desk
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 JOB = HERE / "no_posix" / "main_job.py"
 
@@ -55,7 +57,6 @@ def test_the_main_job_is_done(desk: Desk, tmp_path: Path, without: str) -> None:
     assert not list(tmp_path.rglob("holder"))
 
 
-@pytest.mark.long
 def test_the_command_line_does_it_too(desk: Desk, tmp_path: Path) -> None:
     """To a file and through a landing place, also where stdout can't write every letter, as in a pipe on Windows."""
     report = ["-m", "reelport", "report", "run", "--metrics", "VIEWS", "--dimensions", "DAY,VIDEO_TITLE"]

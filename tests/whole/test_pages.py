@@ -22,6 +22,7 @@ BLOCK = re.compile(r"^```(sh|toml|python)(?: test=[\w-]+)?\n(.*?)^```$", re.DOTA
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if BLOCK.search(page.read_text("utf-8"))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_blocks_of_a_page_can_be_read(page: Path) -> None:
     """Python compiles and finds what it imports of ours, a shell can read its lines, TOML is TOML."""

@@ -26,6 +26,8 @@ from reelport.testing import Vendor
 
 from .terminal import Ended, bare, on_terminal, piped, surroundings
 
+pytestmark = pytest.mark.long
+
 ASK = ("report", "run", "--metrics", "VIEWS", "--dimensions", "DAY,VIDEO_TITLE", "--start", "2026-01-01", "--end")
 WEEK = (*ASK, "2026-01-07")
 YEARS = ("report", "run", "--metrics", "VIEWS", "--dimensions", "DAY", "--start", "2025-01-01", "--end", "2025-12-31")
@@ -211,7 +213,6 @@ def test_a_title_can_not_steer_the_terminal(vendor: Vendor, here: dict[str, str]
     assert title.encode() in piped(here, *WEEK, "-q").out
 
 
-@pytest.mark.long
 def test_a_spreadsheet_is_guarded_and_the_sidecar_says_so(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """With --excel-safe, into a file and a pipe; the file that came without it is another one, byte for byte."""
     report = b'day,video_title,views\n2026-01-01,=1+1,-5\n2026-01-01,"a,b",5\n'

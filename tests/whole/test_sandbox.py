@@ -71,6 +71,7 @@ def paste(folder: Path, lines: list[str], shell: str = "sh") -> str:
     return subprocess.run(words, cwd=folder, stdout=subprocess.PIPE, encoding="utf-8", check=True, timeout=300).stdout
 
 
+@pytest.mark.long
 def test_the_lines_that_a_sandbox_prints_work_and_nothing_is_left(tmp_path: Path) -> None:
     """Pasted, they get a token, a report and its file, and see a mistake explained. After Ctrl-C nothing is there."""
     with run_sandbox(tmp_path) as sandbox:
@@ -93,6 +94,7 @@ def test_the_lines_that_a_sandbox_prints_work_and_nothing_is_left(tmp_path: Path
     assert until(lambda: processes_of(tmp_path) == [])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", thin_out([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], 3))
 def test_a_sandbox_that_is_stopped_while_it_is_made_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C, a plain kill and the end of the terminal end it as soon as it has begun to load."""

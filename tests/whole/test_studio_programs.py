@@ -23,6 +23,8 @@ from reelport.query import ReportQuery
 from reelport.server.state.database import connected
 from reelport.server.studio import report_form
 
+pytestmark = pytest.mark.long
+
 EMAIL = "ann@demo.example"
 FILE = "views-and-estimated-earnings-eur-by-day-video-and-video-title_demo-news_2026-07-01_2026-07-04.csv"
 VIEW = "metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&by=VIDEO_ID&from=2026-07-01&to=2026-07-04&channelSlug=demo-news"
@@ -47,7 +49,6 @@ def send(client: httpx2.Client, page: httpx2.Response, action: str, **values: st
     return client.post(action, data={**fields, **values})
 
 
-@pytest.mark.long
 def test_each_program_writes_the_bytes_of_the_report(service: Service, tmp_path: Path) -> None:
     """What curl, Python and the command write is what the page's own button downloads."""
     key = service.key("demo")

@@ -301,6 +301,7 @@ def test_a_failure_is_told_to_a_command_of_the_users(failing: Sync, tmp_path: Pa
     assert "heard" not in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["exit 7", "no-such-command", "exec 0<&-"])
 def test_a_command_that_hears_of_a_failure_changes_nothing_about_it(failing: Sync, command: str) -> None:
     """Neither status nor error, whether it fails itself or reads nothing; that it failed is said."""
@@ -310,6 +311,7 @@ def test_a_command_that_hears_of_a_failure_changes_nothing_about_it(failing: Syn
     assert "failed on the service's side" in done.stderr
 
 
+@pytest.mark.long
 def test_a_run_that_succeeds_tells_nobody_and_is_remembered(tmp_path: Path) -> None:
     """`sync status` says when that was; a run that failed and one of named days don't count."""
     sheet(tmp_path, lookback=0)

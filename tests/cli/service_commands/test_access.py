@@ -117,6 +117,7 @@ def test_a_rename_says_what_the_channel_was_called(run: Run, tmp_path: Path) -> 
     assert json.loads(told)["was"] == "eins"
 
 
+@pytest.mark.long
 def test_a_list_may_come_by_standard_input(run: Run, tmp_path: Path) -> None:
     """`--from -` reads it."""
     words = ["-m", "reelport", "channel", "add", "--org", "demo", "--from", "-", "--data", str(tmp_path / "data")]

@@ -220,6 +220,7 @@ def test_a_report_token_of_any_length_is_no_token(
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.long
 def test_an_answer_packed_to_fill_the_memory_is_none(session: Session, time: Time) -> None:
     """A hundred megabytes of blanks in a hundred kilobytes are not unpacked."""
     bomb = gzip.compress(b" " * (100 << 20))

@@ -349,6 +349,7 @@ def test_an_unsorted_file_is_sorted_within_a_bound_of_memory(tmp_path: Path) -> 
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     """Adding up four windows of 20,000 rows holds a few of them at a time."""
     made = how(asked("VIEWS", "VIDEO_ID"))

@@ -233,6 +233,7 @@ def test_a_report_without_rows_has_its_columns(tmp_path: Path) -> None:
         assert pq.read_table(read.parquet(tmp_path / "empty.parquet")).schema.names == ["day", "views"]
 
 
+@pytest.mark.long
 def test_a_huge_cell_is_a_cell(tmp_path: Path) -> None:
     """A text larger than Arrow's blocks and than what Python's own reader takes."""
     huge = "x" * (9 << 20)
@@ -241,6 +242,7 @@ def test_a_huge_cell_is_a_cell(tmp_path: Path) -> None:
     assert read.arrow()["views"].to_pylist() == [1, 2]
 
 
+@pytest.mark.long
 def test_rows_and_parquet_take_little_memory(tmp_path: Path) -> None:
     """A file of 40 MB goes through a process that may use 24 MB more than it had with its libraries loaded."""
     path = tmp_path / "report.csv"

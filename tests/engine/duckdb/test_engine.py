@@ -60,6 +60,7 @@ def plan(plays: Snapshot) -> Plan:
     return compile_query(WIDE, Tenant(CHANNELS), plays)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engines", thin_out([ENGINES[::2], ENGINES], 2, nightly=True), ids=len)
 def test_the_bytes_are_the_same_for_any_number_of_threads(
     plan: Plan, tmp_path: Path, engines: Sequence[tuple[int, str]]
@@ -255,6 +256,7 @@ def test_a_further_piece_that_can_not_be_written_leaves_no_half_file(plan: Plan,
     assert [path.name for path in tmp_path.rglob("*")] == ["spill"]
 
 
+@pytest.mark.long
 def test_of_a_long_report_the_rows_are_known_while_it_is_written(engine: QueryEngine, tmp_path: Path) -> None:
     """About: of an unfinished piece by the length of its first rows, and without its header."""
     session, found = engine.session(), list[Progress]()

@@ -110,6 +110,7 @@ def test_objects_that_find_no_memory_are_read_from_their_file(tmp_path: Path) ->
         assert [engine.session().fetch(counted, "rows") for _ in range(3)] == [[(600_000,)]] * 3
 
 
+@pytest.mark.long
 def test_objects_that_found_no_memory_are_not_tried_again(tmp_path: Path) -> None:
     """Each try costs a report: there is no other, though memory is free by then, until a load changes the table."""
     residents = ResidentTables()

@@ -35,6 +35,8 @@ from reelport.facts.log.role_copies import LEAST_ROWS
 from reelport.facts.rollups import Rollup, drop_rollup, list_files_by_day, list_rollups, list_segments
 from reelport.query import ReportQuery
 
+pytestmark = pytest.mark.long
+
 DAYS = [FIRST + timedelta(days=at) for at in range((LAST - FIRST).days + 1)]
 BY_DAY = ReportQuery.of(["VIEWS"], ["DAY", "VISITOR_COUNTRY"], FIRST, LAST, {}, Product.ALL)
 

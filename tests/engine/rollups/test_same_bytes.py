@@ -27,6 +27,8 @@ from reelport.facts.rollups import add_rollup
 from reelport.facts.tables import TABLES, Kind
 from reelport.query import ReportQuery
 
+pytestmark = pytest.mark.long
+
 NEVER = {Family.UPLOADS, Family.LIVE, Family.STORAGE}
 """Families of which some metric is a distinct count or a stock, or whose rows are objects."""
 ASKED = [

@@ -33,6 +33,8 @@ from reelport.killpoints import VARIABLE
 from reelport.query import ReportQuery
 from reelport.storage.file_cache import FileCache
 
+pytestmark = pytest.mark.long
+
 ONE = date(2026, 2, 1)
 DAYS = [ONE + timedelta(days=at) for at in range(5)]
 BEFORE = date(2026, 1, 30)
@@ -57,7 +59,6 @@ def test_a_day_whose_facts_are_gone_is_not_read(facts: Facts) -> None:
     assert aggregator.was_used
 
 
-@pytest.mark.long
 def test_a_merged_month_does_not_bring_gone_facts_back(facts: Facts) -> None:
     """The merged file spans the day whose load was undone: its rows in the segment stay wrong."""
     load_each(facts)
@@ -79,7 +80,6 @@ def test_a_replaced_day_is_counted_once_after_its_month_is_merged(facts: Facts) 
     assert aggregator.was_used
 
 
-@pytest.mark.long
 def test_gone_facts_stay_gone_through_several_merges(facts: Facts) -> None:
     """A day is replaced, its month merged, the day emptied, the month merged again, with days of before in between."""
     load_each(facts)
@@ -111,7 +111,6 @@ compact(Path(sys.argv[1]), today=date(2026, 6, 1))
 """A compaction that stops, as a busy machine may stop it, at the step at which a test would kill it."""
 
 
-@pytest.mark.long
 def test_a_sweep_waits_for_a_merge_to_hand_rollups_on(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the commit and that, nothing of a rollup fits the newest version: a sweep would delete all of it."""
     load_each(facts)
@@ -135,7 +134,6 @@ def read_state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-@pytest.mark.long
 def test_what_is_forgotten_is_read_by_no_older_manifest(facts: Facts) -> None:
     """A merge of some days left the segment two manifests, of which one serves the other days alone, too."""
     load_each(facts)

@@ -28,6 +28,8 @@ from reelport.facts.loading.load import load
 from reelport.facts.loading.preview import Preview, preview
 from reelport.facts.loading.undo import undo
 
+pytestmark = pytest.mark.long
+
 JULY_1 = (date(2023, 7, 1), date(2023, 7, 1))
 MAP = "SELECT day, owner AS owner_channel_id, visitor_country, eur, usd FROM input"
 GROUPED = (

@@ -141,6 +141,7 @@ def test_tags_may_be_one_json_value(
     assert ask("videos", "SELECT tags FROM t") == [(expected,)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
 @pytest.mark.parametrize(
     ("order", "counts"), [("", "late"), ("ORDER BY seen", "late"), ("ORDER BY seen DESC", "early"), ("UNION", "early")]
@@ -167,6 +168,7 @@ def test_of_objects_with_one_id_the_last_one_of_the_mapping_s_order_counts(
     assert done.rejects == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", ["day DESC", "COLUMNS('day')"])
 def test_of_objects_that_an_order_leaves_even_the_last_one_of_the_file_counts(
     tmp_path: Path, root: Path, ask: Ask, order: str

@@ -23,6 +23,8 @@ from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load
 from reelport.facts.log.snapshot import newest_versions
 
+pytestmark = pytest.mark.long
+
 HEADER = "id,slug\n"
 SLOW = """
 import sys

@@ -136,6 +136,7 @@ def test_a_column_that_may_be_empty_is_not_lost_in_the_name_of_a_folder(
     assert ask("plays", "SELECT visitor_country FROM t ORDER BY ALL") == [("DE",), ("FR",)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["c.csv", "c.ndjson", "c.json", "c.parquet", "c.txt", "c"])
 @pytest.mark.parametrize(
     "content",

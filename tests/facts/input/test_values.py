@@ -58,6 +58,7 @@ def _file(folder: Path, form: str, time: str, row: dict[str, object]) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "form", thin_out(["csv", "ndjson", "plain", "utc", "paris", "dictionary", "texts", "int96"], 8, nightly=True)
 )
@@ -84,6 +85,7 @@ def test_nanoseconds_of_arrow_are_cut_too(root: Path, ask: Ask, zone: str | None
     assert ask("earnings", "SELECT CAST(day AS VARCHAR) FROM t") == [("2023-07-01",)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("zone", [None, "UTC"])
 def test_nanoseconds_out_of_range_are_refused(tmp_path: Path, root: Path, zone: str | None) -> None:
     """One nanosecond before 1970 is cut to 1969, and what stands for an endless time is no time."""
@@ -96,6 +98,7 @@ def test_nanoseconds_out_of_range_are_refused(tmp_path: Path, root: Path, zone: 
     assert done.rejects_file.read_text().count(" is out of range (1970-01-01 to 2200-01-01)") == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", ["-0", "-0.0"])
 def test_a_negative_nothing_is_no_count(tmp_path: Path, root: Path, text: str) -> None:
     """CSV and NDJSON tell the same of it, as it is written."""
@@ -122,6 +125,7 @@ def test_numbers_of_ndjson_stay_as_they_are_written(tmp_path: Path, root: Path, 
     assert done.rejects_file.read_text().count("is larger than 9223372036854775807") == 2
 
 
+@pytest.mark.long
 def test_the_first_and_the_last_day_are_loaded(root: Path) -> None:
     """Of a column of days and of one of moments; the days beside them are out of range."""
     ends = date(1970, 1, 1), date(2199, 12, 31)
@@ -166,6 +170,7 @@ def test_the_countries_are_those_of_the_standard_and_kosovo() -> None:
     assert not {"AN", "CS", "EU", "UK", "ZZ", "XX", "A1", "T1", "AP"} & set(COUNTRIES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "country", thin_out(["fr", "FRA", "France", "ZZ", "XX", "A1", "EU", "UK", "AN", " FR", "-"], 6, nightly=True)
 )
@@ -184,6 +189,7 @@ def test_a_device_that_is_none_of_the_four_is_rejected(root: Path, played: Calla
     assert f"visitor_device_type: '{device}' {NO_DEVICE}" in _reasons(done.rejects_file)
 
 
+@pytest.mark.long
 def test_every_code_and_no_code_at_all_are_taken(root: Path, played: Callable[..., Path], ask: Ask) -> None:
     """Each code of the list lands, Kosovo's too, and an empty cell is a country that isn't known."""
     done = load(root, "plays", [played(*(("video", country, "") for country in ("", *COUNTRIES)))])
@@ -206,6 +212,7 @@ def test_a_lenient_load_keeps_what_no_number_depends_on_and_counts_it(
     assert ask("plays", "SELECT visitor_country FROM t ORDER BY 1") == [("FR",), ("ZZ",), ("ZZ",)]
 
 
+@pytest.mark.long
 def test_what_a_lenient_load_keeps_refuses_no_batch(root: Path, played: Callable[..., Path]) -> None:
     """A strict load, and a replacement, take no bad rows: those that are kept are none."""
     path = played(("video", "ZZ", "tv"))
@@ -223,6 +230,7 @@ def test_lists_hold_for_arrow_rows_too(root: Path) -> None:
     assert load_arrow(root, "earnings", pa.Table.from_pylist([row]), "one", lenient=True).rows == 1
 
 
+@pytest.mark.long
 def test_what_stands_is_not_judged_again(root: Path, played: Callable[..., Path], ask: Ask) -> None:
     """Tables may hold other texts from before: they are compacted, verified, read and undone as they are."""
     done = load(root, "plays", [played(*[("video", "zz", "console")] * 9)], lenient=True)
@@ -244,6 +252,7 @@ def _map(tmp_path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_mixed_numbers_of_ndjson_are_never_rounded(tmp_path: Path, root: Path, ask: Ask) -> None:
     """Whole numbers and fractions are floats to the engine, which hold 2^53 + 1 as 2^53: such a row is rejected.
 
@@ -272,6 +281,7 @@ def test_mixed_numbers_of_ndjson_are_never_rounded(tmp_path: Path, root: Path, a
     ]
 
 
+@pytest.mark.long
 def test_half_floats_are_never_rounded_and_are_no_money(tmp_path: Path, root: Path, ask: Ask) -> None:
     """To the engine they are FLOAT: a number that half floats round ends a load whose mapping reads its column."""
     path, days = tmp_path / "h.parquet", [date(2023, 7, 1), date(2023, 7, 2)]
@@ -291,6 +301,7 @@ def test_half_floats_are_never_rounded_and_are_no_money(tmp_path: Path, root: Pa
     assert ask("plays", "SELECT views, count(*) FROM t GROUP BY ALL ORDER BY ALL") == [(1, 1), (9, 2), (2047, 1)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [pa.float16(), pa.float64()])
 def test_half_floats_are_found_however_files_spell_their_column(
     tmp_path: Path, root: Path, ask: Ask, kind: pa.DataType
@@ -330,6 +341,7 @@ def _earn(root: Path, eur: pa.Array) -> int:
     return load_arrow(root, "earnings", pa.table(rows), f"{eur}").rows
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("digits", [7, 20])
 def test_money_of_more_than_six_digits_is_refused(root: Path, digits: int) -> None:
     """Whatever the column could hold: it isn't rounded."""
@@ -340,6 +352,7 @@ def test_money_of_more_than_six_digits_is_refused(root: Path, digits: int) -> No
     assert _earn(root, pa.array([Decimal("1.000001"), Decimal(-2), None], kind).drop_null()) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("amount", [math.inf, -math.inf, math.nan, 1e12, -1e12])
 def test_a_float_that_is_no_amount_is_refused(root: Path, amount: float) -> None:
     """It never becomes an empty cell, which counts as nothing earned."""

@@ -33,6 +33,8 @@ from reelport.facts.rollups import add_rollup, check_rollups, list_rollups, list
 from reelport.facts.tables import CHANNELS
 from reelport.storage.file_cache import FileCache
 
+pytestmark = pytest.mark.long
+
 FLIPS = 8
 """Bits of each file that are flipped, one after the other: its digest is of all its bytes."""
 TODAY = date(2026, 6, 1)

@@ -27,6 +27,8 @@ from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups import add_rollup, list_files_by_day, list_segments
 from reelport.query import ReportQuery
 
+pytestmark = pytest.mark.long
+
 Ask = Callable[..., list[tuple[object, ...]]]
 LATER = date(2023, 9, 1)
 DAYS = 4

@@ -22,6 +22,8 @@ from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo
 from reelport.facts.log.history import list_loads
 
+pytestmark = pytest.mark.long
+
 Ask = Callable[..., list[tuple[object, ...]]]
 HEADER = "started_at,video_id,owner_channel_id,media_type,views,time_watched_seconds\n"
 

@@ -24,6 +24,8 @@ from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.killpoints import VARIABLE
 
+pytestmark = pytest.mark.long
+
 Ask = Callable[..., list[tuple[object, ...]]]
 Write = Callable[..., Path]
 LOAD = """
@@ -93,7 +95,6 @@ def test_a_killed_replacement_shows_the_old_days_or_the_new(root: Path, ask: Ask
     assert ask("plays", count) == [(5, 2)]
 
 
-@pytest.mark.long
 def test_the_same_batch_loaded_by_several_processes_at_once_lands_once(root: Path, ask: Ask, plays: Write) -> None:
     """Of four processes one loads, and three say that it is loaded already."""
     path = plays("a.csv", *((f"2023-07-{day:02}T05:00", "v1", "c1", 1) for day in range(1, 4)))
@@ -179,7 +180,6 @@ def test_a_full_disk_refuses_the_load_and_leaves_no_trace(small_disk: Path, play
     assert [one.findings for one in verify(root)] == [()]
 
 
-@pytest.mark.long
 def test_a_disk_that_is_full_at_the_commit_refuses_the_load(small_disk: Path, plays: Write) -> None:
     """Whatever room is left, a load lands whole or says that the disk is full."""
     root = small_disk / "data" / "facts"

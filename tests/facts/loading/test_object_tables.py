@@ -33,6 +33,8 @@ from reelport.server.settings import read_settings
 from reelport.storage.file_cache import FileCache, holding
 from reelport.storage.retries import retry_for
 
+pytestmark = pytest.mark.long
+
 Ask = Callable[..., list[tuple[object, ...]]]
 Write = Callable[..., Path]
 COUNT = "SELECT count(*) FROM t"
@@ -204,7 +206,6 @@ def test_a_store_that_is_away_is_told_from_a_damaged_log(
         read_newest(root, TABLES["plays"])
 
 
-@pytest.mark.long
 def test_a_load_goes_on_behind_a_listing_that_lags(
     faulty_server: FaultyProxy, root: Path, tmp_path: Path, ask: Ask, plays: Write
 ) -> None:
@@ -230,7 +231,6 @@ def test_a_load_goes_on_behind_a_listing_that_lags(
     assert [one.findings for one in verify(root)] == [()]
 
 
-@pytest.mark.long
 def test_loads_at_the_same_time_all_land_once(object_server: str, root: Path, ask: Ask, plays: Write) -> None:
     """Six of three batches, each twice: they are refused when another was first, and go on from there."""
     assert object_server

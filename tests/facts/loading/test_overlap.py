@@ -18,6 +18,8 @@ from reelport.facts.loading.load import load
 from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo
 
+pytestmark = pytest.mark.long
+
 Write = Callable[..., Path]
 JULY_2 = (date(2023, 7, 2), date(2023, 7, 2))
 LATER = date(2023, 9, 1)

@@ -33,6 +33,8 @@ from reelport.facts.tables import PLAYS
 from reelport.killpoints import VARIABLE
 from reelport.query import ReportQuery
 
+pytestmark = pytest.mark.long
+
 START, END = date(2026, 1, 1), date(2026, 6, 29)
 CHANNELS = 8
 PUBLISHED = f"""
@@ -209,7 +211,6 @@ def test_a_page_counts_the_row_groups_of_copies(root: Path, engine: QueryEngine)
     assert after < before / 2
 
 
-@pytest.mark.long
 def test_days_that_are_replaced_are_read_from_their_new_file(root: Path, engine: QueryEngine) -> None:
     """A new file has no copy, and then one of its own; old ones go when their files do."""
     copy_tables_by_roles(root)
@@ -230,7 +231,6 @@ def test_days_that_are_replaced_are_read_from_their_new_file(root: Path, engine:
     assert make_all(engine, pin(root, ["plays"])) == restated
 
 
-@pytest.mark.long
 def test_two_that_copy_at_once_write_each_copy_once(root: Path, engine: QueryEngine) -> None:
     """The second waits for the first, and finds nothing to do; a copy that reports may read is never replaced."""
     before = make_all(engine, pin(root, ["plays"]))
@@ -264,7 +264,6 @@ def test_a_damaged_copy_is_found(root: Path) -> None:
         assert finding.endswith("; delete it, and run reelport compact")
 
 
-@pytest.mark.long
 def test_a_compaction_killed_while_it_copies_is_completed_by_the_next(root: Path, engine: QueryEngine) -> None:
     """Reports meanwhile read the files; what it left, the next takes away."""
     before = make_all(engine, pin(root, ["plays"]))

@@ -28,6 +28,8 @@ from reelport.facts.log.role_copies import is_data_file
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import EARNINGS
 
+pytestmark = pytest.mark.long
+
 Ask = Callable[..., list[tuple[object, ...]]]
 Write = Callable[..., Path]
 SEEN = "SELECT day(day), owner_channel_id FROM t ORDER BY ALL"
@@ -87,7 +89,6 @@ def test_an_undone_replacement_gives_its_days_back(root: Path, ask: Ask, files: 
         assert ask("earnings", SEEN) == whole
 
 
-@pytest.mark.long
 def test_a_replacement_is_not_undone_under_what_it_kept_out(root: Path, ask: Ask, files: tuple[Path, Path]) -> None:
     """A came back without B's day, which undoing B could not give it: A is named, and undone first."""
     a, b = files
@@ -118,7 +119,6 @@ def test_the_same_bytes_under_a_mapping_are_another_batch(
     assert ask("earnings", "SELECT count(*) FROM t WHERE day = '2023-07-02'") == [(2,)]
 
 
-@pytest.mark.long
 def test_the_older_of_two_runs_of_a_replacement_stays(root: Path, ask: Ask, files: tuple[Path, Path]) -> None:
     """A replacement that ran twice is undone run by run: the rows of the first come back with the one between."""
     a, b = files

@@ -26,6 +26,8 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import pin
 
+pytestmark = pytest.mark.long
+
 SHARES = (
     ("facts/tables.py", '        Column("time_watched_seconds"', 'Column("shares", Kind.COUNT, "Shares.", default=0),'),
     ("facts/tables.py", '        _text("account_id"', '_text("motto", "Its motto."),'),

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -26,6 +27,8 @@ from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import EARNINGS, TABLES, USAGE
 
 from .small_log import load_days
+
+pytestmark = pytest.mark.long
 
 Write = Callable[..., Path]
 TODAY = date(2026, 11, 29)

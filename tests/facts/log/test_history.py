@@ -34,6 +34,8 @@ from reelport.facts.log.snapshot import newest_version, pin
 from reelport.facts.tables import EARNINGS, PLAYS
 from reelport.storage.retries import retry_for
 
+pytestmark = pytest.mark.long
+
 Write = Callable[..., Path]
 
 

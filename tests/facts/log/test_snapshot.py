@@ -27,6 +27,8 @@ from reelport.facts.log.snapshot import KEPT_LISTINGS, newest_versions, pin
 from reelport.facts.tables import CHANNELS, PLAYS, TABLES
 from reelport.storage.file_cache import FileCache
 
+pytestmark = pytest.mark.long
+
 Write = Callable[..., Path]
 
 
@@ -76,7 +78,6 @@ def test_files_are_pruned_by_day_and_by_owner(root: Path, plays: Write) -> None:
     assert snapshot.files("plays", channels=frozenset()) == ()
 
 
-@pytest.mark.long
 def test_many_commits_make_checkpoints_and_lose_nothing(root: Path, plays: Write) -> None:
     """Past a checkpoint the same files are seen, and a batch from before it is still known."""
     paths = [plays(f"{n}.csv", ("2023-07-01", f"v{n}", "c1", 1)) for n in range(CHECKPOINT_EVERY + 2)]

@@ -32,6 +32,8 @@ from reelport.facts.log.table_marks import FOLDER, IDENTITY, RECORD, identify_ta
 from reelport.facts.tables import EARNINGS, TABLES
 from reelport.storage.digests import FileDamaged
 
+pytestmark = pytest.mark.long
+
 DAYS = range(1, 13)
 """Of July 2023."""
 STEPS = 16

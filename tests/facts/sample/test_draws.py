@@ -12,6 +12,8 @@ from tests.cases import thin_out
 from reelport.facts.sample.sample import draw_facts, fact_schema, open_world, read_objects, spread_rows
 from reelport.facts.tables import TABLES, USAGE_KINDS, Kind
 
+pytestmark = pytest.mark.long
+
 START, END = date(2023, 6, 28), date(2023, 7, 4)
 ROWS = 60_000
 FACTS = tuple(name for name, table in TABLES.items() if table.is_fact)
@@ -236,7 +238,6 @@ def test_views_are_skewed(facts: duckdb.DuckDBPyConnection) -> None:
     assert one(facts, "SELECT count(DISTINCT visitor_country) FROM plays") > 20
 
 
-@pytest.mark.long
 def test_a_second_range_is_drawn_like_the_first() -> None:
     """A day has the same facts whichever range it was asked in, when it is given the same number of rows."""
     day = START + timedelta(days=2)

@@ -23,6 +23,8 @@ from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.sample.sample import STORED, generate, open_world, read_objects, spread_rows
 from reelport.facts.tables import TABLES, stored_schema
 
+pytestmark = pytest.mark.long
+
 START, END = date(2023, 6, 29), date(2023, 7, 2)
 ROWS = 2000
 FACTS = tuple(name for name, table in TABLES.items() if table.is_fact)
@@ -62,7 +64,6 @@ def test_every_table_is_filled(filled: Path) -> None:
     assert sum(counts[name] for name in FACTS) == ROWS
 
 
-@pytest.mark.long
 def test_the_result_tells_rows_and_channels(filled: Path) -> None:
     """The result counts the rows of each table and gives the organizations' channels, ids by slug."""
     again = generate(filled, START, END, ROWS, seed=7)
@@ -81,7 +82,6 @@ def test_the_same_call_twice_changes_nothing(filled: Path) -> None:
     assert newest_versions(filled) == before
 
 
-@pytest.mark.long
 def test_a_second_call_adds_another_range(copied: Path) -> None:
     """The first range's facts stay as they were; videos only become more."""
     first, shelf = rows_of(copied, "plays"), rows_of(copied, "videos")
@@ -107,7 +107,6 @@ def test_days_that_hold_a_sample_are_refused(filled: Path) -> None:
     assert newest_versions(filled) == before
 
 
-@pytest.mark.long
 def test_of_two_calls_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
     """They ask for overlapping days: one lands whole, and the other leaves no row of any day."""
     call = (
@@ -132,7 +131,6 @@ def test_what_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "facts").exists()
 
 
-@pytest.mark.long
 def test_a_single_row_is_a_sample(tmp_path: Path) -> None:
     """One row in one day loads, though most tables get none."""
     result = generate(tmp_path, START, START, 1)
@@ -144,7 +142,6 @@ def test_each_filled_table_is_told(told: dict[str, int], filled: Path) -> None:
     assert told == {name: len(rows_of(filled, name)) for name in FACTS}
 
 
-@pytest.mark.long
 def test_a_killed_call_is_finished_by_the_same_call(filled: Path, tmp_path: Path) -> None:
     """Killed after the first commit, the call run again gives the rows of a call that was never killed.
 
@@ -161,7 +158,6 @@ def test_a_killed_call_is_finished_by_the_same_call(filled: Path, tmp_path: Path
         assert rows_of(tmp_path, table).equals(rows_of(filled, table)), table
 
 
-@pytest.mark.long
 def test_an_undone_sample_makes_room_for_another(copied: Path) -> None:
     """Each batch that the refusal names can be undone, and then another sample of these days is taken."""
     with pytest.raises(UsageError) as refused:

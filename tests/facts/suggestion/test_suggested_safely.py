@@ -24,6 +24,8 @@ from reelport.facts.loading.load import load
 from reelport.facts.suggestion import ExportColumn, Suggestion, format_map, suggest, suggest_for_files
 from reelport.facts.tables import find_table
 
+pytestmark = pytest.mark.long
+
 ENDS = ("\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x00")
 PIECES = (
     *ENDS,
@@ -165,7 +167,6 @@ def test_a_mapping_of_several_files_says_that_one_was_looked_at() -> None:
     ]
 
 
-@pytest.mark.long
 def test_thousands_of_columns_are_told_from_the_few_that_count(tmp_path: Path, root: Path) -> None:
     """Columns of names like those that are known cost little."""
     path = tmp_path / "c.csv"

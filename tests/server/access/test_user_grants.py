@@ -341,6 +341,7 @@ def test_refreshes_that_race_the_end_of_their_login_leave_no_valid_token(desk: D
     assert {desk.refresh(grant.refresh_token) for grant in grants[-3:]} == {Refusal.INVALID_GRANT}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["password", "remove"])
 def test_logins_that_race_their_end_leave_no_valid_token(desk: Desk, end: str) -> None:
     """A password that was right a moment ago gives nothing that lasts, and no error."""

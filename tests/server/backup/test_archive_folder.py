@@ -10,6 +10,8 @@ from tests.server.backup.conftest import Desk
 from reelport.errors import StorageError
 from reelport.server.backup.archive import Archive
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(params=["sqlite"])
 def kind(request: pytest.FixtureRequest) -> str:

@@ -33,6 +33,8 @@ from reelport.server.state.database import connected
 from reelport.storage.file_store import read_file
 from reelport.storage.object_store import ObjectStore
 
+pytestmark = pytest.mark.long
+
 
 @dataclass
 class Origin:

@@ -45,6 +45,7 @@ from reelport.server.explore.view_engine import (
     read_totals,
 )
 
+pytestmark = pytest.mark.long
 TENANT = Tenant(sample.MINE)
 _VALUES = {
     Filter.channelSlug: ("demo-news", "demo-sport", "rival", ""),

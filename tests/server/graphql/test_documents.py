@@ -148,6 +148,7 @@ def test_what_breaks_a_limit_is_never_kept() -> None:
     assert len(known) == 0
 
 
+@pytest.mark.long
 def test_what_is_kept_is_bounded_by_number_and_length() -> None:
     """The text that was used least recently goes first, and a very long one is not kept at all."""
     known = narrow()

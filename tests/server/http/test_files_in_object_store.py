@@ -34,6 +34,8 @@ from reelport.server.state.tables import KEYS
 from reelport.storage.file_store import read_file
 from reelport.wire import LOOK
 
+pytestmark = pytest.mark.long
+
 BODY = b"day,views\n" + b"2026-01-01,3\n" * 20_000
 
 

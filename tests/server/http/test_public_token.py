@@ -182,6 +182,7 @@ def test_guessing_is_slowed_down_however_the_user_is_spelled(
     assert any(is_locked_out() for _ in range(5)), "a user of its own would have ten guesses"
 
 
+@pytest.mark.long
 def test_an_address_can_not_use_up_a_public_key(api: Api, client_pair: dict[str, str]) -> None:
     """Its secret is in every copy of a program: one address is told to come again, another signs in."""
     form = client_pair | {"grant_type": "client_credentials"}

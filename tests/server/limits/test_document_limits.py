@@ -140,6 +140,7 @@ def test_a_hostile_body_is_refused_cheaply(api: Api, name: str) -> None:
         assert "internal_error" not in {error["extensions"]["code"] for error in answer["errors"]}
 
 
+@pytest.mark.long
 def test_a_hostile_document_is_one_short_line_in_the_log(api: Api, log: io.StringIO) -> None:
     """The log has its size, its hash and the codes; nothing of its text."""
     for name in DOCUMENTS:

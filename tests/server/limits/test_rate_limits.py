@@ -79,6 +79,7 @@ def test_what_is_left_in_a_bucket_is_told_with_the_time_in_which_no_more_comes()
     assert buckets.measure("policy", b"owner").left == 10
 
 
+@pytest.mark.long
 def test_a_code_is_not_guessed_within_a_year(state: State) -> None:
     """A user's wrong codes are some hundred a day, wherever from; one that was right is not counted."""
     now = 0.0
@@ -130,6 +131,7 @@ def test_a_clock_that_was_set_back_locks_nobody_out(state: State) -> None:
     assert attempts.begin_code("user") == 360.0
 
 
+@pytest.mark.long
 def test_two_processes_share_one_count(state: State) -> None:
     """However many processes a service has: guesses at one of them are counted at the other, at the same moment too."""
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:

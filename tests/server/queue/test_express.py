@@ -31,6 +31,7 @@ _LONG = 10
 pytestmark = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("working")
 def test_a_short_report_waits_for_no_long_one(state: State) -> None:
     """With every slot held by a long report it is made beside it, and another one after it."""
@@ -42,6 +43,7 @@ def test_a_short_report_waits_for_no_long_one(state: State) -> None:
     assert (status(state, long), attempts(state, long)) == (ReportStatus.IN_PROGRESS, 1)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("working")
 def test_a_report_that_is_too_long_for_it_waits_for_another_slot(state: State) -> None:
     """Nothing is counted against it, short ones pass it, and it is taken up again when a slot is free."""
@@ -95,6 +97,7 @@ def test_only_the_express_slot_has_so_little_time(
         assert running.stop is stop
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changed", "seconds", "is_open"),
     [({}, 3000, True), ({}, 1000, False), ({"slots": 2}, 3000, False)],
@@ -113,6 +116,7 @@ def test_the_express_slot_is_open_while_every_slot_is_held_for_long(
         assert worker._is_express_open() is is_open  # noqa: SLF001
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("reports", "seconds", "is_spent"), [(6, 3000, False), (5, 1000, True), (5, 3000, False)])
 def test_a_worker_that_has_made_enough_interrupts_no_long_report(
     state: State, tmp_path: Path, reports: int, seconds: float, is_spent: bool

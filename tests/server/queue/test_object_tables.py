@@ -37,6 +37,8 @@ from reelport.storage.file_store import read_file
 from reelport.storage.local_folder import LocalFolder
 from reelport.storage.retries import retry_for
 
+pytestmark = pytest.mark.long
+
 
 def make_report(settings: Settings) -> bytes:
     """Load three days of plays, ask for a report over them, and make it as a worker does."""
@@ -77,7 +79,6 @@ def make_queued_report(api: Api) -> bytes:
     return read_file(settings.report_store, record.name)
 
 
-@pytest.mark.long
 def test_a_report_has_the_same_bytes(faulty_server: FaultyProxy, tmp_path: Path) -> None:
     """Though the store refuses requests and cuts answers; on a machine that has none of the files."""
     url = f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}"

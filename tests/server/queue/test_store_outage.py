@@ -78,6 +78,7 @@ def require_made(settings: Settings, state: State, report: str) -> None:
     assert read_file(settings.report_store, name) == RIGHT
 
 
+@pytest.mark.long
 def test_a_report_waits_for_a_store_that_can_not_be_reached(
     state: State, object_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_report_waits_for_a_store_that_can_not_be_reached(
             require_made(settings, state, report)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -115,6 +117,7 @@ def test_a_report_waits_for_a_store_that_refuses(
         require_made(settings, state, report)
 
 
+@pytest.mark.long
 def test_a_report_whose_upload_fails_waits(state: State, faulty_server: FaultyProxy, tmp_path: Path) -> None:
     """The tables can be read, the file can't be put: the report is made again."""
     settings = settle(state, tmp_path)
@@ -126,6 +129,7 @@ def test_a_report_whose_upload_fails_waits(state: State, faulty_server: FaultyPr
         require_made(settings, state, report)
 
 
+@pytest.mark.long
 def test_a_store_that_stays_away_fails_a_report_after_its_time_of_waiting(
     state: State, faulty_server: FaultyProxy, tmp_path: Path
 ) -> None:
@@ -139,6 +143,7 @@ def test_a_store_that_stays_away_fails_a_report_after_its_time_of_waiting(
     assert "waited 1 seconds for the object store. Bring it back, then ask again." in reason
 
 
+@pytest.mark.long
 def test_a_worker_is_warm_soon_though_the_store_is_away(
     state: State, faulty_server: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

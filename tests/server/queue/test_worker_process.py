@@ -36,6 +36,8 @@ from reelport.server.state.database import connected
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.wire import LOOK
 
+pytestmark = pytest.mark.long
+
 # A worker's own start, then a report of each kind; what these load, and which logs of tables they read.
 _REPORTS = """
 import json, sys

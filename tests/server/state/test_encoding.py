@@ -36,6 +36,8 @@ from reelport.server.state.database import StateUnavailable, connect, connected,
 from reelport.server.state.patient_connection import PatientConnection
 from reelport.server.state.postgresql_engine import unhurried
 
+pytestmark = pytest.mark.long
+
 ADVICE = "createdb --template template0 --encoding UTF8 --locale C"
 WORDS = {
     "serve": ("serve", "--port", "0", "--data", "{data}"),
@@ -162,7 +164,6 @@ def _signal(processes: list[int], number: int) -> None:
             os.kill(pid, number)
 
 
-@pytest.mark.long
 def test_requests_to_a_frozen_server_are_refused_and_it_is_used_again(
     postgresql: str, new_database: Callable[[], str], tmp_path: Path
 ) -> None:

@@ -197,6 +197,7 @@ def test_no_backup_is_made_of_a_state_that_is_missing(local: Settings, tmp_path:
     assert len(Archive(archive).list_ids()) == 1
 
 
+@pytest.mark.long
 def test_processes_that_begin_at_once_make_one_state(tmp_path: Path) -> None:
     """And none of them takes what another has just made for what is left of a lost one."""
     data = tmp_path / "data"

@@ -24,6 +24,8 @@ from reelport.query import ReportQuery
 from reelport.server.settings import Settings
 from reelport.server.studio import exports
 
+pytestmark = pytest.mark.long
+
 DAYS = "from=2026-07-01&to=2026-07-14"
 BOARD = f"metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&by=VISITOR_COUNTRY&by=VIDEO_ID&compare=previous&{DAYS}"
 

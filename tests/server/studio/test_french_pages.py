@@ -17,6 +17,8 @@ from reelport.server.access import looks
 from reelport.server.access.roles import Role
 from reelport.server.studio.routes import ROUTES
 
+pytestmark = pytest.mark.long
+
 DAYS = "from=2026-07-01&to=2026-07-14"
 VIEW = f"metric=VIEWS&metric=AVERAGE_WATCH_TIME_SEC&by=VISITOR_COUNTRY&by=VISITOR_DEVICE_TYPE&{DAYS}"
 # Words of English sentences that no French one has.

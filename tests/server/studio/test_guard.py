@@ -48,6 +48,7 @@ def _name(route: StudioRoute) -> str:
     return f"{route.method} {route.path}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", RIGHTS, ids=str)
 def test_a_route_is_open_to_the_roles_that_have_its_right_alone(visitors: Visitors, role: Role | None) -> None:
     """Whoever lacks the right is refused, and who isn't signed in is sent to sign in, before anything is done."""

@@ -28,6 +28,8 @@ from reelport.server.state.database import writing
 from reelport.server.state.tables import SHARED_VIEWS, USERS
 from reelport.server.studio.explore import read_tenant
 
+pytestmark = pytest.mark.long
+
 OWNER, VIEWER, BLIND, LIMITED = (f"{name}@demo.example" for name in ("ann", "vic", "bob", "lea"))
 DAYS = "from=2026-07-01&to=2026-07-14"
 DAY = date(2026, 7, 1)

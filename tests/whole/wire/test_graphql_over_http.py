@@ -10,6 +10,8 @@ from tests.npm_programs import run_node
 
 from .conftest import ASK, INPUT, Reply, Wire
 
+pytestmark = pytest.mark.long
+
 GRAPHQL_JSON = "application/graphql-response+json"
 FOR_PROGRAMS_IN_THE_WILD = {"9ABE", "BCF8"}
 """As `application/json`, a body counts whatever its content type is, and what isn't JSON is answered with 200."""

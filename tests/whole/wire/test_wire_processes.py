@@ -130,6 +130,7 @@ def test_what_is_withdrawn_is_gone_in_every_process(several: Wire) -> None:
     assert {other.post({"query": "{ partner { id } }"}).status for _ in range(20)} == {401}
 
 
+@pytest.mark.long
 def test_a_killed_process_is_replaced_and_nobody_else_notices(several: Wire) -> None:
     """The other answers meanwhile; there are two again; what the dead one had counted stays counted."""
     service = several.service

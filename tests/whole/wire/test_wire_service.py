@@ -72,6 +72,7 @@ def test_a_connection_that_idles_between_two_polls_stays(service: Service) -> No
     connection.close()
 
 
+@pytest.mark.long
 def test_it_says_where_it_listens_and_ends_in_good_order(tmp_path: Path) -> None:
     """Port 0 takes a free one and says which; SIGTERM ends with status 0, and no process stays."""
     process = subprocess.Popen(
@@ -234,6 +235,7 @@ def test_links_begin_with_http_or_https_alone(idle: Wire) -> None:
     assert begin == {"https": "https", "http": "http", "wss": "http", "ws": "http", "ftp": "http", "javascript": "http"}
 
 
+@pytest.mark.long
 def test_too_few_open_files_are_one_clear_line(tmp_path: Path) -> None:
     """It doesn't begin where it could serve nobody; nothing is made."""
     command = f"ulimit -n 64; exec {sys.executable} -m reelport serve --port 0 --data {tmp_path / 'data'}"

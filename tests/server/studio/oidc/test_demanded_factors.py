@@ -56,6 +56,7 @@ def test_the_setting_says_who_must_have_a_factor(of_whom: str) -> None:
     assert tuple(found) == DEMANDED[of_whom]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("email", [OWNER, MEMBER, VIEWER, OPERATOR])
 def test_before_the_factor_every_page_leads_to_it(visitors: Visitors, email: str) -> None:
     """No page, no form and no file of Studio, but to set it up and to sign out; the menu is empty."""
