@@ -258,9 +258,14 @@ def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: 
 
 def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: str = DiskFull.code) -> bool:
     """Requeue the job while the disk is full, and add the pause to `waited_for_room`."""
-    pause = {"pause_seconds": pause_seconds, "waited_seconds": pause_seconds}
     with writing(db) as connection:
-        requeued = requeue(connection, claim.fence, suspect=claim.suspect, **pause)
+        requeued = requeue(
+            connection,
+            claim.fence,
+            suspect=claim.suspect,
+            pause_seconds=pause_seconds,
+            waited_seconds=pause_seconds,
+        )
         return requeued and update_report(connection, claim.report_id, reason=reason, reason_code=code)
 
 
@@ -273,10 +278,7 @@ def give_back(db: Engine, claim: Claim) -> bool:
 def postpone(db: Engine, claim: Claim) -> bool:
     """Requeue the job, due at once, as one too long for an express slot; no failure is counted."""
     with writing(db) as connection:
-        postponed = _SQL.run(connection, "postpone", claim.fence).rowcount == 1
-        if postponed:
-            publish(connection, Event(Kind.REPORT_QUEUED, claim.report_id))
-        return postponed
+        return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=0, is_long=True)
 
 
 def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
@@ -323,13 +325,18 @@ def requeue(
     suspect: bool,
     pause_seconds: float,
     waited_seconds: float = 0.0,
+    is_long: bool = False,
 ) -> bool:
-    """Requeue an attempt's job, due after at most LONGEST_PAUSE; False when it lost its lease."""
+    """Requeue an attempt's job, due after at most LONGEST_PAUSE; False when it lost its lease.
+
+    One that `is_long` stays so.
+    """
     freed = {
         **fence,
         "suspect": int(suspect),
         "pause": to_milliseconds(min(pause_seconds, LONGEST_PAUSE)),
         "waited": to_milliseconds(waited_seconds),
+        "is_long": int(is_long),
     }
     requeued = _SQL.run(connection, "again", freed).rowcount == 1
     if requeued and not freed["pause"]:

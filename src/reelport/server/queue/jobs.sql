@@ -100,12 +100,8 @@ WHERE id = :report_id AND status = 'FINISHED' AND file = :file AND sha256 = :sha
 UPDATE jobs
 SET owner = NULL, leased_until = NULL, suspect = :suspect, ready_at = NULL, expected_ms = NULL,
     not_before = clock_ms() + :pause,
-    waited_for_room = waited_for_room + :waited
-WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
-
--- postpone: requeue the job of an attempt, due at once, as one that is too long for an express slot
-UPDATE jobs
-SET owner = NULL, leased_until = NULL, ready_at = NULL, expected_ms = NULL, is_long = 1
+    waited_for_room = waited_for_room + :waited,
+    is_long = CASE WHEN :is_long = 1 THEN 1 ELSE is_long END
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
 -- owners: the workers that hold a job

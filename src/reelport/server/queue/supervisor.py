@@ -122,7 +122,7 @@ class _Supervisor:
             return False
 
     def _run_worker(self, *options: str) -> Ended:
-        """Run a worker until it made enough reports, an isolated one until it made all suspects."""
+        """Run a worker until it has done enough; see `worker_main` for the options."""
         process = run_process(lambda: self._start_worker(*options), self.ending, self._patience)
         if isinstance(process, dict):
             return process
@@ -132,17 +132,13 @@ class _Supervisor:
 
     def _run_form_maker(self, owner: str) -> Ended:
         """Run a form maker until no form was due for a while; free what it held then."""
-        process = run_process(lambda: self._start_worker("--forms", owner), self.ending, self._patience)
-        if isinstance(process, dict):
-            return process
-        if not self.ending.is_set():
-            self._deaths.add(process.pid, process.returncode)
-        died = not self.ending.is_set() and Death(process.pid, process.returncode, 0.0).is_its_own
+        ended = self._run_worker("--forms", owner)
+        died = not self.ending.is_set() and Death(0, int(ended.get("status", 0)), 0.0).is_its_own
         try:
             forms.release_forms(self._db, owner, died=died)
         except StorageError as error:
             _log.warning("forms of a process that ended wait for the end of its lease", reason=str(error))
-        return {} if process.returncode == 0 else {"pid": process.pid, "status": process.returncode}
+        return ended
 
     def _start_worker(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a worker whose standard input closes when this process ends, even by SIGKILL."""
