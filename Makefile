@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 # The tests of a file stay in one process, as they share the services that they start; `tests/conftest.py` orders the files.
 # Bytecode is written whatever the machine says: else each of the processes compiles all tests anew, every time.
-TESTS = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -q -n $(or $(PROCESSES),3) --dist loadfile --no-loadscope-reorder
+TESTS = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -q -n $(or $(PROCESSES),4) --dist loadfile --no-loadscope-reorder
 # Where a package index or a certificate is set for pip, uv takes the same.
 SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$(PIP_INDEX_URL)}") \
@@ -36,7 +36,7 @@ $(READY): pyproject.toml uv.lock supply_chain/uv.txt
 demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table and a chart (STUDIO=1: and leave Studio open)
 	@$(BIN)/python -m reelport.cli.demo $(if $(STUDIO),--studio)
 
-test: compile ## run the tests but the long ones, in three processes (PROCESSES=3): they wait for services a third of the time
+test: compile ## run the tests but the long ones, in four processes (PROCESSES=4): they wait for services half of the time
 	@$(TESTS) -m "not long" --hypothesis-profile few
 
 test-long: compile ## run the long ones alone: drills, and the further cases of families
