@@ -93,7 +93,7 @@ def test_a_keyring_keeps_the_secret_and_no_file_does(sitter: Sitter) -> None:
     assert sitter.run("check --profile staging").status == 0
     assert sitter.run("report submit --metrics VIEWS --start 3d --end 2d --profile staging").status == 0
     gone = sitter.run("auth logout --profile staging")
-    assert "taken out of keyring (keyrings Drawer)" in gone.err
+    assert "removed from keyring (keyrings Drawer)" in gone.err
     assert sitter.run("auth status --profile staging").status == 4
     assert secret not in sitter.home.with_suffix(".drawer").read_text()
 

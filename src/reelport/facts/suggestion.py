@@ -451,10 +451,10 @@ def format_map(found: Suggestion, files: Sequence[Path], to: Path) -> str:
     empty = [column.name for column in found.table.columns if column.name not in made]
     lines = [
         *_wrap_comment(
-            f"A mapping of {files[0].name} to the table {found.table.name}, to start from: guessed by names, types "
-            "and the first rows. [sure] is the same name, [likely] one that other exports give it, [guess] wants a "
-            "look. A value that can't be converted stays as it is, and the load rejects its row."
-            + " The other files weren't looked at: a column that only they have isn't below."
+            f"A draft that maps {files[0].name} to the table {found.table.name}, by names, types and the first rows. "
+            "[sure] is the same name, [likely] a name that other exports use. Check each [guess]. A value that can't "
+            "be converted stays as it is, and the load rejects its row."
+            + " The command read only the first file: a column that only another file has is not below."
             * (len(files) > 1)
         ),
         f"-- Try it: {clean_line(shlex.join(words))}",
@@ -465,7 +465,7 @@ def format_map(found: Suggestion, files: Sequence[Path], to: Path) -> str:
     ]
     if found.unused:
         names = ", ".join(_shorten(name) for name in found.unused)
-        lines += _wrap_comment(f"Columns of the file that nothing is made of: {names}.")
+        lines += _wrap_comment(f"Columns of the file that the mapping does not use: {names}.")
     if empty:
         lines += _wrap_comment(f"Columns of the table that stay empty: {', '.join(empty)}.")
     return "\n".join(lines) + "\n"

@@ -245,7 +245,7 @@ def test_the_command_plan_prints_windows_and_calls_nothing(vendor: Vendor, more:
         assert [window["days"] for window in found["windows"]] == [180] * 6 + [16]
         assert (found["merge"], found["longest_seconds"], found["refusal"]) == ("summed", None, None)
     elif status:
-        assert (done.stdout, "LIVE_VIEWERS counts what is different" in done.stderr) == ("", True)
+        assert (done.stdout, "LIVE_VIEWERS is a distinct count" in done.stderr) == ("", True)
         assert "reports to be made" not in done.stderr
     else:
         assert done.stdout.splitlines()[1].split("\t")[:3] == ["1", "2023-01-01", "2023-06-29"]

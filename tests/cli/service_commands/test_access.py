@@ -293,7 +293,7 @@ def test_a_rotation_prints_the_second_secret_once_and_can_be_cancelled(run: Run)
     rotated = json.loads(out)
     assert (status, rotated["id"], rotated["grace_hours"]) == (0, key["id"], 48)
     assert rotated["secret"] not in {key["secret"], ""}
-    assert "valid until the first use of this one, and 48 hours longer" in err
+    assert "valid until the first use of the new secret, and for 48 hours after it" in err
     assert "second secret unused" in listed(run)[0]["marks"]
     assert rotated["secret"] not in run("key", "list", "--json")[1]
     status, _, err = run("key", "rotate", key["id"])

@@ -94,7 +94,7 @@ def test_months_are_kept_whole_where_nothing_finer_keeps_windows_apart() -> None
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        (asked("LIVE_VIEWERS"), "LIVE_VIEWERS counts what is different"),
+        (asked("LIVE_VIEWERS"), "LIVE_VIEWERS is a distinct count"),
         (asked("STORAGE_USED_BYTES", "VIDEO_ID"), "days don't add up"),
         (asked("VIEW_THROUGH_RATE"), "VIEW_THROUGH_RATE is a rate, and the parts"),
         (asked("VIEWS", "CONTENT_TAG"), "CONTENT_TAG gives one fact to several rows"),

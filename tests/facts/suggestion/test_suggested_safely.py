@@ -160,7 +160,7 @@ def test_a_name_of_megabytes_is_only_listed(tmp_path: Path, root: Path) -> None:
 
 def test_a_mapping_of_several_files_says_that_one_was_looked_at() -> None:
     """A column that only the second file has would be left out without a word."""
-    found, names, told = suggest(_open_session(), find_table("plays"), ()), ["a.csv", "b.csv"], "other files weren't"
+    found, names, told = suggest(_open_session(), find_table("plays"), ()), ["a.csv", "b.csv"], "only the first file"
     assert [told in format_map(found, [Path(name) for name in names[:count]], Path("m.sql")) for count in (1, 2)] == [
         False,
         True,

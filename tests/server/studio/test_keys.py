@@ -149,7 +149,7 @@ def test_a_secret_is_rotated(people: Api, owner: Visitor) -> None:
     page = owner.send(form, f"{path}/rotate", grace="0")
     second = secret_in(page)
     assert page.headers["cache-control"] == "no-store"
-    assert "0 hours longer" in text_of(page)
+    assert "for 0 hours after it" in text_of(page)
     again = owner.send(form, f"{path}/rotate", grace="0")
     assert (again.status_code, SECRET.search(again.text)) == (422, None)
     assert grants(people, key, first)

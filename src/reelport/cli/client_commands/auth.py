@@ -144,7 +144,7 @@ def logout(*, url: Url = None, profile: Profile = None) -> None:
         raise UsageError("There is no key to forget: no profile and no variable names one.")
     for name in names.values():
         places = secrets.delete_secret(name, resolve_home(os.environ))
-        gone = f"taken out of {' and '.join(places)}" if places else "was not kept"
+        gone = f"removed from {' and '.join(places)}" if places else "was not stored"
         _say(f"{name.entry} at {name.url}: {gone}")
     for part in names:
         if os.environ.get(VARIABLES[part], "").strip():
@@ -346,10 +346,10 @@ def _findings(found: InForce, probe: Probe) -> Iterator[Finding]:
         yield Finding("expiry", Verdict.WARNING, str(KeyExpires(probe.key_expires)))
     yield _scopes(probe.scopes)
     if probe.version is not None:
-        known = f"Reelport {probe.version}: queries are held to all rules before they are sent"
+        known = f"Reelport {probe.version}: each query is checked against all rules before it is sent"
         yield Finding("service", Verdict.WELL, known)
     else:
-        unknown = "not a Reelport service: names and combinations unknown to us are only warned of"
+        unknown = "not a Reelport service: for unknown names and combinations, the client warns and sends the query"
         yield Finding("service", Verdict.UNSAID, unknown)
     yield _clock(probe.skew)
 

@@ -171,7 +171,7 @@ def rotate_key(
             new = keys.rotate_key(connection, secret, id, hours, Actor.of_command(), datetime.now(UTC))
     print_fields({"id": new.id, "secret": new.secret, "grace_hours": hours}, as_json=json)
     longer = format_count(hours, "hour")
-    print(f"The secret of before is valid until the first use of this one, and {longer} longer.", file=sys.stderr)
+    print(f"The old secret is valid until the first use of the new secret, and for {longer} after it.", file=sys.stderr)
 
 
 @KEY.command(name="revoke")

@@ -26,9 +26,7 @@ from reelport.client.files.shape import join_lines, split_cells, unquote
 from reelport.errors import IncompleteDownload, MergeRefused
 from reelport.query import ReportQuery
 
-ADVICE = (
-    "Add DAY or MONTH to the dimensions, or leave the windows as files of their own (keep_windows, --keep-windows)."
-)
+ADVICE = "Add DAY or MONTH to the dimensions, or keep each window as a file (keep_windows, --keep-windows)."
 
 
 class MergeRule(StrEnum):
@@ -108,7 +106,7 @@ def _list_dimension_obstacles(query: ReportQuery) -> Iterator[str]:
             unknown = _describe_unknown(name, Dimension.__members__)
             yield f"{unknown}: whether its rows add up over windows can't be said."
         elif row.many_valued:
-            yield f"{name} gives one fact to several rows, and to which may change between two windows' reports."
+            yield f"{name} gives one fact to several rows, and may give it to other rows in the next window."
 
 
 def _list_metric_obstacles(query: ReportQuery) -> Iterator[str]:
@@ -118,7 +116,7 @@ def _list_metric_obstacles(query: ReportQuery) -> Iterator[str]:
             case None:
                 yield f"{_describe_unknown(name, Metric.__members__)}: how it adds up over windows can't be said."
             case Distinct():
-                yield f"{name} counts what is different: whatever is in two windows would count twice."
+                yield f"{name} is a distinct count: one that is in two windows would count twice."
             case Stock():
                 yield f"{name} is what there is on one day: days don't add up."
             case Ratio() if row and next(list_rate_parts(row, query), None) is None:
@@ -349,7 +347,7 @@ def _parse_number(cell: bytes, column: str) -> Number:
     if not _NUMBER.fullmatch(cell):
         raise MergeRefused(
             f"A cell of {column} holds {cell[:80].decode(errors='replace')!r}, which can't be added up. "
-            "Leave the windows as files of their own (keep_windows, --keep-windows)."
+            "Keep each window as a file (keep_windows, --keep-windows)."
         )
     text = cell.decode()
     return Decimal(text) if any(mark in text for mark in ".eE") else int(text)
