@@ -186,7 +186,6 @@ VALUE_LABELS: Mapping[Dimension, Mapping[str, str]] = {
         "desktop": N_("Computer"),
         "tablet": N_("Tablet"),
         "tv": N_("TV"),
-        "console": N_("Game console"),
     },
     D.MEDIA_TYPE: {"video": N_("Video"), "live": N_("Live stream")},
     D.VISIBILITY: {"public": N_("Public"), "private": N_("Private"), "password": N_("By password")},
@@ -195,14 +194,19 @@ VALUE_LABELS: Mapping[Dimension, Mapping[str, str]] = {
         "video_monetization": N_("Own videos"),
         "website_monetization": N_("Website"),
     },
-    D.INVENTORY_POSITION: {"preroll": N_("Pre-roll"), "midroll": N_("Mid-roll"), "postroll": N_("Post-roll")},
+    D.INVENTORY_POSITION: {
+        "pre-roll": N_("Pre-roll"),
+        "mid-roll": N_("Mid-roll"),
+        "post-roll": N_("Post-roll"),
+        "overlay": N_("Overlay"),
+    },
     D.ACTION: {
         "click": N_("Click"),
         "autoplay": N_("Autoplay"),
         "autonext": N_("Next in the sequence"),
         "scroll": N_("Scroll"),
     },
-    D.OUTCOME: {"ad_errors": N_("Ad error"), "no_fills": N_("No ad"), "timeout": N_("Timeout")},
+    D.OUTCOME: {"ad errors": N_("Ad error"), "no fills": N_("No ad"), "timeout": N_("Timeout")},
 }
 # fmt: on
 COUNTRIES = frozenset({Dimension.VISITOR_COUNTRY})  # their cells are ISO 3166 codes
