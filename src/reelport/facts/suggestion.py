@@ -30,7 +30,6 @@ from reelport.facts.input.files import FileFormat, InputFile, ProgressMeter, det
 from reelport.facts.input.mapping import create_json_view
 from reelport.facts.input.sources import ReaderFailure, Reading, read_parquet_columns
 from reelport.facts.input.text_batches import add_conversion, read_batches, read_header
-from reelport.facts.row_rules import FILE, LINE
 from reelport.facts.tables import Column, Kind, Table, find_table
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.wording import clean_line
@@ -288,16 +287,17 @@ def _read_columns(space: Workspace, file: InputFile) -> tuple[ExportColumn, ...]
 
 
 def _read_first_records(file: InputFile) -> pa.Table:
-    broken: list[str] = []
+    names, broken = read_header(file), list[str]()
 
     def reject(_: int, line: int, reason: str, __: str) -> None:
         broken.append(f"line {line}: {add_conversion(reason)}")
 
-    part = next(read_batches([(0, file)], read_header(file), reject, ProgressMeter([file], None)), None)
+    part = next(read_batches([(0, file)], names, reject, ProgressMeter([file], None)), None)
     if part is None:
         why = f" ({broken[0]})" if broken else ""
         raise BadInput(f"{file.path} has a header and no row that can be read{why}: a mapping is guessed by rows too")
-    return pa.Table.from_batches([part]).drop_columns([FILE, LINE])
+    # By number: a header may have the names that the places of a row are given behind its columns, or none.
+    return pa.Table.from_batches([part]).select([at for at, name in enumerate(names) if name])
 
 
 def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[ExportColumn]) -> Suggestion:

@@ -188,6 +188,15 @@ def test_columns_without_a_name_are_left_alone(tmp_path: Path, root: Path) -> No
     assert found.unused == ("C1", "more")  # DuckDB gives a column without a name one
 
 
+def test_a_header_may_have_blank_and_inner_names(tmp_path: Path, root: Path) -> None:
+    """A CSV's column without a name is left out, and one that is called as a row's place is a column like others."""
+    path = tmp_path / "c.csv"
+    path.write_text("channel_id,,_reelport_line,handle\nc1,x,7,one\n")
+    found = suggest_for_files(root, "channels", [path])
+    assert [guess.given.name for guess in found.guesses] == ["channel_id", "handle"]
+    assert found.unused == ("_reelport_line",)
+
+
 def test_objects_of_thousands_of_keys_are_suggested_from(tmp_path: Path, root: Path) -> None:
     """Keys that all have one type are columns, not the one of a map."""
     path = tmp_path / "c.ndjson"
