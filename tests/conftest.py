@@ -86,12 +86,13 @@ def _scope_of(nodeid: str) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with files that share services; then mix those that wait for services with those that compute.
 
-    So the longest is under way first, and whatever runs beside each other keeps all cores busy, to the last.
+    So the longest is under way first, and whatever runs beside each other keeps all cores busy, to the last: those that
+    compute begin with the files of this folder, which build and start most, and end with short ones.
     """
     _leave_out_containers(config, items)
     files = sorted({item.path for item in items})
     waiting = [file for file in files if WAITING in file.parents]
-    computing = [file for file in files if WAITING not in file.parents]
+    computing = [file for file in reversed(files) if WAITING not in file.parents]
     place = {file: (0.8 * number / len(waiting), 0, "", file) for number, file in enumerate(waiting)}
     place |= {file: (number / len(computing), 1, "", file) for number, file in enumerate(computing)}
     scopes = {item.path: _scope_of(item.nodeid) for item in items}
