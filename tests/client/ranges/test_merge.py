@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from reelport import MergeRefused, Metric, ReportQuery
 from reelport.additivity import Added, Rate
-from reelport.client.ranges.merge import MergePlan, MergeRule, compute_cell, merge, needs_whole_months, plan_merge
+from reelport.client.ranges.merge import compute_cell, merge
+from reelport.client.ranges.plan import MergePlan, MergeRule, needs_whole_months, plan_merge
 
 START, END = date(2024, 1, 1), date(2025, 12, 31)
 

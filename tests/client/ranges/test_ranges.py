@@ -14,8 +14,7 @@ from tests.client.range_asks import END, START, asked, days
 from reelport import Client, MergeRefused, QueryRefused, UsageError
 from reelport.client.client import AsyncClient
 from reelport.client.events import Event, InWindow, Merged, Merging, WindowDone
-from reelport.client.ranges.merge import MergeRule
-from reelport.client.ranges.plan import Standing
+from reelport.client.ranges.plan import MergeRule, Standing
 from reelport.testing import Vendor
 
 

@@ -28,7 +28,6 @@ from reelport.catalog import (
 )
 from reelport.check import suggest_name
 from reelport.cli.output.listing import PrintJson, build_grid, format_value, print_json, print_list
-from reelport.client.ranges.merge import plan_merge
 from reelport.errors import MergeRefused, UsageError
 from reelport.query import ReportQuery
 
@@ -104,6 +103,8 @@ def _list_rules(entry: Entry) -> list[str]:
 
 def describe_ranges(metric: Metric) -> str:
     """Describe the ranges that a metric allows, and how windows of longer ones merge."""
+    from reelport.client.ranges.plan import plan_merge
+
     limit = f"{Limit.RANGE_DAYS.default} days"
     try:
         how = plan_merge(ReportQuery.of([metric], [], date.min, date.min), months=True, ordered=True)

@@ -8,14 +8,15 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from reelport.cli.arguments.options import Profile, QueryOptions, ServiceOptions, Url
+from reelport.cli.arguments.options import Profile, QueryOptions, ServiceOptions, Url, open_session, read_settings
+from reelport.cli.arguments.query_problems import name_options, refuse_unsendable
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.listing import PrintJson, print_json, print_list
+from reelport.client.ranges.plan import Plan, Standing, plan_range
 from reelport.errors import MergeRefused, QueryRefused
 from reelport.wording import format_count, format_duration
 
 if TYPE_CHECKING:
-    from reelport.client.ranges.plan import Plan
     from reelport.client.session import Session
 
 _REMEMBERED = 50  # how many of the last reports count for the typical duration
@@ -29,10 +30,6 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
     Calls nothing. `report run` over the same range does what the plan says. Status 5 where windows of the query
     can't be merged into one right answer; then only `--json` shows them.
     """
-    from reelport.cli.arguments.options import open_session, read_settings
-    from reelport.cli.arguments.query_problems import name_options, refuse_unsendable
-    from reelport.client.ranges.plan import plan_range
-
     service = ServiceOptions(profile=profile, url=url, insecure=True)
     refuse_together(ask.query, beside=[partial(refuse_unsendable, ask), partial(read_settings, service)])
     query = ask.query()
@@ -47,8 +44,6 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
     if planned.refusal is not None:
         raise MergeRefused(planned.refusal)
     if not json:
-        from reelport.client.ranges.plan import Standing
-
         windows = enumerate(_facts_of_windows(planned), start=1)
         rows = [{"window": n, **each, "state": Standing[str(each["state"]).upper()]} for n, each in windows]
         print_list(rows, as_json=False)
@@ -92,8 +87,6 @@ def _facts_of_windows(planned: Plan) -> list[dict[str, object]]:
 
 
 def _list_sentences(planned: Plan, longest: timedelta | None, typical: timedelta | None) -> list[str]:
-    from reelport.client.ranges.plan import Standing
-
     done = sum(each.standing is Standing.HERE for each in planned.windows)
     windows, days = format_count(len(planned.windows), "window"), format_count(planned.query.days, "day")
     sentences = [f"{days} in {windows}, {planned.slots} at a time; {done} here already."]

@@ -34,8 +34,10 @@ from reelport.cli.arguments.options import (
     format_options,
     read_settings,
 )
+from reelport.cli.arguments.query_problems import refuse_unsendable
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of, refuse_early, write_report
+from reelport.cli.output.progress import ProgressReporter, reporting
 from reelport.client.files.locks import remove_folder, try_lock_folder
 from reelport.client.files.part import resolve_target, translate_io_errors
 from reelport.client.settings.config import resolve_home
@@ -47,7 +49,6 @@ from reelport.wire import Code
 
 if TYPE_CHECKING:
     from reelport.cli.output.chart import ChartOutput
-    from reelport.cli.output.progress import ProgressReporter
     from reelport.client.events import Progress
     from reelport.client.flows.download import Downloaded
     from reelport.client.reports import Reports
@@ -92,8 +93,6 @@ def run(
     The key comes from REELPORT_API_KEY and REELPORT_API_SECRET, or a profile.
     A long range is fetched in windows. If it is interrupted, run the command again.
     """
-    from reelport.cli.output.progress import reporting
-
     with reporting(json=json, quiet=quiet, output=to.output) as reporter:
         drawn = partial(_plan_chart, chart)
         refuse_together(
@@ -140,8 +139,6 @@ def submit(
 
     Example: reelport report submit --metrics VIEWS --dimensions DAY --start 7d --end yesterday
     """
-    from reelport.cli.output.progress import reporting
-
     with reporting(json=json, quiet=quiet) as reporter:
         values = (partial(check_windows, window_days), partial(to_seconds, deadline))
         refuse_together(ask.query, *values, beside=_list_settings_checks(ask, service))
@@ -170,8 +167,6 @@ def wait(
 
     Example: reelport report wait TOKEN
     """
-    from reelport.cli.output.progress import reporting
-
     with reporting(json=json, quiet=quiet) as reporter:
         reporter.token = token
         reporter.resume = ["wait", token, *service.words()]
@@ -198,8 +193,6 @@ def download(
 
     Example: reelport report download TOKEN -o views.csv
     """
-    from reelport.cli.output.progress import reporting
-
     with reporting(json=json, quiet=quiet, output=to.output) as reporter:
         refuse_together(to.shape, beside=[partial(read_settings, service)])
         reporter.token = token
@@ -243,8 +236,6 @@ def _is_drawn_alone(to: Delivery) -> bool:
 
 def _list_settings_checks(ask: QueryOptions, service: ServiceOptions) -> list[Callable[[], object]]:
     """Return checks of query and settings that run only where another check has failed."""
-    from reelport.cli.arguments.query_problems import refuse_unsendable
-
     return [partial(refuse_unsendable, ask), partial(read_settings, service)]
 
 

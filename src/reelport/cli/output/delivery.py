@@ -19,6 +19,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from reelport.cli.output.listing import CleanedOutput, format_moment
+from reelport.client.files.locks import replace_whole
+from reelport.client.files.part import resolve_csv_target, resolve_target, translate_io_errors
+from reelport.client.files.sidecar import find_sidecar_path, read_sidecar
 from reelport.errors import SchemaDrift, StorageError, UsageError
 from reelport.wording import advise_extra
 
@@ -92,8 +96,6 @@ class Delivery:
 
     def shape(self) -> Format:
         """Return the format to write. UsageError: it isn't there, or the file can't be written."""
-        from reelport.client.files.part import resolve_csv_target, resolve_target
-
         if self.output == "-":
             raise UsageError("'-' is no file: without -o the data goes to stdout.")
         shape = format_of(self.form, self.output, excel_safe=self.excel_safe)
@@ -178,9 +180,6 @@ def write_report(done: Downloaded, to: Delivery) -> dict[str, object]:
 
 
 def _write_file(done: Downloaded, to: Delivery, form: Format) -> dict[str, object]:
-    from reelport.client.files.locks import replace_whole
-    from reelport.client.files.part import resolve_target, translate_io_errors
-
     cells = 0
     if to.output is None:
         cells = _to_stdout(done, form, excel_safe=to.excel_safe)
@@ -197,10 +196,6 @@ def _write_file(done: Downloaded, to: Delivery, form: Format) -> dict[str, objec
 
 
 def _copy_sidecar(target: Path, done: Downloaded, made: dict[str, object]) -> None:
-    from reelport.client.files.locks import replace_whole
-    from reelport.client.files.part import translate_io_errors
-    from reelport.client.files.sidecar import find_sidecar_path, read_sidecar
-
     place, known = find_sidecar_path(target), done.sidecar and read_sidecar(done.sidecar)
     if place is None or not known:
         return
@@ -229,8 +224,6 @@ def _to_stdout(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
 
             print_table(Console(highlight=False), done.table(), done.rows)
         elif sys.stdout.isatty():
-            from reelport.cli.output.listing import CleanedOutput
-
             cleaned = CleanedOutput(sys.stdout.buffer)
             cells = _write_rows(done, form, cleaned, excel_safe=excel_safe)
             cleaned.finish()
@@ -310,8 +303,6 @@ def _copy(path: Path, file: SupportsWrite[bytes]) -> int:
 
 
 def _encode(cell: Cell) -> str:
-    from reelport.cli.output.table_view import format_moment
-
     match cell:
         case None:
             return "null"

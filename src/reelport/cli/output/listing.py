@@ -76,6 +76,11 @@ def format_value(value: object) -> str:
             return str(value)
 
 
+def format_moment(time: datetime) -> str:
+    """Format a time as reports write it."""
+    return time.isoformat().replace("+00:00", "Z")
+
+
 def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
     from rich.console import Console
     from rich.table import Table

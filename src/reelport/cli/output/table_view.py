@@ -14,6 +14,7 @@ from rich.text import Text
 
 from reelport.catalog import CellType
 from reelport.cells import Cell
+from reelport.cli.output.listing import format_moment
 from reelport.client.results.tables import Table
 from reelport.wording import clean_line
 
@@ -34,11 +35,6 @@ def print_table(console: Console, table: Table, rows: int, most: int = _SHOWN, *
     console.width = before
     if rows > most:
         console.print(f"The first {most} of {rows:,} rows; --format csv gives them all.")
-
-
-def format_moment(time: datetime) -> str:
-    """Format a time as reports write it."""
-    return time.isoformat().replace("+00:00", "Z")
 
 
 def _draw_table(table: Table, most: int, *, wraps: bool) -> tuple[Drawn, int]:

@@ -27,8 +27,16 @@ from reelport.client.files.sidecar import Sidecar, find_sidecar_path, name_sidec
 from reelport.client.flows.download import Downloaded, Ranged, find_earliest
 from reelport.client.flows.fetch import fetch, mark_delivered
 from reelport.client.flows.lifecycle import check_against_host
-from reelport.client.ranges.merge import MergePlan, MergeRule, merge, needs_whole_months, plan_merge
-from reelport.client.ranges.plan import build_merge_plan, check_range_query, cut_windows
+from reelport.client.ranges.merge import merge
+from reelport.client.ranges.plan import (
+    MergePlan,
+    MergeRule,
+    build_merge_plan,
+    check_range_query,
+    cut_windows,
+    needs_whole_months,
+    plan_merge,
+)
 from reelport.client.ranges.windows import Window, halve, split_by_existing
 from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, Flow, fork, work
