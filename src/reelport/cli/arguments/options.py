@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -102,9 +102,7 @@ class ServiceOptions:
 
     def words(self) -> list[str]:
         """Format the options for a command line."""
-        given = {"--profile": self.profile, "--url": self.url}
-        words = [word for option, value in given.items() if value is not None for word in (option, value)]
-        return [*words, *(["--insecure"] if self.insecure else [])]
+        return format_flags({"--profile": self.profile, "--url": self.url, "--insecure": self.insecure})
 
 
 IN_FORCE = ServiceOptions()  # the service of the environment, or of the profile in force
@@ -197,12 +195,17 @@ def check_windows(days: int | None, windows: int | None = None) -> None:
         raise UsageError("\n".join(wrong))
 
 
+def format_flags(given: Mapping[str, object]) -> list[str]:
+    """Format options as words: True alone, others before their value; empty ones are left out."""
+    words = ([option] if value is True else [option, str(value)] for option, value in given.items() if value)
+    return [word for each in words for word in each]
+
+
 def format_options(query: ReportQuery) -> list[str]:
     """Format a query as options, with absolute days."""
-    words = ["--metrics", ",".join(query.metrics)]
-    words += ["--dimensions", ",".join(query.dimensions)] if query.dimensions else []
-    words += ["--start", query.start.isoformat(), "--end", query.end.isoformat()]
-    words += ["--product", query.product] if query.product != DEFAULT_PRODUCT else []
+    names = {"--metrics": ",".join(query.metrics), "--dimensions": ",".join(query.dimensions)}
+    product = None if query.product == DEFAULT_PRODUCT else query.product
+    words = format_flags({**names, "--start": query.start, "--end": query.end, "--product": product})
     return words + [word for name, value in query.filters for word in ("--filter", f"{name}={value}")]
 
 

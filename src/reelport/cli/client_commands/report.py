@@ -31,6 +31,7 @@ from reelport.cli.arguments.options import (
     WindowDays,
     check_windows,
     connect,
+    format_flags,
     format_options,
     read_settings,
 )
@@ -106,10 +107,8 @@ def run(
         query = reporter.query = ask.query()
         reporter.resume = ["run", *format_options(query), *to.words(), *service.words()]
         reporter.resume += [] if chart is None else ["--chart", *chart]
-        reporter.resume += [] if window_days is None else ["--window-days", str(window_days)]
-        reporter.resume += [] if max_windows is None else ["--max-windows", str(max_windows)]
-        reporter.resume += ["--any-columns"] if any_columns else []
-        reporter.resume += ["--keep-windows"] if keep_windows else []
+        limits = {"--window-days": window_days, "--max-windows": max_windows}
+        reporter.resume += format_flags({**limits, "--any-columns": any_columns, "--keep-windows": keep_windows})
         with connect(service) as client:
             chosen = client.with_options(
                 again=again, any_columns=any_columns, windows=window_days, max_windows=max_windows
@@ -196,8 +195,8 @@ def download(
     with reporting(json=json, quiet=quiet, output=to.output) as reporter:
         refuse_together(to.shape, beside=[partial(read_settings, service)])
         reporter.token = token
-        reporter.resume = ["download", token, *to.words(), *service.words()]
-        reporter.resume += ["--any-columns"] if any_columns else []
+        columns = format_flags({"--any-columns": any_columns})
+        reporter.resume = ["download", token, *to.words(), *service.words(), *columns]
         with connect(service) as client, _open_target(to, token) as target:
             report = client.with_options(any_columns=any_columns).reports.attach(token)
             report.wait(deadline=deadline, progress=refuse_early(to, reporter))

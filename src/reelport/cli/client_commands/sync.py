@@ -29,6 +29,7 @@ from reelport.cli.arguments.options import (
     WindowDays,
     check_windows,
     connect,
+    format_flags,
     parse_day_word,
     read_settings,
 )
@@ -175,8 +176,11 @@ def run(
         settings = partial(read_settings, service)
         values, days = partial(check_windows, window_days), {"--from": start, "--to": end}
         specs, first, last = _read_specs_and_days(file, names, days, values, beside=settings)
-        rest = [*_format_other_options(file, service, window_days), *(["--allow-empty"] if allow_empty else [])]
-        reporter.group, reporter.resume = "sync", ["run", *(names or []), *rest, *range_options(first, last)]
+        rest = [*_format_other_options(file, service, window_days), *format_flags({"--allow-empty": allow_empty})]
+        reporter.group, reporter.resume = (
+            "sync",
+            ["run", *(names or []), *rest, *format_flags({"--from": first, "--to": last})],
+        )
         with connect(service) as client:
             loaded = sync_run.run(
                 specs,
@@ -263,8 +267,8 @@ def _parse_days(given: Mapping[str, str | None]) -> tuple[date | None, date | No
 
 
 def _format_other_options(file: Path, service: ServiceOptions, window_days: int | None) -> list[str]:
-    words = ["--file", str(file)] if file != Path(spec_file.NAME) else []
-    return [*words, *service.words(), *([] if window_days is None else ["--window-days", str(window_days)])]
+    words = format_flags({"--file": None if file == Path(spec_file.NAME) else file})
+    return [*words, *service.words(), *format_flags({"--window-days": window_days})]
 
 
 class SyncProgress:
@@ -348,12 +352,6 @@ def comparisons_as_json(found: Iterable[Comparison], options: Sequence[str] = ()
     as_json([_comparison_as_json(each, options) for each in found])
 
 
-def range_options(first: date | None, last: date | None) -> list[str]:
-    """Format the options by which `sync run` reads these days again."""
-    days = {"--from": first, "--to": last}
-    return [word for name, day in days.items() if day is not None for word in (name, day.isoformat())]
-
-
 def _headline(each: Coverage) -> Text:
     line = Text().append(each.spec.name, style="bold")
     place, here = each.spec.place.path, Path.cwd()
@@ -423,7 +421,8 @@ def _format_change(before: Number, now: Number) -> str:
 def _reread_command(found: Comparison, options: Sequence[str]) -> str | None:
     if found.overdue is None:
         return None
-    return quote_command(["reelport", "sync", "run", found.spec.name, *range_options(*found.overdue), *options])
+    days = format_flags(dict(zip(("--from", "--to"), found.overdue, strict=True)))
+    return quote_command(["reelport", "sync", "run", found.spec.name, *days, *options])
 
 
 def _format_verdict(found: Comparison, options: Sequence[str]) -> Text:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from reelport.cli.arguments.options import format_flags
 from reelport.cli.output.listing import CleanedOutput, format_moment
 from reelport.client.files.locks import replace_whole
 from reelport.client.files.part import resolve_csv_target, resolve_target, translate_io_errors
@@ -118,9 +119,7 @@ class Delivery:
 
     def words(self) -> list[str]:
         """Format these options as words of a command line."""
-        given = {"-o": self.output, "--format": self.form and self.form.value}
-        words = [word for option, value in given.items() if value is not None for word in (option, value)]
-        return words + (["--excel-safe"] if self.excel_safe else [])
+        return format_flags({"-o": self.output, "--format": self.form, "--excel-safe": self.excel_safe})
 
 
 AS_IT_CAME = Delivery()
