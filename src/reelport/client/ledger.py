@@ -415,13 +415,10 @@ class Ledger:
             if delivered:
                 db.execute(_DELIVERED, (row.id,))
 
-    def record_verified(self, row: Row, *, delivered: bool) -> None:
-        """Record that an earlier run's file is as the ledger says; see `record_download`."""
+    def record_delivered(self, row: Row) -> None:
+        """Record that the command that wanted the report has succeeded, and release the row."""
         with self._store.begin_write() as db:
-            # Earlier versions recorded a file in two steps.
-            db.execute("UPDATE reports SET state = 'verified' WHERE id = ? AND state = 'downloaded'", (row.id,))
-            if delivered:
-                db.execute(_DELIVERED, (row.id,))
+            db.execute(_DELIVERED, (row.id,))
 
     def record_delivered_files(self, identity: str, paths: Iterable[Path]) -> None:
         """Record a key's reports of these files as delivered, once their result exists."""

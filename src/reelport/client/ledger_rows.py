@@ -97,7 +97,6 @@ class State(StrEnum):
     REQUESTED = "requested", "The service took it and gave its token."
     RUNNING = "running", "A look found it in progress."
     FINISHED = "finished", "A look found it finished: it can be downloaded."
-    DOWNLOADED = "downloaded", "Its file is in place, as an earlier version recorded it."
     VERIFIED = "verified", "Its file is in place; size, SHA-256 and rows are recorded."
     FAILED = "failed", "The service could not make it."
     EXPIRED = "expired", "The service no longer has it."
@@ -115,7 +114,7 @@ class State(StrEnum):
 _STATES = {state.value: state for state in State}
 
 # States in which the token can fetch the report.
-TOKEN_STATES = (State.REQUESTED, State.RUNNING, State.FINISHED, State.DOWNLOADED, State.VERIFIED)
+TOKEN_STATES = (State.REQUESTED, State.RUNNING, State.FINISHED, State.VERIFIED)
 
 RUNNING_STATES = (State.REQUESTED, State.RUNNING)  # states in which a report probably holds a slot at the service
 

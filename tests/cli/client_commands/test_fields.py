@@ -173,7 +173,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
         given_up(own, row)
         if age:
             own.record_status(row, State.FINISHED)
-            own.record_verified(row, delivered=True)
+            own.record_delivered(row)
     return own
 
 
@@ -212,7 +212,7 @@ def test_a_terminal_is_asked_and_told_what_is_lost(ledger: Ledger, key: bytes, l
     own = Ledger(ledger.path, calendar)
     row = own.list_rows()[2]
     own.record_status(row, State.FINISHED)
-    own.record_verified(row, delivered=True)
+    own.record_delivered(row)
     given_up(own, row)
     environment = os.environ | {"REELPORT_HOME": str(ledger.path.parent)}
     status, drawn = on_terminal(

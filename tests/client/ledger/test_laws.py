@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import tempfile
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -136,23 +134,6 @@ TestLaws = Machine.TestCase
 TestLaws.settings = settings(stateful_step_count=40)
 
 
-def _write_as_before(ledger: Ledger, row: Row) -> None:
-    """Leave the row as a process of an earlier version did that was killed before it looked at its file."""
-    with closing(sqlite3.connect(ledger.path)) as db, db:
-        db.execute("UPDATE reports SET state = 'downloaded' WHERE id = ?", (row.id,))
-
-
-def test_a_file_that_an_earlier_version_left_is_verified_and_delivered(ledger: Ledger, tmp_path: Path) -> None:
-    """Its command released nothing; a part that is looked at again stays its owner's."""
-    row = requested(ledger)
-    ledger.record_download(row, tmp_path / "a.csv", 1, "ab", 1, "proof", delivered=False)
-    _write_as_before(ledger, row)
-    for delivered in (False, True):
-        ledger.record_verified(row, delivered=delivered)
-        found = shown(ledger, row)
-        assert (found.state, found.delivered, found.owner is None) == (State.VERIFIED, delivered, delivered)
-
-
 def test_a_new_question_is_claimed_as_an_intent(ledger: Ledger) -> None:
     """The first ask is written down before it is sent, with its query and no token."""
     row = claimed(ledger)
@@ -166,9 +147,7 @@ def test_a_question_that_is_being_asked_is_waited_for(ledger: Ledger) -> None:
     assert ledger.enter(question()) == Busy(row)
 
 
-@pytest.mark.parametrize(
-    "state", thin_out([State.REQUESTED, State.RUNNING, State.FINISHED, State.DOWNLOADED, State.VERIFIED], 4)
-)
+@pytest.mark.parametrize("state", thin_out([State.REQUESTED, State.RUNNING, State.FINISHED, State.VERIFIED], 4))
 @pytest.mark.parametrize("reelport", [True, False])
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("dead", [True, False])
@@ -178,10 +157,8 @@ def test_what_was_not_delivered_always_serves(
     """A report that was asked for and not delivered serves, in each state, at any host, also with fresh."""
     row = requested(ledger)
     ledger.record_status(row, min(state, State.FINISHED, key=list(State).index))
-    if state in {State.DOWNLOADED, State.VERIFIED}:
+    if state is State.VERIFIED:
         ledger.record_download(row, tmp_path / "a.csv", 1, "ab", 1, "proof", delivered=False)
-    if state is State.DOWNLOADED:
-        _write_as_before(ledger, row)
     if dead:
         given_up(ledger, row)
     entry = ledger.enter(question(reelport=reelport, fresh=fresh))
@@ -213,7 +190,7 @@ def test_a_report_older_than_a_delivered_one_serves_nobody(ledger: Ledger) -> No
     """Its numbers were asked anew since: what was left undelivered of it is out of date."""
     given_up(ledger, requested(ledger))
     newer = requested(ledger, "R-2", question(reelport=True, current=True))
-    ledger.record_verified(newer, delivered=True)
+    ledger.record_delivered(newer)
     assert isinstance(ledger.enter(question(reelport=True)), Claimed)
 
 
@@ -268,7 +245,7 @@ def test_a_delivered_report_of_a_day_that_was_not_over_is_asked_anew(ledger: Led
     """Today's numbers move: what was had of them an hour ago isn't the answer."""
     today = question(QUERY.within(date(2026, 11, 1), NOW.date()))
     row = requested(ledger, asked=today)
-    ledger.record_verified(row, delivered=True)
+    ledger.record_delivered(row)
     assert isinstance(ledger.enter(today), Claimed)
 
 

@@ -163,7 +163,8 @@ def _fetch_file(
     assert row.token is not None  # noqa: S101 - a row that serves has a token
     done = yield from work(partial(_find_existing_file, row, target))
     if done is not None:
-        yield from work(partial(session.ledger.record_verified, row, delivered=not part))
+        if not part:
+            yield from work(partial(session.ledger.record_delivered, row))
         return done
     left = max(0.0, until - session.clock.seconds())
     state = yield from wait_recorded(session, row, row.token, tell, deadline=left, just_asked=just_asked)
@@ -201,7 +202,7 @@ def _download_row(
 
 
 def _find_existing_file(row: Row, target: Path) -> Downloaded | None:
-    if row.state not in {State.DOWNLOADED, State.VERIFIED} or row.path != target or row.sha256 is None:
+    if row.state is not State.VERIFIED or row.path != target or row.sha256 is None:
         return None
     return find_downloaded(target, row.sha256, Proof(row.proof or Proof.SHAPE))
 

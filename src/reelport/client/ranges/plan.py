@@ -243,9 +243,9 @@ def _find_standing(row: Row | None) -> Standing:
     match row.state if row else None:
         case State.REQUESTED | State.RUNNING:
             return Standing.MAKING
-        case State.DOWNLOADED | State.VERIFIED if row and row.path and row.path.exists():
+        case State.VERIFIED if row and row.path and row.path.exists():
             return Standing.HERE
-        case State.FINISHED | State.DOWNLOADED | State.VERIFIED:
+        case State.FINISHED | State.VERIFIED:
             return Standing.MADE
         case _:
             return Standing.TO_ASK
