@@ -151,7 +151,7 @@ class Report(_Handle):
 
 
 class AsyncReport(_Handle):
-    """A report that an `AsyncClient` asked for or attached to."""
+    """`Report` for asyncio: the same methods, awaited."""
 
     refresh = awaited(Report.refresh, lambda: AsyncReport)
     wait = awaited(Report.wait, lambda: AsyncReport)
@@ -297,7 +297,7 @@ class Reports(_Attaching[Report]):
 
 
 class AsyncReports(_Attaching[AsyncReport]):
-    """An `AsyncClient`'s reports: ask for them, or attach to earlier ones."""
+    """`Reports` for asyncio: the same methods, awaited; `attach` needs no await."""
 
     def __init__(self, run: AsyncRunner, session: Session) -> None:
         self._run = run

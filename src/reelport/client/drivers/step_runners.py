@@ -47,7 +47,21 @@ _LOOK = 1.0  # seconds between two checks for a Ctrl-C, where waiting hides it
 _GRACE = 2.0  # seconds that threads get to clean up when all must stop
 
 
-class StepRunner:
+class _Stoppable:
+    """Remembers a stop that came while work had to come to its end."""
+
+    _stop: BaseException | None = None
+
+    def check(self) -> None:
+        """Raise the Ctrl-C or the cancellation that came during work."""
+        if self._stop is not None:
+            raise self._stop
+
+    def _remember_stop(self, stop: BaseException) -> None:
+        self._stop = stop
+
+
+class StepRunner(_Stoppable):
     """Executes the steps of one flow, blocking; holds its open response body."""
 
     def __init__(
@@ -59,7 +73,6 @@ class StepRunner:
         self._drive = drive
         self._halt = halt
         self._body: Body | None = None
-        self._stop: BaseException | None = None
 
     def execute(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
         """Execute a step; return its outcome. Begun work ends before a Ctrl-C is raised."""
@@ -92,21 +105,13 @@ class StepRunner:
                 body = self._transport.open(request)
                 return body if isinstance(body, Lost) else _read_whole(body, request)
 
-    def check(self) -> None:
-        """Raise the Ctrl-C that came during work."""
-        if self._stop is not None:
-            raise self._stop
-
     def close(self) -> None:
         """Close the open body."""
         if self._body is not None:
             self._body.close()
 
-    def _remember_stop(self, stop: BaseException) -> None:
-        self._stop = stop
 
-
-class AsyncStepRunner:
+class AsyncStepRunner(_Stoppable):
     """Executes the steps of one flow on asyncio; holds its open response body."""
 
     def __init__(self, transport: AsyncTransport, sleep: AsyncSleep, lock: ExclusiveLock, run: AsyncRunner) -> None:
@@ -115,7 +120,6 @@ class AsyncStepRunner:
         self._lock = lock
         self._run = run
         self._body: AsyncBody | None = None
-        self._stop: BaseException | None = None
 
     async def execute(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
         """Execute a step; return its outcome. Begun work ends before a cancellation is raised."""
@@ -142,18 +146,10 @@ class AsyncStepRunner:
                 body = await self._transport.open(request)
                 return body if isinstance(body, Lost) else await _read_whole_async(body, request)
 
-    def check(self) -> None:
-        """Raise the cancellation that came during work."""
-        if self._stop is not None:
-            raise self._stop
-
     async def close(self) -> None:
         """Close the open body."""
         if self._body is not None:
             await self._body.close()
-
-    def _remember_stop(self, stop: BaseException) -> None:
-        self._stop = stop
 
 
 class ExclusiveLock:
