@@ -12,11 +12,11 @@ from tests.patience import PATIENCE
 from tests.warm_service import Service
 
 from reelport import Client
+from reelport.client.events import ignore_event
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
-from reelport.sync.events import ignore
 from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.testing import Channel
 
@@ -58,7 +58,7 @@ def test_an_interrupted_window_has_the_numbers_of_the_run_that_takes_it_up(servi
         with pytest.raises(BrokenPipeError):
             sync_run.run([earned], client, tell=break_after_download, deadline=PATIENCE)
         load(service, [YESTERDAY], "more")
-        sync_run.run([earned], client, tell=ignore, deadline=PATIENCE)
+        sync_run.run([earned], client, tell=ignore_event, deadline=PATIENCE)
     assert kept(earned, "day, estimated_earnings_eur") == [(YESTERDAY, 2)]
 
 
@@ -74,13 +74,13 @@ def test_a_copy_gets_days_that_come_after_later_ones(service: Service, tmp_path:
     if is_compacted:
         compact(service.settings.facts_root, today=ahead + timedelta(days=9), settled_after=0)
     with Client(service.url, key.id, key.secret, ledger=tmp_path / "ledger.db") as client:
-        sync_run.run([earned], client, tell=ignore, deadline=PATIENCE)
+        sync_run.run([earned], client, tell=ignore_event, deadline=PATIENCE)
         assert coverage_of(earned).verified == Days.between(START, GAP - timedelta(days=1))
         load(service, [GAP])
-        sync_run.run([earned], client, tell=ignore, deadline=PATIENCE)
+        sync_run.run([earned], client, tell=ignore_event, deadline=PATIENCE)
         assert coverage_of(earned).verified == Days.between(START, END)
         load(service, list(Days.between(END + timedelta(days=1), YESTERDAY)))
-        sync_run.run([earned], client, tell=ignore, deadline=PATIENCE)
+        sync_run.run([earned], client, tell=ignore_event, deadline=PATIENCE)
     assert [day for (day,) in kept(earned, "day")] == list(Days.between(START, YESTERDAY))
     assert coverage_of(earned).verified == Days.between(START, YESTERDAY)
 
@@ -96,6 +96,6 @@ def test_a_copy_of_uploads_settles(service: Service, tmp_path: Path) -> None:
     load_arrow(service.settings.facts_root, "videos", pa.table(rows), "videos")
     key = service.key("acme")
     with Client(service.url, key.id, key.secret, ledger=tmp_path / "ledger.db") as client:
-        sync_run.run([uploads], client, tell=ignore, deadline=PATIENCE)
+        sync_run.run([uploads], client, tell=ignore_event, deadline=PATIENCE)
     assert coverage_of(uploads).verified == Days.between(START, END - timedelta(days=1))
     assert [day for (day,) in kept(uploads, "day")] == days

@@ -14,12 +14,12 @@ from tests.patience import PATIENCE
 from tests.warm_service import Service
 
 from reelport import Client, ReportQuery
+from reelport.client.events import ignore_event
 from reelport.errors import ReelportError, UsageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.freshness import tables_report
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
-from reelport.sync.events import ignore
 from reelport.sync.parquet_folder import CURRENT, MANIFEST
 from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.testing import Channel, Vendor
@@ -55,7 +55,7 @@ def spec(tmp_path: Path) -> Spec:
 
 
 def run(client: Client, *specs: Spec, start: date | None = None, end: date | None = None) -> None:
-    sync_run.run(specs, client, tell=ignore, deadline=PATIENCE, start=start, end=end)
+    sync_run.run(specs, client, tell=ignore_event, deadline=PATIENCE, start=start, end=end)
 
 
 @pytest.mark.long
@@ -187,6 +187,6 @@ def test_a_range_that_no_copy_keeps_is_refused(client: Client, vendor: Vendor, s
         run(client, spec, replace(spec, name="other"), end=early)
     assert str(START) in str(error.value)
     with pytest.raises(UsageError, match="one of both"):
-        sync_run.run([spec], client, tell=ignore, start=early, every_day=True)
+        sync_run.run([spec], client, tell=ignore_event, start=early, every_day=True)
     assert not vendor.asks
     assert not spec.place.path.exists()

@@ -13,11 +13,12 @@ import pytest
 from tests.cases import thin_out
 
 from reelport import Client, QueryRefused, SchemaDrift
+from reelport.client.events import ignore_event
 from reelport.errors import AskLost, Partial, RepeatedRows, ReportFailed, ServiceError, UsageError, WindowEmptied
 from reelport.sync import comparison, sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.destinations import open_destination
-from reelport.sync.events import Failed, Loaded, Planned, SyncEvent, ignore
+from reelport.sync.events import Failed, Loaded, Planned, SyncEvent
 from reelport.sync.spec import Contract, Days, Kind, Place, Spec
 from reelport.testing import Vendor
 
@@ -196,10 +197,10 @@ def test_copies_of_another_service_are_not_mixed(run: Run, spec: Spec, tmp_path:
     run(spec)
     with Vendor() as other, Client(other.url, other.key, other.secret, ledger=tmp_path / "other.db") as stranger:
         with pytest.raises(UsageError, match=r"holds rows from http.*sync run --every-day, with the --url, --profile"):
-            sync_run.run([spec], stranger, tell=ignore, deadline=300)
+            sync_run.run([spec], stranger, tell=ignore_event, deadline=300)
         with pytest.raises(UsageError, match="holds rows from"):
-            comparison.verify(spec, stranger, tell=ignore)
-        sync_run.run([spec], stranger, tell=ignore, deadline=300, every_day=True)
+            comparison.verify(spec, stranger, tell=ignore_event)
+        sync_run.run([spec], stranger, tell=ignore_event, deadline=300, every_day=True)
         assert open_destination(spec.place).state(spec).service == other.url
     assert len(coverage_of(spec).missing) == 0
 
@@ -241,11 +242,11 @@ def test_verify_shows_how_far_numbers_moved_and_changes_nothing(
     """By day: rows gone and come, sums before and now; and the lookback that would have caught them."""
     run(spec)
     before, state = kept(spec, "*"), open_destination(spec.place).state(spec)
-    assert comparison.verify(spec, client, tell=ignore).moved == ()
+    assert comparison.verify(spec, client, tell=ignore_event).moved == ()
     late, lost = TODAY - timedelta(days=6), TODAY - timedelta(days=2)
     numbers.changed[late] = 1
     numbers.empty.add(lost)
-    found = comparison.verify(spec, client, tell=ignore)
+    found = comparison.verify(spec, client, tell=ignore_event)
     assert [(each.day, each.verified, each.before, each.now, each.gone, each.come) for each in found.moved] == [
         (late, True, 1, 1, 1, 1),
         (lost, False, 1, 0, 1, 0),
@@ -253,9 +254,11 @@ def test_verify_shows_how_far_numbers_moved_and_changes_nothing(
     assert found.moved[0].sums == {"views": (late.toordinal(), 1)}
     assert (found.lookback, found.days) == (6, 14)
     assert (kept(spec, "*"), open_destination(spec.place).state(spec)) == (before, state)
-    assert len(comparison.verify(spec, client, tell=ignore, start=START, end=START + timedelta(days=3)).moved) == 0
+    assert (
+        len(comparison.verify(spec, client, tell=ignore_event, start=START, end=START + timedelta(days=3)).moved) == 0
+    )
     with pytest.raises(UsageError, match="none of the days"):
-        comparison.verify(spec, client, tell=ignore, start=TODAY, end=TODAY)
+        comparison.verify(spec, client, tell=ignore_event, start=TODAY, end=TODAY)
 
 
 def test_verify_compares_every_day_that_is_named(
@@ -265,7 +268,7 @@ def test_verify_compares_every_day_that_is_named(
     run(spec)
     numbers.changed[START] = 1
     before = len(asked(vendor))
-    found = comparison.verify(spec, client, tell=ignore, start=START - timedelta(days=2), end=TODAY)
+    found = comparison.verify(spec, client, tell=ignore_event, start=START - timedelta(days=2), end=TODAY)
     assert [each.day for each in found.moved] == [START]
     assert found.days == 20
     assert sorted(asked(vendor)[before:]) == ["10-1", "20-11"]

@@ -149,6 +149,6 @@ Event = OfReport | InWindow | WindowDone | Bisected | Merging | Merged
 Progress = Callable[[Event], None]
 
 
-def ignore_event(event: Event) -> None:
+def ignore_event(event: object) -> None:
     """Ignore an event."""
     del event

@@ -96,9 +96,22 @@ def warn(event: SyncEvent) -> None:
                 warnings.warn(f"{spec}: {note}", UserWarning, stacklevel=2)
 
 
-def ignore(event: SyncEvent) -> None:
-    """Ignore the event."""
-    del event
+def describe_event(event: SyncEvent) -> list[str]:
+    """Describe an event in lines, the notes on a loaded window last; an event of the client in none."""
+    match event:
+        case OfWindow():
+            return []
+        case Planned(spec, windows):
+            todo = f"{format_count(len(windows), 'window')} to read" if windows else "up to date"
+            return [f"{spec}: {todo}"]
+        case Began(spec, window, number, of):
+            return [f"{spec} {window}: reading window {number} of {of}"]
+        case Loaded(spec, window, before, rows, token, notes):
+            instead = f" in the place of {before:,}" if before else ""
+            synced = f"synced, {format_count(rows, 'row')}{instead}, of report {shorten(token)}"
+            return [f"{spec} {window}: {line}" for line in (synced, *notes)]
+        case Failed(spec, window, reason):
+            return [f"{spec} {window}: not synced: {reason.removeprefix(f'{spec}: ')}"]
 
 
 def with_log(session: Session, tell: Tell) -> Tell:
@@ -106,25 +119,11 @@ def with_log(session: Session, tell: Tell) -> Tell:
     log = ReportLog(session)
 
     def listener(event: SyncEvent) -> None:
-        _write(log, event)
+        if isinstance(event, OfWindow):
+            log.log_event(f"{event.spec} {event.window}", event.event)
+        for number, line in enumerate(describe_event(event)):
+            is_warning = number > 0 or isinstance(event, Failed)
+            log.write(logging.WARNING if is_warning else logging.INFO, line, _LOGGER)
         tell(event)
 
     return listener
-
-
-def _write(log: ReportLog, event: SyncEvent) -> None:
-    match event:
-        case OfWindow(spec, window, happened):
-            log.log_event(f"{spec} {window}", happened)
-        case Planned(spec, windows):
-            todo = f"{format_count(len(windows), 'window')} to read" if windows else "up to date"
-            log.write(logging.INFO, f"{spec}: {todo}", _LOGGER)
-        case Began(spec, window, number, of):
-            log.write(logging.INFO, f"{spec} {window}: reading window {number} of {of}", _LOGGER)
-        case Loaded(spec, window, before, rows, token, notes):
-            loaded = format_count(rows, "row") + (f" in the place of {before:,}" if before else "")
-            log.write(logging.INFO, f"{spec} {window}: synced, {loaded}, of report {shorten(token)}", _LOGGER)
-            for note in notes:
-                log.write(logging.WARNING, f"{spec} {window}: {note}", _LOGGER)
-        case Failed(spec, window, reason):
-            log.write(logging.WARNING, f"{spec} {window}: not synced: {reason}", _LOGGER)

@@ -209,7 +209,7 @@ def test_what_ends_a_run_is_said_once(service: Service, key: Key, tmp_path: Path
     )
     done = syncing(tmp_path, service.url, key.id, "wrong-secret-71c4")("run")
     assert (done.returncode, done.stderr.count("gave no token for this key")) == (4, 1), done.stderr
-    assert f"earned {YESTERDAY}..{YESTERDAY}: not loaded.\n" in done.stderr
+    assert f"earned {YESTERDAY}..{YESTERDAY}: not synced.\n" in done.stderr
 
 
 def test_what_is_wrong_ends_with_its_status(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ from reelport.errors import ReelportError, UsageError
 from reelport.sync import comparison, spec_file, sync_run
 from reelport.sync.comparison import Comparison, Moved, Number
 from reelport.sync.coverage import Coverage, coverage_of
-from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent
+from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, describe_event
 from reelport.sync.spec import LOOKBACK, SETTLE, Spec
 from reelport.wording import format_count
 
@@ -305,20 +305,12 @@ class SyncProgress:
 
 def _lines(event: SyncEvent) -> list[str]:
     match event:
-        case Planned(spec, ()):
-            return [f"{spec}: up to date"]
-        case Began(spec, window, number, of):
-            return [f"{spec} {window}: reading window {number} of {of}"]
-        case Loaded(spec, window, before, rows, _, notes):
-            instead = f" in the place of {before:,}" if before else ""
-            loaded = f"loaded, {format_count(rows, 'row')}{instead}"
-            return [f"{spec} {window}: {line}" for line in (loaded, *notes)]
+        case Planned(windows=windows) if windows:
+            return []  # Each window is told when it begins.
         case Failed(spec, window, stops=True):
-            return [f"{spec} {window}: not loaded."]  # the run's end says why
-        case Failed(spec, window, reason):
-            return [f"{spec} {window}: not loaded. {reason.removeprefix(f'{spec}: ')}"]
+            return [f"{spec} {window}: not synced."]  # the run's end says why
         case _:
-            return []
+            return describe_event(event)
 
 
 def print_coverage(standings: Iterable[Coverage], *, json: bool) -> None:
