@@ -320,7 +320,6 @@ def _decide_by_rows(question: Question, known: Sequence[Row], now: datetime) -> 
 
 
 def _is_reusable(question: Question, row: Row) -> bool:
-    """Whether a question's newest report may be reused without asking the service."""
     if not row.delivered:
         return not (question.reelport and question.current)
     return not question.reelport and not question.fresh and row.is_range_over()

@@ -93,7 +93,6 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, 
 
 
 def _require_days(spec: Spec, base: tuple[Field, ...], stage: Stage, window: Window) -> None:
-    """Raise SchemaDrift for rows without a day, ServiceError for rows outside of the window."""
     time = time_field(spec, base)
     if time.name not in stage.columns:
         raise SchemaDrift(f"The report has no column {time.name}: its rows can't be told apart by day.")

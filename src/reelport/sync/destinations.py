@@ -74,7 +74,6 @@ def lock_destination(place: Place) -> Iterator[Path]:
 
 
 def _read_holder(holder: Path) -> str:
-    """Read the id of the process that holds the lock; `unknown` where none has written it yet."""
     try:
         return holder.read_text("utf-8", "replace")[:20].strip() or "unknown"
     except OSError:

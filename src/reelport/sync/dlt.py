@@ -214,7 +214,6 @@ class _Resource:
             run.read[spec.name] = run.read.get(spec.name, NONE) | Days.of_window(window)
 
     def _check_held(self, held: _HeldCopy, here: str) -> _HeldCopy:
-        """Return the copy, days to read unverified. UsageError for another service's rows."""
         if self.run.every_day and self.spec.name not in self.run.read:
             return replace(held, state=held.state.without_verified())
         origin = held.state.service
@@ -302,7 +301,6 @@ class _Batch:
 
 
 def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path, *, allow_empty: bool) -> _Batch:
-    """Make a delivery's table. WindowEmptied where all rows vanish, unless allowed."""
     days = delivery.days | held.stale_days(spec, delivery)
     with open_duckdb(spill) as con:
         staged = load_stage(con, delivery.file)

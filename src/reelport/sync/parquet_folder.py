@@ -116,7 +116,6 @@ class ParquetFolder:
         return self._place.path / spec.name / CURRENT
 
     def _read_version(self, spec: Spec) -> tuple[Path, Manifest] | None:
-        """Read the folder and the manifest of the last version; None while there is no copy."""
         if self._place.path.exists() and not self._place.path.is_dir():
             raise UsageError(f"{self._place} is a file: a destination for Parquet is a folder.")
         folder = _read_link(self._current_link(spec))
@@ -158,8 +157,6 @@ class _Version:
 
 
 class _LoadedVersion(_Version):
-    """A version with the rows of a delivery."""
-
     def __init__(self, home: Path, con: DuckDBPyConnection, spec: Spec, agreement: Agreement) -> None:
         super().__init__(home)
         self._con = con
@@ -216,7 +213,6 @@ class _LoadedVersion(_Version):
 
 
 def _remove_old_versions(home: Path) -> None:
-    """Remove versions that were replaced more than an hour ago, and incomplete ones."""
     current = _read_link(home / CURRENT)
     whole = sorted(path for path in (home / VERSIONS).glob("*") if not path.name.startswith("."))
     for folder in (home / VERSIONS).glob(".*"):

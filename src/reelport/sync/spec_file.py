@@ -55,8 +55,6 @@ def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), place
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads a file's tables into specs, and collects their problems."""
-
     folder: Path
     placed: bool
     problems: list[str] = field(default_factory=list)

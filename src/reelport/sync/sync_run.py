@@ -140,7 +140,6 @@ class _Task:
 def _plan_tasks(
     spec: Spec, session: Session, tell: Tell, today: date, named: Days | None, *, every_day: bool
 ) -> list[_Task]:
-    """Cut the named days of a spec, or its missing days, into windows to read."""
     state = open_destination(spec.place).state(spec)
     days = missing_days(spec, state, session.settings.url, today) if named is None else named
     todo = cut_windows(spec, days)

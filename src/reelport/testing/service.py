@@ -327,7 +327,6 @@ def _free_port() -> int:
 
 
 def _to_arrow(rows: Iterable[Mapping[str, object]]) -> pa.Table:
-    """Convert dicts into Arrow, as texts of a file; an absent key or None is an empty cell."""
     import pyarrow as pa  # noqa: PLC0415 - a service without facts need not wait for it
 
     given = list(rows)

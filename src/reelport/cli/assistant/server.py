@@ -289,7 +289,6 @@ class Tools:
         return {"report_token": token, "rows": done.rows, **day, **found}
 
     async def _wait(self, report: AsyncReport, seconds: float) -> dict[str, Any]:
-        """Wait, and describe how far the report is then."""
         if seconds > 0:
             with suppress(NotFinished, ReportFailed, ReportExpired):  # The look below says the same, and more.
                 await self._translate(report.wait(deadline=seconds), NotFinished, ReportFailed, ReportExpired)

@@ -159,7 +159,6 @@ def format_setting(setting: Setting) -> str:
 
 
 def _read_open_parts(known: Mapping[str, str], words: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the key's open parts. Raises UsageError with each that is missing everywhere."""
     kind = words["kind"] or known.get("kind", "private")
     host = (PublicKey if kind == "public" else PrivateKey).host
     url = words["url"] or known.get("url") or os.environ.get(VARIABLES["url"], "").strip() or host
@@ -229,7 +228,6 @@ def _prompt_hidden(part: str) -> str:
 
 
 def _try_key(given: Mapping[str, str], parts: Mapping[str, str], *, insecure: bool) -> None:
-    """Get a token for the key and use it. When that fails, nothing is kept."""
     texts = {part: text for part, text in {**given, **parts}.items() if part != "kind"}
     clear = {INSECURE: os.environ.get(INSECURE, "")}
     try:

@@ -108,7 +108,6 @@ def _cut(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_misbehaviours(given: list[str] | None, port: int | None) -> list[str]:
-    """Return the words of --misbehave. UsageError with everything wrong with the options."""
     words = [word.strip().lower() for each in given or () for word in each.split(",") if word.strip()]
     wrong = [
         f"--misbehave: there is no {word[:80]!r}.{advice(nearest(word, _MISBEHAVIOURS), _MISBEHAVIOURS)}"
@@ -216,7 +215,6 @@ def run_service(console: Console, service: Service) -> Iterator[None]:
 
 
 def _stop_with_terminal() -> None:
-    """Let the end of the terminal stop the sandbox as Ctrl-C does."""
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, stop_signals.raise_stop)
 
@@ -233,7 +231,6 @@ def _wait_for(service: Service) -> None:
 
 
 def _offer_until_stopped(facts: Mapping[str, Any], wait: Callable[[], object], *, as_json: bool) -> None:
-    """Print what the sandbox has, and wait until it is stopped."""
     try:
         _print_offer(facts, as_json=as_json)
         wait()
@@ -308,7 +305,6 @@ def _pick(name: str) -> str:
 
 
 def _print_offer(facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print what a stranger needs: for programs as one line of JSON."""
     if as_json:
         print(json_format.dumps(facts), flush=True)
         return

@@ -262,7 +262,6 @@ def _build_wait_policy(token: str, left: float) -> RetryPolicy:
 
 
 def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: float) -> float | None:
-    """Raise when waiting can't help. Returns when the report finished without links, if so."""
     token = state.token
     match state.status:
         case ReportStatus.FAILED:

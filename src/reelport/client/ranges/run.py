@@ -285,7 +285,6 @@ class WindowFetcher:
 
 
 def _build_partial(found: list[Downloaded | Missing], missing: list[Missing]) -> ReelportError:
-    """Build the error for missing windows: Partial, or the first one's where all miss."""
     first = missing[0].error
     if len(missing) == len(found):
         return first

@@ -187,7 +187,6 @@ def _find_near(key: str, *, alone: bool) -> str | None:
 
 
 def _find_mistyped(found: Mapping[str, Any], *, alone: bool) -> dict[str, Any]:
-    """Find profile tables under a misspelled `profiles`, so that their faults are reported too."""
     near = [key for key in found if key not in PROJECT_NAMES and _find_near(key, alone=alone) in OURS]
     near += ["profile"] if "profile" in found else []
     return {

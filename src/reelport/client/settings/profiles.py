@@ -345,7 +345,6 @@ def _read_text(name: str, value: object) -> str:
 
 
 def _read_switch(environment: Mapping[str, str], name: str) -> bool:
-    """Read a variable that is 1 or 0; unset is 0. Raises UsageError for anything else."""
     text = environment.get(name, "").strip()
     if text not in {"", "0", "1"}:
         raise UsageError(f"{name} must be 1 or 0, and not {text[:80]!r}.")
@@ -353,7 +352,6 @@ def _read_switch(environment: Mapping[str, str], name: str) -> bool:
 
 
 def _parse_count(name: str, text: str) -> int | None:
-    """Parse a positive whole number; None when unset. Raises UsageError for anything else."""
     if text and not (text.isascii() and text.isdecimal() and len(text) <= DIGITS and int(text) > 0):
         raise UsageError(f"{name} must be {A_COUNT}, and not {text[:80]!r}.")
     return int(text) if text else None

@@ -148,7 +148,6 @@ def _translate_keyring_errors() -> Iterator[None]:
 
 
 def _read_file(path: Path) -> dict[str, dict[str, str]]:
-    """Read the file of secrets, if any. Raises AccessError when others can read or own it."""
     with translate_io_errors(path):
         try:
             with path.open("rb") as file:

@@ -102,7 +102,6 @@ def _break_frame(cut: Cut, sent: bytes, headers: Mapping[str, str], status: int)
 
 
 def _stop_early(cut: Cut, data: bytes) -> bytes:
-    """Return the part of the file that is sent before an unframed connection ends."""
     lines = data.splitlines(keepends=True)
     some = b"".join(lines[: max(1, (len(lines) + 1) // 2)])
     match cut:

@@ -243,7 +243,6 @@ def _ratio(rule: Ratio, facts: list[_Fact], seed: str) -> str:
 
 
 def _sum_measure(measure: str, facts: Iterable[_Fact], seed: str) -> Decimal:
-    """Sum a measure over facts, with the digits that the catalog gives it."""
     whole = sum(_draw(f"{seed}|{measure}|{day}|{number}") % 9973 for day, number in facts)
     return Decimal(whole).scaleb(-_digits().get(measure, 0))
 

@@ -279,7 +279,6 @@ class Reports:
         return self._no_answer() if lost else answer
 
     def _no_answer(self) -> bytes | None:
-        """Return what replaces the answer to an ask; None closes the connection."""
         match self.behaviour.lost_answer:
             case "500":
                 return json_reply({"error": "internal"}, 500)
@@ -371,7 +370,6 @@ class Reports:
         return {"extensions": {EXTENSION: {"reports": [details.to_json()]}}}
 
     def _current_state(self, report: Report) -> str:
-        """Update a report's state by time and status queries, and return it."""
         age = time.monotonic() - report.asked
         expires = self.behaviour.expires_after
         made = age >= self.behaviour.makes_in and report.looks >= self.behaviour.makes_after_looks
