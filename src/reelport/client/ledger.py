@@ -218,14 +218,14 @@ class Store:
                 return self._build_unusable(str(error))
 
     def _build_unusable(self, reason: str) -> StorageError:
-        return StorageError(f"The ledger {self.path} can't be used: {reason}. It is what finds reports again after "
-                            "a crash: let it be written, or set REELPORT_HOME to a folder that can be.")  # fmt: skip
+        return StorageError(f"The ledger {self.path} can't be used: {reason}. The ledger finds reports again after a "
+                            "crash. Make the file writable, or set REELPORT_HOME to another folder.")  # fmt: skip
 
     def build_damaged(self, error: Exception | str) -> StorageError:
         """Build the error for a file whose content isn't a ledger's."""
         reason = " ".join(str(error).split())[:200]
-        return StorageError(f"The ledger {self.path} is damaged ({reason}). Move it away and a new one is begun; "
-                            "what was in flight is then known to nobody but the service.")  # fmt: skip
+        return StorageError(f"The ledger {self.path} is damaged ({reason}). Move it away: the next command begins a "
+                            "new one. Only the service then knows the reports that were in flight.")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ def test_a_window_that_no_shorter_one_would_spare_its_failure_is_not_halved(
     client = client.with_options(slots=1)
     vendor.fails, vendor.failure = 1, describe(reason)
     if reason is CANCELLED:
-        with pytest.raises(Partial, match=r"Of 4 windows, 3 are here and kept; 1 can't be had now:\n.*cancelled"):
+        with pytest.raises(Partial, match=r"Of 4 windows, 3 are here and kept; 1 can't be fetched now:\n.*cancelled"):
             client.reports.run_range(asked("VIEWS"), to)
         assert len(vendor.asks) == 4
     else:

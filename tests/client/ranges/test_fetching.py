@@ -18,7 +18,7 @@ def test_a_window_whose_report_fails_is_halved_down_to_a_day(vendor: Vendor, cli
     """All but the one bad day are had and kept; it is told, and the same again asks for that day alone."""
     told: list[Event] = []
     vendor.fails = bad(date(2025, 2, 10))
-    with pytest.raises(Partial, match=r"here and kept; 1 can't be had now:\n2025-02-10\.\.2025-02-10: ") as caught:
+    with pytest.raises(Partial, match=r"here and kept; 1 can't be fetched now:\n2025-02-10\.\.2025-02-10: ") as caught:
         client.reports.run_range(asked("VIEWS"), to, progress=told.append)
     assert caught.value.exit_status == 3
     assert not to.exists()

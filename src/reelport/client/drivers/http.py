@@ -199,9 +199,9 @@ def _describe_error(error: httpx2.RequestError) -> str:
         case httpx2.TimeoutException():
             return "the service fell silent"
         case httpx2.UnsupportedProtocol():
-            return "the link is neither http nor https"
+            return "the link is neither http:// nor https://"
         case httpx2.TooManyRedirects():
-            return "it redirects without end"
+            return "it redirects again and again"
         case httpx2.ConnectError() if refused := _find_refusal(error):
             return refused
         case _:

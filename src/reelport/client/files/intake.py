@@ -126,12 +126,12 @@ def check_head(head: Reply) -> None:
     encoding = read_encoding(head)
     if head.status in _GONE:
         raise ReportExpired(
-            f"The report's link is not good any more (HTTP {head.status}). Download it again by its token."
+            f"The report's link is no longer valid (HTTP {head.status}). Download the report again by its token."
         )
     if head.status in _PASSING:
-        raise Unreachable(f"The report's file can't be had now (HTTP {head.status}).")
+        raise Unreachable(f"The report's file can't be downloaded now (HTTP {head.status}).")
     if head.status not in {OK, PARTIAL, BEYOND}:
-        raise ServiceError(f"The report's file can't be had: HTTP {head.status}.")
+        raise ServiceError(f"The report's file can't be downloaded: HTTP {head.status}.")
     if page := _PAGES.get(kind):
         raise Unreachable(f"The service sent {page} instead of the report.")
     if encoding not in _KNOWN_ENCODINGS:
@@ -251,7 +251,7 @@ class Intake:
             self._accept_header(line + end)
             self._write(rest)
         elif len(self._head) > _HEADER_BYTES:
-            raise ServiceError("What the service sent is no CSV: its first line has no end.")
+            raise ServiceError("The service sent something else than a CSV: its first line has no end.")
 
     def _accept_header(self, line: bytes) -> None:
         self._head = None

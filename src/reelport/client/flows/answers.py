@@ -82,7 +82,7 @@ def parse_object(reply: Reply, redact: Redact) -> Mapping[str, Any]:
     if isinstance(value, dict):
         return value
     body = _describe_body(reply, redact)
-    raise Unreachable(f"HTTP {reply.status} with {body}: that is no answer of a Reporting API. "
+    raise Unreachable(f"HTTP {reply.status} with {body}: a Reporting API doesn't answer so. "
                       "Check the address (REELPORT_URL).")  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def _read_problem(error: dict[str, Any], redact: Redact) -> Problem:
     steps = extensions.get("inputPath") or error.get("path")
     steps = steps[:_LONGEST_PATH] if isinstance(steps, list) else []
     path = tuple(step if isinstance(step, int) else redact(str(step)) for step in steps)
-    sentence = error.get("message") or "The service refused without a word."
+    sentence = error.get("message") or "The service refused and gave no reason."
     return Problem(
         redact(str(code)), path, redact(str(sentence)), redact(nearest) if isinstance(nearest, str) else None
     )

@@ -289,7 +289,7 @@ def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
             on_disk.drop_link()
             return promise
         if not start:
-            raise ServiceError(f"The report's file can't be had: HTTP {head.status}, which was not asked for.")
+            raise ServiceError(f"The report's file can't be downloaded: HTTP {head.status}, which was not asked for.")
         if head.status != BEYOND and promise.is_continuation(start, intake.promise if intake else None):
             if intake:
                 intake.promise = promise
@@ -325,7 +325,7 @@ def _resume(on_disk: _OnDisk, promise: Promise) -> Flow[Intake]:
         intake.resume(header, on_disk.part.size)
     except ServiceError:
         on_disk.part.rewind()
-        raise IncompleteDownload("What was left of an earlier download is no beginning of the report.") from None
+        raise IncompleteDownload("The part of an earlier download is not the beginning of this report.") from None
     return intake
 
 

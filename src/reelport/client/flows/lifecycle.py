@@ -46,7 +46,7 @@ _LONGEST_TOKEN = 4096  # characters of a report's token: it is printed, kept in 
 _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invalid_report_token", "404"})
 
 _MOST_PAGES = 1000  # most pages of links to read: a vendor that never ends its pages is an error
-_MALFORMED = "The service's answer has not the shape that the Reporting API's schema gives it."
+_MALFORMED = "The service's answer doesn't have the shape of the Reporting API's schema."
 
 _SIGN_OF_LIFE = 60.0  # seconds after which a wait renews its lease on a row (heartbeat)
 
@@ -219,11 +219,11 @@ def build_not_finished(token: str, what: str) -> NotFinished:
 def _read_accepted(data: Mapping[str, Any]) -> str:
     token = _as_object(_as_object(data.get("askPartnerReportFile")).get("reportFile")).get("reportToken")
     if not isinstance(token, str) or not token or not token.isprintable():
-        raise ServiceError("The service took the report but gave no token for it.")
+        raise ServiceError("The service accepted the report but gave no token for it.")
     if len(token) > _LONGEST_TOKEN:
         raise ServiceError(
-            f"The service took the report, and gave a token of {format_count(len(token), 'character')} for it: "
-            f"{_LONGEST_TOKEN:,} are the most that can be kept and shown."
+            f"The service accepted the report and gave a token of {format_count(len(token), 'character')} for it. "
+            f"At most {_LONGEST_TOKEN:,} can be kept and shown."
         )
     return token
 
@@ -326,7 +326,7 @@ def _read_next_page(info: Mapping[str, object], page: int) -> int | None:
     named = info.get("nextPage")
     following = named if isinstance(named, int) and not isinstance(named, bool) else page + 1
     if following <= page or following > _MOST_PAGES:
-        raise ServiceError(f"The service's pages of links don't end: page {page} is followed by page {following}.")
+        raise ServiceError(f"The service's pages of links never end: page {following} follows page {page}.")
     return following
 
 

@@ -297,7 +297,7 @@ def _build_partial(found: list[Downloaded | Missing], missing: list[Missing]) ->
     if len(lines) > _TOLD:
         lines[_TOLD:] = [f"… and {len(lines) - _TOLD} more."]
     whole = format_count(len(found), "window")
-    counts = f"Of {whole}, {len(found) - len(missing):,} are here and kept; {len(missing):,} can't be had now:"
+    counts = f"Of {whole}, {len(found) - len(missing):,} are here and kept; {len(missing):,} can't be fetched now:"
     error = Partial("\n".join([counts, *lines, "Run the same again: it goes on with these alone."]), token=first.token)
     error.__cause__ = first
     return error
@@ -332,7 +332,7 @@ class WindowEvents:
 
 
 class Bisection:
-    """A range's windows, to read in turn; one that can't be had is halved, down to a day.
+    """A range's windows, to read in turn; a window that can't be fetched is halved, down to a day.
 
     With `months` no month is cut. `count` is how many there are by now, those already read included.
     """

@@ -98,7 +98,7 @@ class Bearer:
 
     def __post_init__(self) -> None:
         if not is_token(self.token):
-            raise AccessError("What was given as a bearer token is none: it holds blanks or letters beyond ASCII.")
+            raise AccessError("The bearer token is invalid: it has blanks, or characters that are not ASCII.")
 
     @property
     def name(self) -> str:
@@ -213,8 +213,8 @@ def _refuse_clear_text(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise UsageError(
-            f"{url} would get the key in clear text, for everybody on the way to read. Use https, or, in a network "
-            f"that you trust, say --insecure ({INSECURE}=1, Client(insecure=True))."
+            f"{url} would get the key in clear text: anybody on the way could read it. Use https, or in a network "
+            f"that you trust --insecure ({INSECURE}=1, Client(insecure=True))."
         )
 
 
