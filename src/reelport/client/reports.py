@@ -59,13 +59,13 @@ def awaited(
     method: Callable[Concatenate[Any, P], object], gives: Callable[[], type[T]]
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]: ...
 def awaited(method: object, gives: object = None) -> object:
-    """Type a blocking class's method for asyncio, where it gives a coroutine; of what `gives` tells."""
+    """Type a blocking class's method for asyncio; with `gives` the result is of that class."""
     del gives
     return method
 
 
 class _Handle:
-    """A report's token, query where known, and last state; and the flows of its methods."""
+    """A report's token, query where known, last state, and the flows of its methods."""
 
     def __init__(
         self, run: Runner | AsyncRunner, session: Session, state: ReportState, query: ReportQuery | None

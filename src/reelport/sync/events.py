@@ -97,7 +97,7 @@ def warn(event: SyncEvent) -> None:
 
 
 def describe_event(event: SyncEvent) -> list[str]:
-    """Describe an event in lines, the notes on a loaded window last; an event of the client in none."""
+    """Describe an event in lines, notes on a window last; an event of the client in none."""
     match event:
         case OfWindow():
             return []

@@ -332,7 +332,7 @@ class WindowEvents:
 
 
 class Bisection:
-    """A range's windows, to read in turn; a window that can't be fetched is halved, down to a day.
+    """A range's windows, in turn; one that can't be fetched is halved, down to a day.
 
     With `months` no month is cut. `count` is how many there are by now, those already read included.
     """
