@@ -1,4 +1,4 @@
-"""Plan a report over any range: windows, how they merge, what is there already. Sends nothing.
+"""Plan a report over any range: windows, their merge, what is there already. Sends nothing.
 
 If a time dimension keeps windows apart, their rows are appended or sorted. Otherwise, rows with equal cells are added
 up: additive metrics directly, a rate from its parts. The parts are asked for beside the rate and dropped after the
