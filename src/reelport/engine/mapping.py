@@ -148,6 +148,8 @@ LOOKUPS: Mapping[str, Lookup] = {
     "player": Lookup("SELECT id, title, type FROM players", ("players",)),
     "playlist": Lookup("SELECT id, title, type FROM playlists", ("playlists",)),
     "channel": Lookup("SELECT id, slug, account_id FROM channels", ("channels",)),
+    # What a slug names, by the slug: one row, also where two channels came to share it.
+    "slug": Lookup("SELECT slug AS id, NULLIF(MIN(name), slug) AS title FROM channels GROUP BY slug", ("channels",)),
     "holder": Lookup(
         """
         SELECT
@@ -249,10 +251,12 @@ def find_title_dimension(dimension: Dimension) -> Dimension | None:
 
 
 def find_title_cell(dimension: Dimension) -> LookupCell | None:
-    """Find the cell that is a title for each id of the dimension's cells."""
+    """Find the cell that is a title for each id, or each channel's slug, of the dimension's cells."""
     match CELLS[dimension]:
         case ColumnCell(column):
             titled = (cell for cell in CELLS.values() if isinstance(cell, LookupCell) and cell.column == TITLE)
             return next((cell for cell in titled if cell.key == column), None)
+        case LookupCell(_, "channel", "slug" as column):
+            return LookupCell(column, column, TITLE)
         case _:
             return None

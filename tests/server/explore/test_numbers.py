@@ -326,12 +326,13 @@ def test_an_entry_that_is_gone_is_ranked_by_its_loss(world: World) -> None:
     assert losses == sorted(losses)
 
 
-def test_an_id_is_shown_with_the_title_of_what_it_names(world: World) -> None:
-    """A video that no row describes has none."""
-    board = board_of(world, _by_video(sample.START, sample.END), Dimension.VIDEO_ID)
-    titles = {entry.cell: entry.title for entry in board.entries}
-    assert titles["x2"] == "comma, here"
-    assert titles["x-gone"] is None
+def test_what_is_named_is_shown_with_its_title(world: World) -> None:
+    """A video that no row describes and a channel without a name have none; two channels of one slug are one row."""
+    view = replace(_by_video(sample.START, sample.END), dimensions=(Dimension.VIDEO_ID, Dimension.CHANNEL_SLUG))
+    found = [board_of(world, view, each).entries for each in view.dimensions]
+    titles, names = ({entry.cell: entry.title for entry in each} for each in found)
+    assert (titles["x2"], titles["x-gone"]) == ("comma, here", None)
+    assert (len(names), names["demo-news"], names["demo-sport"]) == (len(found[1]), "News", None)
 
 
 @pytest.mark.parametrize(

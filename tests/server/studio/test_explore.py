@@ -68,6 +68,7 @@ def test_a_page_shows_totals_lines_and_leaderboards_of_the_users_organization(
     """With a table of the lines, and a report one click away. Another organization sees its own numbers."""
     page = visitor.get(f"/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&{DAYS}").text
     said = text_of(page)
+    assert links(page, "Demo News")[0].startswith("/studio/channels/demo-news?")
     assert "Views by day and channel, 1 to 14 July 2026" in said
     assert page.count("<svg") > 3
     assert "14 Jul 2026" in said

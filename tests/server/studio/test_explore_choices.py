@@ -111,14 +111,14 @@ def test_a_filter_by_one_value_becomes_one_of_several(visitor: Visitor) -> None:
     page = f"/studio/explore?metric=VIEWS&by=none&{DAYS}&videoOwnerChannelSlug=demo-news"
     listed = visitor.get(f"{page}&pick=VIDEO_OWNER_CHANNEL_SLUG")
     values = dict(list_picked(listed.text))
-    assert values["VIDEO_OWNER_CHANNEL_SLUG:demo-news"] == ("demo-news", True)
+    assert values["VIDEO_OWNER_CHANNEL_SLUG:demo-news"] == ("Demo News", True)
     assert [field for field, (_, is_chosen) in values.items() if not is_chosen]
     assert "videoOwnerChannelSlug" not in dict(list_fields(listed.text))
 
 
 @pytest.mark.parametrize(
     ("pick", "typed", "meant"),
-    [("VISITOR_COUNTRY", "Frnace", "France"), ("VIDEO_OWNER_CHANNEL_SLUG", "demo nwes", "demo-news")],
+    [("VISITOR_COUNTRY", "Frnace", "France"), ("VIDEO_OWNER_CHANNEL_SLUG", "demo nwes", "Demo News")],
 )
 def test_a_search_with_a_typo_suggests_what_was_meant(visitor: Visitor, pick: str, typed: str, meant: str) -> None:
     """By its name, with a link that searches for it."""
