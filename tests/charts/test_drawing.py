@@ -21,7 +21,6 @@ from reelport.charts.drawing import (
     MEDIUM,
     NARROW,
     WIDE,
-    WIDEST,
     draw,
     draw_file,
     draw_inline_bar,
@@ -100,7 +99,7 @@ def test_every_chart_is_well_formed_and_the_same_each_time(chart: Chart) -> None
         assert form(chart) == written
 
 
-@given(CHARTS, st.sampled_from([NARROW, MEDIUM, WIDE, WIDEST]))
+@given(CHARTS, st.sampled_from([NARROW, MEDIUM, WIDE]))
 def test_all_that_is_drawn_lies_within_the_picture(chart: Chart, width: float) -> None:
     """Texts, as wide as they may be, and marks: none is cut by the picture's edge, in any width."""
     picture = draw(chart, width)
@@ -110,7 +109,7 @@ def test_all_that_is_drawn_lies_within_the_picture(chart: Chart, width: float) -
         assert -0.1 <= top <= bottom <= picture.height + 0.1
 
 
-@given(CHARTS, st.sampled_from([NARROW, MEDIUM, WIDE, WIDEST]))
+@given(CHARTS, st.sampled_from([NARROW, MEDIUM, WIDE]))
 def test_no_two_texts_lie_over_each_other(chart: Chart, width: float) -> None:
     """Wherever lines end and however long names are."""
     root = parse(f"<svg>{''.join(draw(chart, width).elements)}</svg>")
@@ -253,7 +252,7 @@ def test_times_of_another_vendor_fit_too() -> None:
     """What is no time is drawn at its place, cut."""
     times = ("n/a", "x" * 300, "2026-07-01", "2026-13-45")
     chart = LineChart("Views", times, (Series("Views", (1, 2, 3, 4)),), settled=2)
-    for width in (NARROW, WIDEST):
+    for width in (NARROW, WIDE):
         picture = draw(chart, width)
         root = parse(f"<svg>{''.join(picture.elements)}</svg>")
         assert all(0 <= left <= right <= width for left, _, right, _ in boxes_of(root, 0, 0))

@@ -33,9 +33,9 @@ Write = Callable[[Number | None], str]  # writes a number as the tables beside a
 _MAY_CHANGE = N_("may still change")
 _MOST_DESCRIBED = 6  # series or bars that a description names
 # The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has.
-NARROW, MEDIUM, WIDE, WIDEST = 340, 480, 680, 1000
+NARROW, MEDIUM, WIDE = 340, 500, 800
 
-_KINDS = {NARROW: "chart-narrow", MEDIUM: "chart-medium", WIDE: "chart-wide", WIDEST: "chart-widest"}
+_KINDS = {NARROW: "chart-narrow", MEDIUM: "chart-medium", WIDE: "chart-wide"}
 _FILE_WIDTH = 760
 _SCALE = 2
 _WORD = (
@@ -63,7 +63,7 @@ def draw(chart: Chart, width: float) -> Picture:
 def embed_chart(chart: Chart, write: Write | None = None) -> str:
     """Write a chart as a figure of HTML, with its notes as caption.
 
-    It holds the chart in four widths, of which the stylesheet (`write_page_stylesheet`) shows one. A map has one
+    It holds the chart in three widths, of which the stylesheet (`write_page_stylesheet`) shows one. A map has one
     picture for all widths.
 
     A chart over time carries what the page's script shows of each time. Numbers are written by `write`, as the page's

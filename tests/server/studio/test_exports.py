@@ -60,7 +60,7 @@ def read_table(page: str, part: str) -> list[list[str]]:
         unescape(re.findall(r'<(?:data value|time datetime|button form="choose" name="day" value)="([^"]*)"', row)[0])
         for row in rows
     ]
-    cells = [re.findall(r'<td class="number"(?: title="([^"]*)")?>([^<]*)</td>', row) for row in rows]
+    cells = [re.findall(r'<td(?: title="([^"]*)")?>([^<]*)</td>', row) for row in rows]
     numbers = [[title or text for title, text in row if re.fullmatch(r"-?[\d.]+", title or text)] for row in cells]
     return [[cell, *row] for cell, row in zip(first, numbers, strict=True)]
 
