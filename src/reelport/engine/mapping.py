@@ -251,7 +251,7 @@ def find_title_dimension(dimension: Dimension) -> Dimension | None:
 
 
 def find_title_cell(dimension: Dimension) -> LookupCell | None:
-    """Find the cell that is a title for each id, or each channel's slug, of the dimension's cells."""
+    """Find the cell that is a title for each id, or slug of a channel, in a dimension."""
     match CELLS[dimension]:
         case ColumnCell(column):
             titled = (cell for cell in CELLS.values() if isinstance(cell, LookupCell) and cell.column == TITLE)

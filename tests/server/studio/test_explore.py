@@ -289,7 +289,7 @@ def test_the_first_page_is_small(visitor: Visitor) -> None:
 
 
 def test_a_full_page_is_small(visitor: Visitor) -> None:
-    """Two compared metrics with two leaderboards come to less than 90 KB, the explorer's first page to 80."""
+    """The explorer's first page is below 80 KB; two compared metrics with two leaderboards 90."""
     assert len(visitor.get("/studio/explore").content) < 80_000
     view = "metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=VIDEO_ID&by=VISITOR_COUNTRY&compare=previous"
     assert len(visitor.get(f"/studio/explore?{view}&from=2026-07-03&to=2026-07-30").content) < 90_000

@@ -14,6 +14,7 @@ from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 from tests.server.studio.visitor import Visitor, find_forms
 
+from reelport.catalog.scopes import Scope
 from reelport.server.access import audit_log, keys, organizations
 from reelport.server.access.keys import Key, find_or_create_studio_key
 from reelport.server.state.database import writing
@@ -77,7 +78,12 @@ def test_a_key_is_made_and_its_secret_shown_once(people: Api, owner: Visitor) ->
     assert grants(people, key, secret)
     for path in ("/studio/keys", f"/studio/keys/{key.id}"):
         assert secret not in owner.get(path).text
-    assert "Nightly" in owner.get("/studio/keys").text
+    make(owner, name="Whole", scope=[*Scope])
+    rows = [re.search(rf"{name}.*?</tr>", owner.get("/studio/keys").text, re.DOTALL) for name in ("Nightly", "Whole")]
+    assert [re.findall('data-label="May">([^<]*)<', row[0]) for row in rows if row] == [
+        ["create_reports, access_ads"],
+        ["everything"],
+    ]
 
 
 def test_the_page_with_a_secret_leads_elsewhere_when_it_is_loaded_again(owner: Visitor) -> None:

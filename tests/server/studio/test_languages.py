@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -24,6 +24,7 @@ from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import label_value
 from reelport.charts.amounts import format_short
 from reelport.language import localize, write_in
+from reelport.server.access.audit_log import Action, Actor, AuditEntry, describe_action
 from reelport.server.studio import pages
 from reelport.server.studio.formats import write_number, write_share
 from reelport.server.studio.languages import choose_language, load_languages
@@ -176,6 +177,16 @@ def test_numbers_days_and_codes_are_written_as_the_language_does(code: str, writ
     context = contextvars.copy_context()
     context.run(write_in, load_languages()[code])
     assert context.run(_write_examples) == written
+
+
+def test_a_french_log_says_that_a_key_reads_all_channels_in_french() -> None:
+    """Words of details are translated; ids and the scopes of the wire are not."""
+    details = {"permissions": ["access_ads"], "channels": "all"}
+    actor = Actor("ann@demo.example", "")
+    entry = AuditEntry(1, datetime.now(UTC), "demo", actor, Action.KEY_CREATED, "rpk_1", details)
+    context = contextvars.copy_context()
+    context.run(write_in, load_languages()["fr"])
+    assert context.run(describe_action, entry).endswith("rpk_1 (autorisations access_ads, chaînes toutes)")
 
 
 def _write_examples() -> list[str]:

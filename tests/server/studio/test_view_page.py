@@ -164,6 +164,7 @@ def test_a_number_is_rounded_only_behind_the_point(metric: Metric, value: Number
         (Figure(0, 100), "\N{MINUS SIGN}100.0%"),
         (Figure(100, 100), "0.0%"),
         (Figure(9_999, 10_000), "0.0%"),
+        (Figure(11, 1), "+1,000%"),
         (Figure(1500, 0), "+1,500"),
         (Figure(0, 0), "0"),
         (Figure(5, None), "\N{EN DASH}"),

@@ -194,7 +194,8 @@ def describe_action(entry: AuditEntry) -> str:
         done = _("%(action)s: %(subject)s", action=done, subject=entry.subject)
     known = {name: value for name, value in entry.details.items() if value not in (None, "")}
     texts = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in known.items()}
-    said = {name: _(str(text).replace("-", " ")) if name in _WORDED else text for name, text in texts.items()}
+    worded = {name for name, text in texts.items() if name in _WORDED or text == "all"}
+    said = {name: _(str(text).replace("-", " ")) if name in worded else text for name, text in texts.items()}
     details = ", ".join(f"{_(name.replace('_', ' '))} {text}" for name, text in said.items())
     return f"{done}{f' ({details})' if details else ''}"
 

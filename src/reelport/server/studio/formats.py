@@ -24,6 +24,7 @@ _LEAST_SCALED = Decimal("0.1")
 _LEAST_SHORT = 1_000_000  # smaller numbers are as quickly read in full
 _DIGITS, _FINE_DIGITS = 2, 4
 _LEAST_MONEY = Decimal("0.01")
+_LEAST_WHOLE_PERCENT = 1000  # a part that is added to so many tells nothing
 _LONGEST_BROWSER = 60
 # Units that no metric's name says, as several suit a number: seconds and hours, bytes and GB.
 _TOLD_APART = frozenset({Unit.SECONDS, Unit.PERCENT, Unit.SHARE, Unit.BYTES})
@@ -59,7 +60,7 @@ def write_share(share: Decimal | None) -> str:
 
 
 def _write_percent(percent: Decimal) -> str:
-    return _("%(amount)s%%", amount=_write_digits(f"{percent:,.1f}"))
+    return _("%(amount)s%%", amount=_write_digits(f"{percent:,.{abs(percent) < _LEAST_WHOLE_PERCENT:d}f}"))
 
 
 def write_change(figure: Figure, write: Callable[[Number], str]) -> str:

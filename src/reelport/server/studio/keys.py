@@ -173,9 +173,11 @@ async def download_secret(visit: Visit) -> Response:
     key, secret = await _find_key(visit), visit.form.get("secret", "")
     if not credentials.is_well_formed(credentials.KEY_SECRET, secret):
         raise Refused(400, N_("No secret"), N_("What was sent isn't the secret of a key."))
-    text = _write_environment_file(visit.origin, key, secret)
+    lines = [f"REELPORT_URL={visit.origin}", f"REELPORT_API_KEY={key.id}", f"REELPORT_API_SECRET={secret}"]
+    if key.kind is KeyKind.PUBLIC:
+        lines += ["# A public key needs the sign-in of a user, too:", "# REELPORT_USERNAME=", "# REELPORT_PASSWORD="]
     attached = {"Content-Disposition": f'attachment; filename="{key.id}.env"'}
-    return PlainTextResponse(text, headers={**pages.HEADERS, **attached})
+    return PlainTextResponse("\n".join(lines) + "\n", headers={**pages.HEADERS, **attached})
 
 
 async def limit_key_life(visit: Visit) -> Response:
@@ -205,10 +207,3 @@ async def _change_key(visit: Visit, change: Callable[..., object]) -> Response:
 
 async def _write(visit: Visit, work: Callable[[Connection], T]) -> T:
     return await anyio.to_thread.run_sync(write, visit.service.db, work)
-
-
-def _write_environment_file(address: str, key: keys.Key, secret: str) -> str:
-    lines = [f"REELPORT_URL={address}", f"REELPORT_API_KEY={key.id}", f"REELPORT_API_SECRET={secret}"]
-    if key.kind is KeyKind.PUBLIC:
-        lines += ["# A public key needs the sign-in of a user, too:", "# REELPORT_USERNAME=", "# REELPORT_PASSWORD="]
-    return "\n".join(lines) + "\n"

@@ -161,7 +161,9 @@ def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedRepor
         base = _add_titles(view.report_query(), defaults.rules)
     else:
         source, problems = ((_REPORT, earlier.id),), list[Problem]()
-        base = _move_days(earlier.query, dict(pairs), defaults, problems)
+        given, last = dict(pairs), defaults.last_day(known_metrics(earlier.query.metrics))
+        start = _read_day(given, Parameter.START, last - timedelta(days=earlier.query.days - 1), problems)
+        base = earlier.query.within(start, _read_day(given, Parameter.END, last, problems))
     fixed = tuple(view.kept_by_dimension()) if view else ()
     columns = tuple(value for name, value in pairs if name == _COLUMN)
     query, wrong = _choose_columns(base, columns, fixed, defaults)
@@ -175,12 +177,6 @@ def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedRepor
         describe_freshness(known_metrics(query.metrics), defaults),
         _describe_rows(view) if view else "",
     )
-
-
-def _move_days(query: ReportQuery, given: dict[str, str], defaults: Defaults, problems: list[Problem]) -> ReportQuery:
-    last = defaults.last_day(known_metrics(query.metrics))
-    start = _read_day(given, Parameter.START, last - timedelta(days=query.days - 1), problems)
-    return query.within(start, _read_day(given, Parameter.END, last, problems))
 
 
 def _add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
