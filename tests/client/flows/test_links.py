@@ -144,7 +144,7 @@ def test_pages_are_followed_by_their_numbers(session: Session, time: Time, follo
 def test_pages_without_an_end_are_an_error(session: Session, time: Time, following: int | None) -> None:
     """A vendor whose pages go in a circle, or on for ever, is left with an error."""
     hand = FlowDriver(time, page("https://f/1", more=True, following=following))
-    with pytest.raises(ServiceError, match="don't end"):
+    with pytest.raises(ServiceError, match="never end"):
         hand.drive(lifecycle.look(session, REPORT, ignore_event))
 
 
