@@ -33,8 +33,9 @@ from reelport.cli.service_commands.sandbox import (
     show_step,
 )
 from reelport.client.client import Client
-from reelport.client.events import Event, Looked, Progress, Received
+from reelport.client.events import Progress
 from reelport.client.flows.download import Downloaded
+from reelport.client.listener import describe_event
 from reelport.errors import ReelportError, UsageError
 from reelport.query import ReportQuery
 from reelport.storage.locked_folders import claim_folder
@@ -187,17 +188,7 @@ def show(console: Console, report: Downloaded, query: ReportQuery) -> None:
 
 
 def _tell_events(tell: Callable[[str], None]) -> Progress:
-    return lambda event: tell(_format_event(event))
-
-
-def _format_event(event: Event) -> str:
-    match event:
-        case Looked(_, status, elapsed):
-            return f"{status}, {elapsed:.1f} s"
-        case Received(received, total):
-            return f"{format_size(received)} of {format_size(total or received)}"
-        case _:
-            return ""
+    return lambda event: tell(describe_event(event, "the report"))
 
 
 if __name__ == "__main__":

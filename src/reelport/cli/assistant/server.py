@@ -17,7 +17,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
@@ -397,16 +397,7 @@ def _describe_check(
     described: dict[str, Any] = {
         "question": None if wrong else describe_query(query),
         "valid": not any(problem.fatal for problem in all_found),
-        "problems": [
-            {
-                "code": problem.code,
-                "path": [str(step) for step in problem.path],
-                "sentence": problem.sentence,
-                "nearest": problem.nearest,
-                "fatal": problem.fatal,
-            }
-            for problem in all_found
-        ],
+        "problems": [{**asdict(problem), "path": list(map(str, problem.path))} for problem in all_found],
         **_describe_adding_up(query),
     }
     if wrong or not found:
