@@ -174,7 +174,7 @@ def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 def _check_open_files(_: Settings) -> Iterator[tuple[bool, str]]:
     fault = find_file_fault()
-    yield fault is None, fault or "A process may have enough of them."
+    yield fault is None, fault or "A process may open enough files."
 
 
 def _check_workers(settings: Settings) -> Iterator[tuple[bool, str]]:
