@@ -17,7 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, Halt, StepRunner
 from reelport.client.flows.operation import Probe, probe
 from reelport.client.ledger import Place, resolve_ledger
-from reelport.client.reports import AsyncReports, Reports, awaited
+from reelport.client.reports import AsyncReports, Reports
 from reelport.client.session import Clock, Session
 from reelport.client.settings.config import Settings
 from reelport.client.steps import (
@@ -86,6 +86,17 @@ class _ClientBase(ABC, Generic[TransportT, SleepT]):
     def close(self) -> object:
         """Close the connections, unless they are another client's."""
 
+    @abstractmethod
+    def probe(self) -> object:
+        """Check the service and the key without asking for a report.
+
+        Raises AccessError for a key that is refused, Unreachable where no Reporting API answers.
+        """
+
+    @abstractmethod
+    def drive(self, flow: Flow[Any], /) -> object:
+        """Run a flow and return its result; a sync builds its own flows on `session`."""
+
     def with_options(
         self,
         *,
@@ -153,14 +164,9 @@ class Client(_ClientBase[Transport, Sleep]):
             self._transport.close()
 
     def probe(self) -> Probe:
-        """Check the service and the key without asking for a report.
-
-        Raises AccessError for a key that is refused, Unreachable where no Reporting API answers.
-        """
         return self._run(probe(self._session))
 
     def drive(self, flow: Flow[T], /) -> T:
-        """Run a flow and return its result; a sync builds its own flows on `session`."""
         return self._run(flow)
 
     def _run(self, flow: Flow[T], /, halt: Halt | None = None) -> T:
@@ -232,8 +238,11 @@ class AsyncClient(_ClientBase[AsyncTransport, AsyncSleep]):
         if not self._lent:
             await self._transport.close()
 
-    probe = awaited(Client.probe)
-    drive = awaited(Client.drive)
+    async def probe(self) -> Probe:
+        return await self._run(probe(self._session))
+
+    async def drive(self, flow: Flow[T], /) -> T:
+        return await self._run(flow)
 
     async def _run(self, flow: Flow[T], /) -> T:
         runner = AsyncStepRunner(self._transport, self._sleep, self._lock, self._run)
