@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.forked import run_child
 from tests.patience import PATIENCE, until
 
 from reelport.errors import StorageError
-from reelport.server.state.sqlite_engine import WriteQueue
+from reelport.server.state.sqlite_engine import WriteQueue, begin_writing
 
 
 def test_an_answer_waits_for_no_later_batch(tmp_path: Path) -> None:
@@ -176,3 +177,17 @@ print(done, write(db, lambda _: "later"))
 def test_a_writer_that_is_interrupted_keeps_nobody_waiting(tmp_path: Path) -> None:
     """Its work is not written, and who stands behind it writes in its place."""
     assert run_child(_INTERRUPTED, str(tmp_path / "data")) == "['behind'] later\n"
+
+
+def test_a_writer_whose_time_is_over_does_not_wait_once_more(tmp_path: Path) -> None:
+    """It is tried every 2 ms, and then fails as locked: no wait of SQLite's own follows."""
+    state, tried = tmp_path / "state.db", list[str]()
+    with (
+        closing(sqlite3.connect(state, isolation_level=None)) as other,
+        closing(sqlite3.connect(state, isolation_level=None)) as writer,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        writer.set_trace_callback(tried.append)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            begin_writing(writer, 0, 0)
+    assert tried.count("BEGIN IMMEDIATE") == 1

@@ -251,48 +251,40 @@ def detect_file_system(path: Path, mounts: Path = _MOUNTS) -> str:
     return kind
 
 
-def try_begin(driver: sqlite3.Connection, busy_seconds: int, read_seconds: float) -> bool:
-    """Try every 2 ms to begin and take the writer's lock.
+def begin_writing(driver: sqlite3.Connection, busy_seconds: float, read_seconds: float) -> None:
+    """Begin and take the writer's lock, trying every 2 ms for `busy_seconds`.
 
-    False when it fails or `busy_seconds` have passed; `read_seconds` are left to readers after a wait. SQLite's own
-    busy handler backs off up to 100 ms: the newest waiter is served first, and beside a busy process another one could
-    starve for many seconds.
+    Then SQLite's error is raised. After a wait `read_seconds` are left to readers. SQLite's own busy handler backs off
+    up to 100 ms: the newest waiter is served first, and beside a busy process another one could starve for many
+    seconds.
     """
-    until = time.monotonic() + busy_seconds
-    waited = False
     driver.execute("PRAGMA busy_timeout = 0")
     try:
-        while time.monotonic() < until:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
-                if not is_busy(error):
-                    return False
-                waited = True
-                time.sleep(_TRY_SECONDS)
-            else:
-                if waited:
-                    # A writer shuts readers out only while it commits. Without this pause one commit would follow
-                    # the other, and nobody could read in between.
-                    time.sleep(read_seconds)
-                return True
+        waited = execute_once_free(driver, "BEGIN IMMEDIATE", busy_seconds)
     finally:
-        driver.execute(f"PRAGMA busy_timeout = {busy_seconds * 1000}")
-    return False
+        driver.execute(f"PRAGMA busy_timeout = {busy_seconds * 1000:.0f}")
+    if waited:
+        # A writer shuts readers out only while it commits. Without this pause one commit would follow the other, and
+        # nobody could read in between.
+        time.sleep(read_seconds)
 
 
-def execute_once_free(driver: sqlite3.Connection, statement: str, busy_seconds: int) -> None:
-    """Execute a statement for which SQLite itself doesn't wait, within `busy_seconds`."""
-    until = time.monotonic() + busy_seconds
+def execute_once_free(driver: sqlite3.Connection, statement: str, busy_seconds: float) -> bool:
+    """Execute a statement for which SQLite itself doesn't wait, within `busy_seconds`.
+
+    Returns whether it waited.
+    """
+    until, waited = time.monotonic() + busy_seconds, False
     while True:
         try:
             driver.execute(statement)
         except sqlite3.Error as error:
             if not is_busy(error) or time.monotonic() > until:
                 raise
+            waited = True
             time.sleep(_TRY_SECONDS)
         else:
-            return
+            return waited
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -438,5 +430,4 @@ def _begin(journal: Journal, connection: PoolProxiedConnection) -> None:
     if connection.info.get(_LEVEL, "FULL") != level:  # it can't be set within a transaction, and stays afterwards
         driver.execute(f"PRAGMA synchronous = {level}")
         connection.info[_LEVEL] = level
-    if not try_begin(driver, BUSY_SECONDS, _READ_SECONDS if not journal.is_write_ahead else 0):
-        driver.execute("BEGIN IMMEDIATE")
+    begin_writing(driver, BUSY_SECONDS, _READ_SECONDS if not journal.is_write_ahead else 0)
