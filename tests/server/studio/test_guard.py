@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from tests.patience import until
 from tests.server.api import Api
 from tests.server.studio.conftest import BLIND_VIEWER, MEMBER, OPERATOR, OWNER, VIEWER, Visitors
-from tests.server.studio.visitor import add_user
+from tests.server.studio.visitor import add_user, links
 
 import reelport.server.studio
 from reelport.charts.stylesheet import write_page_stylesheet
@@ -79,6 +79,14 @@ def test_a_form_of_an_ended_session_leads_back_to_its_page(visitors: Visitors, s
     """With the view that was on it, which nobody has to choose again; never to another site."""
     answer = visitors(None).client.post("/studio/reports", headers={"Referer": sent_from}, follow_redirects=False)
     assert unquote(answer.headers["location"].partition("?next=")[2]).partition("&")[0] == following
+
+
+@pytest.mark.parametrize("path", ["/evil.example/x", "\\evil.example/x", "studio/evil.example/x"])
+def test_a_refused_form_leads_back_to_this_host_alone(visitors: Visitors, path: str) -> None:
+    """Also from a page whose path a browser would take for another host's name."""
+    page = visitors(OWNER).client.post("/studio/reports", headers={"Referer": f"http://127.0.0.1:8642/{path}"})
+    (back,) = links(page.text, "Back")
+    assert re.fullmatch(r"/(studio/)?evil\.example/x", back)
 
 
 def test_every_form_that_changes_something_needs_its_token(visitors: Visitors) -> None:

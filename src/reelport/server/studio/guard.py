@@ -146,7 +146,8 @@ def _find_page(request: Request) -> str:
 def _find_form_page(request: Request) -> str:
     """Return the page that a form was on, with its parameters; nothing where no browser says."""
     host, _, rest = request.headers.get("referer", "").partition("://")[2].partition("/")
-    return f"/{rest}" if host == request.url.netloc else ""
+    # Two slashes, or a backslash, would lead to another host.
+    return "/" + rest.lstrip("/\\") if host == request.url.netloc else ""
 
 
 def _describe_lack(session: Session, right: Right) -> str:
