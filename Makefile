@@ -123,9 +123,8 @@ graphiql: $(READY) ## copy the pinned GraphiQL into the service's package anew (
 	@$(BIN)/python supply_chain/graphiql.py
 
 spark-matrix: compile spark ## every oracle case and the whole matrix by Spark (more than half an hour)
-	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/test_catalog_numbers.py tests/engine/test_filters.py \
-		tests/engine/test_mixed_families.py tests/engine/test_meaning.py \
-		tests/engine/test_whole_matrix.py tests/engine/test_aggregation.py
+	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/test_catalog_numbers.py \
+		tests/engine/test_mixed_families.py tests/engine/test_meaning.py tests/engine/test_aggregation.py
 	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/spark
 
 bench: $(READY) ## measure against the bare engine, Polars, chDB, pandas and PostgreSQL, then 100 partners at once (ROWS=10000000)

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 import yaml
 from tests.cases import thin_out
 from tests.deploy.programs import find_tool
+from tests.fact_rows import make_plays
 from tests.server.api import Api, api
 
 from reelport.facts.loading.load import load_arrow
@@ -52,12 +52,8 @@ def dashboard_queries() -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def series(api: Api) -> Series:
     """The label sets that `/metrics` tells by name, of an API to which all has happened that the files ask for."""
-    rows = [
-        {"started_at": f"2026-01-0{day}T05:00:00", "owner_channel_id": "c-demo", "video_id": "v", "media_type": "video"}
-        | {"views": 1, "time_watched_seconds": 1}
-        for day in (1, 2, 3)
-    ]
-    load_arrow(api.service.settings.facts_root, "plays", pa.Table.from_pylist(rows), "one")
+    rows = make_plays([(f"2026-01-0{day}T05:00:00", 1) for day in (1, 2, 3)], owner_channel_id="c-demo")
+    load_arrow(api.service.settings.facts_root, "plays", rows, "one")
     api.client.get(api.link(api.finished()))
     api.ask(**api.new())
     claim = jobs.claim(api.service.db, "worker", running=9, lease_seconds=60)

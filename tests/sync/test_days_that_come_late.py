@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.fact_rows import make_earnings
 from tests.patience import PATIENCE
 from tests.warm_service import Service
 
@@ -42,10 +43,7 @@ def service() -> Iterator[Service]:
 
 def load(service: Service, days: Collection[date], name: str = "from") -> None:
     """Have one video earn a euro on each of these days, by whichever clock."""
-    euros = pa.array([1] * len(days), pa.decimal128(18, 6))
-    columns = {"day": list(days), "owner_channel_id": ["c1"] * len(days), "video_id": ["v1"] * len(days)}
-    rows = pa.table(columns | {"eur": euros, "usd": euros})
-    load_arrow(service.settings.facts_root, "earnings", rows, f"{name}-{min(days)}")
+    load_arrow(service.settings.facts_root, "earnings", make_earnings(days), f"{name}-{min(days)}")
 
 
 def test_an_interrupted_window_has_the_numbers_of_the_run_that_takes_it_up(service: Service, tmp_path: Path) -> None:

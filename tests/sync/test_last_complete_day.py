@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
+from tests.fact_rows import make_earnings
 from tests.patience import PATIENCE
 from tests.warm_service import Service
 
@@ -34,10 +34,8 @@ END = TODAY - timedelta(days=10)
 
 def load(service: Service, first: date, last: date) -> None:
     """Have one video earn a euro on each of these days."""
-    days = list(Days.between(first, last))
-    euros = pa.array([1] * len(days), pa.decimal128(18, 6))
-    columns = {"day": days, "owner_channel_id": ["c1"] * len(days), "video_id": ["v1"] * len(days)}
-    load_arrow(service.settings.facts_root, "earnings", pa.table(columns | {"eur": euros, "usd": euros}), f"b-{first}")
+    rows = make_earnings(list(Days.between(first, last)))
+    load_arrow(service.settings.facts_root, "earnings", rows, f"b-{first}")
 
 
 @pytest.fixture(scope="module")

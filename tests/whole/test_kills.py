@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import update
 from tests.cases import thin_out
+from tests.fact_rows import make_plays
 from tests.patience import PATIENCE, until
 from tests.warm_service import Service
 
@@ -33,20 +34,7 @@ EXPECTED = b"day,views\n2026-01-01,5\n2026-01-02,7\n"
 
 def rows() -> pa.Table:
     """Three plays, two of one day."""
-    plays = [(1, 2), (1, 3), (2, 7)]
-    return pa.Table.from_pylist(
-        [
-            {
-                "started_at": datetime(2026, 1, day, 5, tzinfo=UTC),
-                "video_id": "v1",
-                "owner_channel_id": "c1",
-                "media_type": "video",
-                "views": views,
-                "time_watched_seconds": views,
-            }
-            for day, views in plays
-        ]
-    )
+    return make_plays([(datetime(2026, 1, day, 5, tzinfo=UTC), views) for day, views in ((1, 2), (1, 3), (2, 7))])
 
 
 @dataclass(frozen=True)

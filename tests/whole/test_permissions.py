@@ -11,9 +11,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from tests.cases import thin_out
+from tests.fact_rows import make_plays
 
 from reelport.cli.main import main
 from reelport.facts.log.commits import CHECKPOINT_EVERY
@@ -103,9 +103,7 @@ def test_all_that_is_written_is_for_those_who_may_read_it(
 def test_a_program_that_loads_by_itself_writes_for_its_owner_alone(tmp_path: Path) -> None:
     """Also a checkpoint, which the library of the log writes; the program's own files are as its mask says."""
     service = Service(tmp_path / "data")
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    row = {"started_at": at, "video_id": "v", "owner_channel_id": "c", "media_type": "video", "views": 1}
-    rows = pa.Table.from_pylist([{**row, "time_watched_seconds": 3}])
+    rows = make_plays([(datetime(2026, 1, 1, tzinfo=UTC), 1)])
     for _ in range(CHECKPOINT_EVERY + 1):
         service.load("plays", rows)
     found = modes(service.data)

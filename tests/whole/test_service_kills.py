@@ -22,13 +22,13 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, func, select
 from tests import warm_service
+from tests.callers import identify
+from tests.fact_rows import make_plays
 from tests.patience import PATIENCE, until
 
 from reelport import killpoints
 from reelport.query import ReportQuery
-from reelport.server.access import callers, grants
-from reelport.server.access.callers import REPORT_SCOPES, Caller
-from reelport.server.access.grants import ClientCredentials
+from reelport.server.access.callers import Caller
 from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry
 from reelport.server.reports.ask import AskedReport, ask_report
@@ -55,29 +55,14 @@ def opened(service: Service) -> Iterator[Engine]:
 
 def caller(service: Service, db: Engine, organization: str) -> Caller:
     """Who a new key of an organization stands for."""
-    key, service_secret, now = service.key(organization), require_same_secret(db, service.settings), datetime.now(UTC)
-    granted = grants.grant_token(db, service_secret, ClientCredentials(key.id, key.secret), REPORT_SCOPES, now)
-    assert isinstance(granted, grants.Grant)
-    found = callers.identify_caller(db, service_secret, granted.token, now)
-    assert found is not None
-    return found
+    key = service.key(organization)
+    return identify(db, require_same_secret(db, service.settings), key.id, key.secret)
 
 
 def plays(days: int) -> pa.Table:
     """One play a day, of as many views as the day's number."""
-    return pa.Table.from_pylist(
-        [
-            {
-                "started_at": datetime(2026, 1, 1, 5, tzinfo=UTC) + timedelta(days=day),
-                "video_id": "v1",
-                "owner_channel_id": "c1",
-                "media_type": "video",
-                "views": day + 1,
-                "time_watched_seconds": 1,
-            }
-            for day in range(days)
-        ]
-    )
+    first = datetime(2026, 1, 1, 5, tzinfo=UTC)
+    return make_plays([(first + timedelta(days=day), day + 1) for day in range(days)])
 
 
 def kill_tree(service: Service, chance: random.Random) -> None:

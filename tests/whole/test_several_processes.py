@@ -21,12 +21,11 @@ from itertools import pairwise, permutations
 import duckdb
 import pytest
 from sqlalchemy import Engine
+from tests.callers import identify
 from tests.patience import until
 
 from reelport.query import ReportQuery
-from reelport.server.access import callers, grants
 from reelport.server.access.callers import Caller as Asker
-from reelport.server.access.grants import ClientCredentials
 from reelport.server.queue import backlog, liveness
 from reelport.server.reports.ask import ask_report
 from reelport.server.state.database import connect
@@ -80,7 +79,7 @@ def fleet(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     cluster.read(RECORDS)
     with opened(fleet) as db:
         for name, count in PARTNERS.items():
-            asker = identify(fleet, db, name)
+            asker = make_asker(fleet, db, name)
             for day in range(count):
                 ask(fleet, db, asker, day)
     try:
@@ -100,14 +99,10 @@ def opened(fleet: Fleet) -> Iterator[Engine]:
     db.dispose()
 
 
-def identify(fleet: Fleet, db: Engine, organization: str) -> Asker:
+def make_asker(fleet: Fleet, db: Engine, organization: str) -> Asker:
     """Who a new key of an organization stands for."""
-    key, secret, now = fleet.services[0].key(organization), require_same_secret(db, fleet.settings), datetime.now(UTC)
-    granted = grants.grant_token(db, secret, ClientCredentials(key.id, key.secret), [], now)
-    assert isinstance(granted, grants.Grant)
-    found = callers.identify_caller(db, secret, granted.token, now)
-    assert found is not None
-    return found
+    key = fleet.services[0].key(organization)
+    return identify(db, require_same_secret(db, fleet.settings), key.id, key.secret)
 
 
 def ask(fleet: Fleet, db: Engine, asker: Asker, day: int, *dimensions: str) -> str:
@@ -189,7 +184,7 @@ def has_begun(db: Engine, report: str) -> bool:
 
 def freeze_worker(fleet: Fleet, db: Engine) -> tuple[str, str, int]:
     """Stop a worker that makes a report: the report, the worker's name, and the number of its attempt."""
-    asker = identify(fleet, db, "greedy")
+    asker = make_asker(fleet, db, "greedy")
     for dimensions in permutations(["VISITOR_PAGE_URL", "VIDEO_ID", "HOUR", "DAY", "MEDIA_TYPE"]):
         report = ask(fleet, db, asker, 0, *dimensions)
         assert until(partial(has_begun, db, report)), fleet.log

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import pytest
 from tests import forked
+from tests.callers import make_caller
 from tests.cases import thin_out
 from tests.cli.service_commands.conftest import Run
 
 from reelport.killpoints import VARIABLE
 from reelport.query import ReportQuery
 from reelport.server import credentials
-from reelport.server.access import callers, grants, keys, organizations
-from reelport.server.access.callers import REPORT_SCOPES
-from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connected
@@ -37,17 +35,10 @@ def plays(path: Path, day: int, rows: int = 40) -> Path:
 
 def ask(data: Path, query: ReportQuery) -> None:
     """Record that an organization asked for a report."""
-    settings, now = read_settings(data=data), datetime.now(UTC)
+    settings = read_settings(data=data)
     with connected(settings) as db:
-        secret = credentials.load_service_secret(settings)
-        added = organizations.add_organization(db, "demo", now)
-        organizations.allow_channels(db, added.id, ["c0", "c1"])
-        key = keys.create_key(db, secret, "demo", REPORT_SCOPES, now, channels=None)
-        granted = grants.grant_token(db, secret, ClientCredentials(key.id, key.secret), (), now)
-        assert isinstance(granted, Grant)
-        caller = callers.identify_caller(db, secret, granted.token, now)
-        assert caller is not None
-        ask_report(db, settings, caller, query, now)
+        caller = make_caller(db, credentials.load_service_secret(settings), "c0", "c1")
+        ask_report(db, settings, caller, query, datetime.now(UTC))
 
 
 def test_the_life_of_a_rollup(tmp_path: Path, run: Run) -> None:

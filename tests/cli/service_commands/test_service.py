@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from cyclopts import App
+from tests.callers import identify
 from tests.cases import thin_out
 from tests.cli.service_commands.conftest import Run
 from tests.migrated import begin_state
@@ -24,14 +25,13 @@ from reelport.facts.layout import check_layout
 from reelport.query import ReportQuery
 from reelport.report_details import FailureReason
 from reelport.server import credentials
-from reelport.server.access import callers, channel_registry, grants
+from reelport.server.access import channel_registry
 from reelport.server.access.callers import Caller
-from reelport.server.access.grants import ClientCredentials
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, jobs
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import read_settings
-from reelport.server.state.database import connect
+from reelport.server.state.database import connect, connected
 from reelport.server.state.revisions import REVISION
 
 
@@ -42,13 +42,8 @@ def caller_of(run: Run, data: Path) -> Caller:
     run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "demo-news")
     _, out, _ = run("key", "create", "--org", "demo", "--permissions", "create_reports", "--json")
     key, settings = json.loads(out), read_settings(data=data)
-    db, service_secret = connect(settings), credentials.load_service_secret(settings)
-    granted = grants.grant_token(db, service_secret, ClientCredentials(key["id"], key["secret"]), [], datetime.now(UTC))
-    assert isinstance(granted, grants.Grant)
-    caller = callers.identify_caller(db, service_secret, granted.token, datetime.now(UTC))
-    db.dispose()
-    assert caller is not None
-    return caller
+    with connected(settings) as db:
+        return identify(db, credentials.load_service_secret(settings), key["id"], key["secret"])
 
 
 def test_key_is_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:

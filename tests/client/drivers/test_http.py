@@ -182,17 +182,17 @@ async def _run(_flow: Flow[T]) -> T:
     raise AssertionError
 
 
-def _send_blocking(trickling: str, pace: float) -> object:
+def _send_blocking(url: str, pace: float) -> object:
     with closing(Http()) as transport:
         runner = StepRunner(transport, time.sleep, threading.Lock(), _drive, None)
-        return runner.execute(Send(Request("POST", trickling, pace=pace)))
+        return runner.execute(Send(Request("POST", url, pace=pace)))
 
 
-async def _send_async(trickling: str, pace: float) -> object:
+async def _send_async(url: str, pace: float) -> object:
     transport = AsyncHttp()
     try:
         runner = AsyncStepRunner(transport, asyncio.sleep, ExclusiveLock(), _run)
-        return await runner.execute(Send(Request("POST", trickling, pace=pace)))
+        return await runner.execute(Send(Request("POST", url, pace=pace)))
     finally:
         await transport.close()
 
@@ -206,20 +206,20 @@ def test_an_answer_that_trickles_is_lost(trickling: str) -> None:
 
 def test_a_head_that_is_waited_for_is_no_trickle() -> None:
     """A service takes its time until it answers, as a look that waits: only what comes after the first bytes counts."""
-    with _answer_once(b"HTTP/1.1 200 OK\r\n", b"content-length: 4\r\n\r\nlate") as trickling:
-        reply = _send_blocking(trickling, 0.001)
+    with _answer_once(b"HTTP/1.1 200 OK\r\n", b"content-length: 4\r\n\r\nlate") as url:
+        reply = _send_blocking(url, 0.001)
         assert isinstance(reply, Reply)
         assert reply.body == b"late"
-    with _answer_once(b"HTTP/1.1 200 OK\r\n", b"content-length: 4\r\n\r\nlate") as trickling:
-        reply = asyncio.run(_send_async(trickling, 0.001))
+    with _answer_once(b"HTTP/1.1 200 OK\r\n", b"content-length: 4\r\n\r\nlate") as url:
+        reply = asyncio.run(_send_async(url, 0.001))
         assert isinstance(reply, Reply)
         assert reply.body == b"late"
 
 
 def test_an_answer_whose_last_bytes_come_late_is_whole() -> None:
     """What came after the time may be the end: it is taken, and nothing is asked for anew."""
-    with _answer_once(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", b"late") as trickling:
-        reply = _send_blocking(trickling, 0.001)
+    with _answer_once(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", b"late") as url:
+        reply = _send_blocking(url, 0.001)
         assert isinstance(reply, Reply)
         assert reply.body == b"late"
 
@@ -266,11 +266,11 @@ class _AsyncBroken(_Broken):
 @pytest.mark.parametrize("blocking", [True, False])
 def test_an_unexpected_error_names_who_asked_for_the_step(blocking: bool) -> None:
     """A driver's error passes by the frames of its flow: a note on it has them, from the outermost to the step."""
-    trickling, key = "http://127.0.0.1:9", "k"
+    url, key = "http://127.0.0.1:9", "k"
     if blocking:
-        probe = Client(trickling, key, key, ledger=False, transport=_Broken()).probe
+        probe = Client(url, key, key, ledger=False, transport=_Broken()).probe
     else:
-        twin = AsyncClient(trickling, key, key, ledger=False, transport=_AsyncBroken())
+        twin = AsyncClient(url, key, key, ledger=False, transport=_AsyncBroken())
         probe = lambda: asyncio.run(twin.probe())  # noqa: E731 - the same call
     with pytest.raises(ValueError, match="defect") as caught:
         probe()

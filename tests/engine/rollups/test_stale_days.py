@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from tests.engine.rollups.conftest import FIRST, LAST, MINE, Facts
+from tests.fact_rows import make_plays
 from tests.facts.conftest import remote_tables
 from tests.patience import child, until
 
@@ -199,9 +199,7 @@ OF_THREE_MONTHS = (date(2026, 1, 5), date(2026, 2, 5), date(2026, 3, 5))
 
 def load_day(root: Path, day: date) -> None:
     """Load a play of one day."""
-    texts = {"started_at": f"{day}T05:00:00", "owner_channel_id": "c1", "video_id": "v", "media_type": "video"}
-    counts = {"views": 1, "time_watched_seconds": 1}
-    load_arrow(root, "plays", pa.Table.from_pylist([{**texts, **counts}]), f"{day}")
+    load_arrow(root, "plays", make_plays([(f"{day}T05:00:00", 1)]), f"{day}")
 
 
 def attach_cache(root: Path, name: str, size: int = 10**9) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.fact_rows import make_shown_plays
 from tests.facts.conftest import remote_tables
 from tests.object_rows import merge_rows
 from tests.rotten_files import flip_bit, rotten, set_digest
@@ -43,10 +44,7 @@ ROLLUP = make_rollup("plays", ["visitor_country"])
 
 def rows(day: str) -> pa.Table:
     """As many plays of one day as a file has that is copied by role."""
-    texts = {"started_at": f"{day}T05:00:00", "owner_channel_id": "c9", "publisher_channel_id": "c1", "video_id": "v"}
-    columns = {name: pa.repeat(pa.scalar(text), LEAST_ROWS) for name, text in texts.items()}
-    counts = {name: pa.array(range(LEAST_ROWS)) for name in ("views", "time_watched_seconds")}
-    return pa.table({**columns, "media_type": pa.repeat(pa.scalar("video"), LEAST_ROWS), **counts})
+    return make_shown_plays(f"{day}T05:00:00", range(LEAST_ROWS))
 
 
 @pytest.fixture(scope="module")

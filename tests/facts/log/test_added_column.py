@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.fact_rows import make_plays
 
 import reelport
 from reelport.errors import NewerData
@@ -216,8 +217,7 @@ def test_older_files_are_right_and_a_file_that_lost_a_column_is_not(life: dict[s
 
 def test_a_version_that_lacks_the_column_reads_and_changes_nothing(life: dict[str, Any]) -> None:
     """What it wrote again would lose the column, so it refuses, names it, and says what to do."""
-    row = {"started_at": "2023-07-09", "video_id": "v", "owner_channel_id": "c", "media_type": "video", "views": 1}
-    rows = pa.Table.from_pylist([row | {"time_watched_seconds": 1}])
+    rows = make_plays([("2023-07-09", 1)])
     with pytest.raises(NewerData, match=r"columns that this version doesn't know \(shares\)"):
         load_arrow(life["root"], "plays", rows, "older-again")
     assert pin(life["root"], ["plays"]).files("plays")

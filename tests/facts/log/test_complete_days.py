@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.fact_rows import make_earnings
 
 from reelport.errors import UsageError
 from reelport.facts.loading.compaction import compact
@@ -264,12 +264,7 @@ def test_compacted_days_still_tell_the_one_that_is_missing(root: Path, earnings:
 
 def earn(root: Path, batch: str, days: Collection[date], replace: tuple[date, date] | None = None) -> None:
     """Load earnings of these days."""
-    one = pa.array([1] * len(days), pa.decimal128(18, 6))
-    columns = {
-        "day": pa.array(sorted(days), pa.date32()),
-        "owner_channel_id": pa.array(["c1"] * len(days), pa.string()),
-    }
-    load_arrow(root, "earnings", pa.table(columns | {"eur": one, "usd": one}), batch, replace=replace)
+    load_arrow(root, "earnings", make_earnings(sorted(days)), batch, replace=replace)
 
 
 @dataclass

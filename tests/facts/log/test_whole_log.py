@@ -10,9 +10,9 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from tests.cases import thin_out
+from tests.fact_rows import make_plays
 from tests.facts.log.small_log import load_days
 from tests.rotten_files import flip_bit, rotten
 
@@ -116,13 +116,7 @@ def now(tmp_path_factory: pytest.TempPathFactory) -> TableVersion:
     root = tmp_path_factory.mktemp("digests") / "facts"
     known: list[str] = []
     for number in range(COMMITS):
-        row = {"started_at": f"2026-01-05T05:00:{number:02}", "owner_channel_id": "c1", "video_id": "v", "views": 1}
-        load_arrow(
-            root,
-            "plays",
-            pa.Table.from_pylist([{**row, "media_type": "video", "time_watched_seconds": 1}]),
-            f"b{number}",
-        )
+        load_arrow(root, "plays", make_plays([(f"2026-01-05T05:00:{number:02}", 1)]), f"b{number}")
         known += {file.path for file in read_newest(root, TABLES["plays"]).files} - set(known)
     found = read_newest(root, TABLES["plays"])
     files = tuple(sorted(found.files, key=lambda file: known.index(file.path)))

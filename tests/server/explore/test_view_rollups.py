@@ -16,6 +16,7 @@ import anyio
 import pyarrow as pa
 import pytest
 from tests.cases import thin_out
+from tests.fact_rows import make_play, make_shown_plays
 from tests.rotten_files import build_double, double_views
 
 from reelport.catalog import Dimension, Grain, Metric, Product
@@ -55,9 +56,8 @@ def make_view(*dimensions: Dimension) -> View:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four days of a hundred plays each, and a rollup of them by country."""
-    rows: list[dict[str, object]] = [
-        {"started_at": f"2026-01-0{day}T05:00:00", "owner_channel_id": "c1", "video_id": f"v{number % 20}"}
-        | {"media_type": "video", "views": day, "time_watched_seconds": 1, "visitor_country": ("FR", "DE")[number % 2]}
+    rows = [
+        make_play(f"2026-01-0{day}T05:00:00", day, video_id=f"v{number % 20}", visitor_country=("FR", "DE")[number % 2])
         for day in range(1, 5)
         for number in range(100)
     ]
@@ -153,12 +153,8 @@ def test_a_rollup_that_can_not_be_read_fails_no_view(data: Path, damage: Callabl
 
 def test_a_damaged_copy_by_role_fails_no_view(tmp_path: Path) -> None:
     """Views of what a channel's players showed read the facts themselves then."""
-    texts = {"owner_channel_id": "c9", "publisher_channel_id": "c1", "video_id": "v", "media_type": "video"}
-    columns = {name: pa.repeat(pa.scalar(text), LEAST_ROWS) for name, text in texts.items()}
-    counts = dict.fromkeys(("views", "time_watched_seconds"), pa.repeat(pa.scalar(1), LEAST_ROWS))
-    times = pa.repeat(pa.scalar(datetime(2026, 1, 3, tzinfo=UTC)), LEAST_ROWS)
     root = tmp_path / "facts"
-    load_arrow(root, "plays", pa.table({"started_at": times, **columns, **counts}), "one")
+    load_arrow(root, "plays", make_shown_plays(datetime(2026, 1, 3, tzinfo=UTC)), "one")
     copy_tables_by_roles(root)
     (copy,) = (root / "plays").rglob("_by_publisher/*/*.parquet")
     copy.write_bytes(b"no Parquet")

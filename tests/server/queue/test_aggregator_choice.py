@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 import structlog
 from structlog.testing import capture_logs
 from tests.cases import thin_out
 from tests.engine.few import ME, play
 from tests.engine.world import laid
+from tests.fact_rows import make_shown_plays
 from tests.patience import free_port, until
 from tests.server.conftest import State
 from tests.server.queue.running import running_worker
@@ -137,12 +137,8 @@ Make = Callable[..., tuple[str, list[dict[str, object]]]]
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Plays of a day that one channel's players showed, with copies by role: each test has its own."""
-    texts = {"owner_channel_id": "c9", "publisher_channel_id": "c1", "video_id": "v", "media_type": "video"}
-    columns = {name: pa.repeat(pa.scalar(text), LEAST_ROWS) for name, text in texts.items()}
-    counts = dict.fromkeys(("views", "time_watched_seconds"), pa.repeat(pa.scalar(1), LEAST_ROWS))
-    times = pa.repeat(pa.scalar(datetime(2026, 1, 5, tzinfo=UTC)), LEAST_ROWS)
     root = tmp_path_factory.mktemp("copied") / "facts"
-    load_arrow(root, "plays", pa.table({"started_at": times, **columns, **counts}), "one")
+    load_arrow(root, "plays", make_shown_plays(datetime(2026, 1, 5, tzinfo=UTC)), "one")
     assert copy_tables_by_roles(root) == (CopiedTable("plays", 2),)
     return root
 

@@ -11,6 +11,7 @@ import anyio
 import duckdb
 import pyarrow as pa
 import pytest
+from tests.fact_rows import make_play
 from tests.server.api import Api, open_api
 from tests.server.explore.endless import DAY, QUICK, TENANT
 from tests.storage.object_server import BUCKET, Fault, FaultyProxy
@@ -58,10 +59,7 @@ def plays_of(day: int) -> pa.Table:
 
 def plays(rows: list[tuple[datetime, str, str]]) -> pa.Table:
     """Plays of these moments, videos and owners, of one view each."""
-    same = {"media_type": "video", "views": 1, "time_watched_seconds": 7}
-    return pa.Table.from_pylist(
-        [{"started_at": at, "video_id": video, "owner_channel_id": owner, **same} for at, video, owner in rows]
-    )
+    return pa.Table.from_pylist([make_play(at, video_id=video, owner_channel_id=owner) for at, video, owner in rows])
 
 
 def make_queued_report(api: Api) -> bytes:

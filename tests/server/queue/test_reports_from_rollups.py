@@ -15,6 +15,7 @@ import pytest
 import structlog
 from tests.cases import thin_out
 from tests.disks import small_disk
+from tests.fact_rows import make_play
 from tests.rotten_files import build_double, double_views
 from tests.server.conftest import State
 
@@ -38,12 +39,7 @@ Made = tuple[str, list[dict[str, object]]]
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Plays of two days, and a rollup of them: each test has its own copy."""
-    rows = [
-        {"started_at": f"2026-01-0{day}T05:00:00", "owner_channel_id": "c1", "video_id": f"v{number}"}
-        | {"media_type": "video", "views": 1, "time_watched_seconds": 1}
-        for day in (1, 2)
-        for number in range(3)
-    ]
+    rows = [make_play(f"2026-01-0{day}T05:00:00", video_id=f"v{number}") for day in (1, 2) for number in range(3)]
     root = tmp_path_factory.mktemp("built") / "facts"
     load_arrow(root, "plays", pa.Table.from_pylist(rows), "one")
     add_rollup(root, ROLLUP)

@@ -13,8 +13,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
+from tests.fact_rows import make_plays
 from tests.patience import PATIENCE, until
 from tests.sandboxes import begin_sandbox, copy_facts, sample_channels
 from tests.server.api import open_api
@@ -225,9 +225,8 @@ def test_a_worker_over_loaded_tables_loads_no_arrow(tmp_path: Path, tmp_path_fac
     settings = read_settings(data=tmp_path / "data", workers=0)
     with open_api(settings) as api:
         copy_facts(settings, tmp_path_factory)
-        moment = datetime(2026, 1, 1, 5, tzinfo=UTC)
-        row = {"started_at": moment, "owner_channel_id": "c-demo", "video_id": "v", "media_type": "video", "views": 3}
-        load_arrow(settings.facts_root, "plays", pa.Table.from_pylist([row | {"time_watched_seconds": 1}]), "one")
+        rows = make_plays([(datetime(2026, 1, 1, 5, tzinfo=UTC), 3)], owner_channel_id="c-demo")
+        load_arrow(settings.facts_root, "plays", rows, "one")
         open_delta(settings.facts_root / "plays").create_checkpoint()
         token = api.ask()["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import Engine, event, text
+from tests.callers import make_caller
 from tests.patience import child, until
 
 from reelport.engine.report_format import Written
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
 from reelport.server import credentials
-from reelport.server.access import callers, grants, keys, organizations
+from reelport.server.access import keys, organizations
 from reelport.server.access.callers import Caller
-from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.doctor.checks import run_checks
 from reelport.server.files import report_files, retention
 from reelport.server.queue import jobs
@@ -40,14 +40,7 @@ from reelport.wire import ReportStatus
 
 
 def _caller(db: Engine, settings: Settings) -> Caller:
-    service_secret, now = credentials.load_service_secret(settings), datetime.now(UTC)
-    organizations.add_organization(db, "demo", now)
-    key = keys.create_key(db, service_secret, "demo", ["create_reports"], now)
-    granted = grants.grant_token(db, service_secret, ClientCredentials(key.id, key.secret), [], now)
-    assert isinstance(granted, Grant)
-    caller = callers.identify_caller(db, service_secret, granted.token, now)
-    assert caller is not None
-    return caller
+    return make_caller(db, credentials.load_service_secret(settings))
 
 
 def _finished(db: Engine, caller: Caller, token: str) -> bool:

@@ -13,11 +13,11 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from babel import Locale
 from starlette.testclient import TestClient
 from tests import quick_users
+from tests.fact_rows import make_plays
 from tests.sandboxes import START, begin_sandbox, sample_channels
 from tests.server.api import Api
 from tests.server.studio.conftest import LAST, MEMBER, OWNER, Visitors, fetch_report, visit_as
@@ -316,18 +316,7 @@ def test_what_is_new_stands_beside_the_numbers(people: Api, visitors: Visitors) 
 
 def test_days_that_were_restated_lately_are_told(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Those that were over for longer: a day that is loaded for the first time is no news."""
-    rows = pa.Table.from_pylist(
-        [
-            {
-                "started_at": datetime(2026, 7, 25, 12, tzinfo=UTC),
-                "video_id": "xrestated",
-                "owner_channel_id": sample_channels()["demo"][0],
-                "media_type": "video",
-                "views": 7,
-                "time_watched_seconds": 70,
-            }
-        ]
-    )
+    rows = make_plays([(datetime(2026, 7, 25, 12, tzinfo=UTC), 7)], owner_channel_id=sample_channels()["demo"][0])
     copy = begin_copy(tmp_path, tmp_path_factory)
     assert "Restated" not in text_of(open_page(copy))
     load_arrow(copy.facts_root, "plays", rows, "restated", replace=(date(2026, 7, 25), date(2026, 7, 25)))

@@ -1,16 +1,26 @@
-"""The pages of a video, a channel and a country: a view that is narrowed to it, with the numbers of its report."""
+"""Pages of one video, channel or country, and pictures of videos."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
-from tests.server.studio.conftest import RIVAL, visit_as
+from tests.sandboxes import begin_sandbox, sample_channels
+from tests.server.studio.conftest import MEMBER, RIVAL, visit_as
 from tests.server.studio.test_explore import DAYS
-from tests.server.studio.visitor import Visitor, links, text_of
+from tests.server.studio.visitor import Visitor, add_user, links, text_of
+
+from reelport.errors import UsageError
+from reelport.facts.loading.load import load_arrow
+from reelport.server.app import create_app
+from reelport.server.settings import read_settings
+from reelport.server.studio.pages import find_picture
 
 
 def find_total(page: str) -> str:
@@ -97,3 +107,182 @@ def test_an_address_without_days_leads_to_one_with_them(visitor: Visitor) -> Non
     page = visitor.get("/studio/channels/demo-news")
     assert urlsplit(str(page.url)).path == "/studio/channels/demo-news"
     assert "from=2026-07-04&to=2026-07-31" in str(page.url)
+
+
+HOSTS = "img.example.com, cdn.example.net"
+GOOD = (
+    "https://img.example.com/a.jpg",
+    "https://cdn.example.net/v/1/x80.jpg?w=80&h=45#'top'",
+    "https://img.example.com/",
+    "https://img.example.com//evil.example/a.jpg",
+    "https://img.example.com/%22%3E%3Cscript%3E",
+)
+BAD = (
+    "",
+    "javascript:alert(1)",
+    "data:image/svg+xml,<svg onload=alert(1)>",
+    "http://img.example.com/a.jpg",
+    "//img.example.com/a.jpg",
+    "/studio/sign-out",
+    "https:img.example.com/a.jpg",
+    "https:/img.example.com/a.jpg",
+    "https:///img.example.com/a.jpg",
+    "https://img.example.com",
+    "https://evil.example/a.jpg",
+    "https://evil.example/https://img.example.com/a.jpg",
+    "https://evil.example#@img.example.com/",
+    "https://img.example.com.evil.example/a.jpg",
+    "https://evil-img.example.com/a.jpg",
+    "https://a.img.example.com/a.jpg",
+    "https://img.example.com./a.jpg",
+    "https://img.example.com:443/a.jpg",
+    "https://img.example.com:8443/a.jpg",
+    "https://img.example.com@evil.example/a.jpg",
+    "https://user:word@img.example.com/a.jpg",
+    "https://img.example.com\\@evil.example/a.jpg",
+    "https://img.example.com\\.evil.example/a.jpg",
+    "https://img.example.com/\\evil.example/a.jpg",
+    "https://evil.example\\img.example.com/a.jpg",
+    "https://\N{LATIN SMALL LETTER DOTLESS I}mg.example.com/a.jpg",
+    "https://img.example.com\N{FULLWIDTH SOLIDUS}.evil.example/a.jpg",
+    "https://img\N{IDEOGRAPHIC FULL STOP}example\N{IDEOGRAPHIC FULL STOP}com/a.jpg",
+    "https://img.example.com\N{ZERO WIDTH SPACE}/a.jpg",
+    "https://img.example.com\t/a.jpg",
+    " https://img.example.com/a.jpg",
+    "https://img.example.com/a.jpg\n",
+    "https://img.example.com/a.jpg\n//evil.example",
+    'https://img.example.com/"><script>alert(1)</script>',
+    'https://img.example.com/" onerror="alert(1)',
+    "https://img.example.com/`onerror=alert(1)",
+    "https://img.example.com/\0",
+    f"https://img.example.com/{'a' * 3000}",
+)
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Studio over sample facts, whose most watched videos have good and bad addresses."""
+    settings = read_settings(
+        data=tmp_path_factory.mktemp("pictured") / "data", workers=0, thumbnail_hosts=HOSTS, explore_rows=10**9
+    )
+    begin_sandbox(settings, tmp_path_factory)
+    app = create_app(settings)
+    with TestClient(app) as client:
+        add_user(app.state.service, MEMBER, "analyst")
+        yield client
+
+
+@pytest.fixture
+def member(pictured: TestClient) -> Iterator[Visitor]:
+    """A member of the organization `demo`."""
+    yield from visit_as(pictured, MEMBER)
+
+
+def list_videos(page: str) -> list[str]:
+    """The ids of the overview's top videos."""
+    return [unescape(each) for each in re.findall(r'href="/studio/videos/([^?]*)\?', page)]
+
+
+def list_sources(page: str) -> list[str]:
+    """Whatever a page's images are loaded from; every image has the same attributes."""
+    images = re.findall(r"<img\b[^>]*>", page)
+    sources = [re.match(r'<img src="([^"]*)" alt="" width="80" height="45" loading="lazy"', each) for each in images]
+    assert all('referrerpolicy="no-referrer">' in each for each in images)
+    assert None not in sources
+    return [unescape(each[1]) for each in sources if each]
+
+
+def put(client: TestClient, addresses: dict[str, str | None]) -> None:
+    """Load these addresses of videos' pictures."""
+    root = client.app.state.service.settings.facts_root  # type: ignore[attr-defined]
+    owner = sample_channels()["demo"][0]
+    rows = [
+        {"id": video, "owner_channel_id": owner, "title": f"<{video}>", "thumbnail_url": address}
+        for video, address in addresses.items()
+    ]
+    load_arrow(root, "videos", pa.Table.from_pylist(rows), f"pictures-{hash(tuple(addresses.items()))}")
+
+
+@pytest.mark.parametrize("address", GOOD)
+def test_a_picture_of_an_allowed_host_is_found(address: str) -> None:
+    """As its address is written."""
+    assert find_picture(address, ("img.example.com", "cdn.example.net")) == address
+
+
+@pytest.mark.parametrize("address", BAD)
+def test_no_other_address_is_a_picture(address: str) -> None:
+    """No other host, scheme, port or user; nothing that a browser would read as another address than it looks."""
+    assert find_picture(address, ("img.example.com", "cdn.example.net")) is None
+    assert find_picture("https://img.example.com/a.jpg", ()) is None
+
+
+def test_pages_show_the_pictures_that_may_be_loaded(member: Visitor, pictured: TestClient) -> None:
+    """Beside titles of the overview, and on a video's page; elsewhere is a place of the same size."""
+    page = member.get("/studio/overview").text
+    videos = list_videos(page)
+    assert len(videos) == 10
+    assert list_sources(page) == []
+    assert page.count('<span class="thumb">') == 10
+    put(pictured, dict(zip(videos, [*GOOD[:2], *BAD[1:5], BAD[-5], None], strict=False)))
+    answer = member.get("/studio/overview")
+    assert list_sources(answer.text) == list(GOOD[:2])
+    assert answer.text.count('<span class="thumb">') == 10
+    own, without = (member.get(f"/studio/videos/{video}").text for video in (videos[1], videos[7]))
+    assert list_sources(own) == [GOOD[1]]
+    assert list_sources(without) == []
+    assert without.count('<span class="thumb">') == 1
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["img-src"] == "'self' https://img.example.com https://cdn.example.net"
+    assert policy["default-src"] == "'none'"
+
+
+def test_every_bad_address_leaves_its_place_empty(member: Visitor, pictured: TestClient) -> None:
+    """None of it gets into a page, escaped or not."""
+    videos = list_videos(member.get("/studio/overview").text)
+    loadable = [each for each in BAD if "\0" not in each]
+    for begin in range(0, len(loadable), len(videos)):
+        tried = loadable[begin : begin + len(videos)]
+        put(pictured, dict(zip(videos, tried, strict=False)) | dict.fromkeys(videos[len(tried) :]))
+        page = member.get("/studio/overview").text
+        assert "<img" not in page
+        assert "evil.example" not in page
+        assert "alert(1)" not in page
+
+
+def test_nothing_is_loaded_from_elsewhere_unless_a_host_is_allowed(visitor: Visitor) -> None:
+    """By default: no picture, though the sample has addresses, and no host in the policy."""
+    answer = visitor.get("/studio/overview")
+    (video, *_rest) = list_videos(answer.text)
+    for page in (answer, visitor.get(f"/studio/videos/{video}")):
+        assert "<img" not in page.text
+        assert "img-src 'self';" in page.headers["content-security-policy"]
+
+
+def test_pages_that_need_no_account_name_no_host(pictured: TestClient) -> None:
+    """Whoever is not signed in loads pictures from nowhere."""
+    for anybody in (Visitor(pictured),):
+        assert "img-src 'self';" in anybody.get("/studio/sign-in").headers["content-security-policy"]
+        anybody.client.close()
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "img.example.com; script-src *",
+        "*",
+        "*.example.com",
+        "https://img.example.com",
+        "img.example.com:8443",
+        "img.example.com/a",
+        "img.example.com 'unsafe-inline'",
+        "img.example.com\nevil.example",
+        "img.example.com,,evil.example",
+        "'self'",
+        "data:",
+        "\N{LATIN SMALL LETTER DOTLESS I}mg.example.com",
+    ],
+)
+def test_a_setting_is_hosts_and_nothing_else(tmp_path: Path, hosts: str) -> None:
+    """What could add to the policy, or mean more hosts than it names, is refused with what it takes."""
+    with pytest.raises(UsageError, match="hosts with commas between them"):
+        read_settings(data=tmp_path, thumbnail_hosts=hosts)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.fact_rows import make_plays
 from tests.warm_service import Service
 
 from reelport import ReportQuery
@@ -31,19 +32,7 @@ def guest(vendor: Vendor, tmp_path: Path) -> Partner:
 
 def plays() -> pa.Table:
     """As many views a day as the vendor's: the day's number in the month."""
-    return pa.Table.from_pylist(
-        [
-            {
-                "started_at": datetime(2026, 1, day, 5, tzinfo=UTC),
-                "video_id": "v1",
-                "owner_channel_id": "c1",
-                "media_type": "video",
-                "views": day,
-                "time_watched_seconds": day,
-            }
-            for day in (1, 2)
-        ]
-    )
+    return make_plays([(datetime(2026, 1, day, 5, tzinfo=UTC), day) for day in (1, 2)])
 
 
 @pytest.fixture(scope="module")
