@@ -197,8 +197,10 @@ def test_discard_row_leaves_out_the_rows(spec: Spec) -> None:
         assert kept(spec)[1:] == [(day(2), "ES", 8, Decimal(1))]
 
 
-def test_a_missing_column_is_left_empty_and_said(spec: Spec) -> None:
+@pytest.mark.parametrize("contract", [Contract.EVOLVE, Contract.DISCARD_VALUE, Contract.DISCARD_ROW])
+def test_a_missing_column_is_left_empty_and_said(spec: Spec, contract: Contract) -> None:
     """Unless the contract is to freeze."""
+    spec = replace(spec, contract=contract)
     put(spec, FIRST, 1, 3)
     assert put(spec, "day,visitor_country,views\n2026-01-02,FR,1\n", 2, 3).notes == (
         "the report has no column estimated_earnings_eur: left empty",

@@ -163,25 +163,6 @@ def test_columns_in_another_order_are_taken_by_name(
     assert kept(spec, "day, views") == expected(numbers)
 
 
-@pytest.mark.long
-def test_a_column_left_out_goes_by_the_contract(run: Run, client: Client, vendor: Vendor, spec: Spec) -> None:
-    """It is left empty, and said; only freeze stops, and changes nothing."""
-    run(frozen := replace(spec, name="frozen", contract=Contract.FREEZE))
-    before = kept(frozen, "day, views")
-    whole, vendor.csv = vendor.csv, lambda wire: b"day\n%s\n" % wire["startDate"].encode()
-    with pytest.raises(SchemaDrift, match="there is no column views"):
-        run(frozen, every_day=True)
-    assert kept(frozen, "day, views") == before
-    for contract in (Contract.EVOLVE, Contract.DISCARD_VALUE, Contract.DISCARD_ROW):
-        lenient = replace(spec, name=str(contract), contract=contract)
-        with pytest.warns(UserWarning, match="the report has no column views: left empty"):
-            sync_run.run([lenient], client, deadline=300)
-        assert kept(lenient, "DISTINCT views") == [(None,)]
-    vendor.csv = whole
-    run(frozen)
-    assert kept(frozen, "day, views") == before
-
-
 def test_a_report_that_cannot_be_loaded_does_not_stand_in_the_way(run: Run, numbers: Numbers, spec: Spec) -> None:
     """Once the vendor has mended what it sends, the same command loads it."""
     numbers.more = ",7"

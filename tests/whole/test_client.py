@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -28,11 +26,9 @@ from reelport import (
     Event,
     Looked,
     Metric,
-    NotFinished,
     Proof,
     QueryRefused,
     ReelportError,
-    ReportExpired,
     ReportQuery,
     Retrying,
     SlotsFull,
@@ -169,15 +165,6 @@ def test_a_report_is_taken_up_from_its_token(service: Service, key: Key, tmp_pat
         assert report.download(tmp_path / "views.csv").rows > 0
 
 
-def test_a_report_of_another_organization_is_unknown(service: Service, key: Key) -> None:
-    """A token of demo says nothing to a key of rival."""
-    with Client(service.url, key.id, key.secret) as client:
-        token = client.reports.submit(QUERY).token
-    rival = service.key("rival")
-    with Client(service.url, rival.id, rival.secret) as client, pytest.raises(ReportExpired, match="unknown"):
-        client.reports.attach(token).wait(deadline=300)
-
-
 def test_a_wrong_secret_is_an_access_error_and_never_printed(service: Service, key: Key) -> None:
     """The command leaves with status 4 and the secret is nowhere in what it says."""
     wrong = Key(**{**vars_of(key), "secret": "wr0ng-secret-of-the-test"})
@@ -203,42 +190,6 @@ def test_a_service_that_is_full_refuses() -> None:
         with pytest.raises(Refused, match="takes no further report now") as caught:
             command(service, key, "submit", *options(QUERY), "--deadline", "0.5")
     assert caught.value.status == 6
-
-
-@pytest.mark.long
-def test_a_deadline_leaves_what_can_be_taken_up(idle: Service, set_to_work: Callable[[], None], tmp_path: Path) -> None:
-    """NotFinished carries the token, with which another client ends the wait once the service works."""
-    key = idle.key("demo")
-    with Client(idle.url, key.id, key.secret) as client:
-        with pytest.raises(NotFinished) as caught:
-            client.reports.run(QUERY, tmp_path / "views.csv", deadline=3)
-        set_to_work()
-        report = client.reports.attach(caught.value.token, QUERY).wait(deadline=300)
-        report.download(tmp_path / "views.csv")
-    assert (tmp_path / "views.csv").read_bytes().startswith(b"day,video_title,views,view_through_rate\n")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_command_says_the_command_that_resumes(
-    idle: Service, set_to_work: Callable[[], None], tmp_path: Path, stop: signal.Signals
-) -> None:
-    """Stopped in the wait, the command leaves with status 6; the very command it names ends with the file."""
-    key = idle.key("demo")
-    words = ["-m", "reelport", "report", "run", *options(QUERY), "-o", str(tmp_path / "my views.csv")]
-    with forked.Popen(words, env=environment(idle, key), stderr=forked.PIPE) as process:
-        assert process.stderr is not None
-        while "asked for report" not in process.stderr.readline():
-            assert process.poll() is None
-        process.send_signal(stop)
-        said = process.stderr.read()
-    assert process.returncode == 6
-    assert list(tmp_path.iterdir()) == []
-    set_to_work()
-    resume = shlex.split(said.rpartition("To continue: ")[2])
-    assert resume[:3] == ["reelport", "report", "run"]
-    command(idle, key, *resume[2:])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["my views.csv", "my views.csv.json"]
 
 
 @pytest.mark.long

@@ -65,20 +65,6 @@ def test_the_command_line_takes_a_public_key(service: Service, key: Key, tmp_pat
     assert (tmp_path / "d.csv").read_text().startswith("day,views\n2026-01-01,")
 
 
-@pytest.mark.parametrize("grant", ["password", "refresh_token", "client_credentials"])
-def test_a_plain_oauth_client_gets_tokens(service: Service, key: Key, grant: str) -> None:
-    """A form to one address, as any OAuth library sends it."""
-    said = _request(service, key, grant_type="password", username=EMAIL, password=PASSWORD)
-    if grant == "refresh_token":
-        said = _request(service, key, grant_type=grant, refresh_token=said["refresh_token"])
-    if grant == "client_credentials":
-        said = _request(service, key, grant_type=grant)
-    body = json.dumps({"query": "{ __typename }"}).encode()
-    headers = {"Authorization": f"Bearer {said['access_token']}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(service.url + "/", body, headers)) as reply:
-        assert json.load(reply)["data"]["__typename"]
-
-
 def test_scopes_that_were_asked_for_are_named(service: Service, key: Key) -> None:
     """Strict OAuth libraries refuse a token of other scopes; whoever names none gets the documented empty text."""
     login = {"grant_type": "password", "username": EMAIL, "password": PASSWORD}

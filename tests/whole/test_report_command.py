@@ -190,18 +190,6 @@ def test_events_are_json_beside_the_data(here: dict[str, str], rows: Rows, tmp_p
         assert result["token"] == next(event["token"] for event in events if event["event"] == "asked")
 
 
-def test_lists_are_given_by_commas_or_by_repeating(here: dict[str, str]) -> None:
-    """Both ways ask for the same report: the service gives one token to both."""
-    ask = ("report", "submit", "--start", str(START), "--end", str(END), "-q")
-    commas = piped(here, *ask, "--metrics", "VIEWS,UPLOADS", "--dimensions", "DAY,VIDEO_TITLE")
-    repeated = piped(
-        here, *ask, "--metrics", "views", "--metrics", "uploads", "--dimensions", "day", "--dimensions", "video_title"
-    )
-    assert commas.out == repeated.out
-    assert (commas.status, commas.err) == (0, "")
-    assert piped(here, "report", "wait", commas.out.decode().strip(), "--json").out == b"FINISHED\n"
-
-
 def test_a_refusal_lists_every_problem_by_its_option_and_what_would_work(here: dict[str, str]) -> None:
     """Mistyped names, an impossible pair, a reversed range and an unknown product at once; the advice works."""
     words = ["--metrics", "VIEW", "--dimensions", "DAYS,VIDEO_TITEL", "--start", str(END), "--end", str(START)]

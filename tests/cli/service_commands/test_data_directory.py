@@ -109,6 +109,8 @@ def test_no_secret_is_made_where_the_keys_have_another_one(tmp_path: Path) -> No
         status, _, err = reelport(*words)
         assert (status, "made under another secret" in err) == (2, True), err
         assert not secret.exists()
+    status, _, err = reelport("doctor")
+    assert (status, "under another secret" in err) == (1, True)
     (tmp_path / "kept.key").rename(secret)
     assert reelport(*create)[0] == 0
 

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -271,17 +270,6 @@ def test_a_full_reject_file_is_told(tmp_path: Path, run: Run) -> None:
     assert told.startswith("channels: 2 rows rejected, the first 1 are in ")
     assert told.endswith(".rejects.csv, which is full (--reject-rows, --reject-bytes)")
     assert "2 rows rejected, none of them kept" in run("load", "channels", path, "--reject-rows", "0")[1]
-
-
-def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    """A data directory that a newer version made, named by the environment, is left alone."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "layout.json").write_text('{"layout": 99}')
-    settings = os.environ | {"REELPORT_DATA": str(tmp_path / "data")}
-    words = [sys.executable, "-m", "reelport", "tables"]
-    done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=300, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "newer version of Reelport" in done.stderr
 
 
 @pytest.mark.parametrize("days", thin_out(["2023-07-02", "2023-07-02:2023-07-02", "2023-07-02..2023-07-02"], 3))

@@ -151,18 +151,6 @@ BAD_LINES = [
 ]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("line", "reason"), BAD_LINES)
-def test_a_bad_line_of_ndjson_is_rejected_alone(tmp_path: Path, root: Path, line: str, reason: str) -> None:
-    """Whatever a line of NDJSON holds, the other lines land."""
-    path = tmp_path / "e.ndjson"
-    path.write_text('{"day":"2023-07-01","owner_channel_id":"c1","eur":1,"usd":1}\n' + line + "\n")
-    done = load(root, "earnings", [path])
-    ((number, told),) = _reasons(done.rejects_file)
-    assert (done.rows, number) == (1, 2)
-    assert told.startswith(reason)
-
-
 def test_bad_lines_of_ndjson_are_rejected_beside_each_other(tmp_path: Path, root: Path) -> None:
     """So are all of them in one file, with good lines between."""
     path, good = tmp_path / "e.ndjson", '{"day":"2023-07-01","owner_channel_id":"c1","eur":1,"usd":1}'

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.cases import thin_out
 
-from reelport.errors import BadInput, UsageError
+from reelport.errors import BadInput
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import stored_schema
@@ -289,12 +289,6 @@ def test_wrong_columns_are_told_all_at_once(root: Path, columns: dict[str, list[
     for sentence in [*told, "column media_type is missing", "column time_watched_seconds is missing"]:
         assert sentence in str(caught.value)
     assert pin(root, ["plays"]).versions["plays"] == -1
-
-
-def test_an_unknown_table_names_the_nearest(root: Path, plays: Callable[..., Path]) -> None:
-    """A slip in the table's name is answered with the name that was meant."""
-    with pytest.raises(UsageError, match="did you mean plays"):
-        load(root, "play", [plays("a.csv", ("2023-07-01", "v1", "c1", 3))])
 
 
 def test_a_data_directory_with_odd_signs_in_its_name_works(tmp_path: Path, plays: Callable[..., Path]) -> None:

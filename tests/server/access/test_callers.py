@@ -40,43 +40,6 @@ def test_a_secret_is_stored_as_a_hash_only_and_a_token_not_at_all(state: State) 
     assert token not in stored
 
 
-def test_scopes_are_granted_in_any_order_and_unknown_or_lacking_ones_left_out(state: State) -> None:
-    """Of the asked scopes those are granted that the key holds."""
-    state.organization("demo")
-    key = state.key("demo", "create_reports", "access_ads")
-    granted = grants.grant_token(
-        state.db,
-        state.service_secret,
-        ClientCredentials(key.id, key.secret),
-        ["userinfo", "access_revenue", "access_ads", "create_reports"],
-        state.now,
-    )
-    assert isinstance(granted, Grant)
-    assert granted.scopes == ("create_reports", "access_ads")
-    assert granted.seconds == 3600
-
-
-def test_no_scope_asked_grants_all_of_the_keys(state: State) -> None:
-    """A request without a scope gets what the key holds."""
-    state.organization("demo")
-    key = state.key("demo", "create_reports", "access_ads")
-    granted = grants.grant_token(state.db, state.service_secret, ClientCredentials(key.id, key.secret), [], state.now)
-    assert isinstance(granted, Grant)
-    assert granted.scopes == ("create_reports", "access_ads")
-
-
-def test_nothing_granted_is_invalid_scope(state: State) -> None:
-    """When no asked scope is held, no token is made."""
-    state.organization("demo")
-    key = state.key("demo", "create_reports")
-    assert (
-        grants.grant_token(
-            state.db, state.service_secret, ClientCredentials(key.id, key.secret), ["access_ads", "x"], state.now
-        )
-        is Refusal.INVALID_SCOPE
-    )
-
-
 def test_manage_reports_stands_for_every_scope_of_the_key(state: State) -> None:
     """A token for manage_reports reads earnings when the key may, whether the key has that word, and not otherwise."""
     state.organization("demo")

@@ -24,6 +24,7 @@ from reelport.wire import TOKEN_PATH
 FORMS = [
     "form",
     "form under a JSON header",
+    "form under a header of text",
     "form after a mark",
     "multipart",
     "JSON",
@@ -82,6 +83,8 @@ def test_a_form_may_arrive_in_several_ways(api: Api, form: str) -> None:
             reply = api.client.post(TOKEN_PATH, content=encoded, headers=FORM_HEADER)
         case "form under a JSON header":
             reply = api.client.post(TOKEN_PATH, content=encoded, headers={"Content-Type": "application/json"})
+        case "form under a header of text":
+            reply = api.client.post(TOKEN_PATH, content=encoded, headers={"Content-Type": "text/plain"})
         case "form after a mark":  # a byte order mark, as Windows' shell writes it
             reply = api.client.post(TOKEN_PATH, content=b"\xef\xbb\xbf" + encoded, headers=FORM_HEADER)
         case "JSON after a mark":

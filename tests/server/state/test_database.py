@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import sqlite3
@@ -16,7 +15,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import StatementError
 from tests import forked
 from tests.disks import fill, small_disk
 from tests.server.conftest import NOW, State
@@ -24,8 +22,7 @@ from tests.server.state.first_tables import create_first_tables
 
 from reelport.errors import DiskFull, NewerData, StorageError, UsageError
 from reelport.facts.layout import check_layout
-from reelport.server.access import audit_log, organizations
-from reelport.server.access.audit_log import Action, Actor
+from reelport.server.access import organizations
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state import sqlite_engine
 from reelport.server.state.database import connect, connected, open_database, reading, upgrade, writing
@@ -219,14 +216,6 @@ def test_newer_database_is_refused_beside_its_service(tmp_path: Path, journal_mo
             connect(settings)
 
 
-def test_newer_data_directory_is_refused(tmp_path: Path) -> None:
-    """A data directory that a later version laid out is left alone."""
-    (tmp_path / "layout.json").write_text(json.dumps({"layout": 99}))
-    with pytest.raises(NewerData):
-        connect(read_settings(data=tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["layout.json"]
-
-
 def test_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     """Rubbish under the name of the state is a clear error."""
     connect(read_settings(data=tmp_path)).dispose()
@@ -276,14 +265,6 @@ def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
     db.dispose()
 
 
-def test_every_wrong_setting_is_told() -> None:
-    """Settings are refused with every reason at once, by the names that they are set by."""
-    with pytest.raises(UsageError) as refused:
-        read_settings(port=99999, slots=0, log_level="maybe")
-    for name in ("REELPORT_PORT", "REELPORT_SLOTS", "--log-level"):
-        assert name in str(refused.value)
-
-
 def test_a_partner_alone_does_not_fill_a_worker() -> None:
     """By default a worker makes more reports at a time than one partner may have running: there is room for another."""
     plain = read_settings()
@@ -308,18 +289,6 @@ def test_the_tables_load_no_dialect_of_postgresql() -> None:
     """A command over SQLite would load it for nothing, as would every process of the service."""
     code = "import sys, reelport.server.state.tables; print('sqlalchemy.dialects.postgresql' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
-
-
-def test_the_database_itself_keeps_what_was_logged(settings: Settings) -> None:
-    """No statement changes or deletes a row of the audit log, whoever sends it."""
-    db = connect(settings)
-    with writing(db) as connection:
-        audit_log.record_action(connection, None, Actor("ann", "192.0.2.1"), Action.KEY_CREATED, "rpk_a", NOW)
-    for statement in ("UPDATE audit_log SET actor = 'eve'", "DELETE FROM audit_log"):
-        with pytest.raises(StatementError, match="append-only"), db.begin() as connection:
-            connection.execute(text(statement))
-    assert [entry.actor.name for entry in audit_log.list_actions(db)] == ["ann"]
-    db.dispose()
 
 
 _SWITCH = "PRAGMA journal_mode = WAL"

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from starlette.testclient import TestClient
 from tests.cases import thin_out
-from tests.server.studio.conftest import MEMBER, OPERATOR, RIVAL, visit_as
+from tests.server.studio.conftest import MEMBER, RIVAL, visit_as
 from tests.server.studio.visitor import Visitor, add_user, links, text_of
 
 from reelport.catalog import Family, Metric
@@ -79,12 +79,6 @@ def test_a_page_shows_totals_lines_and_leaderboards_of_the_users_organization(
         said = text_of(rival.get(f"/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&{DAYS}").text)
         assert "rival-news" in said
         assert "demo-news" not in said
-
-
-def test_an_operator_has_no_numbers(app: TestClient) -> None:
-    """The page isn't for the platform's own people."""
-    for operator in visit_as(app, OPERATOR):
-        assert operator.get("/studio/explore").status_code == 403
 
 
 def test_a_click_on_a_value_filters_and_a_filter_is_removed_by_a_click(visitor: Visitor) -> None:

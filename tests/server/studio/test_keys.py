@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from tests.cases import thin_out
 from tests.server.api import Api
-from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
+from tests.server.studio.conftest import OWNER, Visitors
 from tests.server.studio.visitor import Visitor, find_forms
 
 from reelport.catalog.scopes import Scope
@@ -261,14 +261,6 @@ def test_another_organizations_key_is_not_found(people: Api, owner: Visitor) -> 
             assert owner.client.post(f"/studio/keys/{id_}/{what}", data=data).status_code == 404, what
     (found,) = (key for key in keys.list_keys(service.db, "rival") if key.id == rival.id)
     assert (found.name, found.has_next_secret, found.revoked_at) == ("", False, None)
-
-
-@pytest.mark.parametrize("email", [MEMBER, OPERATOR])
-def test_keys_are_owners_matter(visitors: Visitors, email: str) -> None:
-    """Others see no entry of the menu, and no page."""
-    visitor = visitors(email)
-    assert "/studio/keys" not in visitor.get("/studio/account").text
-    assert visitor.get("/studio/keys").status_code == 403
 
 
 def test_what_owners_do_with_keys_is_in_the_audit_log(people: Api, owner: Visitor) -> None:

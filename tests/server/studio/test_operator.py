@@ -123,14 +123,6 @@ def test_no_route_with_a_partners_numbers_is_an_operators() -> None:
     assert all(path.startswith(("/studio/sign-out", "/studio/account", "/studio/audit", PAGE)) for path in opened)
 
 
-@pytest.mark.parametrize("email", [OWNER, MEMBER])
-def test_partners_see_nothing_of_the_platform(visitors: Visitors, email: str) -> None:
-    """The page is the operators' alone."""
-    visitor = visitors(email)
-    refused = visitor.get(PAGE)
-    assert (refused.status_code, "for the operators of the platform alone" in refused.text) == (403, True)
-
-
 def test_an_operator_is_told_why_numbers_are_not_shown(visitors: Visitors) -> None:
     """There is no owner to ask: an operator is of no organization."""
     refused = visitors(OPERATOR).get("/studio/explore")

@@ -88,25 +88,6 @@ def test_the_session_after_a_new_factor_is_another_one(guarded: Guarded, visitor
     assert guarded.visitor.send(guarded.page, "/studio/sign-out").url.path == "/studio/sign-in"
 
 
-def test_a_code_that_was_seen_is_worth_nothing(guarded: Guarded, visitors: Visitors) -> None:
-    """Used once, it signs in no second browser."""
-    code = guarded.code()
-    for status in (200, 403):
-        visitor = visitors(None)
-        page = visitor.sign_in(guarded.email)
-        assert visitor.send(page, CODE, code=code).status_code == status
-
-
-def test_a_recovery_code_signs_in_once(guarded: Guarded, visitors: Visitors) -> None:
-    """And the log says that it was one."""
-    for status in (200, 403):
-        visitor = visitors(None)
-        page = visitor.sign_in(guarded.email)
-        assert visitor.send(page, CODE, code=guarded.recovery_codes[0]).status_code == status
-    found = audit_log.list_actions(guarded.people.service.db, action=Action.SIGNED_IN, actor=guarded.email)
-    assert found[0].details == {"by": "a recovery code"}
-
-
 def test_guesses_of_codes_are_few_however_often_the_password_is_sent(guarded: Guarded, visitors: Visitors) -> None:
     """The right password in between gives no guess back."""
     visitor = visitors(None)

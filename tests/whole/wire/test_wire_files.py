@@ -84,21 +84,6 @@ def test_each_look_signs_anew_and_old_links_stay_good(wire: Wire) -> None:
     assert wire.send("GET", first).body == wire.send("GET", second).body
 
 
-def test_five_thousand_ranges_are_cheap(wire: Wire, large: str) -> None:
-    """Taken for the whole file, or refused by the web server for its length: never a part for each."""
-    header = "bytes=" + ",".join(f"{n}-{n}" for n in range(5000))
-    reply = wire.send("GET", large, headers={"Range": header})
-    assert reply.status in {200, 400, 431}
-    assert "content-range" not in reply.headers
-    assert not reply.headers["content-type"].startswith("multipart/")
-
-
-def test_a_link_dies_with_its_signature(wire: Wire, large: str) -> None:
-    """One letter changed and it is 403, as JSON."""
-    reply = wire.send("GET", large[:-1] + ("0" if large[-1] != "0" else "1"))
-    assert (reply.status, reply.json["error"]) == (403, "link_not_valid")
-
-
 SIZE = 40_000_000
 """More than any buffer of a socket holds."""
 

@@ -1,4 +1,4 @@
-"""GraphQL over a real socket: documents in every form, and GraphQL over HTTP as its own tests ask for it."""
+"""GraphQL and tokens over a real socket: documents in every form, and GraphQL over HTTP as its own tests ask for it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from graphql import build_client_schema, build_schema, get_introspection_query, print_schema
+from tests import forked
 from tests.cases import thin_out
 from tests.npm_programs import run_node
+from tests.warm_service import Service
 
 from reelport.server.graphql.resolvers import build_sdl
-from reelport.testing import Service
 
 from .conftest import ASK, INPUT, PAYLOAD, Reply, Wire, token_of
 
@@ -98,22 +99,6 @@ def test_filters_may_be_absent_empty_or_filled(wire: Wire, filters: dict[str, st
     assert (found == whole) is not any((filters or {}).values())
 
 
-@pytest.mark.parametrize(
-    ("start", "end"),
-    [
-        ("2026-01-02", "2026-01-03"),
-        ("2026-01-02T00:00:00Z", "2026-01-03T23:59:59Z"),
-        ("2026-01-02T05:00:00.123", "2026-01-03T00:00"),
-        ("2026-01-02T01:00:00+01:00", "2026-01-04T01:59:59+02:00"),
-        ("2026-01-01T23:00:00-02:00", "2026-01-02T20:00:00-04:00"),
-    ],
-)
-def test_times_are_taken_to_utc_and_the_end_is_included(wire: Wire, start: str, end: str) -> None:
-    """A date, or a time whose offset moves it to another day: two days of UTC each time."""
-    found = csv_of(wire, token_of(wire.graphql(ASK, {"input": {**INPUT, "startDate": start, "endDate": end}})))
-    assert [line.split(",")[0] for line in found.splitlines()] == ["day", "2026-01-02", "2026-01-03"]
-
-
 def test_the_end_may_be_today_and_not_tomorrow(wire: Wire) -> None:
     """Today is that of UTC; without facts a report is a header."""
     today = datetime.now(UTC).date()
@@ -121,70 +106,6 @@ def test_the_end_may_be_today_and_not_tomorrow(wire: Wire) -> None:
     assert csv_of(wire, token_of(wire.graphql(ASK, {"input": given}))) == "day,views\n"
     answer = wire.graphql(ASK, {"input": {**given, "endDate": str(datetime.now(UTC).date() + timedelta(days=1))}})
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["range_in_future"]
-
-
-def test_one_refused_ask_takes_no_other_with_it(wire: Wire) -> None:
-    """Both good reports of a document of three are made."""
-    asks = {"one": INLINE, "bad": INLINE.replace("DAY", "RENDITION_FPS"), "two": INLINE.replace("DAY", "MONTH")}
-    answer = wire.graphql(f"mutation {{ {' '.join(f'{alias}: {ask} {PAYLOAD}' for alias, ask in asks.items())} }}")
-    assert [error["path"] for error in answer["errors"]] == [["bad"]]
-    assert answer["data"]["bad"] is None
-    tokens = [answer["data"][alias]["reportFile"]["reportToken"] for alias in ("one", "two")]
-    assert [csv_of(wire, token).partition("\n")[0] for token in tokens] == ["day,views", "month,views"]
-
-
-def test_every_problem_comes_in_one_reply(wire: Wire) -> None:
-    """Each with message, path, type, reason and a code; HTTP 200."""
-    given = {
-        "metrics": ["VIEWS", "VIEWS", "UPLOADS"],
-        "dimensions": ["HOUR", "ACTION"],
-        "startDate": "2026-01-09",
-        "endDate": "2026-01-01",
-    }
-    answer = wire.graphql(
-        "mutation ($i: AskPartnerReportFileInput!) { askPartnerReportFile(input: $i) { status } }", {"i": given}
-    )
-    assert [error["extensions"]["code"] for error in answer["errors"]] == [
-        "duplicate",
-        "grain_too_fine",
-        "incompatible_pair",
-        "range_reversed",
-    ]
-    for error in answer["errors"]:
-        assert {"message", "path", "locations", "type", "reason", "extensions"} == set(error)
-
-
-def test_unknown_names_come_with_the_nearest(wire: Wire) -> None:
-    """In variables and in the document, all of them at once."""
-    answer = wire.graphql(
-        "mutation ($m: [PartnerReportMetric]!) { askPartnerReportFile(input: {metrics: $m, dimensions: [DAYS, CUNTRY],"
-        ' startDate: "2026-01-01", endDate: "2026-01-02"}) { status } }',
-        {"m": ["VIEW", "FILLRATE", "VIEWS"]},
-    )
-    near = {error["extensions"]["nearest"] for error in answer["errors"] if "nearest" in error["extensions"]}
-    assert {"VIEWS", "FILL_RATE", "DAY"} <= near
-    assert len(answer["errors"]) == 4
-    assert answer["data"] is None
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"{}", b"\xff", b"query=x", b"[" * 100_000, b'{"query": "{ partner"}']
-)
-def test_what_is_no_request_is_told_in_the_same_form(wire: Wire, body: bytes) -> None:
-    """Status 200 and an errors list, whatever came."""
-    reply = wire.post(body)
-    assert reply.status == 200
-    assert reply.json["data"] is None
-    assert reply.json["errors"][0]["extensions"]["code"] in {"bad_body", "syntax_error"}
-
-
-def test_a_foreign_or_unknown_report_is_null(wire: Wire, service: Service) -> None:
-    """Without an error."""
-    token = token_of(wire.graphql(f"mutation {{ {INLINE} {PAYLOAD} }}"))
-    rival = Wire(service, service.key("rival"))
-    for each in (token, token[:-1], "", "x"):
-        answer = rival.graphql("query($t: String!) { partner { reportFile(reportToken: $t) { status } } }", {"t": each})
-        assert answer == {"data": {"partner": {"reportFile": None}}}
 
 
 def test_introspection_gives_the_shipped_schema(wire: Wire) -> None:
@@ -202,13 +123,6 @@ def test_polling_with_a_fresh_token_each_time_is_never_throttled(wire: Wire) -> 
         reply = wire.post(look)
         assert reply.status == 200
         assert "errors" not in reply.json
-
-
-def test_graphql_is_no_redirect(wire: Wire) -> None:
-    """The path answers itself; GET is 405 in the form of the errors."""
-    reply = wire.send("GET", "/graphql")
-    assert (reply.status, reply.headers["allow"]) == (405, "POST")
-    assert reply.json["errors"][0]["message"]
 
 
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -337,3 +251,36 @@ def test_everybody_else_is_answered_as_before(wire: Wire, accept: str) -> None:
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/json"
     assert reply.json["data"] is None
+
+
+KEYS = ["access_token", "expires_in", "refresh_token", "scope", "token_type"]
+REPORT_SCOPES = "create_reports read_reports delete_reports access_ads access_revenue manage_reports"
+
+
+def test_manage_reports_stands_for_every_scope_of_the_key(service: Service) -> None:
+    """A program in production sends only that with create_reports, and reads earnings."""
+    dates = 'startDate: "2026-01-01", endDate: "2026-01-02"'
+    wire = f"{{metrics: [ESTIMATED_EARNINGS_EUR], dimensions: [DAY], {dates}}}"
+    ask = f"mutation {{ askPartnerReportFile(input: {wire}) {{ reportFile {{ reportToken }} }} }}"
+    without_the_word = ["create_reports", "read_reports", "delete_reports", "access_ads", "access_revenue"]
+    for full in (Wire(service, service.key("demo")), Wire(service, service.key("demo", without_the_word))):
+        full.token = full.fresh("manage_reports create_reports")
+        assert "errors" not in full.graphql(ask)
+        full.token = full.fresh("create_reports delete_reports")
+        assert [e["extensions"]["code"] for e in full.graphql(ask)["errors"]] == ["scope_missing"]
+    poor = Wire(service, service.key("demo", ["create_reports", "manage_reports"]))
+    poor.token = poor.fresh()
+    assert "access_revenue" in poor.graphql(ask)["errors"][0]["message"]
+
+
+def test_a_revoked_keys_tokens_end_at_once(service: Service) -> None:
+    """The very next request is 401 with an errors list and a challenge."""
+    revoked = Wire(service, service.key("demo"))
+    assert "errors" not in revoked.graphql("{ partner { id } }")
+    words = ["-m", "reelport", "key", "revoke", revoked.key.id, "--data", str(service.data)]
+    assert forked.run(words, loads=forked.SERVING).returncode == 0
+    reply = revoked.post({"query": "{ partner { id } }"})
+    assert reply.status == 401
+    assert reply.json["errors"][0]["extensions"]["code"] == "unauthenticated"
+    assert reply.headers["www-authenticate"].startswith("Bearer ")
+    assert revoked.grant().json["error"] == "invalid_client"

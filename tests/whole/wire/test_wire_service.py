@@ -148,16 +148,6 @@ def test_what_isnt_http_is_400(wire: Wire) -> None:
     assert "secret nonsense" not in wire.service.log
 
 
-def test_health_and_metrics_are_there(wire: Wire) -> None:
-    """Ready, with a worker; and numbers for Prometheus."""
-    reply = wire.send("GET", "/health")
-    assert (reply.status, reply.json["checks"]["workers"]) == (200, "ok")
-    page = wire.send("GET", "/metrics")
-    assert page.status == 200
-    assert b"reelport_requests_total" in page.body
-    assert b"process_resident_memory_bytes" in page.body
-
-
 def test_a_path_with_a_line_feed_at_its_end_is_another_path(wire: Wire) -> None:
     """A proxy that keeps `/metrics` within lets `/metrics%0A` pass."""
     for path in ("/metrics", "/health", "/health/ready", "/health/live", "/studio/sign-in", "/files/none.csv"):
