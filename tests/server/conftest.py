@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.callers import REPORT_SCOPES, Caller
-from reelport.server.access.grants import ClientCredentials, Grant
+from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.keys import NewKey
 from reelport.server.credentials import ServiceSecret
 from reelport.server.reports.ask import AskedReport, ask_report
@@ -54,17 +54,28 @@ class State:
             self.db, self.service_secret, organization, permissions or ALL, self.now, channels=channels
         )
 
+    def grant(self, key: NewKey, *scopes: str, after: timedelta = timedelta()) -> Grant | Refusal:
+        """What a key is granted after so long."""
+        client = ClientCredentials(key.id, key.secret)
+        return grants.grant_token(self.db, self.service_secret, client, scopes, self.now + after)
+
+    def granted(self, key: NewKey, *scopes: str, after: timedelta = timedelta()) -> Grant:
+        """The same, where a token is granted."""
+        found = self.grant(key, *scopes, after=after)
+        assert isinstance(found, Grant)
+        return found
+
     def token(self, key: NewKey, *scopes: str) -> str:
         """A token of a key."""
-        granted = grants.grant_token(
-            self.db, self.service_secret, ClientCredentials(key.id, key.secret), scopes, self.now
-        )
-        assert isinstance(granted, Grant)
-        return granted.token
+        return self.granted(key, *scopes).token
+
+    def identify(self, token: str, after: timedelta = timedelta()) -> Caller | None:
+        """Who a token stands for after so long."""
+        return callers.identify_caller(self.db, self.service_secret, token, self.now + after)
 
     def caller(self, key: NewKey, *scopes: str) -> Caller:
         """Who a new token of a key stands for."""
-        caller = callers.identify_caller(self.db, self.service_secret, self.token(key, *scopes), self.now)
+        caller = self.identify(self.token(key, *scopes))
         assert caller is not None
         return caller
 

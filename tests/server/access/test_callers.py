@@ -17,7 +17,7 @@ from tests.server.conftest import State
 from reelport.cli.main import main
 from reelport.errors import StorageError, UsageError
 from reelport.server import credentials
-from reelport.server.access import callers, grants, keys, organizations
+from reelport.server.access import grants, keys, organizations
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.unread_rows import describe_unread_rows
@@ -61,15 +61,9 @@ def test_a_token_says_manage_reports_only_when_it_was_asked_for(state: State) ->
     """The granted scopes are those asked for; without any, those that the key was made with."""
     state.organization("demo")
     key = state.key("demo", "create_reports", "read_reports", "access_ads", "access_revenue")
-    scopes = []
-    for asked in (["manage_reports", "create_reports"], ["manage_reports"], []):
-        granted = grants.grant_token(
-            state.db, state.service_secret, ClientCredentials(key.id, key.secret), asked, state.now
-        )
-        assert isinstance(granted, Grant)
-        scopes.append(granted.scopes)
-    assert scopes[:2] == [("create_reports", "manage_reports"), ("manage_reports",)]
-    assert scopes[2] == ("create_reports", "read_reports", "access_ads", "access_revenue")
+    assert state.granted(key, "manage_reports", "create_reports").scopes == ("create_reports", "manage_reports")
+    assert state.granted(key, "manage_reports").scopes == ("manage_reports",)
+    assert state.granted(key).scopes == ("create_reports", "read_reports", "access_ads", "access_revenue")
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "rps_x", "é\0\ud800", "a" * 100_000])
@@ -82,7 +76,7 @@ def test_wrong_credentials_are_one_refusal(state: State, wrong: str) -> None:
             grants.grant_token(state.db, state.service_secret, ClientCredentials(client_id, secret), [], state.now)
             is Refusal.INVALID_CLIENT
         )
-    assert callers.identify_caller(state.db, state.service_secret, wrong, state.now) is None
+    assert state.identify(wrong) is None
 
 
 def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
@@ -107,9 +101,9 @@ def test_a_token_is_good_only_as_it_was_signed(state: State) -> None:
     for each in forged:
         body = each[4:]
         checked = f"rpt_{body}{credentials._compute_checksum('rpt', body)}"  # noqa: SLF001 - a forger can compute it
-        assert callers.identify_caller(state.db, state.service_secret, each, state.now) is None
-        assert callers.identify_caller(state.db, state.service_secret, checked, state.now) is None
-    assert callers.identify_caller(state.db, state.service_secret, token, state.now) is not None
+        assert state.identify(each) is None
+        assert state.identify(checked) is None
+    assert state.identify(token) is not None
     assert state.token(state.key("demo")) != token
 
 
@@ -117,9 +111,8 @@ def test_token_expires(state: State) -> None:
     """A token lives for its time and no second longer."""
     state.organization("demo")
     token = state.token(state.key("demo"))
-    almost = state.now + timedelta(seconds=3599)
-    assert callers.identify_caller(state.db, state.service_secret, token, almost) is not None
-    assert callers.identify_caller(state.db, state.service_secret, token, almost + timedelta(seconds=1)) is None
+    assert state.identify(token, timedelta(seconds=3599)) is not None
+    assert state.identify(token, timedelta(seconds=3600)) is None
 
 
 def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
@@ -129,11 +122,8 @@ def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
     token = state.token(key)
     assert keys.revoke_key(state.db, key.id, state.now)
     assert not keys.revoke_key(state.db, key.id, state.now)
-    assert callers.identify_caller(state.db, state.service_secret, token, state.now) is None
-    assert (
-        grants.grant_token(state.db, state.service_secret, ClientCredentials(key.id, key.secret), [], state.now)
-        is Refusal.INVALID_CLIENT
-    )
+    assert state.identify(token) is None
+    assert state.grant(key) is Refusal.INVALID_CLIENT
     with pytest.raises(UsageError, match="no key"):
         keys.revoke_key(state.db, "rpk_none", state.now)
 
@@ -229,10 +219,8 @@ def test_another_secret_over_the_same_state_is_seen(state: State) -> None:
     for wrong in (other, state.settings):
         with pytest.raises(UsageError, match="another secret"):
             require_same_secret(state.db, wrong)
-    granted = grants.grant_token(
-        state.db, require_same_secret(state.db, first), ClientCredentials(key.id, key.secret), [], state.now
-    )
-    assert isinstance(granted, Grant)
+    state.service_secret = require_same_secret(state.db, first)
+    assert state.granted(key).scopes
     keys.revoke_key(state.db, key.id, state.now)
     assert require_same_secret(state.db, other) == load_service_secret(other)
 

@@ -213,11 +213,6 @@ def _key(state: State, expires: str | None = None, name: str = "") -> NewKey:
     )
 
 
-def _grant(state: State, key: NewKey, after: timedelta) -> Grant | Refusal:
-    client = ClientCredentials(key.id, key.secret)
-    return grants.grant_token(state.db, state.service_secret, client, (), state.now + after)
-
-
 @given(
     expires=st.none() | st.integers(-400, 400),
     most=st.none() | st.integers(1, 400),
@@ -265,15 +260,14 @@ def test_an_expired_key_is_refused_everywhere(state: State) -> None:
     """No grant, no look by a token of before, no ask, no download by its links."""
     state.organization("demo", "c1")
     key = _key(state, "1")
-    before = _grant(state, key, timedelta())
-    assert isinstance(before, Grant)
-    caller = callers.identify_caller(state.db, state.service_secret, before.token, state.now)
+    before = state.granted(key, after=timedelta())
+    caller = state.identify(before.token)
     assert caller is not None
     asked = state.ask(caller)
     late = state.now + DAY
     assert report_access.find_linked_report(state.db, asked.id, key.id, late - timedelta(seconds=1)) is not None
     assert report_access.find_linked_report(state.db, asked.id, key.id, late) is None
-    assert _grant(state, key, DAY) is Refusal.INVALID_CLIENT
+    assert state.grant(key, after=DAY) is Refusal.INVALID_CLIENT
     with reading(state.db) as connection:
         assert callers.find_holder(connection, key.id, late) is None
         assert not callers.is_still_allowed(connection, caller, late)
@@ -283,10 +277,9 @@ def test_a_token_lives_no_longer_than_its_key(state: State) -> None:
     """Half an hour before the end a token of an hour is granted for half an hour, and says so."""
     state.organization("demo", "c1")
     key = _key(state, "1")
-    granted = _grant(state, key, DAY - timedelta(minutes=30))
-    assert isinstance(granted, Grant)
+    granted = state.granted(key, after=DAY - timedelta(minutes=30))
     assert (granted.seconds, granted.key_expires_at) == (1800, state.now + DAY)
-    assert callers.identify_caller(state.db, state.service_secret, granted.token, state.now + DAY) is None
+    assert state.identify(granted.token, DAY) is None
 
 
 def test_the_longest_life_ends_keys_that_are_older(state: State) -> None:
@@ -294,15 +287,14 @@ def test_the_longest_life_ends_keys_that_are_older(state: State) -> None:
     state.organization("demo", "c1")
     forever, year = _key(state), _key(state, "365")
     later = 31 * DAY
-    granted = _grant(state, forever, later)
-    assert isinstance(granted, Grant)
+    state.granted(forever, after=later)
     _limit(state, 30)
-    assert [_grant(state, key, later) for key in (forever, year)] == [Refusal.INVALID_CLIENT] * 2
+    assert [state.grant(key, after=later) for key in (forever, year)] == [Refusal.INVALID_CLIENT] * 2
     assert {key.expires_at for key in keys.list_keys(state.db)} == {state.now + 30 * DAY}
     with reading(state.db) as connection:
         assert callers.find_holder(connection, forever.id, state.now + later) is None
     _limit(state, None)
-    assert isinstance(_grant(state, year, later), Grant)
+    assert isinstance(state.grant(year, after=later), Grant)
 
 
 def test_which_keys_a_longest_life_would_end_is_known_before(state: State) -> None:

@@ -209,7 +209,7 @@ def test_limits_hold_for_programs_with_a_persons_password_too(state: State, owne
         return found
 
     def look(granted: Grant) -> Caller:
-        found = callers.identify_caller(state.db, state.service_secret, granted.token, state.now)
+        found = state.identify(granted.token)
         assert found is not None
         return found
 

@@ -15,7 +15,6 @@ from tests.server.conftest import State
 from reelport.errors import UsageError
 from reelport.server.access import audit_log, grants, keys, organizations, people, sessions, users
 from reelport.server.access.audit_log import Actor
-from reelport.server.access.callers import identify_caller
 from reelport.server.access.grants import ClientCredentials, Grant, Password, Refusal, Terms
 from reelport.server.access.people import LIFE, NewPasswordLink
 from reelport.server.access.roles import Role
@@ -90,11 +89,11 @@ def test_signing_out_everywhere_ends_all(state: State, session: Session) -> None
     """Sessions, and the access and refresh tokens of public keys; the password stays."""
     other, key = sign_in(state), make_public_key(state)
     granted = grant(state, key)
-    assert identify_caller(state.db, state.service_secret, granted.token, state.now) is not None
+    assert state.identify(granted.token) is not None
     sessions.sign_out_everywhere(state.db, session, ACTOR, state.now)
     assert not is_alive(state, session)
     assert not is_alive(state, other)
-    assert identify_caller(state.db, state.service_secret, granted.token, state.now) is None
+    assert state.identify(granted.token) is None
     token = granted.refresh_token or ""
     again = grants.grant_by_refresh_token(state.db, state.service_secret, key, token, (), state.now, TERMS)
     assert again is Refusal.INVALID_GRANT

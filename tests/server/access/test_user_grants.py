@@ -99,7 +99,7 @@ def desk(state: State) -> Desk:
 def test_a_login_stands_for_the_key_and_the_user(desk: Desk) -> None:
     """Its token has the key's scopes and channels, ten hours long, and names the user."""
     grant = desk.granted()
-    caller = callers.identify_caller(desk.state.db, desk.state.service_secret, grant.token, desk.state.now)
+    caller = desk.state.identify(grant.token)
     assert caller is not None
     assert caller.login is not None
     assert (caller.key_id, caller.organization, caller.login.user_id) == (desk.client.id, "demo", grant.user_id)
@@ -128,7 +128,7 @@ def test_each_kind_of_key_has_its_own_grants(desk: Desk) -> None:
     assert grants.grant_token(state.db, state.service_secret, desk.client, [], state.now) is Refusal.UNAUTHORIZED_CLIENT
     nobody = grants.grant_anonymous_token(state.db, state.service_secret, desk.client, state.now, seconds=60)
     assert isinstance(nobody, Grant)
-    caller = callers.identify_caller(state.db, state.service_secret, nobody.token, state.now)
+    caller = state.identify(nobody.token)
     assert caller is not None
     assert caller.scopes == frozenset()
     with pytest.raises(UsageError, match="There is no kind of key 'secret': it is private or public"):

@@ -13,7 +13,7 @@ from tests.server.conftest import State
 
 from reelport.engine.report_format import Written
 from reelport.errors import AccessError, UsageError
-from reelport.server.access import audit_log, callers, grants, keys, organizations
+from reelport.server.access import audit_log, grants, keys, organizations
 from reelport.server.access.audit_log import Action
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Refusal
@@ -139,12 +139,12 @@ def test_a_key_without_a_channel_left_is_revoked_and_others_are_narrowed(state: 
     token, other = state.token(alone), state.token(both)
     ended = remove(state, "c2")
     assert (ended.keys, ended.narrowed) == ((alone.id,), (both.id,))
-    assert callers.identify_caller(state.db, state.service_secret, token, state.now) is None
+    assert state.identify(token) is None
     assert (
         grants.grant_token(state.db, state.service_secret, ClientCredentials(alone.id, alone.secret), [], state.now)
         is Refusal.INVALID_CLIENT
     )
-    seen = callers.identify_caller(state.db, state.service_secret, other, state.now)
+    seen = state.identify(other)
     assert seen is not None
     assert seen.channels == {"c1"}
     revoked = {key.id: key.revoked_at for key in keys.list_keys(state.db)}
@@ -181,7 +181,7 @@ def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
     assert (ended.channels, ended.keys) == (2, (key.id,))
     assert (ended.waiting, ended.running, ended.finished) == (1, 1, 1)
     assert rows(state) == before
-    assert callers.identify_caller(state.db, state.service_secret, token, state.now) is None
+    assert state.identify(token) is None
     assert (
         grants.grant_token(state.db, state.service_secret, ClientCredentials(key.id, key.secret), [], state.now)
         is Refusal.INVALID_CLIENT

@@ -15,7 +15,6 @@ from tests.server.conftest import State
 from tests.server.syncs import count_syncs
 
 from reelport.errors import StorageError
-from reelport.server.access import callers
 from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import deaths, jobs
@@ -67,7 +66,7 @@ def test_a_token_costs_one_statement_and_writes_nothing(state: State) -> None:
     assert len(granting.statements) == 1
     assert granting.statements[0].lstrip("- ").startswith("key:")
     with seen(state.db) as calling:
-        caller = callers.identify_caller(state.db, state.service_secret, token, state.now)
+        caller = state.identify(token)
     assert len(calling.statements) == 1
     assert caller is not None
     assert len(caller.channels) == 300
