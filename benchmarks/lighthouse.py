@@ -26,6 +26,7 @@ import httpx2
 from rich.console import Console
 
 from reelport.cli.service_commands.sandbox import EMAIL, make_world
+from reelport.server.access.looks import allow_platform
 from reelport.server.access.roles import Role
 from reelport.server.access.users import add_user
 from reelport.server.state.database import connected
@@ -82,7 +83,8 @@ def sign_in(service: Service, email: str, password: str) -> httpx2.Client:
 def list_pages(role: Role) -> list[str]:
     """List the pages without a parameter that lead to others: those of the menu, and of an operator's own."""
     menu = [entry.path for entry in NAVIGATION if entry.right in RIGHTS[role]]
-    own = [route.path for route in ROUTES if (route.method, route.right) == ("GET", Right.OPERATE)]
+    rights = {Right.OPERATE, Right.READ_PLATFORM}
+    own = [route.path for route in ROUTES if route.method == "GET" and route.right in rights]
     return [*menu, *(path for path in own if role is Role.OPERATOR and "{" not in path and path not in menu)]
 
 
@@ -94,6 +96,7 @@ def main() -> None:
         owner = sign_in(service, EMAIL, world.password)
         with connected(service.settings) as db:
             add_user(db, None, "operator@example.com", Role.OPERATOR, world.password, datetime.now(UTC))
+            allow_platform(db, "operator@example.com", Role.OWNER)
         operator = sign_in(service, "operator@example.com", world.password)
         things = dict(re.findall(r'href="(/studio/(videos|countries)/[^"]*)"', owner.get("/studio/overview").text))
         pages = [(owner, path) for path in sys.argv[1:]] or [

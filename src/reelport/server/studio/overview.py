@@ -17,7 +17,7 @@ from starlette.responses import Response
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.first_look import OVERVIEW_BOARDS, OVERVIEW_CHANNEL, OVERVIEW_METRICS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_metric
-from reelport.charts.drawing import draw_sparkline, embed_chart
+from reelport.charts.drawing import draw_sparkline
 from reelport.charts.time_axis import describe_time
 from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError
@@ -47,6 +47,7 @@ from reelport.server.studio.view_page import (
     Cell,
     LinePicture,
     choose_units,
+    draw_line,
     draw_map,
     make_board,
     make_cell,
@@ -338,10 +339,8 @@ def _make_cards(view: View, numbers: Numbers) -> Iterator[Card]:
 def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) -> LinePicture | None:
     if isinstance(numbers.lines, OverBudget):
         return None
-    metric = view.metrics[place]
     chart = make_line_chart(view, numbers.lines, place, defaults.complete_days(view.metrics))
-    picture = Markup(embed_chart(chart, choose_units(view, numbers)[metric].write_amount))  # noqa: S704 - its texts are escaped
-    return metric.name, chart.heading, picture
+    return draw_line(chart, choose_units(view, numbers)[view.metrics[place]])
 
 
 def _make_list(view: View, by: Dimension, numbers: Numbers) -> tuple[Board, str, Markup | None]:

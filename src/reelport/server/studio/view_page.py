@@ -74,7 +74,7 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults) -> dict[str, Any
         "sentence": view.sentence(),
         "compared": format_days(*view.compared_days) if view.compared_days else None,
         "totals": list(_make_totals(view, units, numbers.totals, can_change=can_change)),
-        "charts": list(_draw_charts(lines, drawn, units)),
+        "charts": [draw_line(chart, units[each]) for each, chart in drawn.items()] if has_numbers(lines) else [],
         "columns": [each for metric in view.metrics for each in (units[metric].heading, *before)],
         "times": list(_make_times(view, drawn, units, last)),
         "boards": list(boards),
@@ -127,13 +127,10 @@ def _make_totals(
         yield label, said, _(metric.sentence), number, shown
 
 
-def _draw_charts(
-    lines: Lines, drawn: Mapping[Metric, LineChart], units: Mapping[Metric, MetricUnit]
-) -> Iterator[LinePicture]:
-    if has_numbers(lines):
-        for metric, chart in drawn.items():
-            picture = Markup(embed_chart(chart, units[metric].write_amount))  # noqa: S704 - its texts are escaped
-            yield metric.name, chart.heading, picture
+def draw_line(chart: LineChart, metric_unit: MetricUnit) -> LinePicture:
+    """Draw the chart of a metric over time for a page."""
+    picture = Markup(embed_chart(chart, metric_unit.write_amount))  # noqa: S704 - its texts are escaped
+    return metric_unit.metric.name, chart.heading, picture
 
 
 def _make_times(
