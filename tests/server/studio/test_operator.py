@@ -43,6 +43,8 @@ def test_an_operator_sees_the_queue(visitors: Visitors, people: Api) -> None:
     people.ask(**people.new())
     text = visitors(OPERATOR).get(PAGE).text
     assert "It waits for a worker, at place 1 of its organization." in text
+    french = visitors(OPERATOR).get(PAGE, headers={"Accept-Language": "fr"}).text
+    assert "Il attend un worker, à la place 1 de son organisation." in french
     assert "No worker is running" in text
     assert "are free: data" in text
 

@@ -112,17 +112,17 @@ def _make_queued(entry: Entry, now: datetime) -> QueuedReport:
 def _explain_wait(entry: Entry, now: datetime) -> str:
     sentences = []
     if entry.state is State.RUNNING:
-        sentences.append("It is being made.")
+        sentences.append(_("It is being made."))
     elif entry.due_at is not None and entry.due_at > now:
-        sentences.append(f"It is tried again from {entry.due_at:%H:%M:%S} UTC on.")
+        sentences.append(_("It is tried again from %(time)s UTC on.", time=format(entry.due_at, "%H:%M:%S")))
     elif entry.suspect:
-        sentences.append("It may have killed a worker: it waits to be made alone.")
+        sentences.append(_("It may have killed a worker: it waits to be made alone."))
     else:
-        sentences.append(f"It waits for a worker, at place {entry.place} of its organization.")
+        sentences.append(_("It waits for a worker, at place %(place)s of its organization.", place=entry.place))
     if entry.waited_for_room:
-        sentences.append(f"It has waited {entry.waited_for_room:.0f} s for room on the disk.")
+        sentences.append(_("It has waited %(seconds)s s for room on the disk.", seconds=round(entry.waited_for_room)))
     if entry.reason:
-        sentences.append(f"The last attempt failed: {entry.reason}")
+        sentences.append(_("The last attempt failed: %(reason)s", reason=entry.reason))
     return " ".join(sentences)
 
 
