@@ -170,7 +170,7 @@ def test_a_check_of_a_directory_without_a_state_lists_every_migration(run: Run, 
     (tmp_path / "new").mkdir()
     check_layout(tmp_path / "new")
     lines = run("upgrade", "--check", data=tmp_path / "new")[1].splitlines()
-    assert any(line.startswith("  0001 All tables of the state") for line in lines)
+    assert any(line.startswith("  0001 The first release's tables") for line in lines)
 
 
 def test_a_directory_that_is_none_is_not_made(run: Run, tmp_path: Path) -> None:
