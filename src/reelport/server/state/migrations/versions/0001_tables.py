@@ -1,4 +1,6 @@
-"""The first release's tables, which a new database gets from `state/tables`.
+"""The first release's tables.
+
+A new database gets its tables from `state/tables`.
 
 Revision ID: 0001
 Revises:
