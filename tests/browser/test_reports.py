@@ -160,6 +160,7 @@ def test_the_columns_of_a_report_end_where_their_box_does(studio: Studio) -> Non
 def test_pages_of_reports_have_no_barriers(studio: Studio) -> None:
     """A report, a saved view and what a link shows: light and dark, wide and narrow."""
     page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)
+    page.get_by_text("Save or share this view").click()
     page.get_by_label("Save this view as").fill("<b>Daily</b> views")
     page.get_by_role("button", name="Save").click()
     page.wait_for_url("**/studio/saved")
@@ -178,6 +179,7 @@ def test_pages_of_reports_have_no_barriers(studio: Studio) -> None:
 def test_a_link_needs_no_account_and_no_script(studio: Studio) -> None:
     """Whoever has the link sees the numbers and can go nowhere from there."""
     page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)
+    page.get_by_text("Save or share this view").click()
     page.get_by_label("Share by a link called").fill("For the board")
     studio.follow(page.get_by_role("button", name="Make the link"))
     link = page.locator("#once").inner_text().removeprefix(studio.service.url)
@@ -192,6 +194,7 @@ def test_a_link_needs_no_account_and_no_script(studio: Studio) -> None:
 def test_a_link_s_page_that_is_loaded_again_makes_no_second_link(studio: Studio) -> None:
     """It is the answer to a form, which a reload would send again: the list is shown then, without the link."""
     page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)
+    page.get_by_text("Save or share this view").click()
     page.get_by_label("Share by a link called").fill("Made once")
     studio.follow(page.get_by_role("button", name="Make the link"))
     expect(page.locator("#once")).to_have_count(1)
@@ -208,6 +211,7 @@ def test_long_names_and_queries_stay_within_the_window(studio: Studio) -> None:
     kept = f"only=VISITOR_COUNTRY:FR&only=VISITOR_DEVICE_TYPE:{2 * long}"
     page = studio.open(f"/studio/reports/new?{metrics}&{dimensions}&{kept}&from=2026-07-01&to=2026-07-04", MEMBER)
     assert not is_wider_than_window(page)
+    page.get_by_text("Save or share this view").click()
     page.get_by_label("Save this view as").fill(long)
     studio.follow(page.get_by_role("button", name="Save"))
     assert not is_wider_than_window(page)
