@@ -33,7 +33,7 @@ Write = Callable[[Number | None], str]  # writes a number as the tables beside a
 _MAY_CHANGE = N_("may still change")
 _MOST_DESCRIBED = 6  # series or bars that a description names
 # The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has.
-NARROW, MEDIUM, WIDE = 340, 500, 800
+NARROW, MEDIUM, WIDE = 360, 550, 840
 
 _KINDS = {NARROW: "chart-narrow", MEDIUM: "chart-medium", WIDE: "chart-wide"}
 _FILE_WIDTH = 760

@@ -61,10 +61,10 @@ circle.chart-line{fill:currentColor;stroke:none}
 _PAGE_RULES = """\
 .chart{margin:0;container-type:inline-size}
 .chart figcaption{color:var(--chart-soft);font-size:0.875rem}
-.chart-picture{display:block;width:100%;max-width:75rem;height:auto;overflow:visible;font-variant-numeric:tabular-nums}
+.chart-picture{display:block;width:100%;max-width:67rem;height:auto;overflow:visible;font-variant-numeric:tabular-nums}
 .chart-medium,.chart-wide{display:none}
-@container (min-width:430px){.chart-narrow{display:none}.chart-medium{display:block}}
-@container (min-width:660px){.chart-medium{display:none}.chart-wide{display:block}}
+@container (min-width:434px){.chart-narrow{display:none}.chart-medium{display:block}}
+@container (min-width:662px){.chart-medium{display:none}.chart-wide{display:block}}
 .chart-map{max-width:60rem;margin-inline:auto}
 .chart-map .chart-land{vector-effect:non-scaling-stroke}
 .chart-map .chart-land[data-says]:hover{stroke:var(--chart-ink);stroke-width:1.5}
