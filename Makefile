@@ -36,7 +36,7 @@ $(READY): pyproject.toml uv.lock supply_chain/uv.txt
 demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table and a chart (STUDIO=1: and leave Studio open)
 	@$(BIN)/python -m reelport.cli.demo $(if $(STUDIO),--studio)
 
-test: compile ## run the tests but the long ones, in four processes (PROCESSES=4): they wait for services half of the time
+test: compile ## run the tests but the long ones, in four processes (PROCESSES=4)
 	@$(TESTS) -m "not long" --hypothesis-profile few
 
 test-long: compile ## run the long ones alone: drills, and the further cases of families
