@@ -269,8 +269,8 @@ class Session:
         lines, size = 0, 0
         if piece is not None:
             with suppress(FileNotFoundError), piece.open("rb") as file:
-                begin = file.read(_CHUNK)
-                size = os.fstat(file.fileno()).st_size
+                size = os.fstat(file.fileno()).st_size  # first: the file grows while it is read
+                begin = file.read(min(size, _CHUNK))
                 lines = size * begin.count(b"\n") // max(len(begin), 1)
         rows = done.rows + (lines if done.bytes else max(lines - 1, 0))  # a header
         return Progress(rows, done.bytes + size) if rows else None
