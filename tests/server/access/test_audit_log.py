@@ -13,7 +13,7 @@ from tests.server.conftest import State
 
 from reelport.server.access import audit_log, organizations, users
 from reelport.server.access.audit_log import Action, Actor
-from reelport.server.reports import withdrawal
+from reelport.server.reports import removal
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connected, writing
 from reelport.server.state.tables import AUDIT_LOG
@@ -41,7 +41,7 @@ def test_commands_are_in_the_log_of_the_organization(state: State) -> None:
     users.change_password(state.db, "Ann@demo.example", PASSWORD)
     users.remove_user(state.db, "ann@demo.example")
     organizations.allow_channels(state.db, demo, ["c-1"])
-    withdrawal.remove_channels(state.db, state.settings, "demo", ["c-1"], state.now)
+    removal.remove_channels(state.db, state.settings, "demo", ["c-1"], state.now)
     assert told(state, demo) == [
         "added an organization: demo",
         "added channels: 2 channels",
@@ -65,7 +65,7 @@ def test_what_is_refused_is_not_in_the_log(state: State) -> None:
     demo = state.organization("demo", "c-1")
     before = told(state)
     with pytest.raises(Exception, match="reads no channel"):
-        withdrawal.remove_channels(state.db, state.settings, "demo", ["c-9"], state.now)
+        removal.remove_channels(state.db, state.settings, "demo", ["c-9"], state.now)
     with pytest.raises(Exception, match="already"):
         organizations.add_organization(state.db, "demo", state.now)
     assert told(state) == told(state, demo) == before
@@ -74,7 +74,7 @@ def test_what_is_refused_is_not_in_the_log(state: State) -> None:
 def test_a_removed_organizations_rows_are_no_others(state: State) -> None:
     """SQLite may give its id to the next one, whose owners read nothing of the time before."""
     state.organization("demo", "c-1")
-    withdrawal.remove_organization(state.db, state.settings, "demo")
+    removal.remove_organization(state.db, state.settings, "demo")
     rival = organizations.add_organization(state.db, "rival", audit_log.list_actions(state.db)[0].at).id
     assert told(state, rival) == ["added an organization: rival"]
     assert "removed an organization: demo" in told(state)

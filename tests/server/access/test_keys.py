@@ -33,7 +33,7 @@ from reelport.server.access.keys import (
     find_studio_key,
     list_marks,
 )
-from reelport.server.reports import report_access, withdrawal
+from reelport.server.reports import removal, report_access
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEYS, ORGANIZATIONS
 
@@ -139,10 +139,10 @@ def test_studios_key_is_in_no_list_and_can_not_be_revoked(state: State) -> None:
     """Nor is it counted among what goes with the organization; but it goes."""
     key_id = _make(state, state.organization("demo", "c1"))
     assert keys.list_keys(state.db) == ()
-    assert withdrawal.preview_removal(state.db, "demo").keys == ()
+    assert removal.preview_removal(state.db, "demo").keys == ()
     with pytest.raises(UsageError, match="There is no key"):
         keys.revoke_key(state.db, key_id, state.now)
-    withdrawal.remove_organization(state.db, state.settings, "demo")
+    removal.remove_organization(state.db, state.settings, "demo")
     with reading(state.db) as connection:
         assert callers.find_holder(connection, key_id, state.now) is None
 

@@ -17,7 +17,7 @@ from tests.server.conftest import State
 from reelport.errors import UsageError
 from reelport.server.access import callers, grants, keys, users
 from reelport.server.access.grants import REPLACEMENT_GRACE, ClientCredentials, Grant, Password, Refusal, Terms
-from reelport.server.reports import withdrawal
+from reelport.server.reports import removal
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import REFRESH_TOKENS
 
@@ -194,8 +194,8 @@ def test_what_was_granted_to_a_user_ends_with_the_access(desk: Desk, end: str) -
         case "revoke":
             keys.revoke_key(state.db, desk.client.id, state.now)
         case _:
-            assert withdrawal.preview_removal(state.db, "demo").users == 1
-            withdrawal.remove_organization(state.db, state.settings, "demo")
+            assert removal.preview_removal(state.db, "demo").users == 1
+            removal.remove_organization(state.db, state.settings, "demo")
             assert users.list_users(state.db) == ()
     assert not desk.reads(grant)
     assert desk.refresh(grant.refresh_token) in {Refusal.INVALID_GRANT, Refusal.INVALID_CLIENT}

@@ -27,7 +27,7 @@ from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import deaths, jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.reports import withdrawal
+from reelport.server.reports import removal
 from reelport.server.state.database import write, writing
 
 FILE = FileRecord("x.csv", 1, 2, "ab")
@@ -209,7 +209,7 @@ def claim(state: State) -> Claim:
 
 def withdraw(state: State) -> None:
     """Remove the organization that asked."""
-    withdrawal.remove_organization(state.db, state.settings, "demo")
+    removal.remove_organization(state.db, state.settings, "demo")
 
 
 QUEUED, ENDED = Kind.REPORT_QUEUED, Kind.REPORT_ENDED

@@ -16,8 +16,8 @@ from reelport.server.files import forms, report_files, retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.queue.form_maker import make_next_form
-from reelport.server.reports import report_list, withdrawal
-from reelport.server.reports.report_list import Remover
+from reelport.server.reports import removal
+from reelport.server.reports.removal import Remover
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import FORMS
 from reelport.storage.digests import compute_digest
@@ -214,7 +214,7 @@ def test_forms_are_deleted_with_their_report(state: State) -> None:
     with reading(state.db) as connection:
         (organization,) = connection.execute(text("SELECT id FROM organizations")).scalars()
     remover = Remover(organization, Actor("o@example.com", "::1"))
-    assert report_list.delete_report(state.db, state.settings, remover, report, NOW)
+    assert removal.delete_report(state.db, state.settings, remover, report, NOW)
     assert list(folder.iterdir()) == []
     assert forms.find_form(state.db, report, PARQUET.suffix, 1) is None
 
@@ -222,7 +222,7 @@ def test_forms_are_deleted_with_their_report(state: State) -> None:
 def test_forms_are_withdrawn_with_a_channel(state: State) -> None:
     """What a partner may no longer read is gone in every form."""
     report, folder = made_both(state)
-    ended = withdrawal.remove_channels(state.db, state.settings, "demo", ["c-demo"], NOW)
+    ended = removal.remove_channels(state.db, state.settings, "demo", ["c-demo"], NOW)
     assert (ended.finished, len(ended.files)) == (1, 3)
     assert list(folder.iterdir()) == []
     assert forms.find_form(state.db, report, PARQUET.suffix, 1) is None
@@ -234,7 +234,7 @@ def test_a_report_deleted_meanwhile_leaves_no_form(state: State) -> None:
     want(state, report)
     claim = forms.claim_form(state.db, "maker", LEASE)
     assert claim is not None
-    withdrawal.remove_channels(state.db, state.settings, "demo", ["c-demo"], NOW)
+    removal.remove_channels(state.db, state.settings, "demo", ["c-demo"], NOW)
     assert not forms.finish_form(state.db, claim, FileRecord("x", 1, 1, "x"))
     assert want(state, report) is None
     assert not make(state)

@@ -28,8 +28,9 @@ from reelport.server.access.roles import Reach
 from reelport.server.files import report_files, signed_urls
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.reports import report_access, report_list, withdrawal
-from reelport.server.reports.report_list import ListedReport, Remover
+from reelport.server.reports import removal, report_access, report_list
+from reelport.server.reports.removal import Remover
+from reelport.server.reports.report_list import ListedReport
 from reelport.server.state import tallies
 from reelport.server.state.database import writing
 from reelport.server.state.tables import REPORTS
@@ -88,7 +89,7 @@ def revoke(api: Api, owner: Look, report: str) -> Look:  # noqa: ARG001 - one fo
 def withdraw(api: Api, owner: Look, report: str) -> Look:  # noqa: ARG001 - one form for all
     """The organization loses one of the report's channels."""
     gone = [f"{owner.organization}-1"]
-    withdrawal.remove_channels(api.service.db, api.service.settings, owner.organization, gone, datetime.now(UTC))
+    removal.remove_channels(api.service.db, api.service.settings, owner.organization, gone, datetime.now(UTC))
     return owner
 
 
@@ -232,14 +233,14 @@ def test_a_cancelled_report_has_failed_and_says_by_whom(state: State, caller: Ca
     runs, waits = state.ask(caller, 1), state.ask(caller, 2)
     taken = claimed(state)
     for asked in (runs, waits):
-        assert report_list.cancel_report(state.db, remover, asked.id, state.now)
+        assert removal.cancel_report(state.db, remover, asked.id, state.now)
         found = listed(state, caller, asked.id)
         assert found is not None
         assert (found.state, found.reason) == (
             "cancelled",
             f"It was cancelled by ann@demo.example. {FailureReason.CANCELLED.advice}",
         )
-        assert not report_list.cancel_report(state.db, remover, asked.id, state.now)
+        assert not removal.cancel_report(state.db, remover, asked.id, state.now)
     assert not jobs.find_held(state.db, [taken])
     assert not finish(state, taken)
     assert actions(state) == [(ANN.name, "cancelled a report", asked.id) for asked in (waits, runs)]
@@ -252,31 +253,31 @@ def test_nothing_is_left_of_a_deleted_report(state: State, caller: Caller) -> No
     claim = claimed(state)
     assert finish(state, claim)
     remover = Remover(caller.organization_id, ANN)
-    assert report_list.delete_report(state.db, state.settings, remover, asked.id, state.now)
+    assert removal.delete_report(state.db, state.settings, remover, asked.id, state.now)
     assert listed(state, caller, asked.id) is None
     assert report_access.find_report(state.db, caller, asked.token, state.now) is None
     assert report_access.find_linked_report(state.db, asked.id, caller.key_id, state.now) is None
     assert not list(state.settings.report_store.list_names())
-    assert not report_list.delete_report(state.db, state.settings, remover, asked.id, state.now)
+    assert not removal.delete_report(state.db, state.settings, remover, asked.id, state.now)
     assert actions(state) == [(ANN.name, "deleted a report", asked.id)]
 
 
 def test_an_unfinished_report_is_cancelled_before_it_is_deleted(state: State, caller: Caller) -> None:
     """A report that waits or runs stays as it is; once it was cancelled its record can go."""
     asked, remover = state.ask(caller), Remover(caller.organization_id, ANN)
-    assert not report_list.delete_report(state.db, state.settings, remover, asked.id, state.now)
+    assert not removal.delete_report(state.db, state.settings, remover, asked.id, state.now)
     assert claimed(state).report_id == asked.id
-    assert not report_list.delete_report(state.db, state.settings, remover, asked.id, state.now)
+    assert not removal.delete_report(state.db, state.settings, remover, asked.id, state.now)
     assert not actions(state)
-    assert report_list.cancel_report(state.db, remover, asked.id, state.now)
-    assert report_list.delete_report(state.db, state.settings, remover, asked.id, state.now)
+    assert removal.cancel_report(state.db, remover, asked.id, state.now)
+    assert removal.delete_report(state.db, state.settings, remover, asked.id, state.now)
 
 
 def test_a_foreign_report_is_neither_cancelled_nor_deleted(state: State, caller: Caller) -> None:
     """People of another organization change nothing of it, and their log tells nothing."""
     asked, stranger = state.ask(caller), Remover(state.organization("rival"), ANN)
-    assert not report_list.cancel_report(state.db, stranger, asked.id, state.now)
+    assert not removal.cancel_report(state.db, stranger, asked.id, state.now)
     assert finish(state, claimed(state))
-    assert not report_list.delete_report(state.db, state.settings, stranger, asked.id, state.now)
+    assert not removal.delete_report(state.db, state.settings, stranger, asked.id, state.now)
     assert listed(state, caller, asked.id) is not None
     assert not actions(state)

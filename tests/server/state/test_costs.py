@@ -19,7 +19,7 @@ from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import deaths, jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.reports import report_access, withdrawal
+from reelport.server.reports import removal, report_access
 from reelport.server.state import tallies
 from reelport.server.state.database import connect, reading, write, writing
 from reelport.server.state.sqlite_engine import MOST
@@ -223,7 +223,7 @@ def test_each_end_is_counted_once_with_its_reason(state: State) -> None:
     with writing(state.db) as connection:
         connection.execute(text("UPDATE reports SET expires_at = 0 WHERE id = :id"), {"id": waiting[1]})
     retention.sweep(state.db, state.settings, state.now)
-    withdrawal.remove_organization(state.db, state.settings, "demo")
+    removal.remove_organization(state.db, state.settings, "demo")
     expected = {
         ("finished", ""): 1,
         ("failed", "too_late"): 1,

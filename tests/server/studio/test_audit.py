@@ -15,7 +15,7 @@ from tests.server.studio.visitor import add_user
 from reelport.server.access import audit_log, looks, organizations
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.roles import Role
-from reelport.server.reports.withdrawal import remove_organization
+from reelport.server.reports.removal import remove_organization
 from reelport.server.state.database import writing
 
 AUDIT = "/studio/audit"

@@ -20,7 +20,7 @@ from reelport.errors import UsageError
 from reelport.server.access import audit_log, looks, organizations, sessions, users
 from reelport.server.access.audit_log import Action, AuditEntry
 from reelport.server.app import create_app
-from reelport.server.reports.withdrawal import remove_organization
+from reelport.server.reports.removal import remove_organization
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import METADATA, SESSIONS
 from reelport.server.studio.rights import LOOKING, RIGHTS, Right

@@ -21,7 +21,7 @@ from reelport.server.access import audit_log, organizations
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.roles import Reach
 from reelport.server.http.service import Service
-from reelport.server.reports import withdrawal
+from reelport.server.reports import removal
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.server.studio import kept_views
@@ -154,7 +154,7 @@ def test_a_link_shows_no_channel_that_was_withdrawn(service: Service, sampled: S
     before = anybody.get(path).text
     with reading(service.db) as connection:
         channels = sorted(find_readable_channels(connection, 1))
-    withdrawal.remove_channels(service.db, sampled, "demo", channels[:1], datetime.now(UTC))
+    removal.remove_channels(service.db, sampled, "demo", channels[:1], datetime.now(UTC))
     after = anybody.get(path).text
     assert numbers_of(after) == numbers_of(member.get(f"/studio/explore?{VIEW}").text)
     assert numbers_of(after) != numbers_of(before)

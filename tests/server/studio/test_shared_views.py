@@ -25,7 +25,7 @@ from reelport.server.access.grants import Password
 from reelport.server.access.roles import Reach
 from reelport.server.access.sessions import Browser
 from reelport.server.explore.view import View
-from reelport.server.reports import report_list, withdrawal
+from reelport.server.reports import removal, report_list
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SAVED_VIEWS, SHARED_VIEWS
 from reelport.server.studio import kept_views
@@ -135,12 +135,12 @@ def test_a_withdrawn_channel_does_not_come_back_to_a_link(state: State) -> None:
     """Given again it is a new grant. A link that has no channel left ends."""
     organization = state.organization("demo", "a", "b")
     both = share(state, organization)
-    assert withdrawal.remove_channels(state.db, state.settings, "demo", ["b"], state.now).links == 0
+    assert removal.remove_channels(state.db, state.settings, "demo", ["b"], state.now).links == 0
     organizations.allow_channels(state.db, organization, ["b"])
     found = opened(state, both)
     assert found is not None
     assert found[1] == {"a"}
-    assert withdrawal.remove_channels(state.db, state.settings, "demo", ["a"], state.now).links == 1
+    assert removal.remove_channels(state.db, state.settings, "demo", ["a"], state.now).links == 1
     organizations.allow_channels(state.db, organization, ["a"])
     assert opened(state, both) is None
 

@@ -19,7 +19,7 @@ from tests.warm_service import Service
 from reelport.server.access import keys
 from reelport.server.http.long_poll import MOST_POLLS
 from reelport.server.queue import backlog
-from reelport.server.reports import withdrawal
+from reelport.server.reports import removal
 from reelport.server.state.database import connect
 from reelport.wire import LOOK
 
@@ -114,7 +114,7 @@ def test_a_look_is_told_at_once_that_its_report_was_withdrawn(idle: Wire, aside:
     partner = Wire(idle.service, idle.service.key("withdrawn"))
     (waiting,) = held(aside, partner, ask(partner))
     db = connect(idle.service.settings)
-    withdrawal.remove_organization(db, idle.service.settings, "withdrawn")
+    removal.remove_organization(db, idle.service.settings, "withdrawn")
     db.dispose()
     reply = waiting.result()
     assert reply.status == 401

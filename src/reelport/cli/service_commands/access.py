@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from reelport.server.access.channel_registry import Entry, LineProblem
-    from reelport.server.reports.withdrawal import Withdrawal
+    from reelport.server.reports.removal import Withdrawal
     from reelport.server.settings import Settings
 
 ORG = App(name="org", help="Organizations: the partners.")
@@ -99,14 +99,14 @@ def remove_organization(name: OrgName, *, yes: Yes = False, json: PrintJson = Fa
 
     Example: reelport org remove rival --yes
     """
-    from reelport.server.reports import withdrawal
+    from reelport.server.reports import removal
 
     with open_state(data) as (settings, db):
         if not yes:
-            print(_describe_removal(name, withdrawal.preview_removal(db, name)), file=sys.stderr)
+            print(_describe_removal(name, removal.preview_removal(db, name)), file=sys.stderr)
             if not is_confirmed(f"Remove {name}?"):
                 return
-        ended = withdrawal.remove_organization(db, settings, name)
+        ended = removal.remove_organization(db, settings, name)
     print_fields({"organization": name, **_counts(ended)}, as_json=json)
 
 
@@ -243,13 +243,13 @@ def remove_channels(
     Example: reelport channel remove --org acme --id c-17
     """
     from reelport.server.access import organizations
-    from reelport.server.reports import withdrawal
+    from reelport.server.reports import removal
 
     with open_state(data) as (settings, db):
         known = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
         # Ids with a comma date from before commas were refused, and must stay removable.
         ids = [word for each in id for word in ([each] if each in known else split_names([each]))]
-        ended = withdrawal.remove_channels(db, settings, org, ids, datetime.now(UTC))
+        ended = removal.remove_channels(db, settings, org, ids, datetime.now(UTC))
     print_fields({"organization": org, **_counts(ended)}, as_json=json)
 
 

@@ -36,8 +36,9 @@ from reelport.server.explore.view import name_cell
 from reelport.server.files import signed_urls
 from reelport.server.http.downloads import Unmade, require_form
 from reelport.server.http.service import run_while_connected
-from reelport.server.reports import report_list
-from reelport.server.reports.report_list import Cursor, ListedReport, Remover, StateFilter
+from reelport.server.reports import removal, report_list
+from reelport.server.reports.removal import Remover
+from reelport.server.reports.report_list import Cursor, ListedReport, StateFilter
 from reelport.server.state.database import write
 from reelport.server.studio import pages, view_page
 from reelport.server.studio.formats import write_number
@@ -107,7 +108,7 @@ async def cancel_report(visit: Visit) -> Response:
     """Cancel a report that hasn't ended."""
     report = await _find_own_report(visit)
     remover = Remover(visit.organization_id, visit.actor)
-    if not await visit.service.read(report_list.cancel_report, remover, report.id, visit.now):
+    if not await visit.service.read(removal.cancel_report, remover, report.id, visit.now):
         raise Refused(409, N_("It has ended already"), N_("This report had ended before it could be cancelled."))
     return pages.redirect(f"{PATH}/{report.id}")
 
@@ -116,7 +117,7 @@ async def delete_report(visit: Visit) -> Response:
     """Delete a report that has ended, with its file."""
     report, remover = await _find_own_report(visit), Remover(visit.organization_id, visit.actor)
     given = visit.service.settings, remover, report.id, visit.now
-    if not await visit.service.read(report_list.delete_report, *given):
+    if not await visit.service.read(removal.delete_report, *given):
         raise Refused(409, N_("It has not ended"), N_("Cancel the report first: then it can be deleted."))
     return pages.redirect(PATH)
 

@@ -1,6 +1,7 @@
-"""Withdraws access: removes channels or an organization, and deletes the reports.
+"""Removes reports: one by its person, or all of channels or of an organization.
 
-Each is one transaction: every request after it is refused or finds nothing. The loaded facts stay.
+Each removal is one transaction with a row of the audit log: every request after it is refused or finds nothing. The
+loaded facts stay.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from reelport.check import nearest
 from reelport.errors import StorageError, UsageError
 from reelport.server.access import audit_log, organizations, shared_links
-from reelport.server.access.audit_log import Action
+from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import KeyKind
 from reelport.server.events.bus import Event, Kind, publish
-from reelport.server.files.forms import list_files
+from reelport.server.files import forms
+from reelport.server.queue import jobs
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
-from reelport.server.state.database import reading, writing
+from reelport.server.state.database import reading, write, writing
 from reelport.server.state.postgresql_engine import unhurried
 from reelport.server.state.tables import (
     JOBS,
@@ -40,6 +43,62 @@ from reelport.server.state.tables import (
 from reelport.server.state.tallies import Outcome
 from reelport.wire import ReportStatus
 from reelport.wording import format_count
+
+
+@dataclass(frozen=True, slots=True)
+class Remover:
+    """Who cancels or deletes, and of which organization."""
+
+    organization_id: int
+    actor: Actor
+
+
+def cancel_report(db: Engine, remover: Remover, report_id: str, now: datetime) -> bool:
+    """End a report as failed, with who did it as reason; False for an ended or foreign one."""
+
+    def cancel(connection: Connection) -> bool:
+        if _lock_report(connection, remover, report_id) is None:
+            return False
+        reason = f"It was cancelled by {remover.actor.name}."
+        cancelled = jobs.cancel_job(connection, report_id, reason, now, by=jobs.Canceller.USER)
+        if cancelled:
+            subject = Action.REPORT_CANCELLED, report_id, now
+            audit_log.record_action(connection, remover.organization_id, remover.actor, *subject)
+        return cancelled
+
+    return write(db, cancel)
+
+
+def delete_report(db: Engine, settings: Settings, remover: Remover, report_id: str, now: datetime) -> bool:
+    """Delete the record and the files of a report that has ended.
+
+    Its id, token and links are then unknown, and a download that runs ends at its next check. False when it hasn't
+    ended, or is another organization's.
+    """
+
+    def delete(connection: Connection) -> tuple[bool, tuple[str, ...]]:
+        found = _lock_report(connection, remover, report_id)
+        if found is None or connection.execute(select(JOBS.c.number).where(JOBS.c.report_id == report_id)).first():
+            return False, ()
+        files = () if found.file is None else (found.file, *forms.list_files(connection, REPORTS.c.id == report_id))
+        connection.execute(REPORTS.delete().where(REPORTS.c.id == report_id))
+        subject = Action.REPORT_DELETED, report_id, now
+        audit_log.record_action(connection, remover.organization_id, remover.actor, *subject)
+        return True, files
+
+    deleted, files = write(db, delete)
+    for file in files:
+        # A file that can't be deleted now is an orphan: the next sweep deletes it.
+        with suppress(StorageError):
+            settings.report_store.delete(file)
+    return deleted
+
+
+def _lock_report(connection: Connection, remover: Remover, report_id: str) -> Row[*tuple[Any, ...]] | None:
+    # Jobs before reports, as in every transaction that writes both: otherwise two could deadlock.
+    connection.execute(select(JOBS.c.number).where(JOBS.c.report_id == report_id).with_for_update())
+    of_organization = REPORTS.c.id == report_id, REPORTS.c.organization_id == remover.organization_id
+    return connection.execute(select(REPORTS.c.file).where(*of_organization).with_for_update()).first()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +204,10 @@ def _count_withdrawal(
         .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
         .where(of_organization)
     )
-    forms = [
-        name for channels in lists for name in list_files(connection, of_organization, REPORTS.c.channels == channels)
+    derived = [
+        name
+        for channels in lists
+        for name in forms.list_files(connection, of_organization, REPORTS.c.channels == channels)
     ]
     rows = [row for channels in lists for row in connection.execute(reports.where(REPORTS.c.channels == channels))]
     states = [_classify(row) for row in rows]
@@ -160,7 +221,7 @@ def _count_withdrawal(
         running=states.count("running"),
         finished=states.count("finished"),
         forgotten=states.count("forgotten"),
-        files=(*(row.file for row in rows if row.file is not None), *forms),
+        files=(*(row.file for row in rows if row.file is not None), *derived),
     )
 
 

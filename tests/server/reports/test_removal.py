@@ -21,9 +21,9 @@ from reelport.server.files import report_files, retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import deaths, jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.reports import report_access, withdrawal
+from reelport.server.reports import removal, report_access
 from reelport.server.reports.ask import AskedReport
-from reelport.server.reports.withdrawal import Withdrawal
+from reelport.server.reports.removal import Withdrawal
 from reelport.server.state.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS
 
 HELD = (JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS)
@@ -53,7 +53,7 @@ def finished(state: State, caller: Caller, day: int = 1) -> AskedReport:
 
 def remove(state: State, *channels: str, organization: str = "demo") -> Withdrawal:
     """Withdraw channels from an organization."""
-    return withdrawal.remove_channels(state.db, state.settings, organization, channels, state.now)
+    return removal.remove_channels(state.db, state.settings, organization, channels, state.now)
 
 
 def rows(state: State) -> dict[str, int]:
@@ -175,8 +175,8 @@ def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
     report = finished(state, caller)
     state.ask(caller, 2), state.ask(caller, 3)
     claim = claimed(state)
-    preview = withdrawal.preview_removal(state.db, "demo")
-    ended = withdrawal.remove_organization(state.db, state.settings, "demo")
+    preview = removal.preview_removal(state.db, "demo")
+    ended = removal.remove_organization(state.db, state.settings, "demo")
     assert ended == preview
     assert (ended.channels, ended.keys) == (2, (key.id,))
     assert (ended.waiting, ended.running, ended.finished) == (1, 1, 1)
@@ -191,7 +191,7 @@ def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
     assert not jobs.finish(state.db, claim, FileRecord("x", 0, 0, ""), state.now)
     assert [path.name.partition("-")[0] for path in state.settings.files_root.iterdir()] == [theirs.id]
     with pytest.raises(UsageError, match="no organization"):
-        withdrawal.remove_organization(state.db, state.settings, "demo")
+        removal.remove_organization(state.db, state.settings, "demo")
     state.organization("demo", "c1")
     assert keys.list_keys(state.db, "demo") == ()
 
@@ -204,7 +204,7 @@ def test_an_ask_of_a_caller_whose_access_ended_meanwhile_makes_no_report(state: 
     for gone in (caller, other, replace(other, key_id="rpk_none")):
         with pytest.raises(AccessError, match="ask again"):
             state.ask(gone)
-    withdrawal.remove_organization(state.db, state.settings, "demo")
+    removal.remove_organization(state.db, state.settings, "demo")
     with pytest.raises(AccessError, match="ask again"):
         state.ask(caller)
     assert rows(state)["reports"] == 0
@@ -216,9 +216,9 @@ def test_the_audit_log_counts_every_report_that_a_removal_ended(state: State, ca
     for day in (2, 3, 4):
         state.ask(caller, day)
     claimed(state)
-    withdrawal.remove_organization(state.db, state.settings, "demo")
-    (removal,) = audit_log.list_actions(state.db, action=Action.ORGANIZATION_REMOVED)
-    assert removal.details["reports"] == 4
+    removal.remove_organization(state.db, state.settings, "demo")
+    (recorded,) = audit_log.list_actions(state.db, action=Action.ORGANIZATION_REMOVED)
+    assert recorded.details["reports"] == 4
 
 
 def test_a_removal_during_asks_leaves_no_report_of_the_channel(state: State, caller: Caller) -> None:
@@ -244,7 +244,7 @@ def test_a_removal_during_asks_leaves_no_report_of_the_channel(state: State, cal
 def test_of_two_removals_at_once_one_does_it(state: State, caller: Caller, what: str) -> None:
     """The other is told that there is nothing of that name; neither fails half-way."""
     state.ask(caller)
-    whole = partial(withdrawal.remove_organization, state.db, state.settings, "demo")
+    whole = partial(removal.remove_organization, state.db, state.settings, "demo")
     one = partial(remove, state, "c1")
     do: Callable[[], Withdrawal] = one if what == "channel" else whole
 
@@ -284,7 +284,7 @@ def test_removals_beside_workers_and_grants_end_whole(state: State) -> None:
     with ThreadPoolExecutor(8) as pool:
         working = [pool.submit(work, number) for number in range(2)]
         granting = [pool.submit(grant, name) for name in keys]
-        removing = [pool.submit(withdrawal.remove_organization, state.db, state.settings, name) for name in keys]
+        removing = [pool.submit(removal.remove_organization, state.db, state.settings, name) for name in keys]
         for each in removing:
             assert each.result().keys
         for every in (*working, *granting):
