@@ -236,13 +236,14 @@ def test_a_state_in_use_is_not_copied(filled: State, target: Settings) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_a_copy_that_is_killed_leaves_nothing(filled: State, target: Settings) -> None:
-    """In either direction, when rows of the first tables have come over already; the next one copies all."""
+    """In either direction, when rows of the first tables have come over; the next copies all and says what now."""
     rows = read_rows(filled.settings)
 
     def copy(source: str, to: str, **more: str) -> int:
         words = [sys.executable, "-m", "reelport", "state", "copy", source, to]
         done = subprocess.run(words, env={**os.environ, **more}, check=False, capture_output=True, text=True)
         assert done.returncode in {0, -signal.SIGKILL}, done.stderr
+        assert done.returncode != 0 or "Now start the service on" in done.stderr
         return done.returncode
 
     folder, address = str(filled.settings.data), target.database_url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -152,6 +153,7 @@ def copy(source: Place, target: Place, *, json: PrintJson = False) -> None:
     copied = copy_state(_read_place(source), _read_place(target))
     shown = {"from": copied.source, "to": copied.target, "rows": sum(copied.rows.values())}
     print_fields({**shown, **{name: count for name, count in copied.rows.items() if count}}, as_json=json)
+    print(f"Now start the service on {copied.target}, and nothing on {copied.source} any more.", file=sys.stderr)
 
 
 def _read_place(place: str) -> Settings:
