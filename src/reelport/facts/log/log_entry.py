@@ -49,15 +49,18 @@ class DataFile:
     digest: str | None = field(default=None, compare=False)
     """What a file that was just written has; of those in the log `delta_log` reads it."""
 
-    @property
-    def first_day(self) -> date:
-        """The day of the first row; `date.min` for files of object tables, whose rows have no day."""
-        return _to_day(self.first) or date.min
+    first_day: date = field(init=False, repr=False, compare=False)
+    """The day of the first row; `date.min` for files of object tables, whose rows have no day."""
+    last_day: date = field(init=False, repr=False, compare=False)
+    """The day of the last row; `date.max` for files of object tables, whose rows have no day."""
 
-    @property
-    def last_day(self) -> date:
-        """The day of the last row; `date.max` for files of object tables, whose rows have no day."""
-        return _to_day(self.last) or date.max
+    def __post_init__(self) -> None:
+        # Once: a view looks some twenty times at each file of its table.
+        object.__setattr__(self, "first_day", _to_day(self.first) or date.min)
+        object.__setattr__(self, "last_day", _to_day(self.last) or date.max)
+
+    def __hash__(self) -> int:
+        return hash(self.path)  # no other file has it
 
     def list_days(self) -> list[date]:
         """List the days with rows of a file of facts."""
