@@ -20,12 +20,14 @@ from tests.server.api import ASK, INPUT, Api
 
 from reelport.catalog import Dimension, Metric
 from reelport.server.access import callers, keys, organizations
+from reelport.server.graphql.document_cache import DocumentCache
+from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http.graphql_endpoint import parse_and_execute
 from reelport.server.limits.concurrency import MAX_CONCURRENT
-from reelport.server.limits.document_limits import BODY_BYTES, DocumentLimits, find_excesses
+from reelport.server.limits.document_limits import BODY_BYTES, DocumentLimits
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
-from reelport.wire import GRAPHQL_PATH
+from reelport.wire import GRAPHQL_PATH, Code
 
 CALLS = 2_000_000
 """The calls of functions that a hostile body may cost: twice those of an honest document that is as long as may be."""
@@ -53,6 +55,11 @@ def ask(**changed: object) -> dict[str, Any]:
 
 
 DOCUMENTS: dict[str, str] = {
+    "30 fragments of 40 inline fragments": "{ ...F0 }"
+    + "".join(f"fragment F{i} on Query {{{'... {' * 40} ...F{i + 1} {'}' * 40}}}" for i in range(30))
+    + "fragment F30 on Query { partner { id } }",
+    "a bomb of fragments that ends nowhere": "{ ...F0 }"
+    + "".join(f"fragment F{i} on Query {{ ...F{i + 1} ...F{i + 1} }}" for i in range(19)),
     "20,000 aliases": "{" + " ".join(f"a{i}: partner {{ id }}" for i in range(20_000)) + "}",
     "700 aliases": "{" + " ".join(f"a{i}:partner{{id}}" for i in range(660)) + "}",
     "aliases in fragments": "{" + "...F " * 20 + "} fragment F on Query { a: partner { b: id c: id } }",
@@ -168,7 +175,9 @@ def test_a_body_longer_than_the_limit_is_413(api: Api) -> None:
     [
         ("{ partner { id } }", ()),
         (get_introspection_query(), ()),
+        ("{ ...A } fragment A on Query { a: partner { id } }", ()),
         ("{ ...A ...A } fragment A on Query { a: partner { id } }", ("aliases",)),
+        ("{ partner { id } } fragment A on Query { a: partner { b: id } }", ("aliases",)),
         (
             "{ ...A } fragment A on Q { ...B } fragment B on Q { partner { ...C } } fragment C on X { a { b } }",
             ("levels",),
@@ -177,12 +186,28 @@ def test_a_body_longer_than_the_limit_is_413(api: Api) -> None:
 )
 def test_fragments_are_counted_as_often_as_they_are_used(query: str, told: tuple[str, ...]) -> None:
     """Depth and aliases are those of the expanded document."""
-    from graphql import parse  # noqa: PLC0415 - for this test alone
-
     narrow = DocumentLimits(tokens=4000, depth=2 if told == ("levels",) else 15, aliases=1)
-    found = find_excesses(parse(query), narrow)
-    assert len(found) == len(told)
-    assert all(word in sentence for word, sentence in zip(told, found, strict=True))
+    found = DocumentCache(build_schema(), narrow).prepare(query, None)
+    sentences = [fault.message for fault in found if fault.code is Code.TOO_LARGE] if isinstance(found, list) else []
+    assert len(sentences) == len(told)
+    assert all(word in sentence for word, sentence in zip(told, sentences, strict=True))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "query A { partner { id } } query B { partner {" + "id " * 21 + "} }",
+        "query A { partner { id } } fragment F on PartnerSpace {" + "id " * 21 + "}",
+        "query A { ...F } fragment F on Query {" + "id " * 21 + "} fragment F on Query { partner { id } }",
+    ],
+    ids=["another operation", "a fragment that nobody uses", "a fragment that another one of its name hides"],
+)
+def test_all_of_a_document_is_within_the_limits(api: Api, query: str) -> None:
+    """All of it is validated, so a field that is repeated anywhere is refused; not only where it would be executed."""
+    (error,) = api.graphql(query, operationName="A")["errors"]
+    assert (error["extensions"]["code"], "more than 20 times" in error["message"]) == ("too_large", True)
+    answer = api.graphql(query.replace("id " * 21, "id " * 20), operationName="A")
+    assert "too_large" not in {each["extensions"]["code"] for each in answer.get("errors", ())}
 
 
 def test_fifty_asks_in_one_document_are_taken(api: Api) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +20,6 @@ from graphql import (
     DocumentNode,
     EnumValueNode,
     FieldNode,
-    FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLEnumType,
     GraphQLError,
@@ -36,7 +35,6 @@ from graphql import (
     NullValueNode,
     ObjectValueNode,
     OperationDefinitionNode,
-    SelectionSetNode,
     StringValueNode,
     TypeInfo,
     TypeInfoVisitor,
@@ -117,7 +115,9 @@ class DocumentCache:
         if operation := self.find_prepared(text, name):
             return operation
         document = _parse(self._bounds, text)
-        found = _find_operation(self.schema, document, name) if isinstance(document, DocumentNode) else document
+        if not isinstance(document, DocumentNode):
+            return document
+        found = _find_operation(self.schema, self._bounds, document, name)
         # A document that would take more than a quarter of the cache isn't kept.
         if isinstance(found, Operation) and len(text) <= MAX_CACHED_CHARACTERS // 4:
             with self._lock:
@@ -144,23 +144,22 @@ def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
     except GraphQLError as error:
         code = Code.TOO_LARGE if error.message.endswith(_ABORTED) else Code.SYNTAX
         return [Fault(code, error.message, None, list_locations(error))]
-    excesses = document_limits.find_excesses(document, bounds)
-    return [Fault(Code.TOO_LARGE, sentence) for sentence in excesses] or document
+    return document
 
 
-def _find_operation(schema: GraphQLSchema, document: DocumentNode, name: str | None) -> Operation | list[Fault]:
+def _find_operation(
+    schema: GraphQLSchema, bounds: DocumentLimits, document: DocumentNode, name: str | None
+) -> Operation | list[Fault]:
     node = get_operation_ast(document, name)
     if node is None:
         operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
         names = ", ".join(each.name.value for each in operations if each.name) or "none has one"
         named = f"`operationName` must be the name of an operation in the document: {names}."
         return [Fault(Code.INVALID_DOCUMENT, named if operations else "The document has no operation.")]
-    paths = NodePaths(document, node)
-    path, count = paths.most_repeated
-    if count > document_limits.MAX_REPEATS:
-        shown = ".".join(map(str, path))[:80]
-        sentence = f"{shown} is asked for {count} times: at most {document_limits.MAX_REPEATS} are taken."
-        return [Fault(Code.TOO_LARGE, sentence, path)]
+    try:
+        paths = NodePaths(document_limits.expand(document, node, bounds))
+    except GraphQLError as excess:
+        return [Fault(Code.TOO_LARGE, excess.message)]
     return Operation(document, node, paths, _find_faults(schema, document, paths))
 
 
@@ -219,58 +218,27 @@ class NodePath:
 class NodePaths:
     """The paths of one operation's fields, values and variables, with fragments expanded.
 
-    Only for documents within the limits: without cycles, and with a bounded number of fields. Where a node or variable
-    is used several times, its first use counts.
+    Where a node or variable is used several times, its first use counts.
     """
 
-    def __init__(self, document: DocumentNode, operation: OperationDefinitionNode) -> None:
-        self._fragments = {
-            definition.name.value: definition
-            for definition in document.definitions
-            if isinstance(definition, FragmentDefinitionNode)
-        }
+    def __init__(self, selections: Iterable[tuple[FieldNode | FragmentSpreadNode, Path]]) -> None:
         self._nodes: dict[int, NodePath] = {}
-        self._repeats: Counter[Path] = Counter()
         self.variables: dict[str, NodePath] = {}
         self.roots: list[tuple[FieldNode, Path]] = []
-        self._visit_selection(operation.selection_set, ())
+        for node, path in selections:
+            if isinstance(node, FieldNode) and len(path) == 1:
+                self.roots.append((node, path))
+            if id(node) not in self._nodes:
+                self._nodes[id(node)] = NodePath(path)
+                for argument in node.arguments or ():
+                    name = argument.name.value
+                    place = NodePath(path, () if name == _INPUT else (name,))
+                    self._nodes[id(argument)] = place
+                    self._visit_value(argument.value, place)
 
     def find(self, *nodes: Node) -> NodePath:
         """Return the path of the first of these nodes that belongs to a field."""
         return next((self._nodes[id(node)] for node in nodes if id(node) in self._nodes), NodePath())
-
-    @property
-    def most_repeated(self) -> tuple[Path, int]:
-        """The path that most fields share, and the number of those fields."""
-        return max(self._repeats.items(), key=lambda item: item[1], default=((), 0))
-
-    def _visit_selection(self, selection: SelectionSetNode, path: Path) -> None:
-        for node in selection.selections:
-            match node:
-                case FieldNode():
-                    self._visit_field(node, path)
-                case FragmentSpreadNode():
-                    fragment = self._fragments.get(node.name.value)
-                    if fragment is not None:
-                        self._nodes.setdefault(id(node), NodePath(path))
-                        self._visit_selection(fragment.selection_set, path)
-                case _:
-                    self._visit_selection(node.selection_set, path)  # type: ignore[attr-defined]
-
-    def _visit_field(self, node: FieldNode, parent_path: Path) -> None:
-        path = (*parent_path, (node.alias or node.name).value)
-        self._repeats[path] += 1
-        if not parent_path:
-            self.roots.append((node, path))
-        if id(node) not in self._nodes:
-            self._nodes[id(node)] = NodePath(path)
-            for argument in node.arguments or ():
-                name = argument.name.value
-                input_path = () if name == _INPUT else (name,)
-                self._nodes[id(argument)] = NodePath(path, input_path)
-                self._visit_value(argument.value, NodePath(path, input_path))
-        if node.selection_set:
-            self._visit_selection(node.selection_set, path)
 
     def _visit_value(self, node: ValueNode, node_path: NodePath) -> None:
         self._nodes[id(node)] = node_path

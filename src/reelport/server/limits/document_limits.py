@@ -5,9 +5,21 @@ They are far above what programs send, and low enough that no document takes mor
 
 from __future__ import annotations
 
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from graphql import DocumentNode, FieldNode, FragmentDefinitionNode, FragmentSpreadNode, Node, SelectionSetNode
+from graphql import (
+    DocumentNode,
+    ExecutableDefinitionNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+)
 
 BODY_BYTES = 1_048_576
 """Longest request body: ten times the longest document with its variables."""
@@ -44,8 +56,6 @@ MAX_SUGGESTIONS = 20
 """Most wrong names of one request for which a similar right one is searched."""
 
 _INTROSPECTION = frozenset({"__schema", "__type"})
-_MANY = 1_000_000
-"""A count from which on its digits say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,94 +67,93 @@ class DocumentLimits:
     aliases: int = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """The size of a selection with fragments expanded: depth, aliased fields, fields."""
-
-    depth: int = 0
-    aliases: int = 0
-    fields: int = 0
-
-    def add(self, other: Size) -> Size:
-        """Return the size of one selection that holds both."""
-        return Size(max(self.depth, other.depth), self.aliases + other.aliases, self.fields + other.fields)
-
-    def nest(self, field: FieldNode) -> Size:
-        """Return the size of a field with this selection."""
-        return Size(self.depth + 1, self.aliases + (field.alias is not None), self.fields + 1)
+Selection = tuple[FieldNode | FragmentSpreadNode, tuple[str, ...]]
+"""A field with its path in the answer, or a use of a fragment with the path of the field that it stands in."""
 
 
-class SizeMeter:
-    """Measures a document's selections, each fragment once; detects cycles of fragments."""
+def expand(document: DocumentNode, operation: OperationDefinitionNode, limits: DocumentLimits) -> Iterator[Selection]:
+    """Yield the selections of an operation with its fragments expanded.
 
-    def __init__(self, document: DocumentNode) -> None:
-        self._fragments = {
-            definition.name.value: definition
-            for definition in document.definitions
-            if isinstance(definition, FragmentDefinitionNode)
-        }
-        self._known: dict[str, Size | None] = {}
-        self.cycle: str | None = None
-        self.spreads = 0
-        self.introspects = False
-
-    def measure(self, selection: SelectionSetNode) -> Size:
-        """Return the size of a selection."""
-        size = Size()
-        for node in selection.selections:
-            size = size.add(self._measure_node(node))
-        return size
-
-    def measure_fragment(self, name: str) -> Size:
-        """Return a fragment's size; zero if it is missing or being measured (a cycle)."""
-        if name not in self._fragments:
-            return Size()
-        if name not in self._known:
-            self._known[name] = None
-            self._known[name] = self.measure(self._fragments[name].selection_set)
-        size = self._known[name]
-        if size is None:
-            self.cycle = name
-        return size or Size()
-
-    def _measure_node(self, node: Node) -> Size:
-        if isinstance(node, FragmentSpreadNode):
-            self.spreads += 1
-            return self.measure_fragment(node.name.value)
-        if isinstance(node, FieldNode) and node.name.value in _INTROSPECTION:
-            self.introspects = True
-        selection: SelectionSetNode | None = getattr(node, "selection_set", None)
-        inner = self.measure(selection) if selection else Size()
-        return inner.nest(node) if isinstance(node, FieldNode) else inner
-
-
-def find_excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, ...]:
-    """Return a sentence for each limit exceeded. Takes linear time in the document's length."""
-    if len(document.definitions) > MAX_DEFINITIONS:
-        return (f"The document has {len(document.definitions)} definitions: at most {MAX_DEFINITIONS} are taken.",)
-    sizes = SizeMeter(document)
+    GraphQLError as soon as the document exceeds a limit. Its other definitions count too: they are validated with the
+    operation.
+    """
+    if (count := len(document.definitions)) > MAX_DEFINITIONS:
+        raise GraphQLError(f"The document has {count} definitions: at most {MAX_DEFINITIONS} are taken.")
+    definitions = [each for each in document.definitions if isinstance(each, ExecutableDefinitionNode)]
+    fragments = [each for each in definitions if isinstance(each, FragmentDefinitionNode)]
+    expansion = _Expansion(fragments, limits)
     try:
-        parts = [
-            sizes.measure_fragment(definition.name.value)
-            if isinstance(definition, FragmentDefinitionNode)
-            else sizes.measure(definition.selection_set)
-            for definition in document.definitions
-            if hasattr(definition, "selection_set")
-        ]
+        yield from expansion.expand(operation)
+        # Fragments last, and only those that no operation uses.
+        for other in sorted(definitions, key=lambda each: isinstance(each, FragmentDefinitionNode)):
+            if id(other) not in expansion.expanded:
+                deque(expansion.expand(other), 0)
     except RecursionError:
-        return (f"The document is nested deeper than {limits.depth}.",)
-    if sizes.cycle is not None:
-        return (f"The fragment {sizes.cycle[:80]!r} leads back to itself.",)
-    aliases = min(limits.aliases, MAX_INTROSPECTION_ALIASES) if sizes.introspects else limits.aliases
-    found = (
-        ("nested levels", max((part.depth for part in parts), default=0), limits.depth),
-        ("aliases", sum(part.aliases for part in parts), aliases),
-        ("fields", sum(part.fields for part in parts), MAX_FIELDS),
-        ("spreads of fragments", sizes.spreads, MAX_FRAGMENT_SPREADS),
-    )
-    return tuple(
-        f"The document has {count if count < _MANY else 'over a million'} {noun}: at most {limit} are taken, "
-        "with fragments expanded."
-        for noun, count, limit in found
-        if count > limit
-    )
+        raise GraphQLError(f"The document is nested deeper than {limits.depth} levels.") from None
+
+
+class _Expansion:
+    """Expands definitions, and counts what all of them have."""
+
+    def __init__(self, fragments: Sequence[FragmentDefinitionNode], limits: DocumentLimits) -> None:
+        self._limits = limits
+        self._fragments = {each.name.value: each for each in fragments}
+        self.expanded: set[int] = set()
+        """The `id` of each definition that was expanded."""
+        self._expanding: set[str] = set()
+        self._spreads: set[int] = set()
+        self._fields = self._aliases = 0
+        self._introspects = False
+        self._repeats: Counter[tuple[str, ...]] = Counter()
+
+    def expand(self, definition: ExecutableDefinitionNode) -> Iterator[Selection]:
+        self.expanded.add(id(definition))
+        self._repeats.clear()
+        return self._expand(definition.selection_set, ())
+
+    def _expand(self, selection: SelectionSetNode, path: tuple[str, ...]) -> Iterator[Selection]:
+        for node in selection.selections:
+            match node:
+                case FieldNode():
+                    inner = (*path, (node.alias or node.name).value)
+                    self._count_field(node, inner)
+                    yield node, inner
+                    if node.selection_set:
+                        yield from self._expand(node.selection_set, inner)
+                case FragmentSpreadNode():
+                    yield from self._expand_fragment(node, path)
+                case InlineFragmentNode():
+                    yield from self._expand(node.selection_set, path)
+
+    def _expand_fragment(self, node: FragmentSpreadNode, path: tuple[str, ...]) -> Iterator[Selection]:
+        name = node.name.value
+        self._spreads.add(id(node))
+        self._refuse_more(len(self._spreads), MAX_FRAGMENT_SPREADS, "spreads of fragments")
+        if name in self._expanding:
+            raise GraphQLError(f"The fragment {name[:80]!r} leads back to itself.")
+        fragment = self._fragments.get(name)
+        if fragment is None:
+            self._fields += 1  # Counts, so that fragments without a field are bounded too.
+            self._refuse_more(self._fields, MAX_FIELDS, "fields")
+            return
+        yield node, path
+        self.expanded.add(id(fragment))
+        self._expanding.add(name)
+        yield from self._expand(fragment.selection_set, path)
+        self._expanding.remove(name)
+
+    def _count_field(self, node: FieldNode, path: tuple[str, ...]) -> None:
+        self._fields += 1
+        self._aliases += node.alias is not None
+        self._introspects |= node.name.value in _INTROSPECTION
+        self._repeats[path] += 1
+        aliases = min(self._limits.aliases, MAX_INTROSPECTION_ALIASES) if self._introspects else self._limits.aliases
+        self._refuse_more(len(path), self._limits.depth, "nested levels")
+        self._refuse_more(self._aliases, aliases, "aliases")
+        self._refuse_more(self._fields, MAX_FIELDS, "fields")
+        if self._repeats[path] > MAX_REPEATS:
+            raise GraphQLError(f"{'.'.join(path)[:80]} is asked for more than {MAX_REPEATS} times.")
+
+    def _refuse_more(self, count: int, most: int, noun: str) -> None:
+        if count > most:
+            raise GraphQLError(f"The document has more than {most} {noun}, with fragments expanded.")
