@@ -151,9 +151,7 @@ def _execute(schema: GraphQLSchema, request: Request, prepared: Operation, conte
     body: dict[str, Any] = {"data": result.data}
     if faults:
         body["errors"] = format_errors(faults)
-    if (extensions := context.extension.to_json()) is not None:
-        body["extensions"] = extensions
-    return body
+    return body | context.format_extensions()
 
 
 def _convert_execution_error(error: GraphQLError) -> Fault:

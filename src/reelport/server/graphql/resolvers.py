@@ -56,32 +56,12 @@ _OTHER_END = {"startDate": "endDate", "endDate": "startDate"}
 
 
 @dataclass(slots=True)
-class Extension:
-    """What an answer of GraphQL tells of its reports beyond the schema, each once."""
-
-    reports: dict[str, ReportDetails] = field(default_factory=dict)
-    slots: Slots | None = None
-
-    def tell(self, details: ReportDetails, slots: Slots) -> None:
-        """Tell of a report, and of its partner's slots, in place of what was told of them before."""
-        self.reports[details.id] = details
-        self.slots = slots
-
-    def to_json(self) -> dict[str, Any] | None:
-        """Write `extensions`; None if no report was told and no ask refused for want of a slot."""
-        if self.slots is None:
-            return None
-        told = [details.to_json() for details in self.reports.values()]
-        return {EXTENSION: {"reports": told, "slots": self.slots.to_json()}}
-
-
-@dataclass(frozen=True, slots=True)
 class Context:
     """The context of one request. `base` is the beginning of download links.
 
-    Resolvers add to the last five: `faults` are the errors of refused fields, `unfinished` and `finished` the public
-    ids of such reports that the answer tells of, `complete_days` the last complete days of finished ones; `extension`
-    is what it tells of all of them beyond the schema.
+    Resolvers add to the last six: `faults` are the errors of refused fields, `unfinished` and `finished` the public ids
+    of such reports that the answer tells of, `complete_days` the last complete days of finished ones; `reports` and
+    `slots` are told beyond the schema.
     """
 
     db: Engine
@@ -94,7 +74,20 @@ class Context:
     unfinished: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
     complete_days: set[date] = field(default_factory=set)
-    extension: Extension = field(default_factory=Extension)
+    reports: dict[str, ReportDetails] = field(default_factory=dict)
+    slots: Slots | None = None
+
+    def tell(self, report: AskedReport | FoundReport) -> None:
+        """Tell of a report, and of its partner's slots, in place of what was told of them before."""
+        self.reports[report.details.id] = report.details
+        self.slots = report.load.count_slots(self.settings)
+
+    def format_extensions(self) -> dict[str, Any]:
+        """Write `extensions`; empty if no report was told and no ask refused for want of a slot."""
+        if self.slots is None:
+            return {}
+        told = [details.to_json() for details in self.reports.values()]
+        return {"extensions": {EXTENSION: {"reports": told, "slots": self.slots.to_json()}}}
 
 
 _Info = GraphQLResolveInfo[Context]
@@ -130,7 +123,7 @@ def _ask_report(context: Context, wire: Object) -> AskedReport:
             find_problems(wire, context.caller.scopes, context.now.date(), ask.make_rules(context.settings))
         ) from None
     asked = ask.ask_report(context.db, context.settings, context.caller, query, context.now)
-    context.extension.tell(asked.details, asked.load.count_slots(context.settings))
+    context.tell(asked)
     if asked.status is ReportStatus.FINISHED:
         context.finished.add(asked.id)
     return asked
@@ -155,7 +148,7 @@ def _find_report(context: Context, token: str) -> FoundReport | None:
 def _read_report(context: Context, token: str) -> FoundReport | None:
     found = report_access.find_report(context.db, context.caller, token, context.now)
     if found is not None:
-        context.extension.tell(found.details, found.load.count_slots(context.settings))
+        context.tell(found)
     if found is not None and found.file is not None:
         context.finished.add(found.id)
         if found.last_complete_day is not None:
@@ -266,7 +259,7 @@ def _run_or_refuse(info: _Info, do: Callable[[], _T]) -> _T | None:
         if len(context.faults) <= MAX_LISTED:  # What is beyond them isn't listed anyway.
             context.faults.extend(_make_fault(info, problem) for problem in refused.problems)
     except ask.PartnerQueueFull as full:
-        context.extension.slots = full.slots
+        context.slots = full.slots
         context.faults.append(_make_fault(info, Problem(Code.TOO_MANY_REPORTS, (), str(full))))
     except AccessError as changed:
         context.faults.append(_make_fault(info, Problem(Code.UNAVAILABLE, (), str(changed))))

@@ -121,7 +121,7 @@ def _find_unfinished(answer: dict[str, Any], context: Context) -> frozenset[str]
 
 
 def _make_headers(service: Service, context: Context) -> dict[str, str]:
-    day, slots = min(context.complete_days, default=None), context.extension.slots
+    day, slots = min(context.complete_days, default=None), context.slots
     complete = {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
     is_full = any(fault.code is Code.TOO_MANY_REPORTS for fault in context.faults)
     pause = {"Retry-After": "5"} if is_full else {}
