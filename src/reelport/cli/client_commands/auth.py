@@ -313,7 +313,8 @@ def _probe(read: Callable[[], Settings], host: str) -> Probe:
 
         try:
             with Client(settings=replace(read(), timeout=_SILENCE), ledger=False) as client:
-                done.set_result(client.probe())
+                probed = client.probe()
+            done.set_result(probed)
         except BaseException as error:  # noqa: BLE001 - it is raised again, in the thread that waits
             done.set_exception(error)
 
