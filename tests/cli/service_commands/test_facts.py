@@ -193,7 +193,12 @@ def test_a_wrong_load_tells_all_that_is_wrong(run: Run) -> None:
     """The table, the files, the days and the limit are told at once."""
     status, _, err = run("load", "play", "--replace-days", "foo", "--max-bad", "x")
     assert status == 2
-    for problem in ("no table 'play'", "no file was given", "--replace-days takes", "the most bad rows"):
+    for problem in (
+        "no table 'play': did you mean plays?",
+        "no file was given",
+        "--replace-days takes",
+        "the most bad rows",
+    ):
         assert problem in err
 
 

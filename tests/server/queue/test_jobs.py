@@ -126,6 +126,8 @@ def test_retry_waits_and_keeps_the_reason(state: State) -> None:
     asked = state.ask(state.caller(state.key("demo")))
     taken = claim(state)
     assert taken is not None
+    running = backlog.get_entry(state.db, asked.id)
+    assert (running.place, running.due_at) == (None, None)
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     assert jobs.retry(state.db, taken, "disk full", 60)
     assert told(state, asked.id) == ("IN_PROGRESS", "disk full", 1)
