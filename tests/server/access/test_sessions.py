@@ -113,6 +113,15 @@ def test_an_address_is_one_users_in_any_case(state: State) -> None:
     assert users.list_users(state.db, "rival") == ()
 
 
+def test_an_address_that_looks_like_anothers_is_not_that_one() -> None:
+    """The sign of the kelvin is a k in lower case, and no k in an address."""
+    assert {users.normalize_email(each) for each in ("\u212aim@demo.example", "kim@demo.example")} == {
+        "\u212aim@demo.example",
+        "kim@demo.example",
+    }
+    assert users.normalize_email(" \u00c9VA@demo.example") == "\u00e9va@demo.example"
+
+
 def test_everything_that_is_wrong_with_a_new_user_is_said_at_once(state: State) -> None:
     """Address, role and password have a sentence each, and nobody is added."""
     state.organization("demo")

@@ -56,7 +56,9 @@ class User:
 
 def normalize_email(given: str) -> str:
     """Return the address as it is stored: in lower case, without blanks around it."""
-    return given.strip().lower()
+    text, lower = given.strip(), given.strip().lower()
+    # The sign of the kelvin would become the letter k of somebody else's address.
+    return text if lower.isascii() and not text.isascii() else lower
 
 
 def add_user(db: Engine, organization: str | None, email: str, role: str, password: str, now: datetime) -> User:
