@@ -50,6 +50,8 @@ _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]
 _KEY_TYPES = frozenset({"RSA", "EC", "OKP"})
 _SECONDS, _KEPT_SECONDS, _LEEWAY_SECONDS = 5.0, 600.0, 60
 _LARGEST_ANSWER = 1_048_576
+_LONGEST_SUBJECT = 255
+"""Characters of a subject (OpenID Connect Core, section 2)."""
 _CALLS = 4
 """Sign-ins that wait for the provider at the same time: while it is slow, only they wait."""
 _GROUPS = "groups"
@@ -158,8 +160,9 @@ class Provider:
         claims = self._read_id_token(str(granted.get("id_token", "")), self._derive("nonce", token))
         if "userinfo_endpoint" in description and not claims.keys() >= {"email", _GROUPS}:
             claims = self._read_userinfo(str(granted.get("access_token", "")), claims["sub"]) | claims
-        email = users.normalize_email(clean_text(str(claims.get("email", ""))))
-        if users.find_email_problems(email) or claims.get("email_verified") in (False, "false"):
+        email = claims.get("email")
+        email = users.normalize_email(clean_text(email)) if isinstance(email, str) else ""
+        if users.find_email_problems(email) or claims.get("email_verified", True) not in (True, "true"):
             raise ProviderFailed(f"The provider gave no e-mail address that it has verified: {email[:200]!r}.")
         groups = claims.get(_GROUPS) or ()
         return Identity(claims["sub"], email, frozenset(map(str, groups if isinstance(groups, list) else [groups])))
@@ -215,6 +218,8 @@ class Provider:
         registry = JWSRegistry(algorithms=_ALGORITHMS, strict_check_header=False)
         claims = jwt.decode(token, KeySet.import_key_set({"keys": ours}), registry=registry).claims
         rules.validate(claims)
+        if len(claims["sub"]) > _LONGEST_SUBJECT or not claims["sub"].isprintable():
+            raise ValueError("sub is too long, or not printable")
         return dict(claims)
 
     def _read_userinfo(self, token: str, subject: str) -> dict[str, Any]:
@@ -257,26 +262,36 @@ def _ask(method: str, address: str, headers: Mapping[str, str] | None = None, **
     import httpx2  # noqa: PLC0415 - only where a provider signs in
 
     plain = {"Accept": "application/json", "Accept-Encoding": "identity", **(headers or {})}
-    until, body = time.monotonic() + 2 * _SECONDS, b""
+
+    async def fetch() -> tuple[int, bytes]:
+        body = b""
+        # The client's timeouts are those of each read: an answer that comes byte by byte would never end.
+        with anyio.fail_after(2 * _SECONDS):
+            async with (
+                httpx2.AsyncClient(timeout=_SECONDS) as client,
+                client.stream(method, address, headers=plain, **given) as answer,
+            ):
+                async for part in answer.aiter_raw():
+                    body += part
+                    if len(body) > _LARGEST_ANSWER:
+                        raise ProviderFailed(f"The answer of {address} is too long.")
+                return answer.status_code, body
+
     try:
-        with httpx2.stream(method, address, headers=plain, timeout=_SECONDS, **given) as answer:
-            for part in answer.iter_raw():
-                body += part
-                if len(body) > _LARGEST_ANSWER or time.monotonic() > until:
-                    raise ProviderFailed(f"The answer of {address} is too long.")
+        status, body = anyio.run(fetch)
     except (httpx2.TransportError, OSError) as error:
         raise _away(f"{address} doesn't answer: {error}") from error
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         raise ProviderFailed(f"{address} can't be asked: {error}") from error
     shown = body[:300].decode(errors="replace")
-    if answer.status_code >= _SERVER_FAILED:
-        raise _away(f"{address} answers {answer.status_code}: {shown!r}")
+    if status >= _SERVER_FAILED:
+        raise _away(f"{address} answers {status}: {shown!r}")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
         found = None
-    if answer.status_code != _OK or not isinstance(found, dict):
-        raise ProviderFailed(f"{address} answers {answer.status_code}: {shown!r}")
+    if status != _OK or not isinstance(found, dict):
+        raise ProviderFailed(f"{address} answers {status}: {shown!r}")
     return found
 
 

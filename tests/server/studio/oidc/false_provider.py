@@ -30,6 +30,8 @@ class FalseProvider:
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     described: dict[str, object] = field(default_factory=dict)
     """What its description says otherwise."""
+    endless: set[str] = field(default_factory=set)
+    """Paths at which it announces an answer again and again, until the caller has enough."""
     people: dict[str, dict[str, object]] = field(default_factory=dict)
     """What it tells at `/me`, by subject."""
     lies: dict[str, object] = field(default_factory=dict)
@@ -50,7 +52,7 @@ class FalseProvider:
 
     def honest(self) -> None:
         """Tell the truth again."""
-        for replaced in (self.answers, self.described, self.lies, self.header):
+        for replaced in (self.answers, self.described, self.endless, self.lies, self.header):
             replaced.clear()
         self.checks_verifier, self.is_signing, self.token, self.signer = True, True, None, None
 
@@ -115,6 +117,12 @@ def serve_provider() -> Iterator[FalseProvider]:
         def do_GET(self) -> None:
             size = int(self.headers.get("content-length", 0))
             form = parse_qs(self.rfile.read(size).decode())
+            while self.path in provider.endless:
+                try:
+                    self.wfile.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+                except ConnectionError:
+                    return
+                time.sleep(0.05)
             status, body = provider.answer(self.path, form, self.headers.get("authorization", ""))
             self.send_response(status)
             self.send_header("content-length", str(len(body)))

@@ -82,7 +82,17 @@ def test_an_account_with_a_password_is_never_taken_over(
     assert is_signed_in(visitors(OWNER))
 
 
-@pytest.mark.parametrize("claims", [{"email_verified": False}, {"email": ""}, {"email": "no address"}])
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"email_verified": False},
+        {"email_verified": "False"},
+        {"email_verified": None},
+        {"email": ""},
+        {"email": "no address"},
+        {"email": ["uma@sso.example"]},
+    ],
+)
 def test_an_address_that_is_not_verified_adds_nobody(
     provider: FalseProvider, visitors: Visitors, arrive: Arrive, claims: dict[str, object]
 ) -> None:

@@ -88,6 +88,8 @@ LIES: dict[str, dict[str, object]] = {
     "future": {"iat": int(time.time()) + 36_000},
     "no subject": {"sub": None},
     "number": {"sub": 7},
+    "subject of two lines": {"sub": "le\na", "email": "lea@sso.example", "groups": ["staff"]},
+    "long subject": {"sub": "x" * 256, "email": "lea@sso.example", "groups": ["staff"]},
     "text of a time": {"exp": "tomorrow"},
 }
 
@@ -202,6 +204,16 @@ def test_a_provider_that_does_not_listen_is_away(provider: FalseProvider, visito
     location = begin(visitor)
     query = {"code": "x", "iss": provider.url, "state": find_state(location)}
     assert visitor.get(CALLBACK, params=query).status_code == 503
+
+
+@pytest.mark.long
+def test_a_provider_whose_answer_never_ends_is_away(
+    provider: FalseProvider, visitors: Visitors, arrive: Arrive
+) -> None:
+    """However often it says a little: it holds no thread, so sign-ins go on and the service can stop."""
+    know(provider, "dot", "staff")
+    provider.endless.add("/token")
+    assert arrive(visitors(None), "dot").status_code == 503
 
 
 @pytest.mark.parametrize("wrong", thin_out(WRONG, 4))
