@@ -218,6 +218,8 @@ def test_a_job_that_was_too_long_for_an_express_slot_is_for_others_alone(state: 
     again = claim(state, running=9)
     assert again is not None
     assert (again.report_id, again.attempt, again.failures) == (long.id, 2, 0)
+    assert jobs.give_back(state.db, again)
+    assert jobs.claim(state.db, "worker", running=9, lease_seconds=30, express=True) is None
 
 
 def test_versions_are_pinned_once_and_kept(state: State) -> None:
