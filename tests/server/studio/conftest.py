@@ -74,7 +74,8 @@ def make_visitors(running: TestClient) -> Iterator[Visitors]:
 @pytest.fixture(scope="module")
 def sampled(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A data directory with sample facts of June and July."""
-    settings = read_settings(data=tmp_path_factory.mktemp("facts") / "data", workers=0)
+    # On a busy machine a view may take longer than a page waits.
+    settings = read_settings(data=tmp_path_factory.mktemp("facts") / "data", workers=0, explore_seconds=300)
     begin_sandbox(settings, tmp_path_factory)
     return settings
 
