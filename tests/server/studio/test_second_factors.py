@@ -9,6 +9,7 @@ from itertools import count
 
 import httpx2
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 from tests.server.api import Api
 from tests.server.studio.conftest import OWNER, Visitors
@@ -17,8 +18,9 @@ from tests.server.studio.visitor import PASSWORD, Visitor, add_user, guess_until
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action
 from reelport.server.access.second_factors import STEP_SECONDS, compute_code, derive_secret
+from reelport.server.limits.rate_limits import hash_owner
 from reelport.server.state.database import reading, writing
-from reelport.server.state.tables import AUTHENTICATORS, USERS
+from reelport.server.state.tables import ATTEMPTS, AUTHENTICATORS, USERS
 
 AUTHENTICATOR, CODE = "/studio/account/authenticator", "/studio/sign-in/code"
 _NUMBERS = count()
@@ -56,6 +58,13 @@ class Guarded:
 
 def _now_step() -> int:
     return int(datetime.now(UTC).timestamp()) // STEP_SECONDS
+
+
+def _browse_from(address: str, people: Api) -> Visitor:
+    visitor = Visitor(people.client)
+    visitor.client = TestClient(people.client.app, base_url="http://127.0.0.1:8642", client=(address, 1))
+    visitor.client.portal = people.client.portal
+    return visitor
 
 
 @pytest.fixture
@@ -106,10 +115,7 @@ def test_guesses_of_codes_are_few_from_however_many_addresses(guarded: Guarded, 
     numbers = count(1)
 
     def guess() -> int:
-        visitor = Visitor(people.client)
-        address = f"198.51.100.{next(numbers)}"
-        visitor.client = TestClient(people.client.app, base_url="http://127.0.0.1:8642", client=(address, 1))
-        visitor.client.portal = people.client.portal
+        visitor = _browse_from(f"198.51.100.{next(numbers)}", people)
         page = visitor.sign_in(guarded.email)
         assert page.url.path == CODE
         return visitor.send(page, CODE, code="000000").status_code
@@ -117,6 +123,26 @@ def test_guesses_of_codes_are_few_from_however_many_addresses(guarded: Guarded, 
     statuses = guess_until_refused(guess, 60)
     assert statuses[-1] == 429
     assert len(statuses) < 40
+
+
+def test_right_codes_give_no_guesses_at_others_back(guarded: Guarded) -> None:
+    """Else somebody with an account could try one password on any number of people from one address."""
+    service, address = guarded.people.service, "203.0.113.9"
+    visitor, again = (_browse_from(address, guarded.people) for _ in range(2))
+
+    def find_end() -> datetime:
+        with reading(service.db) as connection:
+            own = select(ATTEMPTS.c.full_at).where(ATTEMPTS.c.owner == hash_owner(address).hex())
+            found: datetime = connection.execute(own).scalar_one()
+            return found
+
+    for number in range(90):
+        service.login_attempts.begin(address, f"somebody-{number}@demo.example")
+    before, page = find_end(), visitor.sign_in(guarded.email)
+    again.client.cookies.update(visitor.client.cookies)
+    for browser, code in ((visitor, guarded.recovery_codes[0]), (again, guarded.recovery_codes[1])):
+        assert browser.send(page, CODE, follow=False, code=code).status_code == 303
+    assert find_end() == before
 
 
 def test_wrong_codes_are_in_the_log(guarded: Guarded, visitors: Visitors) -> None:

@@ -68,13 +68,12 @@ async def sign_in(visit: Visit) -> Response:
     life = guard.UNUSED_SESSION_LIFE
     work = partial(sessions.begin_session, service.db, service.service_secret, password, visit.browser, visit.now, life)
     session = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
-    if isinstance(session, Halfway):
-        # The attempt counts until the code is right, too: else the password would allow any number of codes.
-        return ask_for_factor(visit, session, next_path)
     if session is None:
         response = _show_sign_in(visit, next_path, 403, email=password.email, problem=_(_WRONG_LOGIN))
         return _record_failure(visit, response, password.email)
     await forgive_attempt(visit, visit.address, password.stored_email)
+    if isinstance(session, Halfway):
+        return ask_for_factor(visit, session, next_path)
     return await enter(visit, session, next_path)
 
 
@@ -131,7 +130,6 @@ async def sign_in_by_code(visit: Visit) -> Response:
     if session is None:
         return _record_failure(visit, await _show_code(visit, halfway, next_path, _(_WRONG_CODE)), halfway.email)
     await _forgive_code(visit, halfway.user_id, halfway.email)
-    await forgive_attempt(visit, visit.address, halfway.email)  # the password's
     return await enter(visit, session, next_path)
 
 
