@@ -37,6 +37,7 @@ from reelport.server.access.second_factors import has_factor
 from reelport.server.access.sessions import BY_PROVIDER, Browser, Halfway, Session
 from reelport.server.access.shared_links import end_links_of
 from reelport.server.credentials import ServiceSecret
+from reelport.server.limits.rate_limits import use_once
 from reelport.server.settings import Settings
 from reelport.server.state.database import write
 from reelport.server.state.tables import ORGANIZATIONS, SESSIONS, USERS
@@ -255,6 +256,11 @@ def sign_begun(service_secret: ServiceSecret, now: datetime) -> str:
     """Sign what a browser keeps of a sign-in that begins, for ten minutes."""
     until = int((now + LIFE).timestamp())
     return credentials.sign(service_secret, _PREFIX, f"{until}\n{secrets.token_urlsafe(_SEED_BYTES)}".encode())
+
+
+def use_begun(db: Engine, token: str, now: datetime) -> bool:
+    """Use up what a browser keeps of a sign-in; False if an answer has used it already."""
+    return write(db, lambda connection: use_once(connection, token, LIFE, now))
 
 
 def _ask(method: str, address: str, headers: Mapping[str, str] | None = None, **given: Any) -> dict[str, Any]:  # noqa: ANN401 - as httpx2 takes them

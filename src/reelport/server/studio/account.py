@@ -225,6 +225,7 @@ _LONGEST_NEXT = 3000
 """Characters of the page to show after the sign-in, which a cookie keeps: browsers take cookies of 4,096."""
 _COUNTED_AS = "provider"  # stands for a user's address where attempts are counted: no address looks like it
 _AWAY = 503
+_NOT_BEGUN = N_("It began in another browser or more than ten minutes ago, or has ended already: begin again.")
 _TOO_MANY_THERE = N_("Too many sign-ins by the provider failed at this address: try again later.")
 _LOG = structlog.get_logger(__name__)
 
@@ -249,8 +250,7 @@ async def finish_sign_in_there(visit: Visit) -> Response:
     provider, query = _find_provider(visit), visit.request.query_params
     token, _, following = guard.read_cookie(visit.request, visit.service, Cookie.BEGUN).partition(".")
     if not provider.is_own(token, query.get("state", ""), visit.now):
-        sentence = N_("It did not begin in this browser, or more than ten minutes ago: begin again.")
-        raise Refused(400, N_("This sign-in is not valid"), sentence)
+        raise Refused(400, N_("This sign-in is not valid"), _NOT_BEGUN)
     try:
         response = await _enter_from_there(visit, provider, token, unquote(following))
     except Refused as refused:
@@ -262,6 +262,8 @@ async def finish_sign_in_there(visit: Visit) -> Response:
 async def _enter_from_there(visit: Visit, provider: Provider, token: str, following: str) -> Response:
     service = visit.service
     await begin_attempt(visit, visit.address, _COUNTED_AS, _TOO_MANY_THERE)
+    if not await anyio.to_thread.run_sync(oidc.use_begun, service.db, token, visit.now):
+        raise Refused(400, N_("This sign-in is not valid"), _NOT_BEGUN)
     answer = dict(visit.request.query_params)
     try:
         identity = await _ask_provider(visit, provider.finish, token, answer, f"{visit.origin}{_CALLBACK}")

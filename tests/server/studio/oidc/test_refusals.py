@@ -20,7 +20,7 @@ from reelport.server.access.oidc import sign_begun
 
 
 def test_an_answer_counts_once(provider: FalseProvider, visitors: Visitors) -> None:
-    """Sent again, it signs nobody in: what the browser kept is used up."""
+    """Sent again, it signs nobody in: what the browser kept is used up, for another code of the provider too."""
     visitor = visitors(None)
     know(provider, "cleo", "staff")
     location = begin(visitor)
@@ -30,7 +30,8 @@ def test_an_answer_counts_once(provider: FalseProvider, visitors: Visitors) -> N
     assert visitor.get(CALLBACK, params=query).status_code == 400
     stolen = visitors(None)
     stolen.client.cookies.set("reelport-oidc", kept, domain="127.0.0.1", path="/")
-    assert stolen.get(CALLBACK, params=query).status_code == 403
+    query["code"] = provider.authorize(location, "cleo")
+    assert stolen.get(CALLBACK, params=query).status_code == 400
     assert not is_signed_in(stolen)
 
 
