@@ -240,8 +240,13 @@ class Provider:
 
     def _find_address(self, name: str) -> str:
         found = str(self._describe().get(name, ""))
-        if not found.startswith(f"{urlsplit(self.issuer).scheme}://"):
-            raise ProviderFailed(f"The provider's {name} is not an address like its own: {found!r}.")
+        try:
+            parts = urlsplit(found)
+            is_right = parts.scheme == urlsplit(self.issuer).scheme and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_right = False
+        if not (is_right and found.isascii() and found.isprintable()):
+            raise ProviderFailed(f"The provider's {name} is not an address like its own: {found[:200]!r}.")
         return found
 
     def _keep(self, address: str, *, is_new: bool = False) -> dict[str, Any]:

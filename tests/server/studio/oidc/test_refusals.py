@@ -231,7 +231,19 @@ def test_an_answer_of_the_provider_that_is_wrong_signs_nobody_in(
     assert not is_signed_in(visitor)
 
 
-@pytest.mark.parametrize("endpoint", ["javascript:alert(1)", "ftp://127.0.0.1/", "//evil.example", 7, None])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "javascript:alert(1)",
+        "ftp://127.0.0.1/",
+        "//evil.example",
+        "http:///studio",
+        "http://127.0.0.1:99999/",
+        "http://127.0.0.1/\ud800",
+        7,
+        None,
+    ],
+)
 def test_a_browser_is_sent_to_an_address_of_the_web_alone(
     provider: FalseProvider, visitors: Visitors, endpoint: object
 ) -> None:
