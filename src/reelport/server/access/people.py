@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
-from sqlalchemy import Connection, Engine, Row, delete, exists, func, or_, select
+from sqlalchemy import Connection, Engine, Row, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import UsageError
@@ -37,15 +37,7 @@ from reelport.server.access.users import (
 )
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
-from reelport.server.state.tables import (
-    AUDIT_LOG,
-    AUTHENTICATORS,
-    ORGANIZATIONS,
-    PASSKEYS,
-    PASSWORD_LINKS,
-    SESSIONS,
-    USERS,
-)
+from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, PASSWORD_LINKS, SESSIONS, USERS
 
 LAST_OWNER = "There would be no owner left who can sign in: make somebody else an owner first."
 
@@ -102,9 +94,7 @@ def list_people(db: Engine, organization_id: int, now: datetime) -> tuple[Person
             sign_ins.c.at,
             open_sessions.label("sessions"),
             link_until.scalar_subquery().label("link_until"),
-            or_(*(exists().where(table.c.user_id == USERS.c.id) for table in (AUTHENTICATORS, PASSKEYS))).label(
-                "has_factor"
-            ),
+            users.HAS_FACTOR.label("has_factor"),
         )
         .outerjoin(sign_ins, sign_ins.c.actor == USERS.c.email)
         .where(USERS.c.organization_id == organization_id)

@@ -327,8 +327,7 @@ def remove_factor(
 
 def has_factor(connection: Connection, user_id: str) -> bool:
     """Whether a user has an authenticator or a passkey."""
-    own = (select(table.c.user_id).where(table.c.user_id == user_id).limit(1) for table in (AUTHENTICATORS, PASSKEYS))
-    return any(connection.execute(each).first() is not None for each in own)
+    return bool(connection.execute(select(users.HAS_FACTOR).where(USERS.c.id == user_id)).scalar())
 
 
 def make_recovery_codes(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, exists, or_, select
+from sqlalchemy import Connection, Engine, Row, delete, or_, select
 
 from reelport.errors import UsageError
 from reelport.language import N_
@@ -26,7 +26,7 @@ from reelport.server.access.users import end_logins, find_password_problems, is_
 from reelport.server.credentials import ServiceSecret
 from reelport.server.limits.rate_limits import use_once
 from reelport.server.state.database import reading, write, writing
-from reelport.server.state.tables import AUTHENTICATORS, ORGANIZATIONS, PASSKEYS, SESSIONS, USERS
+from reelport.server.state.tables import ORGANIZATIONS, SESSIONS, USERS
 
 _PREFIX, _HALFWAY = "rpw", "rph"
 HALFWAY_LIFE = timedelta(minutes=10)
@@ -271,7 +271,7 @@ _SELECT = (
         USERS.c.subject,
         USERS.c.may_look,
         USERS.c.platform_role,
-        or_(*(exists().where(each.c.user_id == USERS.c.id) for each in (AUTHENTICATORS, PASSKEYS))).label("has_factor"),
+        users.HAS_FACTOR.label("has_factor"),
         USERS.c.organization_id,
         ORGANIZATIONS.c.name,
         _LOOKED_AT.c.name.label("looked_at"),

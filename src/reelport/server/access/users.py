@@ -11,7 +11,7 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
-from sqlalchemy import ColumnElement, Connection, Engine, select
+from sqlalchemy import ColumnElement, Connection, Engine, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from reelport.check import nearest
@@ -24,10 +24,20 @@ from reelport.server.access.organizations import Organization, find_organization
 from reelport.server.access.roles import Role, parse_channels, write_channels
 from reelport.server.access.shared_links import end_links_of
 from reelport.server.state.database import reading, writing
-from reelport.server.state.tables import ORGANIZATIONS, PASSWORD_LINKS, REFRESH_TOKENS, SESSIONS, USERS
+from reelport.server.state.tables import (
+    AUTHENTICATORS,
+    ORGANIZATIONS,
+    PASSKEYS,
+    PASSWORD_LINKS,
+    REFRESH_TOKENS,
+    SESSIONS,
+    USERS,
+)
 
 _EMAIL = re.compile(r"[^\s@,\"<>]{1,64}@[^\s@,\"<>]{1,190}")
 """What is taken for an address: whether mail arrives there is not known, nor needed."""
+HAS_FACTOR = or_(*(exists().where(each.c.user_id == USERS.c.id) for each in (AUTHENTICATORS, PASSKEYS)))
+"""Whether a user's password alone doesn't sign in, in statements over USERS."""
 _NO_LOOK = {"looks_at": None, "looks_until": None, "look_reason": None}
 _EPOCH_BITS = 63
 """Bits of a positive number that both databases store."""
