@@ -9,6 +9,7 @@ import os
 import secrets
 import string
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +31,7 @@ _ID_LENGTH = 12
 _MIN_SECRET_LENGTH = 32
 _SIGNATURE_BYTES = 32
 _MAX_SIGNED_LENGTH = 1000
+_MOMENT_BYTES = 8
 
 
 def mint(prefix: str, size: int = 32) -> str:
@@ -67,6 +69,19 @@ def read_signed(service_secret: ServiceSecret, prefix: str, text: str, context: 
     payload, signature = whole[:-_SIGNATURE_BYTES], whole[-_SIGNATURE_BYTES:]
     expected = _compute_signature(service_secret, prefix, payload, context)
     return payload if hmac.compare_digest(signature, expected) else None
+
+
+def sign_until(service_secret: ServiceSecret, prefix: str, payload: bytes, until: datetime, context: str = "") -> str:
+    """Sign a payload that is valid until then: `read_until` reads the text."""
+    return sign(service_secret, prefix, int(until.timestamp()).to_bytes(_MOMENT_BYTES) + payload, context)
+
+
+def read_until(service_secret: ServiceSecret, prefix: str, text: str, now: datetime, context: str = "") -> bytes | None:
+    """Return the payload of a text of `sign_until`; None when it is over, or not valid."""
+    found = read_signed(service_secret, prefix, text, context)
+    if found is None or int.from_bytes(found[:_MOMENT_BYTES]) <= now.timestamp():
+        return None
+    return found[_MOMENT_BYTES:]
 
 
 def _encode_base64(content: bytes) -> str:
@@ -113,10 +128,6 @@ class ServiceSecret:
     def digest(self, purpose: str, content: bytes) -> bytes:
         """Return the 32 bytes of HMAC-SHA256 with the key of that purpose."""
         return hmac.digest(_derive_key(self._secret, purpose), content, "sha256")
-
-    def matches(self, purpose: str, text: str, stored: str | None) -> bool:
-        """Whether `stored` is the hash of `text`; in constant time, also when nothing is stored."""
-        return hmac.compare_digest(self.hash(purpose, text), stored or "0" * 64)
 
     @property
     def fingerprint(self) -> str:

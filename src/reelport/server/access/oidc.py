@@ -144,8 +144,7 @@ class Provider:
 
     def is_own(self, token: str, state: str, now: datetime) -> bool:
         """Whether a state is that of a sign-in which began with this token, not too long ago."""
-        begun = credentials.read_signed(self._service_secret, _PREFIX, token)
-        if begun is None or int(begun.partition(b"\n")[0]) <= now.timestamp():
+        if credentials.read_until(self._service_secret, _PREFIX, token, now) is None:
             return False
         return hmac.compare_digest(self._derive("state", token).encode(), state.encode("utf-8", "replace"))
 
@@ -259,8 +258,7 @@ class Provider:
 
 def sign_begun(service_secret: ServiceSecret, now: datetime) -> str:
     """Sign what a browser keeps of a sign-in that begins, for ten minutes."""
-    until = int((now + LIFE).timestamp())
-    return credentials.sign(service_secret, _PREFIX, f"{until}\n{secrets.token_urlsafe(_SEED_BYTES)}".encode())
+    return credentials.sign_until(service_secret, _PREFIX, secrets.token_bytes(_SEED_BYTES), now + LIFE)
 
 
 def use_begun(db: Engine, token: str, now: datetime) -> bool:

@@ -104,8 +104,8 @@ class NewKey:
 
 def make_challenge(service_secret: ServiceSecret, browser: str, now: datetime) -> str:
     """Make a challenge for the pages of one browser."""
-    until = int((now + CHALLENGE_LIFE).timestamp()).to_bytes(8)
-    return credentials.sign(service_secret, _CHALLENGE, until + secrets.token_bytes(_CHALLENGE_BYTES), browser)
+    payload = secrets.token_bytes(_CHALLENGE_BYTES)
+    return credentials.sign_until(service_secret, _CHALLENGE, payload, now + CHALLENGE_LIFE, browser)
 
 
 def write_request(site: Site, challenge: str, passkeys: Iterable[Passkey] = ()) -> str:
@@ -233,8 +233,7 @@ def _clean_name(name: str) -> str:
 
 
 def _is_valid(service_secret: ServiceSecret, answer: Answer, now: datetime) -> bool:
-    content = credentials.read_signed(service_secret, _CHALLENGE, answer.challenge, answer.browser)
-    return content is not None and int.from_bytes(content[:8]) > now.timestamp()
+    return credentials.read_until(service_secret, _CHALLENGE, answer.challenge, now, answer.browser) is not None
 
 
 def _use_challenge(connection: Connection, challenge: str, now: datetime) -> bool:

@@ -109,18 +109,17 @@ class Halfway:
 
 def sign_halfway(service_secret: ServiceSecret, halfway: Halfway, now: datetime) -> str:
     """Sign what a browser keeps between the two factors: it is valid for ten minutes."""
-    until = int((now + HALFWAY_LIFE).timestamp())
-    payload = f"{until}\n{halfway.user_id}\n{halfway.epoch}\n{halfway.email}"
-    return credentials.sign(service_secret, _HALFWAY, payload.encode())
+    payload = f"{halfway.user_id}\n{halfway.epoch}\n{halfway.email}".encode()
+    return credentials.sign_until(service_secret, _HALFWAY, payload, now + HALFWAY_LIFE)
 
 
 def read_halfway(service_secret: ServiceSecret, token: str, now: datetime) -> Halfway | None:
     """Read it; None when it is wrong or too old."""
-    payload = credentials.read_signed(service_secret, _HALFWAY, token)
+    payload = credentials.read_until(service_secret, _HALFWAY, token, now)
     if payload is None:
         return None
-    until, user_id, epoch, email = payload.decode().split("\n")
-    return None if int(until) <= now.timestamp() else Halfway(user_id, int(epoch), email)
+    user_id, epoch, email = payload.decode().split("\n")
+    return Halfway(user_id, int(epoch), email)
 
 
 def begin_session(
