@@ -92,6 +92,25 @@ def test_a_stop_that_is_to_be_ignored_is_ignored(tmp_path: Path) -> None:
     assert out.startswith("kind\t")
 
 
+@pytest.mark.parametrize("end", ["exit_on_stop(130)", "ignore_stops()"])
+def test_a_stop_in_code_that_is_made_from_text_ends_with_its_status(tmp_path: Path, end: str) -> None:
+    """As of a dataclass in the imports: a program that Python runs by -m would end by the signal."""
+    stopping = "import os, signal; os.kill(os.getpid(), signal.SIGINT); [each for each in range(9)]"
+    lines = [
+        "import sys",
+        "from reelport.cli import stop_signals",
+        "stop_signals.install_handlers()",
+        "try:",
+        f"    exec({stopping!r})",
+        "except KeyboardInterrupt:",
+        f"    stop_signals.{end}",
+        "    sys.exit(130)",
+    ]
+    (tmp_path / "stopped.py").write_text("\n".join(lines))
+    done = subprocess.run([sys.executable, "-m", "stopped"], cwd=tmp_path, timeout=PATIENCE, check=False)
+    assert done.returncode == 130
+
+
 @pytest.mark.parametrize(("stop", "status"), thin_out(STOPS, 4))
 def test_a_stop_while_settings_are_read_ends_in_one_line(tmp_path: Path, stop: signal.Signals, status: int) -> None:
     """Here from a pipe that says nothing."""

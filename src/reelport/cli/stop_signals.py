@@ -40,11 +40,13 @@ def raise_lost_stop() -> None:
 def exit_on_stop(status: int) -> None:
     """Make a stop exit with this status and print nothing: all work and output is done."""
     _install(lambda *_: os._exit(status))
+    _forget_unhandled_stop()
 
 
 def ignore_stops() -> None:
     """Ignore further stops: what was started is being ended and deleted."""
     _install(signal.SIG_IGN)
+    _forget_unhandled_stop()
 
 
 def exit_status_of(stop: KeyboardInterrupt) -> int:
@@ -58,6 +60,12 @@ def _install(handler: Callable[[int, FrameType | None], object] | signal.Handler
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def _forget_unhandled_stop() -> None:
+    # Python notes a SIGINT that leaves code made from text, such as a dataclass's while a module is imported, as one
+    # that nobody handles: with -m it ends by the signal then, whatever the status. The next such code takes it back.
+    exec("")  # noqa: S102
 
 
 def _hold_stop(number: int, _: FrameType | None) -> None:
