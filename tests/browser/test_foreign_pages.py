@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from playwright.sync_api import expect
 from tests.browser.studio import OWNER, PASSWORD, Studio
+from tests.patience import PATIENCE
 
 from reelport.server.access import keys
 from reelport.server.credentials import load_service_secret
@@ -80,9 +81,9 @@ def test_a_foreign_page_locks_nobody_out(studio: Studio) -> None:
         shown.goto(kittens)
         shown.wait_for_function("document.title == '120 tried'")
     for path in ("/studio/shared/rpv_x", "/studio/password/rpl_x"):
-        assert httpx2.get(url + path).status_code == 404
+        assert httpx2.get(url + path, timeout=PATIENCE).status_code == 404
     login = {"grant_type": "password", "username": OWNER, "password": PASSWORD}
-    assert httpx2.post(url + PUBLIC_TOKEN_PATH, data=login | key).status_code == 200
+    assert httpx2.post(url + PUBLIC_TOKEN_PATH, data=login | key, timeout=PATIENCE).status_code == 200
     shown.set_content(f'<a href="{url}/studio/sign-in">Sign in</a>')
     studio.follow(shown.get_by_role("link", name="Sign in"))
     assert shown.get_by_role("button", name="Sign in").is_visible()

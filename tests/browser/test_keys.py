@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Page
 from tests.browser.studio import NARROW, OWNER, Studio, find_barriers, is_wider_than_window
+from tests.patience import PATIENCE
 
 from reelport.wire import TOKEN_PATH
 
@@ -27,7 +28,7 @@ def _make_key(page: Page, name: str) -> tuple[str, str]:
 
 def _is_granted(studio: Studio, key_id: str, secret: str) -> bool:
     form = {"grant_type": "client_credentials", "client_id": key_id, "client_secret": secret}
-    return httpx2.post(f"{studio.service.url}{TOKEN_PATH}", data=form).status_code == 200
+    return httpx2.post(f"{studio.service.url}{TOKEN_PATH}", data=form, timeout=PATIENCE).status_code == 200
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["with a script", "without"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from tests.forked import command_folder
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.warm_service import Service
 
 DEMO = [sys.executable, "-m", "reelport.cli.demo"]
@@ -72,7 +72,7 @@ def run_with_studio(folder: Path, environment: dict[str, str]) -> str:
 
 def sign_in(host: str, email: str, password: str) -> None:
     """Sign in as a browser would."""
-    with httpx2.Client(base_url=host, follow_redirects=True) as browser:
+    with httpx2.Client(base_url=host, follow_redirects=True, timeout=PATIENCE) as browser:
         page = browser.get("/studio").text
         csrf = page.partition('name="csrf" value="')[2].partition('"')[0]
         page = browser.post("/studio/sign-in", data={"csrf": csrf, "email": email, "password": password}).text

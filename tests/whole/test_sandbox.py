@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from tests import forked
 from tests.cases import thin_out
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.whole.test_client_demo import ENVIRONMENT, processes_of, sign_in
 
 SANDBOX = [sys.executable, "-m", "reelport", "sandbox"]
@@ -87,7 +87,7 @@ def test_the_lines_that_a_sandbox_prints_work_and_nothing_is_left(tmp_path: Path
         sign_in(found[3], found[1], found[2])
         for page, kind in (("/graphql", "text/html"), ("/openapi.json", "application/json")):
             assert f"{found[3]}{page}\n" in sandbox.said
-            answer = httpx2.get(found[3] + page, headers={"Accept": kind})
+            answer = httpx2.get(found[3] + page, headers={"Accept": kind}, timeout=PATIENCE)
             assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, kind)
         sandbox.stop()
     assert list((tmp_path / "tmp").iterdir()) == []

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from tests import quick_users
 from tests.cases import thin_out
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OWNER, Visitors
 from tests.server.studio.visitor import PASSWORD, add_user, guess_until_refused
@@ -219,7 +219,7 @@ def test_the_explorers_engine_is_opened_while_somebody_signs_in(tmp_path: Path) 
             return "_duckdb" in Path(f"/proc/{service.pid}/maps").read_text()
 
         assert not has_engine()
-        assert httpx2.get(f"{service.url}/studio/sign-in").status_code == 200
+        assert httpx2.get(f"{service.url}/studio/sign-in", timeout=PATIENCE).status_code == 200
         assert until(has_engine)
 
 
