@@ -183,15 +183,17 @@ def test_a_log_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_an_object_store_sends_one_commit_where_that_is_a_load(faulty_server: FaultyProxy, tmp_path: Path) -> None:
-    """And one that is away is told, so that nobody takes its silence for an answer."""
+    """One that is away is told, so that nobody takes its silence for an answer, and asked for as long as is said."""
     root = tmp_path / "facts"
     attach_tables(root, remote_tables(root))
     store = open_store(root / "earnings")
     for version, entry in enumerate([replacement(FIRST)] + [LOAD] * 9):
         store.put(commit_name(version), format_commit(entry))
     faulty_server.choose = lambda _method, _path: Fault.SLOW_DOWN
+    faulty_server.seen.clear()
     with retry_for(0), pytest.raises(StoreUnavailable):
         find_last_load(root / "earnings", 9)
+    assert len(faulty_server.seen) == 1
     faulty_server.choose = lambda _method, _path: None
     faulty_server.seen.clear()
     assert find_last_load(root / "earnings", 9) is not None

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -211,7 +212,8 @@ def read_each(folder: Path, versions: range, read: Callable[[int], Result]) -> I
         yield from map(read, versions)
         return
     with ThreadPoolExecutor(_FETCHES, thread_name_prefix="commits") as pool:
-        yield from pool.map(read, versions)
+        contexts = [copy_context() for _ in versions]  # they say for how long the store is asked again
+        yield from pool.map(lambda context, version: context.run(read, version), contexts, versions)
 
 
 def has_log(folder: Path) -> bool:
