@@ -188,7 +188,7 @@ class RepeatedRows(ServiceError):
 
 
 class WindowEmptied(ServiceError):
-    """A report has no rows for days for which a copy has rows; nothing was changed."""
+    """A report has no rows, but a copy has rows for the same days; nothing was changed."""
 
     code = "window_emptied"
 

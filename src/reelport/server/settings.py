@@ -235,7 +235,7 @@ class Settings:
     cors_origins: str = setting(
         "",
         form=_ORIGINS,
-        description="Origins of pages that may use the API and files from a browser, but never Studio; empty: none.",
+        description="Origins of pages that may use the API and files, but not Studio, from a browser; empty: none.",
     )
     graphiql: Literal["yes", "no"] = setting(
         "no", description="Whether a browser gets GraphiQL at /graphql, a page for trying documents with a token."
@@ -251,8 +251,8 @@ class Settings:
         10,
         ge=0,
         le=3600,
-        description="Longest time that a status query may wait for a report to end (Prefer: wait), and a download "
-        "for another form than CSV; 0: nothing waits.",
+        description="Longest time that a status query waits for a report to end (Prefer: wait), or that a download "
+        "waits for a form other than CSV; 0: nothing waits.",
     )
     token_seconds: int = setting(
         0, ge=0, description="Life of an access token; 0: 3,600 for a private key, 36,000 for a public key."
@@ -270,15 +270,15 @@ class Settings:
         "",
         form=_OIDC_GROUPS,
         description="Roles that the provider's groups (its claim groups) give: GROUP=ORGANIZATION:ROLE or "
-        "GROUP=operator, with commas between them. The first group that a person is in decides.",
+        "GROUP=operator, with commas between them. The first entry that names a person's group decides.",
     )
 
     second_factor: Literal["optional", "operators", "owners", "passwords", "everyone"] = setting(
         "optional",
         section="Second factors of people",
-        description="Who must have a passkey or an authenticator: operators; owners and operators (owners); all who "
-        "sign in by a password (passwords); also all whom the provider signs in (everyone). Without one, Studio shows "
-        "only the page that adds it, and programs get no tokens by the password.",
+        description="Who must have a passkey or an authenticator: operators; owners (with operators); passwords (all "
+        "who sign in by a password); everyone (also all whom the provider signs in). Until then, the person sees only "
+        "the page of Studio that adds one, and gets no tokens by the password.",
     )
 
     running_limit: int = setting(
@@ -306,8 +306,8 @@ class Settings:
         ge=1,
         le=64,
         by=_WORKER,
-        description="Reports that one worker makes at the same time. With more than --running-limit, one partner can't "
-        "take all slots.",
+        description="Reports that one worker makes at the same time. If the number exceeds --running-limit, one "
+        "partner can't take all slots.",
     )
     worker_memory: str = setting(
         "2GB",
@@ -391,7 +391,7 @@ class Settings:
         ge=0,
         le=1,
         by=_WORKER,
-        description="Share of reports from rollups that are also made from the facts, and compared.",
+        description="Share of reports from rollups that are also made from the facts, to compare both.",
     )
     rollup_space: str = setting(
         "10GB", form=_SIZE, by=_COMMAND, description="Disk space that all rollups together may take."
