@@ -21,7 +21,7 @@ Each setting is an environment variable and an option of `reelport serve`: `REEL
 and the variable overrides the default. An empty variable counts as not set. If values are wrong, the process does not
 start, and one message lists all wrong values.
 
-**Read by** says which processes read a setting: the *service* (`reelport serve` and its API processes), *workers*,
+**Read by** names the processes: the *service* (`reelport serve` and its API processes), *workers*,
 *commands* such as `load`, `key` and `backup`, or *all* of these. `serve` passes its settings to the processes that it
 starts. Processes on other machines need the same values.
 
