@@ -106,16 +106,12 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W_]+")
 _SIGNS = {"€": " eur ", "$": " usd ", "%": " percent "}
 _UNITS: Mapping[str, tuple[str, str]] = {
-    word: (unit, factor)
-    for unit, factor, words in (
-        ("seconds", "0.001", "ms millis milliseconds"),
-        ("seconds", "1", "s sec secs seconds"),
-        ("seconds", "60", "min mins minutes"),
-        ("seconds", "3600", "h hrs hours"),
-        ("EUR", "1", "eur euro euros"),
-        ("USD", "1", "usd dollars"),
-    )
-    for word in words.split()
+    **dict.fromkeys(("ms", "millis", "milliseconds"), ("seconds", "0.001")),
+    **dict.fromkeys(("s", "sec", "secs", "seconds"), ("seconds", "1")),
+    **dict.fromkeys(("min", "mins", "minutes"), ("seconds", "60")),
+    **dict.fromkeys(("h", "hrs", "hours"), ("seconds", "3600")),
+    **dict.fromkeys(("eur", "euro", "euros"), ("EUR", "1")),
+    **dict.fromkeys(("usd", "dollars"), ("USD", "1")),
 }
 _LONG_UNIT = 3
 """Letters of a unit that counts anywhere in a name. A shorter one, such as `h`, counts only at a longer name's end."""
