@@ -20,7 +20,7 @@ from reelport.wording import format_list
 
 _MOST_NAMED = 4
 """Most names that a sentence lists before it says how many more there are."""
-_MOST_SUGGESTED = 5
+_MOST_SUGGESTED = 6
 """Up to so many known names, a sentence lists them all when none is near."""
 _MIN_SIMILARITY = 0.6
 """How similar two names must be (difflib's ratio, 0 to 1) for one to be suggested for the other."""
@@ -168,7 +168,13 @@ def advice(near: str | None, names: Iterable[str]) -> str:
     known = list(names)
     if near:
         return " " + _("Did you mean %(name)s?", name=near)
-    return " " + _("There are %(names)s.", names=", ".join(known)) if len(known) <= _MOST_SUGGESTED else ""
+    return " " + _("There are %(names)s.", names=", ".join(known)) if 0 < len(known) <= _MOST_SUGGESTED else ""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Suggest, after an unknown name, the nearest of the known ones as `advice` does."""
+    names = list(known)
+    return advice(nearest(name, names), names)
 
 
 def _find_fitting_names(

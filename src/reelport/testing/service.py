@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 from urllib.error import URLError
 
-from reelport.check import nearest
+from reelport.check import suggest
 from reelport.errors import BadInput, InternalError, Unreachable, UsageError
 from reelport.server.access import channel_registry, organizations, users
 from reelport.server.access.audit_log import Actor
@@ -307,13 +307,8 @@ def _is_arrow(rows: object) -> bool:
 
 def _refuse_unknown(settings: Iterable[str]) -> None:
     known = setting_names()
-    near = {name: nearest(name, known) for name in settings if name not in known}
-    if near:
-        sentences = [
-            f"There is no setting {name!r}." + (f" Did you mean {likely}?" if likely else "")
-            for name, likely in near.items()
-        ]
-        raise UsageError("\n".join(sentences))
+    if unknown := [name for name in settings if name not in known]:
+        raise UsageError("\n".join(f"There is no setting {name!r}.{suggest(name, known)}" for name in unknown))
 
 
 def _free_port() -> int:

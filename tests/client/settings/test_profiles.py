@@ -184,7 +184,7 @@ def test_all_that_is_wrong_in_a_file_is_said_at_once(desk: Desk) -> None:
     [
         ('profil = "team"\n[profiles.team]\n', "there is no setting 'profil'. Did you mean profile?"),
         ("[profils.team]\n[profiles.team]\n", "there is no setting 'profils'. Did you mean profiles?"),
-        ("colour = 1\n", "there is no setting 'colour'."),
+        ("colour = 1\n", "there is no setting 'colour'. There are defaults, reports, profile, profiles."),
     ],
 )
 def test_a_mistyped_name_in_a_projects_file_is_refused_with_the_nearest(desk: Desk, text: str, said: str) -> None:

@@ -22,7 +22,7 @@ from cyclopts import Parameter
 
 from reelport.catalog import Dimension, Grain
 from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS
-from reelport.check import advice, nearest
+from reelport.check import suggest
 from reelport.cli import stop_signals
 from reelport.cli.output.listing import PrintJson, print_fields
 from reelport.errors import InternalError, UsageError
@@ -110,7 +110,7 @@ def _cut(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _read_misbehaviours(given: list[str] | None, port: int | None) -> list[str]:
     words = [word.strip().lower() for each in given or () for word in each.split(",") if word.strip()]
     wrong = [
-        f"--misbehave: there is no {word[:80]!r}.{advice(nearest(word, _MISBEHAVIOURS), _MISBEHAVIOURS)}"
+        f"--misbehave: there is no {word[:80]!r}.{suggest(word, _MISBEHAVIOURS)}"
         for word in words
         if word not in _MISBEHAVIOURS
     ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reelport.check import nearest
+from reelport.check import nearest, suggest
 from reelport.client.files.locks import replace_whole, wait_for_lock
 from reelport.client.files.part import translate_io_errors
 from reelport.errors import UsageError
@@ -171,8 +171,7 @@ def _list_misplaced(found: Mapping[str, Any], *, alone: bool) -> Iterator[str]:
         if key in _FIELDS:
             yield f"{key} stands outside of a profile: write it below [profiles.default]."
         elif not _is_secret(key) and _is_unknown(key, found[key], alone=alone):
-            near = _find_near(key, alone=alone)
-            yield f"there is no setting {key[:80]!r}.{f' Did you mean {near}?' if near else ''}"
+            yield f"there is no setting {key[:80]!r}.{suggest(key, OURS if alone else PROJECT_NAMES)}"
 
 
 def _is_unknown(key: str, value: object, *, alone: bool) -> bool:
@@ -209,8 +208,7 @@ def _list_profile_faults(name: str, table: object) -> Iterator[str]:
         if key not in _FIELDS and _is_secret(key):
             continue
         if key not in _FIELDS:
-            near = nearest(key, _FIELDS)
-            yield f"{place}: there is no setting {key[:80]!r}.{f' Did you mean {near}?' if near else ''}"
+            yield f"{place}: there is no setting {key[:80]!r}.{suggest(key, _FIELDS)}"
         elif key in TEXTS and not (isinstance(value, str) and value.strip()):
             yield f"{place}.{key} is no text."
         elif key in NUMBERS and (not isinstance(value, int) or isinstance(value, bool) or value < 1):

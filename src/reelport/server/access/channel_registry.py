@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from reelport.check import nearest
+from reelport.check import suggest
 from reelport.errors import StorageError, UsageError
 from reelport.facts.tables import CHANNELS, stored_schema
 from reelport.server.access import keys, organizations
@@ -185,10 +185,8 @@ def create_key(
     wrong += find_problems(holder, permissions, channels, kind, details, now)
     known = {} if channels is None or holder is None else _index_by_name(db, settings, holder.id)
     if holder is not None:
-        for name in channels or ():
-            if name not in known:
-                near = nearest(name, known)
-                wrong.append(f"{organization} has no channel {name!r}." + (f" Did you mean {near}?" if near else ""))
+        lacking = [name for name in channels or () if name not in known]
+        wrong += [f"{organization} has no channel {name!r}.{suggest(name, sorted(known))}" for name in lacking]
         for name in channels or ():
             if len(ids := known.get(name, set())) > 1:  # limiting a key by it could pick the wrong one
                 wrong.append(f"{name!r} may mean {' or '.join(sorted(ids))}: name each channel by what is its own.")

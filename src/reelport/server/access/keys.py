@@ -19,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, bindparam, func, select, text
 
+from reelport.check import suggest
 from reelport.errors import AccessError, UsageError
 from reelport.language import _, ngettext
 from reelport.server import credentials
@@ -26,7 +27,7 @@ from reelport.server.access import audit_log, key_expiry
 from reelport.server.access.audit_log import COMMAND_LINE, Action, Actor
 from reelport.server.access.callers import REPORT_SCOPES, SQL, Caller, find_holder, find_readable_channels, narrow
 from reelport.server.access.key_expiry import NOTICE, KeyKind, KeyTerms
-from reelport.server.access.organizations import Organization, find_organization, lock_organization, suggest
+from reelport.server.access.organizations import Organization, find_organization, lock_organization
 from reelport.server.access.roles import Reach
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
@@ -241,8 +242,8 @@ def find_key(connection: Connection, key_id: str) -> Key:
     """Find a key; UsageError, with the nearest id that is valid, when there is none."""
     found = look_for_key(connection, key_id)
     if found is None:
-        valid = select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None), _IS_LISTED)
-        raise UsageError(f"There is no key {key_id!r}.{suggest(key_id, connection.execute(valid).scalars().all())}")
+        valid = select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None), _IS_LISTED).order_by(KEYS.c.id)
+        raise UsageError(f"There is no key {key_id!r}.{suggest(key_id, connection.execute(valid).scalars())}")
     return found
 
 

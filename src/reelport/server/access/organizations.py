@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError
 
+from reelport.check import suggest
 from reelport.errors import UsageError
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
@@ -69,7 +69,7 @@ def find_organization(connection: Connection, name: str) -> Organization:
     found = connection.execute(select(ORGANIZATIONS).where(ORGANIZATIONS.c.name == name)).first()
     if found is not None:
         return Organization(found.id, found.name, found.max_key_days)
-    names = connection.execute(select(ORGANIZATIONS.c.name)).scalars().all()
+    names = connection.execute(select(ORGANIZATIONS.c.name).order_by(ORGANIZATIONS.c.name)).scalars()
     raise UsageError(f"There is no organization {name!r}.{suggest(name, names)}")
 
 
@@ -112,12 +112,3 @@ def list_readable_channels(db: Engine, organization_id: int) -> frozenset[str]:
     """List the ids of the channels that an organization may read."""
     with reading(db) as connection:
         return find_readable_channels(connection, organization_id)
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Write a sentence that suggests the known name nearest to an unknown one, or lists some."""
-    names = list(known)
-    nearest = difflib.get_close_matches(name, names, n=1)
-    if nearest:
-        return f" Did you mean {nearest[0]}?"
-    return f" Known: {', '.join(sorted(names)[:10])}." if names else ""

@@ -14,7 +14,7 @@ from argon2.low_level import Type
 from sqlalchemy import ColumnElement, Connection, Engine, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from reelport.check import nearest
+from reelport.check import suggest
 from reelport.errors import UsageError
 from reelport.language import _, localize
 from reelport.server import credentials
@@ -220,8 +220,8 @@ def find_user_id(connection: Connection, email: str) -> str:
     found: str | None = connection.execute(select(USERS.c.id).where(USERS.c.email == address)).scalar()
     if found is not None:
         return found
-    near = nearest(address, connection.execute(select(USERS.c.email)).scalars().all())
-    raise UsageError(f"There is no user {address!r}.{f' Did you mean {near}?' if near else ''}")
+    known = connection.execute(select(USERS.c.email)).scalars()
+    raise UsageError(f"There is no user {address!r}.{suggest(address, sorted(known))}")
 
 
 def describe_links(ended: int) -> dict[str, object]:

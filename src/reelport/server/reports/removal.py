@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from reelport.check import nearest
+from reelport.check import suggest
 from reelport.errors import StorageError, UsageError
 from reelport.server.access import audit_log, organizations, shared_links
 from reelport.server.access.audit_log import Action, Actor
@@ -133,7 +133,8 @@ def remove_channels(
     with writing(db) as connection, unhurried(connection):
         holder = organizations.lock_organization(connection, organization)
         known = find_readable_channels(connection, holder.id)
-        wrong = [_describe_unread(holder.name, id_, known) for id_ in channels if id_ not in known]
+        unread = [id_ for id_ in channels if id_ not in known]
+        wrong = [f"{holder.name} reads no channel {id_!r}.{suggest(id_, sorted(known))}" for id_ in unread]
         if wrong or not channels:
             raise UsageError("\n".join(wrong) or "Name the channels that are to be removed by --id.")
         gone = frozenset(channels)
@@ -186,11 +187,6 @@ def _describe(ended: Withdrawal) -> dict[str, object]:
     counts = {"keys": len(ended.keys), "users": ended.users, "reports": ended.waiting + ended.running + ended.finished}
     counts["ended_links"] = ended.links
     return {name: count for name, count in counts.items() if count}
-
-
-def _describe_unread(organization: str, id_: str, known: Collection[str]) -> str:
-    near = nearest(id_, known)
-    return f"{organization} reads no channel {id_!r}.{f' Did you mean {near}?' if near else ''}"
 
 
 def _count_withdrawal(
