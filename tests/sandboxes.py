@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def copy_facts(settings: Settings, temporary: pytest.TempPathFactory) -> None:
     shutil.copytree(read_settings(data=made).facts_root, settings.facts_root)
 
 
+@cache
 def sample_channels() -> dict[str, tuple[str, ...]]:
     """The ids of each organization's channels, which are the same in every sample."""
     with closing(open_world(1, START, START)) as world:
