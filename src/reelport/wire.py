@@ -78,22 +78,26 @@ def parse_complete_day(text: object) -> date | None:
         return None
 
 
-class ReportStatus(StrEnum):
-    """A report's status. A final one stays, but that FINISHED becomes EXPIRED in the end."""
+class ExplainedWord(StrEnum):
+    """A word of a closed list, with the sentence that explains it."""
 
     sentence: str
+
+    def __new__(cls, word: str, sentence: str) -> Self:
+        """Make a member of a word and its sentence."""
+        made = str.__new__(cls, word)
+        made._value_ = word
+        made.sentence = sentence
+        return made
+
+
+class ReportStatus(ExplainedWord):
+    """A report's status. A final one stays, but that FINISHED becomes EXPIRED in the end."""
 
     IN_PROGRESS = "IN_PROGRESS", "Being made, or waiting for its turn: look again."
     FINISHED = "FINISHED", "Made: its download links are there."
     FAILED = "FAILED", "It could not be made."
     EXPIRED = "EXPIRED", "Its time is over, and its file is gone."
-
-    def __new__(cls, word: str, sentence: str) -> Self:
-        """Make a status of the wire's word and the sentence that explains it."""
-        status = str.__new__(cls, word)
-        status._value_ = word
-        status.sentence = sentence
-        return status
 
     @property
     def final(self) -> bool:
@@ -101,13 +105,8 @@ class ReportStatus(StrEnum):
         return self is not ReportStatus.IN_PROGRESS
 
 
-class Code(StrEnum):
-    """Every `extensions.code` that an error of the service can have.
-
-    The list is closed; each code has its sentence.
-    """
-
-    sentence: str
+class Code(ExplainedWord):
+    """Every `extensions.code` that an error of the service can have."""
 
     SYNTAX = "syntax_error", "The document isn't GraphQL."
     BAD_BODY = "bad_body", "The body of the request isn't a JSON object with a `query`."
@@ -137,10 +136,3 @@ class Code(StrEnum):
     WRONG_METHOD = "wrong_method", "The address doesn't take this method."
     UNAVAILABLE = "unavailable", "The service can't answer now: try again."
     INTERNAL = "internal_error", "The service failed; it isn't the request's fault."
-
-    def __new__(cls, word: str, sentence: str) -> Self:
-        """Make a code of the wire's word and the sentence that explains it."""
-        code = str.__new__(cls, word)
-        code._value_ = word
-        code.sentence = sentence
-        return code

@@ -13,12 +13,12 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 from reelport.query import ReportQuery
+from reelport.wire import ExplainedWord
 
 LEASE = timedelta(minutes=5)  # how long an owner on another machine counts as alive after its last heartbeat
 _numbers = itertools.count(1)
@@ -88,10 +88,8 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-class State(StrEnum):
+class State(ExplainedWord):
     """A report's state as far as this machine knows, in the order in which states follow."""
-
-    sentence: str
 
     INTENT = "intent", "Recorded before the ask is sent; no answer has come yet."
     REQUESTED = "requested", "The service took it and gave its token."
@@ -102,13 +100,6 @@ class State(StrEnum):
     EXPIRED = "expired", "The service no longer has it."
     UNKNOWN = "unknown", "The answer to its ask was lost: the service may have taken it."
     FORGOTTEN = "forgotten", "The user forgot it: it holds no slot and is never reused."
-
-    def __new__(cls, word: str, sentence: str) -> Self:
-        """Make a state from its word in the file and a sentence that explains it."""
-        state = str.__new__(cls, word)
-        state._value_ = word
-        state.sentence = sentence
-        return state
 
 
 _STATES = {state.value: state for state in State}
