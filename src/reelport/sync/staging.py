@@ -102,28 +102,6 @@ def cast_sql(field: Field) -> str:
     return text if field.type == TEXT else f"CASE WHEN {fits_sql(field)} THEN TRY_CAST({text} AS {field.type}) END"
 
 
-def is_number_sql(name: str) -> str:
-    """SQL condition: the text in the column is a number of any kind."""
-    text = quote_name(name)
-    return f"(TRY_CAST({text} AS {_WIDEST}) IS NOT NULL OR regexp_full_match({text}, {quote_text(_PLAIN)}))"
-
-
-def digits_sql(name: str) -> str:
-    """SQL expression: how many digits after the decimal point the number in the column needs."""
-    return f"length(rtrim(split_part({_plain_sql(name)}, '.', 2), '0'))"
-
-
-def whole_digits_sql(name: str) -> str:
-    """SQL expression: how many digits before the decimal point the number in the column needs."""
-    return f"length(ltrim(split_part({_plain_sql(name)}, '.', 1), '+-0'))"
-
-
-def _plain_sql(name: str) -> str:
-    """SQL: the number in the column without exponent, as text; a long one's own text."""
-    text = quote_name(name)
-    return f"coalesce(CAST(TRY_CAST({text} AS {_WIDEST}) AS VARCHAR), {text})"
-
-
 def day_sql(time: str, kind: str) -> str:
     """SQL expression: the UTC day of a time column of type `kind`; for a month, its first day."""
     match kind:
@@ -257,11 +235,13 @@ def count_rows(con: DuckDBPyConnection, relation: str, condition: str = "true") 
 def _misfit_sql(field: Field) -> str:
     text = quote_name(field.name)
     misfit = f"FILTER ({text} IS NOT NULL AND NOT {fits_sql(field)})"
-    number = is_number_sql(field.name)
+    wide = f"TRY_CAST({text} AS {_WIDEST})"
+    is_number = f"({wide} IS NOT NULL OR regexp_full_match({text}, {quote_text(_PLAIN)}))"
+    plain = f"coalesce(CAST({wide} AS VARCHAR), {text})"  # without an exponent; a number that is too long as it is
+    whole, digits = f"ltrim(split_part({plain}, '.', 1), '+-0')", f"rtrim(split_part({plain}, '.', 2), '0')"
     return (
-        f"count(*) {misfit}, any_value({text}) {misfit}, coalesce(bool_and({number}) {misfit}, false), "
-        f"coalesce(max({whole_digits_sql(field.name)}) {misfit}, 0), "
-        f"coalesce(max({digits_sql(field.name)}) {misfit}, 0)"
+        f"count(*) {misfit}, any_value({text}) {misfit}, coalesce(bool_and({is_number}) {misfit}, false), "
+        f"coalesce(max(length({whole})) {misfit}, 0), coalesce(max(length({digits})) {misfit}, 0)"
     )
 
 

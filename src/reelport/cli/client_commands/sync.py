@@ -239,7 +239,7 @@ def verify(
                 reporter.stop_bars()
                 print_comparison(found, rest)
         if json:
-            comparisons_as_json(compared, rest)
+            as_json([_comparison_as_json(each, rest) for each in compared])
 
 
 def _read_specs_and_days(
@@ -337,11 +337,6 @@ def print_comparison(found: Comparison, options: Sequence[str] = ()) -> None:
             table.add_row(*_cells(each))
         console.print(table)
     console.print(_format_verdict(found, options))
-
-
-def comparisons_as_json(found: Iterable[Comparison], options: Sequence[str] = ()) -> None:
-    """Print the comparisons of all copies as JSON."""
-    as_json([_comparison_as_json(each, options) for each in found])
 
 
 def _headline(each: Coverage) -> Text:

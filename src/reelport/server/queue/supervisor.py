@@ -94,23 +94,18 @@ class _Supervisor:
 
     def keep_isolated_worker(self) -> None:
         """Run an isolated worker whenever a suspect is due."""
-        keep_running("worker", lambda: self._run_worker("--isolated"), self.ending, self._has_due_suspect)
+        is_needed = partial(self._is_due, lambda: jobs.has_due_suspect(self._db))
+        keep_running("worker", lambda: self._run_worker("--isolated"), self.ending, is_needed)
 
     def keep_form_maker(self, owner: str, waited: float) -> None:
         """Run a form maker of this name whenever a form is due that has waited so many seconds."""
-        is_needed = partial(self._has_due_form, waited)
+        is_needed = partial(self._is_due, lambda: forms.has_due_form(self._db, self._settings.lease_seconds, waited))
         keep_running("form maker", lambda: self._run_form_maker(owner), self.ending, is_needed)
 
     def record_deaths(self) -> None:
         """Record deaths of workers in the state."""
         while not self.ending.wait(_RECORD_SECONDS):
             self._deaths.record_due()
-
-    def _has_due_suspect(self) -> bool:
-        return self._is_due(lambda: jobs.has_due_suspect(self._db))
-
-    def _has_due_form(self, waited: float) -> bool:
-        return self._is_due(lambda: forms.has_due_form(self._db, self._settings.lease_seconds, waited))
 
     def _is_due(self, check: Callable[[], bool]) -> bool:
         try:
