@@ -11,10 +11,9 @@ from datetime import date, timedelta
 from reelport.catalog import Dimension, Grain
 from reelport.engine.aggregation import plan_aggregation, select_source_rows
 from reelport.engine.duckdb.engine import QueryEngine, Session
-from reelport.engine.mapping import find_sources
 from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
-from reelport.engine.resolved_query import ResolvedQuery, SourceQuery, make_source_query, resolve_query
+from reelport.engine.resolved_query import ResolvedQuery, SourceQuery, resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.engine.trees import DIALECT
 from reelport.facts.data_files.duckdb_session import path_list_sql
@@ -47,15 +46,12 @@ class Scan:
 
 def list_scans(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Iterator[Scan]:
     """List the scans of a checked query, one for each of its sources."""
-    resolved = resolve_query(query, tenant)
-    for source in find_sources(resolved.metrics):
-        if source_query := make_source_query(resolved, source):
-            role = source_query.only_role or OWNER
-            channels = tenant.listed_channels if source_query.only_role else None
-            owners = channels if role == OWNER else None
-            rows = sum(file.rows for file in snapshot.data_files(source.table, query.start, query.end, owners))
-            paths = snapshot.files(source.table, query.start, query.end, channels, role)
-            yield Scan(source.table, paths, rows, source.time, query.start, query.end, channels, role)
+    for each in plan_aggregation(resolve_query(query, tenant)).sources:
+        source, role = each.source, each.only_role or OWNER
+        channels = tenant.listed_channels if each.only_role else None
+        paths = snapshot.files(source.table, query.start, query.end, channels, role)
+        rows = each.count_rows(snapshot)
+        yield Scan(source.table, paths, rows, source.time, query.start, query.end, channels, role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +157,7 @@ def estimate_size(session: Session, query: ReportQuery, tenant: Tenant, snapshot
     aggregation = plan_aggregation(resolve_query(query, tenant))
     if not aggregation.keys or not aggregation.sources:
         return None
-    source_query = max(aggregation.sources, key=lambda each: _count_rows(each, snapshot))
+    source_query = max(aggregation.sources, key=lambda each: each.count_rows(snapshot))
     days = list(_choose_days(query.start, query.end))
     keys = [key.header for key in aggregation.keys]
     sql = " UNION ALL ".join(_select_day(source_query, day, snapshot) for day in days)
@@ -189,12 +185,6 @@ def estimate_size(session: Session, query: ReportQuery, tenant: Tenant, snapshot
         all_days=all_days,
         is_least=most >= _ROWS,
     )
-
-
-def _count_rows(source_query: SourceQuery, snapshot: Snapshot) -> int:
-    resolved = source_query.resolved
-    files = snapshot.data_files(source_query.source.table, resolved.start, resolved.end)
-    return sum(file.rows for file in files)
 
 
 def _choose_days(start: date, end: date) -> Iterator[date]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product, Role, Rule, measures
@@ -12,6 +13,10 @@ from reelport.engine.mapping import MEASURES, Source, can_split
 from reelport.engine.tenant import Tenant
 from reelport.errors import AccessError, InternalError
 from reelport.query import ReportQuery
+
+if TYPE_CHECKING:
+    from reelport.facts.log.log_entry import DataFile
+    from reelport.facts.log.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,15 @@ class SourceQuery:
     def only_role(self) -> str | None:
         """The one role column by which a row counts; None where several do."""
         return self.roles[0] if len(self.roles) == 1 else None
+
+    def list_files(self, snapshot: Snapshot) -> tuple[DataFile, ...]:
+        """List the files of a snapshot that may hold rows that count."""
+        channels = self.resolved.tenant.listed_channels if self.owner_only else None
+        return snapshot.data_files(self.source.table, self.resolved.start, self.resolved.end, channels)
+
+    def count_rows(self, snapshot: Snapshot) -> int:
+        """Count the rows in these files. No file is opened."""
+        return sum(file.rows for file in self.list_files(snapshot))
 
 
 def make_source_query(resolved: ResolvedQuery, source: Source) -> SourceQuery | None:

@@ -12,7 +12,7 @@ import duckdb
 
 from reelport import killpoints
 from reelport.engine.rollups.choice import choose_parts, in_days_sql
-from reelport.engine.rollups.shape import identity_of, rollup_columns, row_order, select_sums
+from reelport.engine.rollups.shape import identity_of, rollup_columns, select_sums, summed_columns
 from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
@@ -35,7 +35,7 @@ from reelport.facts.rollups import (
     sweep,
     write_manifest,
 )
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import TABLES, sort_keys
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.storage.digests import FileDamaged, check_files, compute_digest
 from reelport.storage.durable import (
@@ -174,13 +174,20 @@ def _write_readable(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: 
 
 def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> _Counts:
     _require_intact_facts(snapshot, rollup.table, month)
-    order = ", ".join(map(quote_name, row_order(rollup)))
-    rows = " UNION ALL ".join(_select_rows(rollup, snapshot, month))
-    options = f"FORMAT PARQUET, COMPRESSION ZSTD, ROW_GROUP_SIZE {ROW_GROUP}"
-    work.session.execute(f"COPY ({rows} ORDER BY {order}) TO {quote_text(str(draft))} ({options})")
+    work.session.execute(write_sql(rollup, " UNION ALL ".join(_select_rows(rollup, snapshot, month)), draft))
     day = f"CAST({quote_name(TABLES[rollup.table].time or '')} AS DATE)"
     counted = f"SELECT {day}, COUNT(*) FROM {parquet_source([str(draft)])} GROUP BY 1"  # noqa: S608 - our own names
     return dict(work.session.execute(counted).fetchall())
+
+
+def write_sql(rollup: Rollup, rows: str, draft: Path) -> str:
+    """Write the SQL that writes rows of a rollup into a file, in the order of facts first."""
+    columns, table = rollup_columns(rollup), TABLES[rollup.table]
+    first = [name for name in sort_keys(table) if name in columns]
+    others = [name for name in columns if name not in {*first, *summed_columns(rollup.table)}]
+    order = ", ".join(map(quote_name, [*first, *others]))
+    options = f"FORMAT PARQUET, COMPRESSION ZSTD, ROW_GROUP_SIZE {ROW_GROUP}"
+    return f"COPY ({rows} ORDER BY {order}) TO {quote_text(str(draft))} ({options})"
 
 
 def _require_intact_facts(snapshot: Snapshot, table: str, month: _Month) -> None:

@@ -109,7 +109,7 @@ def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -
     """Choose the rollup that makes the fewest rows be read, if any makes it no more."""
     source, resolved = source_query.source, source_query.resolved
     files = snapshot.data_files(source.table, resolved.start, resolved.end)
-    own = _list_fact_files(source_query, snapshot)
+    own = source_query.list_files(snapshot)
     file_rows = sum(file.rows for file in own)
     # Both are sorted by owner: a report reads about the share of a rollup that it reads of the facts.
     share = file_rows / max(sum(file.rows for file in files), 1)
@@ -161,12 +161,6 @@ def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | N
 def _find_row_groups() -> RowGroupIndex:
     """The index of the row groups of copies, one a process: what it has read of a file stays."""
     return RowGroupIndex(QueryEngine(_FOOTERS_MEMORY, 1, None))
-
-
-def _list_fact_files(source_query: SourceQuery, snapshot: Snapshot) -> tuple[DataFile, ...]:
-    resolved, table = source_query.resolved, source_query.source.table
-    channels = resolved.tenant.listed_channels if source_query.owner_only else None
-    return snapshot.data_files(table, resolved.start, resolved.end, channels)
 
 
 def _read_days(
@@ -350,11 +344,9 @@ class RollupRelations(Relations):
         return subquery(exp.Var(this=" UNION ALL ".join(parts)), table)
 
     def _list_paths(self, source_query: SourceQuery, reading: Reading) -> list[str]:
-        channels = self.channels if source_query.owner_only else None
-        table, others = reading.rollup.table, reading.other_days
-        files = self.snapshot.data_files(table, self.start, self.end, channels)
-        wanted = list_files_of_days(files, list_files_by_day(self.snapshot.listing[table]), others)
-        return list(self.snapshot.paths(table, wanted, channels))
+        table, files = reading.rollup.table, source_query.list_files(self.snapshot)
+        wanted = list_files_of_days(files, list_files_by_day(self.snapshot.listing[table]), reading.other_days)
+        return list(self.snapshot.paths(table, wanted))
 
     def _list_sources(self, reading: Reading, paths: list[str]) -> Iterable[str]:
         # A segment may still hold days that have no facts any more: those of the report must not be read.

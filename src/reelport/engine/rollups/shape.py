@@ -18,7 +18,7 @@ from reelport.engine.trees import WIDEST_DECIMAL, parse_sql
 from reelport.errors import UsageError
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.rollups import Rollup
-from reelport.facts.tables import TABLES, Kind, Table, find_table, sort_keys
+from reelport.facts.tables import TABLES, Kind, Table, find_table
 from reelport.sql_quoting import quote_name
 from reelport.wording import format_list
 
@@ -141,13 +141,6 @@ def _column_sql(rollup: Rollup, table: Table, name: str) -> str:
     step, since = _MICROSECONDS[rollup.grain], f"EPOCH_US({quoted})"
     # By arithmetic, for truncating a moment with a zone goes by the calendar; rounded down before 1970 too.
     return f"TO_TIMESTAMP(({since} - (({since} % {step}) + {step}) % {step}) // 1000000)"
-
-
-def row_order(rollup: Rollup) -> tuple[str, ...]:
-    """The columns that a rollup's rows are sorted by: those of the facts first."""
-    columns, table = rollup_columns(rollup), TABLES[rollup.table]
-    first = [name for name in sort_keys(table) if name in columns]
-    return (*first, *(name for name in columns if name not in {*first, *summed_columns(rollup.table)}))
 
 
 @cache

@@ -12,21 +12,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from reelport.engine.mapping import find_sources
-from reelport.engine.resolved_query import make_source_query, resolve_query
+from reelport.engine.aggregation import plan_aggregation
+from reelport.engine.resolved_query import resolve_query
+from reelport.engine.rollups.build import write_sql
 from reelport.engine.rollups.choice import Needs, find_needs
-from reelport.engine.rollups.shape import row_order, select_sums
+from reelport.engine.rollups.shape import select_sums
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
-from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.rollups import Rollup
 from reelport.facts.tables import OWNER, TABLES
 from reelport.query import ReportQuery
-from reelport.sql_quoting import quote_name, quote_text
 
 _MOST_NEEDS = 12
 """Needs of one table that candidates are made of: those whose reports cost most to read."""
@@ -110,13 +109,9 @@ def count_demand(queries: Iterable[tuple[ReportQuery, Tenant]], snapshot: Snapsh
 
 
 def _list_reads(query: ReportQuery, tenant: Tenant) -> Iterator[Reads]:
-    resolved = resolve_query(query, tenant)
-    for source in find_sources(resolved.metrics):
-        source_query = make_source_query(resolved, source)
-        needs = None if source_query is None else find_needs(source_query)
-        if source_query is not None and isinstance(needs, Needs):
-            owners = tenant.channels if source_query.owner_only else None
-            yield Reads(needs, owners)
+    for source_query in plan_aggregation(resolve_query(query, tenant)).sources:
+        if isinstance(needs := find_needs(source_query), Needs):
+            yield Reads(needs, tenant.channels if source_query.owner_only else None)
 
 
 def suggest_rollups(
@@ -177,10 +172,7 @@ def _measure(work: Workspace, facts: _Facts, rollup: Rollup, asked: Iterable[Rea
     """Build a rollup of the newest file, as a build would, and measure it."""
     draft = work.folder / f"{rollup.name}.parquet"
     source = f"({project_sql(TABLES[rollup.table], parquet_source([facts.path]))})"
-    order = ", ".join(map(quote_name, row_order(rollup)))
-    options = f"FORMAT PARQUET, COMPRESSION ZSTD, ROW_GROUP_SIZE {ROW_GROUP}"
-    target = quote_text(str(draft))
-    _run(work, f"COPY ({select_sums(rollup, source)} ORDER BY {order}) TO {target} ({options})")
+    _run(work, write_sql(rollup, select_sums(rollup, source), draft))
     rows, size = _count_by_owner(work, str(draft)), draft.stat().st_size
     draft.unlink()
     shares = {

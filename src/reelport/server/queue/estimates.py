@@ -250,12 +250,7 @@ class Estimates:
 
 def count_rows(query: ReportQuery, channels: frozenset[str], snapshot: Snapshot) -> int:
     """Count the rows in the files that a report reads. No file is opened."""
-    aggregation = plan_aggregation(resolve_query(query, Tenant(channels)))
-    files = (
-        snapshot.data_files(each.source.table, query.start, query.end, channels if each.owner_only else None)
-        for each in aggregation.sources
-    )
-    return sum(file.rows for some in files for file in some)
+    return sum(each.count_rows(snapshot) for each in plan_aggregation(resolve_query(query, Tenant(channels))).sources)
 
 
 def _is_changed(row: Row[*tuple[object, ...]], seconds: float) -> bool:
