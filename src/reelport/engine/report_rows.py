@@ -39,7 +39,7 @@ def select_report_rows(
     }
     digits = {measure.name: measure.digits for measure in aggregation.measures}
     written = [alias(_format_cell(dimension, cell), dimension.header) for dimension, cell in cells.items()]
-    values = (alias(_compute_metric(row, _AGGREGATED, digits), row.header) for row in resolved.metrics)
+    values = (alias(_compute_metric(row, digits), row.header) for row in resolved.metrics)
     tree = select(*written, *values).from_(subquery(aggregated, _AGGREGATED), copy=False)
     tree = join_lookups(tree, late.values(), _AGGREGATED, relations)
     order = [exp.Ordered(this=cell.copy(), desc=False, nulls_first=False) for cell in cells.values()]
@@ -52,49 +52,49 @@ def _format_cell(dimension: Dimension, cell: exp.Expr) -> exp.Expr:
     return call("STRFTIME", cell, exp.Literal.string(_TIME_FORMATS[dimension.type]))
 
 
-def _compute_metric(metric: Metric, table: str, digits_of: Mapping[str, int]) -> exp.Expr:
-    """The metric's cell, computed from the aggregated measures in `table`.
+def _compute_metric(metric: Metric, digits_of: Mapping[str, int]) -> exp.Expr:
+    """The metric's cell, computed from the aggregated measures.
 
     `digits_of` has the decimal digits of each measure. Without facts the cell is 0 if the metric is additive, else
     empty.
     """
     match metric.rule:
         case Sum(measure, digits):
-            total = _sum_or_zero(measure, table)
+            total = _sum_or_zero(measure)
             return cast(total, f"DECIMAL({WIDEST_DECIMAL}, {digits})") if digits else total
         case Total(parts):
-            return _add_sums(parts, table)
+            return _add_sums(parts)
         case Difference(minuend, subtrahend):
-            return exp.Sub(this=_sum_or_zero(minuend, table), expression=_sum_or_zero(subtrahend, table))
+            return exp.Sub(this=_sum_or_zero(minuend), expression=_sum_or_zero(subtrahend))
         case Ratio() as ratio:
-            return _divide(ratio, table, digits_of[ratio.numerator])
+            return _divide(ratio, digits_of[ratio.numerator])
         case Distinct(of):
-            return call("NULLIF", exp.column(of, table), number(0))
+            return call("NULLIF", exp.column(of, _AGGREGATED), number(0))
         case Stock(measure):
-            return exp.column(measure, table)
+            return exp.column(measure, _AGGREGATED)
 
 
-def _sum_or_zero(measure: str, table: str) -> exp.Expr:
-    return call("COALESCE", exp.column(measure, table), number(0))
+def _sum_or_zero(measure: str) -> exp.Expr:
+    return call("COALESCE", exp.column(measure, _AGGREGATED), number(0))
 
 
-def _add_sums(parts: tuple[str, ...], table: str) -> exp.Expr:
-    first, *others = (_sum_or_zero(part, table) for part in parts)
+def _add_sums(parts: tuple[str, ...]) -> exp.Expr:
+    first, *others = (_sum_or_zero(part) for part in parts)
     for other in others:
         first = exp.Add(this=first, expression=other)
     return first
 
 
-def _divide(ratio: Ratio, table: str, money: int) -> exp.Expr:
+def _divide(ratio: Ratio, money: int) -> exp.Expr:
     """Divide integers, and round as `round_ratio` does: half away from zero.
 
     n / d is sign(n) * ((2 * |n| + d) // (2 * d)).
     """
-    numerator = _sum_or_zero(ratio.numerator, table)
+    numerator = _sum_or_zero(ratio.numerator)
     if money:
         numerator = cast(_multiply(numerator, 10**money), "HUGEINT")
     above = _multiply(exp.Abs(this=numerator.copy()), 2 * ratio.scale * 10**ratio.digits)
-    below = call("NULLIF", _add_sums(ratio.denominator, table), number(0))
+    below = call("NULLIF", _add_sums(ratio.denominator), number(0))
     one = 10**money
     rounded = exp.IntDiv(
         this=exp.Paren(this=exp.Add(this=above, expression=_multiply(below, one))),

@@ -104,9 +104,9 @@ def null_sql(column: Column) -> str:
     return f"CAST(NULL AS {_SQL_TYPES[column.kind]})"
 
 
-def make_rule(column: Column, source: str, relation: str) -> Rule | str:
+def make_rule(column: Column, source: str) -> Rule | str:
     """Make the rule for values of this SQL type, or say why it can't be converted."""
-    name = f"{relation}.{quote_name(column.name)}"
+    name = f"{_SOURCE}.{quote_name(column.name)}"
     is_mixed = source == "JSON" and column.kind not in {Kind.TEXT, Kind.TEXTS}
     made = _mixed_rule(column, name) if is_mixed else _rule_by_kind(column, name, _UNTYPED.sub("VARCHAR", source))
     if made is None:
@@ -381,7 +381,7 @@ def find_column_problems(table: Table, source: RowSource) -> list[str]:
     missing = [column.name for column in table.columns if column.required and column.name not in source.types]
     problems += [f"column {name} is missing" for name in missing]
     for name, kind in source.types.items():
-        if name in known and isinstance(sentence := make_rule(known[name], kind, _SOURCE), str):
+        if name in known and isinstance(sentence := make_rule(known[name], kind), str):
             problems.append(sentence)
     return [f"{source.named}: {problem}" for problem in problems]
 
@@ -425,7 +425,7 @@ def _collect_rules(
         if column.name not in source.types:
             values[column.name] = absent_sql(column)
             continue
-        made = make_rule(column, source.types[column.name], _SOURCE)
+        made = make_rule(column, source.types[column.name])
         assert isinstance(made, Rule)  # noqa: S101 - column_problems came first
         values[column.name] = made.value
         refusals += made.refusals

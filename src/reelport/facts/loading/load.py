@@ -254,7 +254,6 @@ def load_arrow(
     *,
     replace: tuple[date, date] | None = None,
     lenient: bool = False,
-    progress: ProgressCallback | None = None,
     memory: str = MEMORY,
 ) -> LoadResult:
     """Load Arrow rows with the table's required columns at least, as the named batch.
@@ -272,7 +271,7 @@ def load_arrow(
         return LoadResult(table, batch, already=True)
     with open_workspace(root, memory) as space:
         bad = Rejects(None, (batch,), terms)
-        reading = Reading(space, bad.add_broken_line, ReaderFailure(), ProgressMeter((), progress))
+        reading = Reading(space, bad.add_broken_line, ReaderFailure(), ProgressMeter((), None))
         return _load_sources(request, reading, (make_arrow_rows_source(space, rows, batch),), bad)
 
 

@@ -272,9 +272,9 @@ class Freshness:
     first: date | None = None
 
 
-def read_freshness(root: Path, today: date, tables: Iterable[str] = COUNTED) -> Mapping[str, Freshness]:
-    """Read the freshness of tables at their newest versions as of this day (UTC), by name."""
-    return find_freshness(pin(root, tables), today)
+def read_freshness(root: Path, today: date) -> Mapping[str, Freshness]:
+    """Read the freshness of the counted tables, by name, as of this day (UTC)."""
+    return find_freshness(pin(root, COUNTED), today)
 
 
 def find_freshness(snapshot: Snapshot, today: date) -> Mapping[str, Freshness]:

@@ -148,11 +148,16 @@ def _format_line(entry: Entry) -> str:
 def _check_words(channel: Channel, known: Channel | None) -> Iterator[str]:
     kept = set[str | None]() if known is None else {known.id, known.slug, known.account_id}
     for what, word in (("id", channel.id), ("slug", channel.slug), ("account", channel.account_id)):
-        if word is not None and word not in kept and not organizations.is_id(word, _LONGEST):
+        if word is not None and word not in kept and not _is_id(word):
             yield f"A channel's {what} has 1 to {_LONGEST} printable characters, and no blank or comma among them."
     name = channel.name
     if name is not None and (not name or not is_name(name, _LONGEST)):
         yield f"A channel's name is one line of 1 to {_LONGEST} characters: {NAME_RULE}."
+
+
+def _is_id(word: str) -> bool:
+    fits_into_lists = not any(sign.isspace() or sign == "," for sign in word)
+    return 1 <= len(word) <= _LONGEST and word.isprintable() and fits_into_lists
 
 
 def list_channels(settings: Settings) -> tuple[Channel, ...]:

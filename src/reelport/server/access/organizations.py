@@ -46,11 +46,6 @@ def add_organization(db: Engine, name: str, now: datetime) -> Organization:
     return Organization(number, name)
 
 
-def is_id(word: str, longest: int) -> bool:
-    """Whether an id or slug is printable, and fits into a list with commas and blanks."""
-    return 1 <= len(word) <= longest and word.isprintable() and not any(sign.isspace() or sign == "," for sign in word)
-
-
 def get_organization(db: Engine, name: str) -> Organization:
     """Get the organization of that name; UsageError suggests the nearest name."""
     with reading(db) as connection:
