@@ -47,11 +47,6 @@ def is_gone(owner: str, leased_until: datetime | None, now: datetime) -> bool:
     return not _is_running(int(rest)) or (not start and expired)
 
 
-def describe_owner(owner: str) -> str:
-    """Format an owner for people: `host:pid`."""
-    return owner.rsplit(":", 2)[0]
-
-
 @cache
 def _read_host() -> str:
     return socket.gethostname().replace(":", "-") or "localhost"
@@ -164,7 +159,7 @@ class Row:
 
     def find_worker(self, now: datetime) -> str | None:
         """Return the live process that works on the row, as `host:pid`; None without one."""
-        return describe_owner(self.owner) if self.owner is not None and self.is_alive(now) else None
+        return self.owner.rsplit(":", 2)[0] if self.owner is not None and self.is_alive(now) else None
 
     def is_range_over(self) -> bool:
         """Whether the range had ended (in UTC days) when the report was asked for."""

@@ -54,14 +54,10 @@ def ask_again(ask: Callable[[], T], seconds: float) -> T:
         try:
             return ask()
         except Exception as error:
-            if not _is_cut(str(error)) or time.monotonic() + pause > until:
+            if not any(part in str(error) for part in _CUT) or time.monotonic() + pause > until:
                 raise
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
-
-
-def _is_cut(message: str) -> bool:
-    return any(part in message for part in _CUT)
 
 
 _REFUSED = "the store refuses these credentials: look at AWS_ACCESS_KEY_ID and what it may do with the bucket"

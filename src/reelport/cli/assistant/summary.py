@@ -111,7 +111,8 @@ def summarize(
     planned += [_plan_groups(query, kept)] if kept and query.metrics else []
     with localcontext(prec=_PRECISION):
         whole, *others = _read_groups(table, names, query, planned, most)
-        result: dict[str, Any] = {"totals": _describe_totals(whole), "not_added_up": dict(whole.reasons)}
+        totals = _format_numbers(whole.numbers(())) if () in whole.found else {}
+        result: dict[str, Any] = {"totals": totals, "not_added_up": dict(whole.reasons)}
         for groups in others:
             if groups.period is not None:
                 part, described = f"by_{groups.period}", _describe_times(groups, groups.period, days)
@@ -152,10 +153,6 @@ def _plan_groups(query: ReportQuery, kept: tuple[str, ...], *, period: str | Non
     reasons = {name: f"{plan} {advise_adding(query, name, kept_whole)}" for name, plan in lacking.items()}
     formulas = {name: None if isinstance(plan, str) else plan for name, plan in plans.items()}
     return Groups(kept, period, {}, formulas, reasons if over else {})
-
-
-def _describe_totals(whole: Groups) -> Numbers:
-    return _format_numbers(whole.numbers(())) if () in whole.found else {}
 
 
 def _describe_times(groups: Groups, period: str, most: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -182,7 +182,7 @@ def _render_line(shown: _Shown, width: int, now: float) -> Text:
     left = 0.0 if line.left is None else line.left - (now - shown.at)
     after = f" {line.amounts}" if line.amounts else ""
     after += f" {format_rough_duration(left)} left" if left > 0 else ""
-    after += f" {_format_clock(now - shown.begun)}"
+    after += f" {timedelta(seconds=int(now - shown.begun))}"
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(_SPINNER[int(now * _DRAWN_A_SECOND) % len(_SPINNER)], "green").append(f" {line.text}")
     cells = min(_BAR, width - len(text) - len(after) - 2)
@@ -195,11 +195,6 @@ def _render_line(shown: _Shown, width: int, now: float) -> Text:
 def estimate_share(elapsed: float, left: float, before: float) -> float:
     """Estimate the share that is done; it never shrinks below what it was `before`."""
     return max(before, min(elapsed / (elapsed + max(left, 0.0)), _ALMOST) if elapsed > 0 else 0.0)
-
-
-def _format_clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 _UNKNOWN = "no data that its key may read is of its metrics, days, product and filters"

@@ -259,24 +259,16 @@ def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -
         on_disk.intake = intake
     before = on_disk.begin.size if on_disk.begin else 0
     part.reserve((promise.total or 0) - intake.received)
-    body = _begin_body(session)
+    body = SteadyBody(session.clock.seconds, session.settings.pace, session.settings.timeout)
     while data := (yield from body.read()):
         if isinstance(data, Lost):
-            raise _build_broken_error(session, intake, data)
+            reason = session.redact(data.reason)
+            raise IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
         intake.feed(data)
         part.keep = on_disk.alone and intake.is_keepable
         known_size = promise.total is not None and not intake.packed
         tell(Received(part.size, before + (promise.total or 0) if known_size else None))
     return intake, intake.finish()
-
-
-def _begin_body(session: Session) -> SteadyBody:
-    return SteadyBody(session.clock.seconds, session.settings.pace, session.settings.timeout)
-
-
-def _build_broken_error(session: Session, intake: Intake, lost: Lost) -> IncompleteDownload:
-    reason = session.redact(lost.reason)
-    return IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
 
 
 def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:

@@ -34,7 +34,7 @@ from reelport.errors import (
 from reelport.query import ReportQuery
 from reelport.report_details import FailureReason, ReportDetails
 from reelport.wire import APPLIED_HEADER, LOOK, PREFER_HEADER, TOUCH, ReportStatus
-from reelport.wording import format_count
+from reelport.wording import format_count, format_duration
 
 _LINKLESS = 30.0  # seconds that a finished report may lack links before that is an error
 # Seconds for which the first look of a wait long-polls a Reelport service until the report ends, and each later one at
@@ -171,7 +171,7 @@ def wait(
             return state
         bare_since = _refuse_dead_end(state, bare_since, elapsed)
         if start + elapsed >= end:
-            raise build_not_finished(token, f"is still {state.status} after {_format_seconds(deadline)}")
+            raise build_not_finished(token, f"is still {state.status} after {format_duration(deadline)}")
         at_once = state.long_polled or (long_poll == 0.0 and session.reelport is True)
         seconds = 0.0 if at_once else min(next(rhythm), end - start - elapsed)
         tell(Looked(token, state.status, elapsed, seconds, state.details))
@@ -275,13 +275,6 @@ def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: floa
             return since
         case _:
             return None
-
-
-def _format_seconds(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
-    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
 
 
 @dataclass(frozen=True, slots=True)

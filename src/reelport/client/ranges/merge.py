@@ -171,13 +171,10 @@ def _merge_sorted(plan: MergePlan, paths: Sequence[Path], output: Output, scratc
                     yield from _write_rows(rows, read_header(group[0]), file.write)
         rows = _merge_rows(left, plan.width)
         rows = _add_up(plan, rows, whole=True) if summed else rows
-        yield from _write_rows(rows, _format_header(plan), output.write)
+        header = ",".join((*plan.query.dimensions, *plan.query.metrics)).lower().encode() + b"\n"
+        yield from _write_rows(rows, header, output.write)
     finally:
         _remove(between)
-
-
-def _format_header(plan: MergePlan) -> bytes:
-    return ",".join((*plan.query.dimensions, *plan.query.metrics)).lower().encode() + b"\n"
 
 
 def _merge_rows(paths: Sequence[Path], width: int) -> Iterator[Row]:

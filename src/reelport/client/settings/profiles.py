@@ -150,7 +150,7 @@ def find_in_force(
     **given: str | None,
 ) -> InForce:
     """Find every setting in force. An unreadable secret is no error: `trouble` says why."""
-    home, project = resolve_home(environment), find_project_file(folder)
+    home, project = resolve_home(environment), (folder or Path()) / PROJECT_FILE
     faults = _Faults()
     user = home / USER_FILE
     files = (
@@ -204,11 +204,6 @@ def _find_open_settings(
         _find_first(order, "window_days", str(Limit.RANGE_DAYS.default)),
     )
     return {setting.name: setting for setting in found}, clear
-
-
-def find_project_file(folder: Path | None = None) -> Path:
-    """Return a folder's project file, by default the current one's. Searches no parents."""
-    return (folder or Path()) / PROJECT_FILE
 
 
 def list_secret_names(settings: Mapping[str, Setting]) -> dict[str, Name]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from reelport.facts.data_files.projection import select_stored_sql
-from reelport.facts.tables import Column, Kind, Table, stored_names
+from reelport.facts.tables import Kind, Table, stored_names
 from reelport.sql_quoting import quote_name
 
 _TYPES = {
@@ -32,8 +32,8 @@ class FileView:
     @property
     def schema(self) -> str:
         """The view's columns and types, as Spark declares them; null where a file lacks one."""
-        declared = {column.name: column for column in self.table.columns}
-        return ", ".join(f"`{name}` {_spark_type(declared.get(name))}" for name in stored_names(self.table))
+        kinds = {column.name: column.kind for column in self.table.columns}
+        return ", ".join(f"`{name}` {_TYPES[kinds.get(name, Kind.TEXT)]}" for name in stored_names(self.table))
 
     @property
     def addresses(self) -> list[str]:
@@ -55,7 +55,3 @@ class PinnedFiles:
 
     def __iter__(self) -> Iterator[FileView]:
         return iter(self._views.values())
-
-
-def _spark_type(column: Column | None) -> str:
-    return _TYPES[column.kind if column else Kind.TEXT]

@@ -95,10 +95,6 @@ class _GrantingKey:
     expires_at: datetime | None
     secret_until: datetime | None
 
-    def limit_life(self, seconds: int, now: datetime) -> int:
-        """Limit a token's life (seconds): it ends with its key, and with the secret that got it."""
-        return seconds if self.secret_until is None else min(seconds, int((self.secret_until - now).total_seconds()))
-
 
 def grant_token(
     db: Engine,
@@ -139,9 +135,11 @@ def _grant(
     seconds: int,
     login: Login | None = None,
 ) -> Grant:
-    life, content = key.limit_life(seconds, now), TokenContent(key.id, frozenset(granted), login)
-    token = make_token(service_secret, content, now + timedelta(seconds=life))
-    return Grant(token, granted, life, key_expires_at=key.expires_at)
+    if key.secret_until is not None:  # a token ends with its key, and with the secret that got it
+        seconds = min(seconds, int((key.secret_until - now).total_seconds()))
+    content = TokenContent(key.id, frozenset(granted), login)
+    token = make_token(service_secret, content, now + timedelta(seconds=seconds))
+    return Grant(token, granted, seconds, key_expires_at=key.expires_at)
 
 
 def _find_key(

@@ -1,7 +1,4 @@
-"""The plain JSON API under `/v1/`, by the same bearer tokens as GraphQL.
-
-`answer_report` is `GET /v1/reports/ID`, where ID is a report token. `answer_limits` is `GET /v1/limits`.
-"""
+"""The plain JSON API under `/v1/`, by the same bearer tokens as GraphQL."""
 
 from __future__ import annotations
 
@@ -52,7 +49,10 @@ def _answer_json(content: object, headers: Mapping[str, str]) -> Response:
     return Response(body, 200, {"Cache-Control": "no-store", **headers}, media_type="application/json")
 
 
-async def _answer_report(request: Request, service: Service, caller: Caller) -> Response:
+@for_callers
+async def answer_report(request: Request, service: Service, caller: Caller) -> Response:
+    """Answer `GET /v1/reports/ID`, where ID is a report token."""
+
     async def find(caller: Caller) -> FoundReport | None:
         async with service.concurrency.turn(caller.organization_id):
             token, now = request.path_params["report_id"], datetime.now(UTC)
@@ -79,7 +79,9 @@ def _find_unfinished(found: FoundReport | None) -> frozenset[str]:
     return frozenset() if found is None or found.status is not ReportStatus.IN_PROGRESS else frozenset({found.id})
 
 
-async def _answer_limits(_: Request, service: Service, caller: Caller) -> Response:
+@for_callers
+async def answer_limits(_: Request, service: Service, caller: Caller) -> Response:
+    """Answer `GET /v1/limits`."""
     partner = caller.organization_id
     async with service.concurrency.turn(partner):
         load = await service.read(ask.read_load, partner)
@@ -94,7 +96,3 @@ async def _answer_limits(_: Request, service: Service, caller: Caller) -> Respon
     ]
     told = {"limits": [each.to_json() for each in quotas], "slots": slots.to_json()}
     return _answer_json(told, service.format_limits(caller, slots.left))
-
-
-answer_report = for_callers(_answer_report)
-answer_limits = for_callers(_answer_limits)

@@ -116,7 +116,9 @@ def _write_typed(csv: Path, form: FileType, about: Mapping[str, str], to: Path, 
             options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{metadata}}}"
         else:
             # Numbers with the digits of the CSV, and times in its form.
-            types = {each.name: _widest(each) if each.type in _NUMBERS else _TEXT for each in columns}
+            types = {
+                each.name: f"DECIMAL({PRECISION},{each.digits})" if each.type in _NUMBERS else _TEXT for each in columns
+            }
             options = "FORMAT json"
         connection.execute(
             f"COPY (FROM {_read_csv(csv, types)}) TO {quote_text(str(to))} ({options}, USE_TMP_FILE false)"
@@ -141,10 +143,6 @@ def _find_types(connection: duckdb.DuckDBPyConnection, csv: Path, columns: tuple
 def _read_csv(csv: Path, types: Mapping[str, str]) -> str:
     columns = ", ".join(f"{quote_text(name)}: {quote_text(kind)}" for name, kind in types.items())
     return f"read_csv({quote_text(str(csv))}, columns = {{{columns}}}, {_CSV})"
-
-
-def _widest(column: Column) -> str:
-    return f"DECIMAL({PRECISION},{column.digits})"
 
 
 IDLE_SECONDS = 60.0

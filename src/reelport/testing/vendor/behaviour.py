@@ -71,7 +71,8 @@ def cut_body(cut: Cut, data: bytes, sent: bytes, headers: Mapping[str, str], sta
     if cut in _PAGES:
         return _frame(*_PAGES[cut])
     if cut is Cut.WRONG_RANGE and start:
-        return _frame(sent[start + 1 :], {**headers, "content-range": _range(start + 1, len(sent))}, 206)
+        other = f"bytes {start + 1}-{len(sent) - 1}/{len(sent)}"
+        return _frame(sent[start + 1 :], {**headers, "content-range": other}, 206)
     return _frame(_spoil(cut, data), plain)
 
 
@@ -82,10 +83,6 @@ _PAGES = {
     Cut.HTML_200: (_HTML, {"content-type": "text/html; charset=utf-8"}),
     Cut.JSON_200: (b'{"error": "expired"}\n', {"content-type": "application/json"}),
 }
-
-
-def _range(start: int, size: int) -> str:
-    return f"bytes {start}-{size - 1}/{size}"
 
 
 def _frame(data: bytes, headers: Mapping[str, str], status: int = 200) -> Body:
