@@ -70,7 +70,6 @@ class _Hold:
             _append(self._handles[folder][0], "".join(f"{name}\n" for name in names).encode())
 
     def release(self) -> None:
-        """Let all of it go."""
         with self._adding:
             self._released = True
             for handle, path in self._handles.values():

@@ -135,7 +135,7 @@ def test_a_dry_run_counts_what_the_load_would(root: Path, file: Path) -> None:
     assert (shown.rows_to_load, shown.judged.rejects, shown.later_rows) == (3, 2, 2)
     (reason,) = shown.judged.reasons
     assert (reason.reason, reason.rows, reason.line) == (f"started_at: {REASON}", 2, 5)
-    assert [why is None for why in shown.reasons] == [True, True, True, False, False]
+    assert [row["problem"] is None for row in shown.rows] == [True, True, True, False, False]
     load(root, "plays", [file], now=NOW)
     assert preview(root, "plays", [file], now=NOW).later_rows == 0
 

@@ -188,11 +188,11 @@ def print_preview(shown: Preview, note: str | None, *, again: bool, as_json: boo
     if as_json:
         print_json({**_facts(shown), "note": note})
         return
-    names = (*shown.columns, "problem")
-    rows = [(*row, reason) for row, reason in zip(shown.rows, shown.reasons, strict=True)]
-    used = [place for place, name in enumerate(names) if name == "problem" or any(row[place] for row in rows)]
-    if rows:
-        print_rows([names[place] for place in used], [[row[place] or "" for place in used] for row in rows])
+    if shown.rows:
+        from reelport.facts.loading.preview import PROBLEM
+
+        used = [name for name in shown.rows[0] if name == PROBLEM or any(row[name] for row in shown.rows)]
+        print_rows(used, [[row[name] or "" for name in used] for row in shown.rows])
     if shown.broken:
         which = "" if shown.broken == len(shown.lines) else f"; the first {len(shown.lines):,} of them"
         print(f"{format_count(shown.broken, 'line')} can't be taken{which}:")
@@ -205,10 +205,6 @@ def print_preview(shown: Preview, note: str | None, *, again: bool, as_json: boo
 
 def _facts(shown: Preview) -> Mapping[str, object]:
     judged = shown.judged
-    rows = [
-        dict(zip((*shown.columns, "problem"), (*row, reason), strict=True))
-        for row, reason in zip(shown.rows, shown.reasons, strict=True)
-    ]
     return {
         "table": shown.table,
         "batch": shown.batch,
@@ -225,7 +221,7 @@ def _facts(shown: Preview) -> Mapping[str, object]:
         "later_rows": shown.later_rows,
         "renamed": shown.renamed,
         "refusal": shown.refusal,
-        "first_rows": rows,
+        "first_rows": shown.rows,
         "first_broken_lines": [asdict(one) for one in shown.lines],
     }
 

@@ -11,6 +11,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -157,7 +158,7 @@ class Part:
 
     def position(self) -> Position:
         """Return the present position, to rewind to."""
-        return Position(self.size, self._sha256.copy(), self.lines.copy())
+        return Position(self.size, self._sha256.copy(), copy(self.lines))
 
     def rewind(self, mark: Position | None = None) -> None:
         """Drop what is after a position; without one all, an earlier process's rest too."""
@@ -168,7 +169,7 @@ class Part:
             self._file.truncate()
         self.size = size
         self._sha256 = mark.sha256.copy() if mark else hashlib.sha256()
-        self.lines = mark.lines.copy() if mark else Lines()
+        self.lines = copy(mark.lines) if mark else Lines()
 
     def recover(self) -> bytes:
         """Resume an earlier process's file and return its header; empty when it is of no use.

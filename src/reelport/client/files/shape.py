@@ -97,12 +97,6 @@ class Lines:
         outside, self._inside = _remove_quoted(data.translate(None, _NOT_LINES), inside=self._inside)
         self._ends += len(outside)
 
-    def copy(self) -> Lines:
-        """Return an independent copy of the count."""
-        copy = Lines()
-        copy._ends, copy._inside, copy._last = self._ends, self._inside, self._last
-        return copy
-
     @property
     def closed(self) -> bool:
         """Whether the last byte is a line end."""

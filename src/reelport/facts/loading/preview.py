@@ -45,15 +45,16 @@ _DETAIL = re.compile(r"(it is no JSON): .*")
 _KINDS = 1_000
 _OTHER = "another reason"
 _FIRST = "_reelport_first"
+PROBLEM = "problem"
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What a load would do: its first rows converted, as text, and all rows' check.
 
-    `reasons` gives for each of these rows why the load would refuse it, None where it wouldn't. `lines` are the first
-    of the `broken` lines, which can't be parsed as rows. `judged` counts all rows. `refusal` is why the batch would
-    not be loaded. `already` is true when it is loaded already. `left_out` are the days that the load would skip,
+    The cell PROBLEM of a row is why the load would refuse it, None where it wouldn't. `lines` are the first of the
+    `broken` lines, which can't be parsed as rows. `judged` counts all rows. `refusal` is why the batch would not be
+    loaded. `already` is true when it is loaded already. `left_out` are the days that the load would skip,
     `shared_days` those on which other batches have rows. `removed` is how many rows a replacement would remove,
     `renamed` how many channels would get another slug. `later_rows` would be of days after today: no report shows them
     until then.
@@ -61,9 +62,7 @@ class Preview:
 
     table: str
     batch: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | None, ...], ...]
-    reasons: tuple[str | None, ...]
+    rows: tuple[Mapping[str, str | None], ...]
     lines: tuple[BrokenLine, ...]
     broken: int
     judged: RowCheck
@@ -200,7 +199,6 @@ class _RowChecker:
         return 0 if file is None else self._names.index(file), line
 
     def finish(self) -> RowCheck:
-        """Return what all rows come to."""
         rows, owners = self._days.total(), self._owners
         if self._objects:
             objects = pa.concat_tables(self._objects)
@@ -272,9 +270,7 @@ def preview(
     result = Preview(
         table,
         batch,
-        tuple(column.name for column in found.columns),
-        tuple(row[:-1] for row in shown),
-        tuple(row[-1] for row in shown),
+        tuple(shown),
         tuple(checker.lines),
         checker.broken,
         judged,
@@ -292,15 +288,19 @@ def preview(
     return dataclasses.replace(result, later_rows=sum(judged.days[day] for day in later))
 
 
-def _cast_to_texts(space: Workspace, table: Table, rows: list[pa.Table]) -> list[tuple[str | None, ...]]:
-    """Cast the columns of rows to texts; the last is why the load would refuse a row."""
+def _cast_to_texts(space: Workspace, table: Table, rows: list[pa.Table]) -> list[dict[str, str | None]]:
+    """Cast the columns of rows to texts, and add why the load would refuse a row."""
     if not rows:
         return []
-    texts = ", ".join(f"CAST({quote_name(column.name)} AS VARCHAR)" for column in table.columns)
+    names = [column.name for column in table.columns]
+    texts = ", ".join(f"CAST({quote_name(name)} AS VARCHAR)" for name in names)
     space.session.register(_FIRST, pa.concat_tables(rows).drop_columns([REJECT]))
     found = space.session.execute(f"SELECT {texts} FROM {_FIRST}").fetchall()  # noqa: S608 - our tables' own names
     rejects = [reject for part in rows for reject in part.column(REJECT).to_pylist()]
-    return [(*row, reject and join_reasons(reject)) for row, reject in zip(found, rejects, strict=True)]
+    return [
+        dict(zip(names, row, strict=True)) | {PROBLEM: reject and join_reasons(reject)}
+        for row, reject in zip(found, rejects, strict=True)
+    ]
 
 
 def _describe_refusal(terms: LoadTerms, judged: RowCheck, read: int, names: Sequence[str]) -> str | None:

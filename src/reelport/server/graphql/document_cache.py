@@ -188,12 +188,10 @@ class _LiteralVisitor(Visitor):
         self.faults: list[Fault] = []
 
     def enter_argument(self, node: ArgumentNode, *_: object) -> VisitorAction:
-        """Check the value of an argument."""
         self._check(node.value)
         return SKIP
 
     def enter_variable_definition(self, node: VariableDefinitionNode, *_: object) -> None:
-        """Check the default value of a variable."""
         if node.default_value is not None:
             self._check(node.default_value)
 

@@ -85,12 +85,10 @@ class _SignedUrl:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the URL expires."""
         return int(self.expires) - datetime.now(UTC).timestamp()
 
     @classmethod
     def from_request(cls, request: Request) -> Self:
-        """Read the signed URL of a request."""
         query = request.query_params
         return cls(request.path_params["file_id"], *(query.get(name, "") for name in ("key", "expires", "signature")))
 

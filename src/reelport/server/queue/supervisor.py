@@ -103,7 +103,6 @@ class _Supervisor:
         keep_running("form maker", lambda: self._run_form_maker(owner), self.ending, is_needed)
 
     def record_deaths(self) -> None:
-        """Record deaths of workers in the state."""
         while not self.ending.wait(_RECORD_SECONDS):
             self._deaths.record_due()
 

@@ -328,7 +328,6 @@ class _Descriptor:
             self._finalize = weakref.finalize(self, os.close, self.number)
 
     def close(self) -> None:
-        """Close the file, if one is open."""
         self._finalize()
         self.number = self._opened = None
 

@@ -85,18 +85,15 @@ class _RecordedSpan(Span):
             self.traceparent = carrier.get(_TRACEPARENT)
 
     def set(self, name: str, value: Value) -> None:
-        """Set an attribute."""
         self._span.set_attribute(name, value)
 
     def link(self, traceparent: str | None) -> None:
-        """Link the span of another trace."""
         if traceparent is not None:
             context = trace.get_current_span(_read_context(traceparent)).get_span_context()
             if context.is_valid:
                 self._span.add_link(context)
 
     def fail(self, code: str) -> None:
-        """Mark the step as failed, by the code of an error."""
         self._span.set_status(trace.StatusCode.ERROR)
         self._span.set_attribute("error.type", code)
 
