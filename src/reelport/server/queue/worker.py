@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import FrameType
 
 import structlog
 from sqlalchemy import Engine as Database
@@ -94,7 +95,7 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -
     require_layout(settings.data)
     owner = liveness.make_owner_name(settings)
     with (
-        _exit_on_signals(),
+        _handling_stops(exit_process),
         traced("worker"),
         connected(settings) as db,
         liveness.hold_name(settings, owner, supervisor),
@@ -142,13 +143,13 @@ def _register(db: Database, owner: str) -> Iterator[None]:
 
 
 @contextmanager
-def _exit_on_signals() -> Iterator[None]:
-    before = {number: signal.signal(number, exit_process) for number in (signal.SIGTERM, signal.SIGINT)}
+def _handling_stops(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def make_engine(settings: Settings, owner: str) -> QueryEngine:
@@ -172,13 +173,10 @@ def without_signals() -> Iterator[None]:
     the system gives them to another thread, and Python runs the handlers in this one all the same.
     """
     noted: list[int] = []
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda which, _: noted.append(which)) for number in numbers}
     try:
-        yield
+        with _handling_stops(lambda which, _: noted.append(which)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         for noticed in noted:
             signal.raise_signal(noticed)
 

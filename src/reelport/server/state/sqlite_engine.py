@@ -326,8 +326,9 @@ def open_sqlite(settings: Settings, options: dict[str, object]) -> Engine:
     )
     event.listen(db, "connect", partial(_configure_connection, journal, log))
     event.listen(db, "checkout", partial(_check_file, settings.state_file))
-    _begin_by(db, journal)
-    # Not by a listener: with one to an engine's events each statement takes half as long again.
+    # Neither by a listener: with one to an engine's events each statement takes half as long again. SQLAlchemy's driver
+    # for SQLite begins no transaction itself.
+    db.dialect.do_begin = partial(_begin, journal)  # type: ignore[method-assign]
     db.dispose = partial(_dispose, db, log)  # type: ignore[method-assign]
     return db
 
@@ -359,7 +360,7 @@ def _configure_connection(
     journal: Journal, log: WriteAheadLog, connection: sqlite3.Connection, _entry: ConnectionPoolEntry
 ) -> None:
     """Set up explicit transactions, durable commits and foreign keys for a connection."""
-    with _close_on_error(connection):
+    try:
         log.set_aside_foreign_log()
         connection.isolation_level = None
         connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
@@ -368,6 +369,9 @@ def _configure_connection(
         connection.execute(f"PRAGMA journal_size_limit = {SIZE_LIMIT}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+    except (sqlite3.Error, StorageError, NewerData):
+        connection.close()  # the pool would forget it without closing it
+        raise
 
 
 def _set_journal(connection: sqlite3.Connection, journal: Journal) -> None:
@@ -388,16 +392,6 @@ def _set_journal(connection: sqlite3.Connection, journal: Journal) -> None:
         connection.execute(statement)
 
 
-@contextmanager
-def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
-    """Close a connection that can't be set up: the pool would forget it without closing it."""
-    try:
-        yield
-    except (sqlite3.Error, StorageError, NewerData):
-        connection.close()
-        raise
-
-
 def _check_file(file: Path, connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
     """Discard a connection whose file was removed or replaced, or may be written again."""
     if isinstance(connection, ImmutableConnection) and not is_immutable(file):
@@ -408,15 +402,6 @@ def _check_file(file: Path, connection: object, entry: ConnectionPoolEntry, _pro
         raise StorageError(f"The state database can't be used: {file}: {describe_os_error(error)}.") from error
     if entry.info.setdefault("file", (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
         raise exc.DisconnectionError
-
-
-def _begin_by(db: Engine, journal: Journal) -> None:
-    """Let an engine begin its transactions by `_begin`.
-
-    SQLAlchemy's driver for SQLite begins none itself. A listener to its event `begin` would do, but with any listener
-    to events of its kind each connection and each statement takes half as long again.
-    """
-    db.dialect.do_begin = partial(_begin, journal)  # type: ignore[method-assign]
 
 
 def _begin(journal: Journal, connection: PoolProxiedConnection) -> None:
