@@ -131,6 +131,30 @@ def test_a_clock_that_was_set_back_locks_nobody_out(state: State) -> None:
     assert attempts.begin_code("user") == 360.0
 
 
+def test_attempts_that_are_counted_in_another_order_than_they_came_pass_no_limit(state: State) -> None:
+    """Nor do those at a process whose clock is behind that of another."""
+    now = 100.0
+    ahead, behind = LoginAttempts(state.db, lambda: now), LoginAttempts(state.db, lambda: now - 0.001)
+    for attempts, owner in ((ahead, "ann"), (behind, "ben")):
+        assert [attempts.begin_code(owner) for _ in range(10)] == [0.0] * 10
+        assert all(each.begin_code(owner) > 0 for each in (behind, ahead, behind, ahead))
+    behind.delete_unused()
+    assert behind.begin_code("ann") > 0
+
+
+def test_right_and_wrong_passwords_at_the_same_moment_wait_for_each_other(state: State) -> None:
+    """None of them fails, whatever order the rows of address and user have on the disk."""
+    attempts = LoginAttempts(state.db, lambda: 0.0)
+
+    def sign_in(number: int) -> float:
+        wait = attempts.begin("192.0.2.1", f"user-{number % 4}")
+        attempts.forgive("192.0.2.1", f"user-{number % 4}")
+        return wait
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(sign_in, range(200))) == 0
+
+
 @pytest.mark.long
 def test_two_processes_share_one_count(state: State) -> None:
     """However many processes a service has: guesses at one of them are counted at the other, at the same moment too."""
@@ -160,6 +184,9 @@ def test_a_text_is_used_once_however_many_use_it_at_a_time(state: State) -> None
         assert sum(threads.map(lambda _: use("challenge", state.now), range(8))) == 1
     assert use("another", state.now)
     assert not use("challenge", state.now + life - timedelta(seconds=1))
+    # A request that came before the one that used it may reach the state after it.
+    assert not use("challenge", state.now - timedelta(milliseconds=1))
+    assert not use("challenge", state.now - life)
     assert use("challenge", state.now + life + timedelta(seconds=1))
 
 
