@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from tests.migrated import begin_state
+from tests.patience import until
 from tests.postgresql import PostgresServer
 from tests.server.api import api, log
 
@@ -24,7 +25,7 @@ from reelport.server.access.keys import NewKey
 from reelport.server.credentials import ServiceSecret
 from reelport.server.reports.ask import AskedReport, ask_report
 from reelport.server.settings import Settings, read_settings, setting_names
-from reelport.server.state.database import connect
+from reelport.server.state.database import connect, reading
 
 __all__ = ["api", "log"]
 
@@ -150,6 +151,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _of_sqlite(item: pytest.Item) -> str:
     """The name of the same test on SQLite."""
     return item.nodeid.replace("[postgresql", "[sqlite", 1)
+
+
+def await_waiters(db: Engine, count: int) -> None:
+    """Wait until so many statements wait for a lock of PostgreSQL; not on SQLite, whose writers take turns."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+
+    def are_waiting() -> bool:
+        with reading(db) as connection:
+            return bool(connection.execute(waiting).scalar_one() == count)
+
+    assert db.dialect.name == "sqlite" or until(are_waiting)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

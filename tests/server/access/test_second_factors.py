@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 from tests import quick_users
-from tests.server.conftest import State
+from tests.server.conftest import State, await_waiters
 
 from reelport.errors import UsageError
 from reelport.server.access import audit_log, grants, keys, oidc, people, second_factors, sessions, users
@@ -151,6 +152,23 @@ def test_new_recovery_codes_end_the_earlier_ones(guarded: tuple[State, Session, 
     fresh = make(state.db, state.service_secret, session, make_code(state, later), ACTOR, later)
     assert fresh
     assert (finish(state, codes[0], later), finish(state, fresh[0], later) is None) == (None, False)
+
+
+def test_recovery_codes_made_twice_at_the_same_moment_are_those_of_one_page(
+    guarded: tuple[State, Session, tuple[str, ...]],
+) -> None:
+    """Each by a code of its own: the first to be used ends the other."""
+    state, session, codes = guarded
+    given = state.db, state.service_secret, session
+    with ThreadPoolExecutor(2) as pool:
+        with writing(state.db) as connection:
+            connection.execute(select(RECOVERY_CODES).with_for_update()).all()
+            making = [
+                pool.submit(second_factors.make_recovery_codes, *given, code, ACTOR, state.now) for code in codes[:2]
+            ]
+            await_waiters(state.db, 2)
+        assert sorted(len(each.result() or ()) for each in making) == [0, 10]
+    assert second_factors.read_factors(state.db, session.user_id).recovery_codes == 10
 
 
 def test_adding_needs_the_password_and_begins_another_session(state: State) -> None:

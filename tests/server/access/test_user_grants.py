@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from sqlalchemy import func, select
 from tests import quick_users
 from tests.cases import thin_out
 from tests.patience import PATIENCE
-from tests.server.conftest import State
+from tests.server.conftest import State, await_waiters
 
 from reelport.errors import UsageError
 from reelport.server.access import callers, grants, keys, users
@@ -167,6 +168,22 @@ def test_a_stolen_refresh_token_ends_its_login(desk: Desk) -> None:
     assert desk.refresh(first.refresh_token, REPLACEMENT_GRACE.total_seconds() + 1) is Refusal.INVALID_GRANT
     assert desk.refresh(second.refresh_token, 70) is Refusal.INVALID_GRANT
     assert isinstance(desk.refresh(other.refresh_token, 70), Grant)
+
+
+def test_a_refresh_at_the_moment_of_a_theft_leaves_no_token_of_the_login(desk: Desk) -> None:
+    """What is being granted to the thief when the theft is noticed ends with the others."""
+    first, db = desk.granted(), desk.state.db
+    second, later = desk.refresh(first.refresh_token), REPLACEMENT_GRACE.total_seconds() + 1
+    assert isinstance(second, Grant)
+    with ThreadPoolExecutor(2) as threads:
+        with writing(db) as connection:
+            connection.execute(select(REFRESH_TOKENS).where(REFRESH_TOKENS.c.replaced_at.is_(None)).with_for_update())
+            threads.submit(desk.refresh, second.refresh_token, later)
+            await_waiters(db, 1)
+            noticed = threads.submit(desk.refresh, first.refresh_token, later)
+            await_waiters(db, 2)
+        assert noticed.result() is Refusal.INVALID_GRANT
+    assert desk.tokens() == 0
 
 
 def test_a_refresh_token_is_worth_nothing_elsewhere_or_too_late(desk: Desk) -> None:

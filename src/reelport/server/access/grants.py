@@ -345,11 +345,11 @@ def _lock_refresh_token(connection: Connection, token_hash: str, key_id: str, no
 
 
 def _lock_user(connection: Connection, which: ColumnElement[bool]) -> None:
-    """Keep a user from being removed before the transaction ends.
+    """Lock a user: others who grant, end logins or remove the user wait.
 
     Lock a user before any of the user's tokens: removal takes them in this order too.
     """
-    connection.execute(select(USERS.c.id).where(which).with_for_update(read=True, key_share=True))
+    connection.execute(select(USERS.c.id).where(which).with_for_update(key_share=True))
 
 
 def _grant_to_user(

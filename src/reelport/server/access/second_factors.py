@@ -136,7 +136,12 @@ def read_factors(db: Engine, user_id: str) -> Factors:
 def use_code(
     connection: Connection, service_secret: ServiceSecret, user_id: str, given: str | Checked, now: datetime
 ) -> Factor | None:
-    """Use up an authenticator's code, a recovery code, or a passkey's answer; None for others."""
+    """Use up an authenticator's code, a recovery code, or a passkey's answer; None for others.
+
+    The user stays locked: of two who use codes at the same moment one sees what the other has changed.
+    """
+    # The user before the factors, as where a user is removed with them.
+    connection.execute(select(USERS.c.id).where(USERS.c.id == user_id).with_for_update(key_share=True))
     if isinstance(given, Checked):
         is_own = given.user_id == user_id and passkeys.use_answer(connection, given, now)
         return Factor.PASSKEY if is_own else None
