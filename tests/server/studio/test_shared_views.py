@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, parse_qsl
 import pytest
 from sqlalchemy import insert, select
 from tests import quick_users
-from tests.server.api import Api
-from tests.server.conftest import State
-from tests.server.studio.conftest import MEMBER, OWNER, Visitors
-from tests.server.studio.visitor import Visitor
+from tests.server.api import Api, open_api
+from tests.server.conftest import State, await_waiters
+from tests.server.studio.conftest import MEMBER, OWNER, Visitors, make_visitors
+from tests.server.studio.visitor import Visitor, add_user
 
 from reelport.catalog import Grain, Metric
 from reelport.errors import UsageError
@@ -26,6 +26,7 @@ from reelport.server.access.roles import Reach
 from reelport.server.access.sessions import Browser
 from reelport.server.explore.view import View
 from reelport.server.reports import removal, report_list
+from reelport.server.settings import Settings
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SAVED_VIEWS, SHARED_VIEWS
 from reelport.server.studio import kept_views
@@ -347,3 +348,22 @@ def test_so_many_views_are_pinned(people: Api, visitors: Visitors) -> None:
     assert "8 views are pinned already: take another one off" in page.text
     again = visitor.send(visitor.get(SAVED), f"{SAVED}/{id_of(people, 'Pin 0')}/place", folder="x", pinned="yes")
     assert again.status_code == 200
+
+
+def test_views_that_are_pinned_at_the_same_moment_are_no_more(settings: Settings) -> None:
+    """Each page is answered after the one before has pinned its own."""
+    with open_api(settings) as api:
+        add_user(api.service, OWNER)
+        for visitors in make_visitors(api.client):
+            owner = visitors(OWNER)
+            for number in range(10):
+                save(owner, f"Pin {number}")
+            paths = [f"{SAVED}/{id_of(api, f'Pin {number}')}/place" for number in range(10)]
+            form = {"csrf": owner.csrf, "pinned": "yes"}
+            with ThreadPoolExecutor(10) as pool:
+                with writing(api.service.db) as connection:
+                    connection.execute(select(SAVED_VIEWS).with_for_update()).all()
+                    placing = [pool.submit(owner.client.post, path, data=form) for path in paths]
+                    await_waiters(api.service.db, 10)
+                statuses = [each.result().status_code for each in placing]
+    assert sorted(statuses) == [200] * 8 + [422] * 2

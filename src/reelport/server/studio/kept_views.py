@@ -49,6 +49,7 @@ _OWN_FIELDS = frozenset({"csrf", "name", "days", "folder", "hosts"})
 _LONGEST_NAME = 100
 _MOST_SAVED = 500  # saved views of one organization
 _MOST_PINNED = 8  # pinned ones of one organization
+_NO_USER = "You are no user of this organization any more."
 
 
 Kept = Row[*tuple[Any, ...]]
@@ -70,6 +71,7 @@ async def save(visit: Visit) -> Response:
     organization_id, now = visit.organization_id, visit.now
 
     def insert(connection: Connection) -> None:
+        _lock_organization(connection, organization_id)
         saved = select(func.count()).select_from(SAVED_VIEWS).where(SAVED_VIEWS.c.organization_id == organization_id)
         if connection.execute(saved).scalar_one() >= _MOST_SAVED:
             raise UsageError(f"{_MOST_SAVED} views are saved already: delete some that nobody needs.")
@@ -96,6 +98,7 @@ async def place_view(visit: Visit) -> Response:
     folder, pinned = _read_folder(visit), "pinned" in visit.form
 
     def place(connection: Connection) -> None:
+        _lock_organization(connection, visit.organization_id)
         of_organization = SAVED_VIEWS.c.organization_id == visit.organization_id
         others = of_organization, SAVED_VIEWS.c.pinned_at.is_not(None), SAVED_VIEWS.c.id != view.id
         count = connection.execute(select(func.count()).select_from(SAVED_VIEWS).where(*others)).scalar_one()
@@ -185,6 +188,13 @@ def find_view(db: Engine, table: Table, reach: Reach, view_id: str) -> Kept | No
         found = connection.execute(select(table).where(*own)).first()
     is_reached = found is not None and (table is SAVED_VIEWS or reach.covers(json.loads(found.channels)))
     return found if is_reached else None
+
+
+def _lock_organization(connection: Connection, organization_id: int) -> None:
+    """Lock an organization: of two that keep views one sees what the other has kept."""
+    locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update()
+    if connection.execute(locked).first() is None:
+        raise UsageError(_NO_USER)
 
 
 def _read_folder(visit: Visit) -> str:
@@ -381,13 +391,12 @@ def share_view(
     token, organization_id = credentials.mint(_PREFIX), reach.organization_id
 
     def share(connection: Connection) -> None:
-        # Locked, organization and user: a removal meanwhile would not see the new link.
-        organization = ORGANIZATIONS.c.id == organization_id
-        connection.execute(select(ORGANIZATIONS.c.id).where(organization).with_for_update())
+        _lock_organization(connection, organization_id)
+        # The user, too: a removal meanwhile would not see the new link.
         sharer = USERS.c.email == actor.name, USERS.c.organization_id == organization_id
         found = connection.execute(select(USERS.c.role, USERS.c.channels).where(*sharer).with_for_update()).first()
         if found is None:
-            raise UsageError("You are no user of this organization any more.")
+            raise UsageError(_NO_USER)
         role = Role(found.role)
         if Right.SHARE_VIEWS not in RIGHTS[role]:
             raise UsageError("Your role doesn't allow sharing any more: ask an owner of your organization.")
