@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from tests.patience import until
 from tests.server.conftest import ALL, NOW, State
 
-from reelport.errors import UsageError
+from reelport.errors import AccessError, UsageError
 from reelport.server.access import audit_log, callers, grants, keys, organizations
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import Caller
@@ -33,6 +33,7 @@ from reelport.server.access.keys import (
     find_studio_key,
     list_marks,
 )
+from reelport.server.access.roles import Reach
 from reelport.server.reports import removal, report_access
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEYS, ORGANIZATIONS
@@ -125,6 +126,16 @@ def test_two_that_make_studios_key_at_once_get_one(state: State) -> None:
         assert len(set(threads.map(make, range(8)))) == 1
     with reading(state.db) as connection:
         assert connection.execute(select(func.count()).select_from(KEYS)).scalar_one() == 1
+
+
+def test_of_an_organization_that_was_removed_meanwhile_nothing_is_made(state: State) -> None:
+    """Whoever had found it is told so: no key of Studio's is made for it, and no channel is given to it."""
+    demo = state.organization("demo", "c1")
+    removal.remove_organization(state.db, state.settings, "demo")
+    with pytest.raises(AccessError, match="was removed just now"):
+        keys.identify_studio(state.db, Reach(demo), state.now)
+    with pytest.raises(UsageError, match="was removed just now"):
+        organizations.allow_channels(state.db, demo, ["c2"])
 
 
 def test_no_grant_takes_studios_key(state: State) -> None:

@@ -486,11 +486,15 @@ def identify_studio(db: Engine, reach: Reach, now: datetime) -> Caller:
 def find_or_create_studio_key(connection: Connection, organization_id: int, now: datetime) -> str:
     """Return the id of Studio's key of an organization; the first call makes it.
 
-    It has every scope and reads every channel of the organization. The transaction must be one that writes.
+    It has every scope and reads every channel of the organization. The transaction must be one that writes. AccessError
+    when the organization was removed meanwhile.
     """
     found = find_studio_key(connection, organization_id)
     if found is not None:
         return found
+    locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update()
+    if connection.execute(locked).first() is None:
+        raise AccessError("This organization was removed just now.")
     new = {
         "id": _draw_key_id(),
         "organization_id": organization_id,

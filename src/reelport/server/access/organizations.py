@@ -92,9 +92,14 @@ def limit_key_life(
 
 
 def allow_channels(db: Engine, organization_id: int, channels: Iterable[str]) -> None:
-    """Let an organization read these channels (ids), with their whole history. Idempotent."""
+    """Let an organization read these channels (ids), with their whole history. Idempotent.
+
+    UsageError when it was removed since it was found.
+    """
+    locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update()
     with writing(db) as connection:
-        connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update())
+        if connection.execute(locked).first() is None:
+            raise UsageError("The organization was removed just now.")
         known = find_readable_channels(connection, organization_id)
         rows = [{"organization_id": organization_id, "channel_id": channel} for channel in set(channels) - known]
         if rows:
