@@ -186,6 +186,20 @@ def test_a_refresh_at_the_moment_of_a_theft_leaves_no_token_of_the_login(desk: D
     assert desk.tokens() == 0
 
 
+def test_an_organization_is_removed_while_tokens_are_granted_to_its_users(desk: Desk) -> None:
+    """The removal waits for what is being granted, and takes it along."""
+    token, db, settings = desk.granted().refresh_token, desk.state.db, desk.state.settings
+    with ThreadPoolExecutor(2) as threads:
+        with writing(db) as connection:
+            connection.execute(select(REFRESH_TOKENS).with_for_update()).all()
+            threads.submit(desk.refresh, token)
+            await_waiters(db, 1)
+            removed = threads.submit(removal.remove_organization, db, settings, "demo")
+            await_waiters(db, 2)
+        assert removed.result().users == 1
+    assert desk.tokens() == 0
+
+
 def test_a_refresh_token_is_worth_nothing_elsewhere_or_too_late(desk: Desk) -> None:
     """Not with another key, not after its life, and not when it was never one."""
     token = desk.granted().refresh_token

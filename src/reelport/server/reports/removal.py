@@ -34,7 +34,6 @@ from reelport.server.state.tables import (
     KEYS,
     ORGANIZATIONS,
     READABLE,
-    REFRESH_TOKENS,
     REPORTS,
     SAVED_VIEWS,
     SHARED_VIEWS,
@@ -166,8 +165,8 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
         ended = replace(ended, links=shared_links.count_open_links(connection, holder.id, datetime.now(UTC)))
         _delete_reports(connection, holder.id, lists)
         connection.execute(KEY_CHANNELS.delete().where(KEY_CHANNELS.c.key_id.in_(_select_keys(holder.id))))
-        connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.key_id.in_(_select_keys(holder.id))))
-        for table in (SAVED_VIEWS, SHARED_VIEWS, KEYS, USERS, READABLE):
+        # Users before keys, as where a token is granted to a user. Their refresh tokens go with them.
+        for table in (SAVED_VIEWS, SHARED_VIEWS, USERS, KEYS, READABLE):
             connection.execute(table.delete().where(table.c.organization_id == holder.id))
         connection.execute(ORGANIZATIONS.delete().where(ORGANIZATIONS.c.id == holder.id))
         # No id: the next organization may get the same id, and its owners read the rows that have it.
