@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select, text
-from tests.server.conftest import NOW, State
+from tests.server.conftest import NOW, State, await_waiters
 
 from reelport.engine.report_format import FORM_TYPES, NDJSON, PARQUET, Written
 from reelport.server.access.audit_log import Actor
@@ -19,7 +20,7 @@ from reelport.server.queue.form_maker import make_next_form
 from reelport.server.reports import removal
 from reelport.server.reports.removal import Remover
 from reelport.server.state.database import reading, writing
-from reelport.server.state.tables import FORMS
+from reelport.server.state.tables import FORMS, REPORTS
 from reelport.storage.digests import compute_digest
 
 BODY = b"day,views\n2026-01-01,3\n"
@@ -89,6 +90,34 @@ def test_a_form_that_is_lost_or_cut_is_made_again(state: State, damage: str) -> 
     assert (state.settings.files_root / again.name).read_bytes() == whole
     assert retention.remove_orphans(state.db, state.settings) == (damage == "cut")
     assert names(state) == {f"{report}-1.csv", again.name}
+
+
+@pytest.mark.parametrize("end", ["deleted", "expired"])
+def test_no_form_is_wanted_of_a_report_that_ends_at_that_moment(state: State, end: str) -> None:
+    """Who asks waits for the end, and finds nothing."""
+    report = finish(state, "demo")
+    ended = REPORTS.delete() if end == "deleted" else REPORTS.update().values(status="EXPIRED", file=None)
+    with ThreadPoolExecutor(1) as threads:
+        with writing(state.db) as connection:
+            connection.execute(ended)
+            wanting = threads.submit(want, state, report)
+            await_waiters(state.db, 1)
+        assert wanting.result() is None
+    assert forms.find_form(state.db, report, PARQUET.suffix, 1) is None
+
+
+def test_a_form_that_is_wanted_while_its_report_expires_goes_with_it(state: State) -> None:
+    """The sweep waits for who asks: a form without a report's file would keep its partner's turn for nothing."""
+    report = finish(state, "demo")
+    other = {"report_id": report, "suffix": PARQUET.suffix, "asked_at": NOW, "attempt": 0, "deaths": 0}
+    with ThreadPoolExecutor(1) as threads:
+        with writing(state.db) as connection:
+            connection.execute(select(REPORTS).with_for_update(read=True)).all()
+            connection.execute(FORMS.insert().values(other))
+            sweeping = threads.submit(retention.sweep, state.db, state.settings, NOW + timedelta(days=3))
+            await_waiters(state.db, 1)
+        assert sweeping.result() == 1
+    assert forms.find_form(state.db, report, PARQUET.suffix, 1) is None
 
 
 def test_a_csv_that_is_damaged_gives_no_form(state: State) -> None:

@@ -103,7 +103,10 @@ def find_intact_form(db: Engine, store: FileStore, report_id: str, suffix: str, 
             return found.file
         lost = found.file.name
     if found is None or found.failure is not None or lost:
+        # Locked: else a report that is deleted or expires just now would fail this, or leave the form behind.
+        locked = select(REPORTS.c.id).where(REPORTS.c.id == report_id).with_for_update(read=True)
         with writing(db) as connection:
+            connection.execute(locked)
             _SQL.run(connection, "want", {"report_id": report_id, "suffix": suffix, "lost": lost})
             publish(connection, Event(Kind.FORM_QUEUED, name_form(report_id, suffix)))
     return None

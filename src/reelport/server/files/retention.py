@@ -89,12 +89,13 @@ def _expire_report(db: Engine, report_id: str) -> bool:
     """Expire a report; False when it had ended otherwise, or was expired already."""
     with writing(db) as connection:
         unmade = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount
-        connection.execute(FORMS.delete().where(FORMS.c.report_id == report_id))  # their files are orphans now
         expired = connection.execute(
             REPORTS.update()
             .where(REPORTS.c.id == report_id, REPORTS.c.status.in_(_EXPIRING))
             .values(status=ReportStatus.EXPIRED.value, file=None)
         ).rowcount
+        # Their files are orphans now. Forms after the report: who wants one locks it, and has added it or doesn't.
+        connection.execute(FORMS.delete().where(FORMS.c.report_id == report_id))
         if unmade:
             publish(connection, Event(Kind.REPORT_ENDED, report_id))
         tallies.count_end(connection, Outcome.EXPIRED, times=unmade)
