@@ -17,10 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, unquote, urlencode, urlsplit
 
 import anyio
+import structlog
 from sqlalchemy import Connection, Engine, Row, select
 from sqlalchemy.exc import IntegrityError
 
@@ -42,6 +43,10 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import write
 from reelport.server.state.tables import ORGANIZATIONS, SESSIONS, USERS
 
+if TYPE_CHECKING:
+    from joserfc.jwk import KeySet
+
+_LOG = structlog.get_logger(__name__)
 LIFE = timedelta(minutes=10)
 """How long after the start the provider may send the browser back."""
 _PREFIX = "rpi"
@@ -201,10 +206,8 @@ class Provider:
 
     def _check_id_token(self, token: str, nonce: str, found: Mapping[str, Any]) -> dict[str, Any]:
         from joserfc import jwt  # noqa: PLC0415 - see above
-        from joserfc.jwk import KeySet  # noqa: PLC0415 - see above
         from joserfc.jws import JWSRegistry  # noqa: PLC0415 - see above
 
-        ours = [key for key in found["keys"] if key["kty"] in _KEY_TYPES and key.get("use", "sig") == "sig"]
         rules = jwt.JWTClaimsRegistry(
             leeway=_LEEWAY_SECONDS,
             iss={"essential": True, "value": self.issuer},
@@ -216,7 +219,7 @@ class Provider:
             iat={"essential": True},
         )
         registry = JWSRegistry(algorithms=_ALGORITHMS, strict_check_header=False)
-        claims = jwt.decode(token, KeySet.import_key_set({"keys": ours}), registry=registry).claims
+        claims = jwt.decode(token, _read_keys(found["keys"]), registry=registry).claims
         rules.validate(claims)
         if len(claims["sub"]) > _LONGEST_SUBJECT or not claims["sub"].isprintable():
             raise ValueError("sub is too long, or not printable")
@@ -254,6 +257,21 @@ class Provider:
             found = _ask("GET", address)
             self._kept[address] = time.monotonic(), found
         return found
+
+
+def _read_keys(given: list[Mapping[str, Any]]) -> KeySet:
+    """Read the keys that sign identities; one that can't be read is ignored (RFC 7517, 5)."""
+    from joserfc.errors import JoseError  # noqa: PLC0415 - loads cryptography: only where a provider signs in
+    from joserfc.jwk import JWKRegistry, KeySet  # noqa: PLC0415 - see above
+
+    keys = []
+    for key in given:
+        try:
+            if key["kty"] in _KEY_TYPES and key.get("use", "sig") == "sig":
+                keys.append(JWKRegistry.import_key(dict(key)))
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            _LOG.warning("a key of the provider can't be read", reason=str(error))
+    return KeySet(keys)
 
 
 def sign_begun(service_secret: ServiceSecret, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import timedelta
 from urllib.parse import quote
@@ -262,6 +263,31 @@ def test_new_keys_of_the_provider_are_read_when_they_sign(
     provider.header["kid"] = "second"
     assert arrive(visitors(None), "nia").status_code == 303
     provider.key = first
+
+
+UNREADABLE: dict[str, object] = {
+    "nothing of the key": {"kty": "RSA"},
+    "a number too small": {"kty": "RSA", "n": "AA", "e": "AQAB"},
+    "no base64": {"kty": "RSA", "n": "!!", "e": "AQAB"},
+    "another curve": {"kty": "EC", "crv": "P-999", "x": "AA", "y": "AA"},
+    "a point beside the curve": {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"},
+    "another length": {"kty": "OKP", "crv": "Ed25519", "x": "AA"},
+    "a list for a kind": {"kty": ["RSA"]},
+    "no kind": {"n": "AA"},
+    "no key": None,
+}
+
+
+@pytest.mark.parametrize("unreadable", thin_out(UNREADABLE, 4))
+def test_a_key_of_the_provider_that_cant_be_read_locks_nobody_out(
+    provider: FalseProvider, visitors: Visitors, arrive: Arrive, unreadable: str
+) -> None:
+    """The others sign on, whether it comes first or last."""
+    know(provider, "kim", "staff")
+    whole = {**provider.key.as_dict(private=False), "use": "sig"}
+    for found in ([UNREADABLE[unreadable], whole], [whole, UNREADABLE[unreadable]]):
+        provider.answers["/jwks"] = 200, json.dumps({"keys": found}).encode()
+        assert arrive(visitors(None), "kim").status_code == 303
 
 
 def test_failed_sign_ins_by_the_provider_are_limited(
