@@ -5,6 +5,7 @@ Opening a link for a password changes nothing, as programs that check mail open 
 
 from __future__ import annotations
 
+import hmac
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -210,6 +211,7 @@ def _show_sign_in(
     is_open = not guard.is_secure(visit.request, visit.service.settings) and not is_loopback(str(visit.request.url))
     given = {"next_path": next_path, "email": email, "problem": problem, "done": done, "without_tls": is_open}
     given |= {"has_provider": visit.service.provider is not None, "left": visit.request.query_params.get("left")}
+    given["end_state"] = _make_end_state(visit)
     return pages.render(visit, "sign_in.html", status, passkey=_prepare_passkey(visit), **given)
 
 
@@ -286,9 +288,19 @@ async def _enter_from_there(visit: Visit, provider: Provider, token: str, follow
 
 
 async def sign_out_there(visit: Visit) -> Response:
-    """Send the browser to where the provider ends its own session."""
+    """Send the browser to where the provider ends its own session.
+
+    By the link of the page that this browser was shown: no page of others signs anybody out.
+    """
     back = f"{visit.origin}{pages.ROOT}/sign-in"
+    given = visit.request.query_params.get("state", "").encode("utf-8", "replace")
+    if not hmac.compare_digest(_make_end_state(visit).encode(), given):
+        return pages.redirect(f"{back}?left=provider")
     return pages.redirect(await _ask_provider(visit, _find_provider(visit).find_end, back))
+
+
+def _make_end_state(visit: Visit) -> str:
+    return visit.service.service_secret.hash("oidc end", visit.request.state.form_token)
 
 
 def _find_provider(visit: Visit) -> Provider:

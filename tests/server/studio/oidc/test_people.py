@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import httpx2
@@ -200,8 +201,8 @@ def test_signing_out_offers_the_end_of_the_providers_session(
     visitor = visitors(None)
     arrive(visitor, "ela")
     page = visitor.send(visitor.get("/studio/account"), "/studio/sign-out")
-    assert 'href="/studio/oidc/end"' in page.text
-    end = httpx2.URL(visitor.get("/studio/oidc/end", follow_redirects=False).headers["location"])
+    (link,) = re.findall(r'href="(/studio/oidc/end\?state=[^"]+)"', page.text)
+    end = httpx2.URL(visitor.get(link, follow_redirects=False).headers["location"])
     assert (f"{end.scheme}://{end.host}:{end.port}{end.path}", dict(end.params)) == (
         f"{provider.url}/end",
         {"client_id": CLIENT, "post_logout_redirect_uri": "http://127.0.0.1:8642/studio/sign-in"},
@@ -210,10 +211,24 @@ def test_signing_out_offers_the_end_of_the_providers_session(
     assert "/studio/oidc/end" not in member.send(member.get("/studio/account"), "/studio/sign-out").text
 
 
+@pytest.mark.parametrize("query", ["", "?state=guessed", "?state=%FF"])
+def test_no_other_page_ends_the_providers_session(provider: FalseProvider, visitors: Visitors, query: str) -> None:
+    """Whatever leads there without the link that this browser was shown comes to the page that has it."""
+    provider.described["end_session_endpoint"] = f"{provider.url}/end"
+    visitor, other = visitors(None), visitors(None)
+    answer = visitor.get(f"/studio/oidc/end{query}", follow_redirects=False)
+    assert answer.headers["location"].endswith("/studio/sign-in?left=provider")
+    (link,) = re.findall(r'href="(/studio/oidc/end\?state=[^"]+)"', other.get("/studio/sign-in?left=provider").text)
+    assert "/sign-in" in visitor.get(link, follow_redirects=False).headers["location"]
+
+
 def test_a_provider_without_an_end_leads_back_to_the_sign_in(provider: FalseProvider, visitors: Visitors) -> None:
     """Not every provider ends sessions."""
     assert provider.url
-    assert visitors(None).get("/studio/oidc/end").url.path == "/studio/sign-in"
+    visitor = visitors(None)
+    (link,) = re.findall(r'href="(/studio/oidc/end[^"]+)"', visitor.get("/studio/sign-in?left=provider").text)
+    there = visitor.get(link)
+    assert (there.url.path, there.url.query) == ("/studio/sign-in", b"")
 
 
 def test_owners_leave_to_the_provider_what_it_decides(
