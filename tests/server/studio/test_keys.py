@@ -70,6 +70,7 @@ def test_a_key_is_made_and_its_secret_shown_once(people: Api, owner: Visitor) ->
     """With scopes, channels and expiry as chosen; it gets tokens, and no later page has the secret."""
     page = make(owner, name="Nightly", scope=["create_reports", "access_ads"], channel=["c-demo"], expires="30")
     key, secret = named(people, "Nightly"), secret_in(page)
+    assert "Nightly · Channels: c-demo" in text_of(page)
     assert page.status_code == 200
     assert page.headers["cache-control"] == "no-store"
     assert (key.permissions, key.channels, key.created_by) == (("create_reports", "access_ads"), ("c-demo",), OWNER)
@@ -156,6 +157,7 @@ def test_a_secret_is_rotated(people: Api, owner: Visitor) -> None:
     second = secret_in(page)
     assert page.headers["cache-control"] == "no-store"
     assert "for 0 hours after it" in text_of(page)
+    assert "Channels: all, later ones too" in text_of(page)
     again = owner.send(form, f"{path}/rotate", grace="0")
     assert (again.status_code, SECRET.search(again.text)) == (422, None)
     assert grants(people, key, first)

@@ -6,7 +6,7 @@ A secret is shown in the answer to a form, and nowhere else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from reelport.server.access import channel_registry, keys, organizations
 from reelport.server.access.callers import clean_text
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, parse_max_days
-from reelport.server.access.keys import Key, KeyDetails, expires_soon, list_marks
+from reelport.server.access.keys import Key, KeyDetails, NewKey, expires_soon, list_marks
 from reelport.server.access.organizations import Organization
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, write
@@ -78,16 +78,13 @@ async def show_keys(visit: Visit, problems: Sequence[str] = ()) -> Response:
 
 async def show_key(visit: Visit) -> Response:
     """Show one key, and what may be done with it."""
-    key, slugs = await _find_key(visit), dict[str, str]()
-    if key.channels is not None:
-        known = await anyio.to_thread.run_sync(channel_registry.list_channels, visit.service.settings)
-        slugs = {each.id: each.slug for each in known}
+    key = await _find_key(visit)
     return pages.render(
         visit,
         "key.html",
         key=key,
         marks=list_marks(key, visit.now),
-        channels=None if key.channels is None else sorted(slugs.get(id_, id_) for id_ in key.channels),
+        channels=await _name_channels(visit, key.channels),
         scopes=[scope for scope in Scope if scope.value in key.permissions],
         is_valid=key.revoked_at is None and not key.is_expired(visit.now),
         has_old_secret=key.old_secret_until is not None and visit.now < key.old_secret_until,
@@ -105,6 +102,16 @@ async def _find_key(visit: Visit) -> Key:
     if found is None or found.organization_id != visit.organization_id:
         raise not_found()
     return found
+
+
+async def _name_channels(visit: Visit, channels: Iterable[str] | None) -> list[str] | None:
+    """Name channels by their ids or slugs, as people do; None for all."""
+    if channels is None:
+        return None
+    given = visit.service.settings, visit.service.db, visit.organization
+    _holder, own = await anyio.to_thread.run_sync(read_choices, *given)
+    names = {name: each.name or each.slug for each in own for name in (each.slug, each.id)}
+    return sorted({names.get(each, each) for each in channels})
 
 
 def read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Organization, tuple[Channel, ...]]:
@@ -134,11 +141,19 @@ async def create_key(visit: Visit) -> Response:
         kind=form.text("kind"),
         details=KeyDetails(form.text("name"), form.text("expires") or None, visit.actor),
     )
+    named = await _name_channels(visit, channels or None)  # before: the answer alone has the secret
     try:
         new = await anyio.to_thread.run_sync(work)
     except UsageError as error:
         return await show_keys(visit, str(error).splitlines())
-    return pages.render(visit, "key_secret.html", new=new, is_rotated=False)
+    return _show_secret(visit, new, form.text("name"), named)
+
+
+def _show_secret(
+    visit: Visit, new: NewKey, name: str, channels: list[str] | None, hours: int | None = None
+) -> Response:
+    given = {"name": name, "channels": channels, "hours": hours}
+    return pages.render(visit, "key_secret.html", 200, new=new, is_rotated=hours is not None, **given)
 
 
 async def rename_key(visit: Visit) -> Response:
@@ -152,8 +167,9 @@ async def rotate_key(visit: Visit) -> Response:
     if not given.isdecimal() or len(given) >= 10:  # noqa: PLR2004 - no number of hours is longer
         raise UsageError(_("The grace is a number of hours, such as 24."))
     rotation = visit.service.service_secret, key.id, int(given), visit.actor, visit.now
+    named = await _name_channels(visit, key.channels)
     new = await _write(visit, lambda connection: keys.rotate_key(connection, *rotation))
-    return pages.render(visit, "key_secret.html", new=new, is_rotated=True, hours=int(given))
+    return _show_secret(visit, new, key.name, named, hours=int(given))
 
 
 async def cancel_rotation(visit: Visit) -> Response:
