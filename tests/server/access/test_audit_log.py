@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,11 @@ def test_commands_are_in_the_log_of_the_organization(state: State) -> None:
     removal.remove_channels(state.db, state.settings, "demo", ["c-1"], state.now)
     assert told(state, demo) == [
         "added an organization: demo",
-        "added channels: 2 channels",
+        "added channels: c-1, c-2",
         "added a user: ann@demo.example (role owner)",
         "changed a password: ann@demo.example",
         "removed a user: ann@demo.example",
-        "removed channels: 1 channel",
+        "removed channels: c-1",
     ]
     assert {each.actor.address for each in audit_log.list_actions(state.db)} == {"command line"}
 
@@ -58,6 +59,15 @@ def test_what_has_no_value_is_not_told(state: State) -> None:
     details: dict[str, object] = {"name": "", "kind": "private", "channels": 0, "expires": None}
     entry = audit_log.AuditEntry(1, state.now, "demo", ANN, Action.KEY_CREATED, "rpk_1", details)
     assert audit_log.describe_action(entry) == "created a key: rpk_1 (kind private, channels 0)"
+
+
+def test_many_channels_are_counted(state: State) -> None:
+    """A row of a thousand names would hide the others."""
+    details: dict[str, object] = {"channels": [f"c-{number}" for number in range(11)]}
+    entry = audit_log.AuditEntry(1, state.now, "demo", ANN, Action.CHANNELS_ADDED, "", details)
+    assert audit_log.describe_action(entry, {"c-1": "One"}) == "added channels: 11 channels"
+    few = replace(entry, details={"channels": ["c-1", "c-2"]})
+    assert audit_log.describe_action(few, {"c-1": "One"}) == "added channels: One, c-2"
 
 
 def test_what_is_refused_is_not_in_the_log(state: State) -> None:

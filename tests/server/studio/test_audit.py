@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,6 +12,8 @@ from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 from tests.server.studio.visitor import add_user
 
+from reelport.catalog import Dimension, Metric
+from reelport.query import ReportQuery
 from reelport.server.access import audit_log, looks, organizations
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.roles import Role
@@ -75,6 +77,43 @@ def test_a_french_log_of_the_platform_has_no_english_details(visitors: Visitors,
         assert said in text
     for said in ("may look", "viewer", "users 1", "none"):
         assert said not in text
+
+
+def test_a_french_log_names_what_was_done_in_words(visitors: Visitors, people: Api) -> None:
+    """Reports by what they ask for, keys and views by their names, days and rights in words; ids come last."""
+    query = ReportQuery.of([Metric.VIEWS], [Dimension.DAY], date(2026, 10, 1), date(2026, 10, 7)).to_wire()
+    moment = "2027-03-01T22:46+00:00"
+    done: tuple[tuple[Action, str, dict[str, object], str], ...] = (
+        (Action.REPORT_ASKED, "r1", {"query": query}, "a demandé un rapport : Vues par jour, %s (identifiant r1)"),
+        (Action.KEY_CREATED, "k1", {"name": "A", "expires": moment}, "a créé une clé : A (identifiant k1, expire %s)"),
+        (Action.VIEW_SHARED, "v1", {"name": "B", "days": 7}, "a partagé une vue : B (7 jours, identifiant v1)"),
+        (Action.VIEW_PLACED, "C", {"folder": "D", "pinned": True}, "a rangé une vue : C (dossier D, épinglée oui)"),
+        (Action.CHANNELS_ADDED, "", {"channels": ["c-1", "c-2"]}, "a ajouté des chaînes : c-1, c-2"),
+    )
+    times = iter(["1 \N{EN DASH} 7 octobre 2026", "1 mars 2027, 22:46 UTC"])
+    (demo,) = (each.id for each in organizations.list_organizations(people.service.db) if each.name == "demo")
+    with writing(people.service.db) as connection:
+        for action, subject, details, _said in done:
+            audit_log.record_action(connection, demo, Actor("x", ""), action, subject, datetime.now(UTC), details)
+    text = visitors(OWNER).get(AUDIT, headers={"Accept-Language": "fr"}).text.replace("\N{NO-BREAK SPACE}", " ")
+    for *_given, said in done:
+        assert f"<bdi>{said.replace('%s', next(times)) if '%s' in said else said}</bdi>" in text
+
+
+def test_a_text_of_a_user_is_no_word_of_the_log(visitors: Visitors, people: Api) -> None:
+    """Whatever it is: a folder `all`, a key that was called `viewer-without-revenue`, a system user `none`."""
+    (demo,) = (each.id for each in organizations.list_organizations(people.service.db) if each.name == "demo")
+    given: tuple[tuple[str, Action, dict[str, object]], ...] = (
+        ("none", Action.VIEW_PLACED, {"folder": "all"}),
+        ("none", Action.KEY_RENAMED, {"name": "all", "was": "viewer-without-revenue"}),
+    )
+    with writing(people.service.db) as connection:
+        for actor, action, details in given:
+            audit_log.record_action(connection, demo, Actor(actor, ""), action, "all", datetime.now(UTC), details)
+    text = visitors(OWNER).get(AUDIT, headers={"Accept-Language": "fr"}).text.replace("\N{NO-BREAK SPACE}", " ")
+    for said in ("none", "a rangé une vue : all (dossier all)"):
+        assert f"<bdi>{said}</bdi>" in text
+    assert "a renommé une clé : all (identifiant all, avant viewer-without-revenue)" in text
 
 
 def test_an_ipv4_address_is_written_as_one(visitors: Visitors, people: Api) -> None:

@@ -125,11 +125,14 @@ def test_openings_are_counted_and_logged(service: Service, visitors: Visitors) -
         anybody.get(path)
     assert "3 times, last" in member.get(SHARED).text
     assert "/studio/audit" not in member.get(SHARED).text
-    log = "/studio/audit?action=opened%20a%20shared%20view"
+    visitors(None).get(share(member, "Another"))
+    log = f"/studio/audit?action=opened%20a%20shared%20view&amp;subject={id_of(service, 'Counted')}"
     assert f'href="{log}"' in visitors(OWNER).get(SHARED).text
-    assert "(name Counted, opened 1)" in visitors(OWNER).get(log).text
-    entry = next(each for each in audit_log.list_actions(service.db) if each.action == "opened a shared view")
-    assert (entry.actor.name, entry.subject) == ("a shared link", id_of(service, "Counted"))
+    opened = visitors(OWNER).get(log.replace("&amp;", "&")).text
+    assert f"opened a shared view: Counted (id {id_of(service, 'Counted')}, opened 1)" in opened
+    assert "Another" not in opened
+    entry = audit_log.list_actions(service.db, subject=id_of(service, "Counted"))[0]
+    assert (entry.actor.name, entry.action) == ("a shared link", "opened a shared view")
 
 
 def test_revoked_and_unknown_links_are_told_alike(service: Service, visitors: Visitors) -> None:

@@ -11,21 +11,29 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
-from reelport.language import N_, _
+from reelport.language import N_, _, ngettext
+from reelport.query import ReportQuery, describe_query
 from reelport.server.access.callers import clean_text
 from reelport.server.state.database import reading
 from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS
+from reelport.wording import format_day
 
 COMMAND_LINE = N_("command line")
 """The address of what an operator did by a command."""
+VISITOR = N_("a shared link")
+"""Who opened a view by a link: nobody signed in."""
 _DETAILS = (
     *(N_("role"), N_("kind"), N_("permissions"), N_("channels"), N_("name"), N_("expires"), N_("days"), N_("hosts")),
     *(N_("opened"), N_("was"), N_("is"), N_("by"), N_("until"), N_("reason"), N_("ended links"), N_("folder")),
-    *(N_("may look"), N_("keys"), N_("users"), N_("reports"), N_("grace hours")),
+    *(N_("may look"), N_("keys"), N_("users"), N_("reports"), N_("grace hours"), N_("id"), N_("pinned")),
 )
 """Names of details, marked here to be translated; others are written as they are."""
-_WORDED = frozenset({"role", "kind", "was", "is", "by", "may_look"})
+_WORDED = frozenset({"role", "kind", "by", "may_look"})
 """Details whose values are words, which are marked where they are; those of roles with blanks."""
+_SUBJECTS = ("query", "name")
+"""Details that say in words what a row is about: its id comes after them."""
+_MOST_CHANNELS = 10
+"""Channels that a row names; more are counted."""
 _LONGEST = 500
 """Characters of a text in the log; the rest is cut."""
 
@@ -148,6 +156,7 @@ def list_actions(
     platform_only: bool = False,
     actor: str = "",
     action: str = "",
+    subject: str = "",
     since: datetime | None = None,
     before: int | None = None,
     most: int = 100,
@@ -162,6 +171,7 @@ def list_actions(
         *([log.organization_id.is_(None)] if platform_only else ()),
         *([func.lower(log.actor) == clean_text(actor).lower()] if actor else ()),
         *([log.action == clean_text(action)] if action else ()),
+        *([log.subject == clean_text(subject)] if subject else ()),
         *([log.at >= since] if since is not None else ()),
         *([log.number < before] if before is not None else ()),
     ]
@@ -187,17 +197,41 @@ def _is_of(organization_id: int) -> tuple[ColumnElement[bool], ...]:
     return AUDIT_LOG.c.organization_id == organization_id, AUDIT_LOG.c.at >= since
 
 
-def describe_action(entry: AuditEntry) -> str:
-    """Say what was done, on what, and how: `changed a role: ann@x.example (was member)`."""
-    done = _(entry.action)
-    if entry.subject not in {"", entry.actor.name}:
-        done = _("%(action)s: %(subject)s", action=done, subject=entry.subject)
+def describe_action(entry: AuditEntry, channels: Mapping[str, str] | None = None) -> str:
+    """Say what was done, on what, and how: `changed a role: ann@x.example (was member)`.
+
+    `channels` are the names of channels by their ids.
+    """
     known = {name: value for name, value in entry.details.items() if value not in (None, "")}
-    texts = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in known.items()}
-    worded = {name for name, text in texts.items() if name in _WORDED or text == "all"}
-    said = {name: _(str(text).replace("-", " ")) if name in worded else text for name, text in texts.items()}
-    details = ", ".join(f"{_(name.replace('_', ' '))} {text}" for name, text in said.items())
+    said = {name: _describe_detail(entry.action, name, value, channels or {}) for name, value in known.items()}
+    subject = "" if entry.subject == entry.actor.name else entry.subject
+    if entry.action in (Action.CHANNELS_ADDED, Action.CHANNELS_REMOVED):
+        subject = said.pop("channels", subject)
+    elif naming := next(filter(said.__contains__, _SUBJECTS), None):
+        subject, said = said.pop(naming), {"id": subject, **said}
+    done = _("%(action)s: %(subject)s", action=_(entry.action), subject=subject) if subject else _(entry.action)
+    days = [ngettext("%(n)s day", "%(n)s days", int(said.pop("days")))] if "days" in said else []
+    details = ", ".join([*days, *(f"{_(name.replace('_', ' '))} {text}" for name, text in said.items())])
     return f"{done}{f' ({details})' if details else ''}"
+
+
+def _describe_detail(action: str, name: str, value: object, channels: Mapping[str, str]) -> str:
+    """Say a detail's value. Words that are marked are translated, never a text of a user."""
+    match name, value:
+        case "query", dict():
+            return describe_query(ReportQuery.from_wire(value))
+        case "expires", str():
+            moment = datetime.fromisoformat(value)
+            return f"{format_day(moment)}, {moment:%H:%M} UTC"
+        case "channels", "all":
+            return _("all")
+        case "channels", list() if len(value) > _MOST_CHANNELS:
+            return ngettext("%(n)s channel", "%(n)s channels", len(value))
+        case _, list():
+            return ", ".join(channels.get(each, each) if name == "channels" else str(each) for each in value)
+    is_role = name in {"was", "is"} and action in (Action.ROLE_CHANGED, Action.PLATFORM_RIGHT_CHANGED)
+    text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
+    return _(text.replace("-", " ")) if is_role or name in _WORDED or isinstance(value, bool) else text
 
 
 def _shorten(text: str) -> str:

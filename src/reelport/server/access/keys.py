@@ -201,7 +201,6 @@ def create_key(
         if details.actor is not None:
             key = find_key(connection, new.id)
             said = {
-                "name": key.name,
                 "kind": key.kind,
                 "permissions": key.permissions,
                 "channels": "all" if key.channels is None else key.channels,
@@ -310,7 +309,8 @@ def _record_change(
     now: datetime,
     details: Mapping[str, object] | None = None,
 ) -> None:
-    audit_log.record_action(connection, key.organization_id, actor, action, key.id, now, details)
+    said = {"name": key.name, **(details or {})}
+    audit_log.record_action(connection, key.organization_id, actor, action, key.id, now, said)
 
 
 IDLE = timedelta(days=30)

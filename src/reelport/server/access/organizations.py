@@ -17,7 +17,7 @@ from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import check_max_days
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, READABLE
-from reelport.wording import NAME_RULE, format_count, is_name
+from reelport.wording import NAME_RULE, is_name
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NAME = 200
@@ -104,8 +104,8 @@ def allow_channels(db: Engine, organization_id: int, channels: Iterable[str]) ->
         rows = [{"organization_id": organization_id, "channel_id": channel} for channel in set(channels) - known]
         if rows:
             connection.execute(READABLE.insert(), rows)
-            subject = format_count(len(rows), "channel")
-            audit_log.record_command(connection, organization_id, Action.CHANNELS_ADDED, subject)
+            details = {"channels": sorted(set(channels) - known)}
+            audit_log.record_command(connection, organization_id, Action.CHANNELS_ADDED, "", details)
 
 
 def list_readable_channels(db: Engine, organization_id: int) -> frozenset[str]:

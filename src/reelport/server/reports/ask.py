@@ -170,9 +170,8 @@ def _ask_once(
         answer = _insert_report(connection, settings, caller, query, question, load, now, span.traceparent)
         if asker is not None:
             connection.execute(REPORTS.update().where(REPORTS.c.id == answer.id).values(asked_by=asker.name))
-            audit_log.record_action(
-                connection, caller.organization_id, asker, Action.REPORT_ASKED, answer.id, answer.created_at
-            )
+            asked = Action.REPORT_ASKED, answer.id, answer.created_at, {"query": query.to_wire()}
+            audit_log.record_action(connection, caller.organization_id, asker, *asked)
         return answer
 
     with reading(db) as connection:

@@ -41,7 +41,6 @@ from reelport.server.state.tables import (
 )
 from reelport.server.state.tallies import Outcome
 from reelport.wire import ReportStatus
-from reelport.wording import format_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,13 @@ def cancel_report(db: Engine, remover: Remover, report_id: str, now: datetime) -
     """End a report as failed, with who did it as reason; False for an ended or foreign one."""
 
     def cancel(connection: Connection) -> bool:
-        if _lock_report(connection, remover, report_id) is None:
+        found = _lock_report(connection, remover, report_id)
+        if found is None:
             return False
         reason = f"It was cancelled by {remover.actor.name}."
         cancelled = jobs.cancel_job(connection, report_id, reason, now, by=jobs.Canceller.USER)
         if cancelled:
-            subject = Action.REPORT_CANCELLED, report_id, now
+            subject = Action.REPORT_CANCELLED, report_id, now, {"query": json.loads(found.query)}
             audit_log.record_action(connection, remover.organization_id, remover.actor, *subject)
         return cancelled
 
@@ -81,7 +81,7 @@ def delete_report(db: Engine, settings: Settings, remover: Remover, report_id: s
             return False, ()
         files = () if found.file is None else (found.file, *forms.list_files(connection, REPORTS.c.id == report_id))
         connection.execute(REPORTS.delete().where(REPORTS.c.id == report_id))
-        subject = Action.REPORT_DELETED, report_id, now
+        subject = Action.REPORT_DELETED, report_id, now, {"query": json.loads(found.query)}
         audit_log.record_action(connection, remover.organization_id, remover.actor, *subject)
         return True, files
 
@@ -97,7 +97,7 @@ def _lock_report(connection: Connection, remover: Remover, report_id: str) -> Ro
     # Jobs before reports, as in every transaction that writes both: otherwise two could deadlock.
     connection.execute(select(JOBS.c.number).where(JOBS.c.report_id == report_id).with_for_update())
     of_organization = REPORTS.c.id == report_id, REPORTS.c.organization_id == remover.organization_id
-    return connection.execute(select(REPORTS.c.file).where(*of_organization).with_for_update()).first()
+    return connection.execute(select(REPORTS.c.file, REPORTS.c.query).where(*of_organization).with_for_update()).first()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ def remove_channels(
         connection.execute(KEYS.update().where(KEYS.c.id.in_(ended.keys)).values(revoked_at=now))
         _delete_reports(connection, holder.id, lists)
         ended = replace(ended, links=shared_links.withdraw_channels(connection, holder.id, gone, now))
-        subject, details = format_count(ended.channels, "channel"), _describe(ended)
-        audit_log.record_command(connection, holder.id, Action.CHANNELS_REMOVED, subject, details)
+        details = {"channels": sorted(gone), **_describe(ended)}
+        audit_log.record_command(connection, holder.id, Action.CHANNELS_REMOVED, "", details)
     _delete_files(settings, ended)
     return ended
 

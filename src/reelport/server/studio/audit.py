@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 from urllib.parse import urlencode
 
 import anyio.to_thread
 from starlette.responses import Response
 
-from reelport.server.access import audit_log
+from reelport.server.access import audit_log, channel_registry
 from reelport.server.access.audit_log import Action
 from reelport.server.access.users import normalize_email
 from reelport.server.studio import pages
@@ -28,6 +29,7 @@ async def show_audit_log(visit: Visit) -> Response:
     given = visit.request.query_params
     person, action = normalize_email(given.get("person", ""))[:320], given.get("action", "")
     organization_id, before = visit.user.organization_id, given.get("before", "")
+    subject = given.get("subject", "")
     is_number = before.isascii() and before.isdigit() and len(before) <= _MOST_DIGITS
     read = partial(
         audit_log.list_actions,
@@ -36,13 +38,17 @@ async def show_audit_log(visit: Visit) -> Response:
         platform_only=organization_id is None,
         actor=person,
         action=action if action in set(Action) else "",
+        subject=subject,
         before=int(before) if is_number else None,
         most=_ROWS + 1,
     )
     found = await anyio.to_thread.run_sync(read)
     older = None
     if len(found) > _ROWS:
-        kept = {"person": person, "action": action, "before": str(found[_ROWS - 1].number)}
+        kept = {"person": person, "action": action, "subject": subject, "before": str(found[_ROWS - 1].number)}
         older = f"{PATH}?{urlencode({name: value for name, value in kept.items() if value}, errors='replace')}"
-    rows = [(each, audit_log.describe_action(each)) for each in found[:_ROWS]]
-    return pages.render(visit, "audit.html", rows=rows, actions=list(Action), person=person, action=action, older=older)
+    listed = await anyio.to_thread.run_sync(channel_registry.list_channels, visit.service.settings)
+    channels = {each.id: each.name or each.slug for each in listed}
+    rows = [(each, audit_log.describe_action(each, channels)) for each in found[:_ROWS]]
+    shown: dict[str, Any] = {"rows": rows, "actions": list(Action), "older": older, "visitor": audit_log.VISITOR}
+    return pages.render(visit, "audit.html", **shown, person=person, action=action, subject=subject)

@@ -221,7 +221,6 @@ _PREFIX, _PURPOSE = "rpv", "shared view"
 # How long a link that has expired stays in the list; the next one that is made takes it away.
 _KEPT = timedelta(days=30)
 _ENDED_KEPT = 200  # ended links of one organization that stay: made and revoked in turn, links would fill the disk
-_VISITOR = N_("a shared link")  # who opened a view, in the audit log: nobody signed in
 _SHARED = select(SHARED_VIEWS, ORGANIZATIONS.c.name.label("organization")).join(
     ORGANIZATIONS, ORGANIZATIONS.c.id == SHARED_VIEWS.c.organization_id
 )
@@ -452,7 +451,7 @@ def open_shared_view(
         minute = now.replace(second=0, microsecond=0)
         if view.opened_at is None or view.opened_at.replace(second=0, microsecond=0) != minute:
             details = {"name": view.name, "opened": view.opened + 1}
-            actor, organization = Actor(_VISITOR, address), view.organization_id
+            actor, organization = Actor(audit_log.VISITOR, address), view.organization_id
             audit_log.record_action(connection, organization, actor, Action.SHARED_VIEW_OPENED, view.id, now, details)
         readable = find_readable_channels(connection, view.organization_id)
         return view, readable & frozenset(json.loads(view.channels))
