@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 import pytest
+from babel import Locale
 from openpyxl import load_workbook
 from starlette.testclient import TestClient
 from tests.server.studio.conftest import LAST, MEMBER, RIVAL, Visitors, fetch_report, make_visitors
@@ -27,6 +28,7 @@ from reelport.server.studio import exports
 pytestmark = pytest.mark.long
 
 DAYS = "from=2026-07-01&to=2026-07-14"
+COUNTRIES = Locale("en").territories
 BOARD = f"metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&by=VISITOR_COUNTRY&by=VIDEO_ID&compare=previous&{DAYS}"
 
 
@@ -76,7 +78,7 @@ def test_a_leaderboard_is_exported_as_it_is_seen(visitors: Visitors, order: str)
     visitor = visitors(MEMBER)
     page = visitor.get(f"/studio/explore?{BOARD}{order}").text
     ranked = "estimated_earnings_eur" if "rank=" in order else "views"
-    for part, title in (("VISITOR_COUNTRY", []), ("VIDEO_ID", ["video_title"])):
+    for part, title in (("VISITOR_COUNTRY", ["visitor_country_name"]), ("VIDEO_ID", ["video_title"])):
         header, *rows = read_csv(export(visitor, f"{BOARD}{order}", f"{part}.csv"))
         expected = [part.lower(), *title]
         for name in ("views", "estimated_earnings_eur"):
@@ -86,6 +88,9 @@ def test_a_leaderboard_is_exported_as_it_is_seen(visitors: Visitors, order: str)
         seen = read_table(page, part)
         assert len(seen) >= 5
         assert [[row[part.lower()], row["views"], row["estimated_earnings_eur"]] for row in cells] == seen
+        if part == "VISITOR_COUNTRY":
+            names = [COUNTRIES.get(row[part.lower()], "Unknown") for row in cells]
+            assert [row[title[0]] for row in cells] == names
         for row in cells:
             now, before = float(row["views"]), float(row["views_before"] or 0)
             assert row["views_change"] == (f"{(now - before) / before:.6f}" if before else "")

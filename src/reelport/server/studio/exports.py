@@ -1,7 +1,8 @@
 """Export what a page shows: its tables as CSV or XLSX, with exact numbers.
 
-A table has the rows and the order of the page. Its columns are named as those of a report; beside a metric stand what
-it was before (`_before`), its share of the total (`_share`) and by what part it changed (`_change`): 0.25 is 25 %.
+A table has the rows and the order of the page. Its columns are named as those of a report. Beside a code stands its
+name (`_name`); beside a metric what it was before (`_before`), its share of the total (`_share`) and by what part it
+changed (`_change`): 0.25 is 25 %.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from reelport.engine.report_format import CSV, XLSX
 from reelport.language import N_, _
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Number, Numbers, OverBudget
-from reelport.server.explore.view import NONE, Comparison, Pairs, View
+from reelport.server.explore.view import NONE, Comparison, Pairs, View, name_cell
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages, view_page
 from reelport.server.studio.rights import Right
@@ -134,6 +135,9 @@ def _tabulate_board(view: View, board: Leaderboard, *, compares: bool) -> Column
     title = find_title_dimension(board.dimension)
     (column,) = look_up_columns([board.dimension.header])
     columns = [(column, [entry.cell or "" for entry in board.entries])]
+    names = [name_cell(board.dimension, entry.cell) for entry in board.entries]
+    if any(entry.cell and entry.cell != name for entry, name in zip(board.entries, names, strict=True)):
+        columns.append((replace(column, name=f"{column.name}_name"), names))
     if title:
         (column,) = look_up_columns([title.header])
         columns.append((column, [entry.title or "" for entry in board.entries]))
