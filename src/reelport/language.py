@@ -28,6 +28,7 @@ class Language:
     texts: NullTranslations = field(default_factory=NullTranslations, repr=False)
     months: tuple[str, ...] = _MONTHS
     short_months: tuple[str, ...] = tuple(month[:3] for month in _MONTHS)
+    short_days: tuple[str, ...] = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
     group: str = ","
     point: str = "."
     large: tuple[str, str, str, str] = ("T", "B", "M", "k")

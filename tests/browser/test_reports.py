@@ -311,7 +311,7 @@ def test_a_preview_by_day_and_device_tells_its_lines_apart(studio: Studio, servi
     studio.follow(page.get_by_role("link", name="Views by day and device").first)
     page.get_by_role("slider", name="Views by day and device", exact=True).press("Home")
     assert re.search(
-        r"^1 Jul 2026, .*Phone: [\d,]+ view", page.get_by_role("slider").get_attribute("aria-valuetext") or ""
+        r"^Wed 1 Jul 2026, .*Phone: [\d,]+ view", page.get_by_role("slider").get_attribute("aria-valuetext") or ""
     )
     assert not look(studio, page)
 
@@ -324,7 +324,7 @@ def test_shares_are_read_beside_their_numbers(studio: Studio) -> None:
     shares.press("Home")
     line.press("Home")
     parts = re.findall(r": ([\d,]+) views? \([\d.]+%\)", shares.get_attribute("aria-valuetext") or "")
-    whole = (line.get_attribute("aria-valuetext") or "").removeprefix("1 Jul 2026, ")
+    whole = (line.get_attribute("aria-valuetext") or "").removeprefix("Wed 1 Jul 2026, ")
     assert sum(int(each.replace(",", "")) for each in parts) == int(whole.replace(",", ""))
     assert not look(studio, page)
 

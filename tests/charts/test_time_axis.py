@@ -81,6 +81,8 @@ def test_times_are_told_in_words() -> None:
         "1 Jul 2026 05:00",
         "n/a",
     ]
+    assert describe_time("2026-07-01", with_weekday=True) == "Wed 1 Jul 2026"
+    assert describe_time("2026-07", with_weekday=True) == "Jul 2026"
 
 
 def test_holes_between_times_are_listed() -> None:

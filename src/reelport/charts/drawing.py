@@ -231,7 +231,7 @@ def _write_share(value: Number | None, whole: Number | None, write: Write) -> st
 
 
 def _describe_times(labels: Iterable[str]) -> list[str]:
-    return [clean_words(describe_time(label)) for label in labels]
+    return [clean_words(describe_time(label, with_weekday=True)) for label in labels]
 
 
 _Run = list[tuple[int, Number]]  # numbers without a gap between them, each with its place

@@ -103,7 +103,7 @@ def find_days(label: str, grain: int) -> tuple[str, str] | None:
     return None if moment is None else (f"{moment:%Y-%m-%d}", f"{_last_day(moment, grain):%Y-%m-%d}")
 
 
-def describe_time(label: str) -> str:
+def describe_time(label: str, *, with_weekday: bool = False) -> str:
     """Write a time in words: 1 Jul 2026 05:00, 1 Jul 2026, Jul 2026. Other labels stay."""
     moment = parse_time(label)
     if moment is None:
@@ -113,7 +113,7 @@ def describe_time(label: str) -> str:
         case 7:
             return _("%(month)s %(year)s", month=_name_month(moment), year=moment.year)
         case 10:
-            return day
+            return f"{current_language().short_days[moment.weekday()]} {day}" if with_weekday else day
         case _:
             return f"{day} {moment:%H:%M}"
 

@@ -23,6 +23,7 @@ import reelport
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import label_value
 from reelport.charts.amounts import format_short
+from reelport.charts.time_axis import describe_time
 from reelport.language import localize, write_in
 from reelport.server.access.audit_log import Action, Actor, AuditEntry, describe_action
 from reelport.server.studio import pages
@@ -155,7 +156,10 @@ def test_the_choice_on_the_account_page_comes_before_the_browsers_language(visit
     [
         (
             "en",
-            ["1,234.57", "€1,234.57", "12.3\N{NO-BREAK SPACE}k", "12.3%", "4 July 2026", "France", "Phone", "1.2 MB"],
+            [
+                *("1,234.57", "€1,234.57", "12.3\N{NO-BREAK SPACE}k", "12.3%"),
+                *("4 July 2026", "Sat 4 Jul 2026", "France", "Phone", "1.2 MB"),
+            ],
         ),
         (
             "fr",
@@ -165,6 +169,7 @@ def test_the_choice_on_the_account_page_comes_before_the_browsers_language(visit
                 "12,3\N{NO-BREAK SPACE}k",
                 "12,3\N{NARROW NO-BREAK SPACE}%",
                 "4 juillet 2026",
+                "sam. 4 juil. 2026",
                 "France",
                 "Téléphone",
                 "1,2 Mo",
@@ -196,6 +201,7 @@ def _write_examples() -> list[str]:
         format_short(12_345),
         write_share(Decimal("0.1234")),
         format_day(date(2026, 7, 4)),
+        describe_time("2026-07-04", with_weekday=True),
         label_value(Dimension.VISITOR_COUNTRY, "fr"),
         label_value(Dimension.VISITOR_DEVICE_TYPE, "mobile"),
         format_size(1_234_567),

@@ -66,6 +66,7 @@ def _make_language(code: str, content: bytes) -> Language:
         GNUTranslations(compiled),
         tuple(locale.months["format"]["wide"][month] for month in range(1, 13)),
         tuple(locale.months["format"]["abbreviated"][month] for month in range(1, 13)),
+        tuple(locale.days["format"]["abbreviated"][day] for day in range(7)),
         symbols["group"],
         symbols["decimal"],
         tuple(patterns[size].pattern.strip("0\N{NO-BREAK SPACE} ") for size in _LARGE),
