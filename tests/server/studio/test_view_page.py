@@ -24,7 +24,7 @@ from reelport.server.explore.numbers import (
 from reelport.server.explore.view import Comparison, View
 from reelport.server.explore.view_parameters import Defaults
 from reelport.server.studio.formats import MetricUnit, write_change, write_number, write_share
-from reelport.server.studio.view_page import keep_value, make_board, make_page
+from reelport.server.studio.view_page import keep_value, make_board, make_change, make_page
 
 FIRST, COMPLETE, TODAY = date(2026, 6, 1), date(2026, 7, 20), date(2026, 7, 22)
 DEFAULTS = Defaults((Metric.VIEWS,), (), {"plays": Freshness("plays", COMPLETE, None, FIRST)}, TODAY)
@@ -173,6 +173,24 @@ def test_a_number_is_rounded_only_behind_the_point(metric: Metric, value: Number
 def test_a_change_is_a_percentage_where_there_was_something(figure: Figure, text: str) -> None:
     """From nothing it is the number itself; one that is rounded to none has no sign."""
     assert write_change(figure, partial(write_number, VIEWS)) == text
+
+
+@pytest.mark.parametrize(
+    ("figure", "short", "full", "direction"),
+    [
+        (Figure(3, 143), "\N{MINUS SIGN}97.9%", "\N{MINUS SIGN}140 (\N{MINUS SIGN}97.9%)", -1),
+        (Figure(419, 0), "new", "+419 (new)", 1),
+        (Figure(27_268, 27_266), "0.0%", "+2 (0.0%)", 0),
+        (Figure(5, 5), "0.0%", "0 (0.0%)", 0),
+    ],
+)
+def test_a_column_that_is_sorted_by_changes_says_by_how_much(
+    figure: Figure, short: str, full: str, direction: int
+) -> None:
+    """Percentages alone would look unsorted. What is rounded to no change has no colour."""
+    cell = make_change(MetricUnit(VIEWS), figure)
+    assert (cell.text, cell.direction) == (short, direction)
+    assert make_change(MetricUnit(VIEWS), figure, in_full=True).text == full
 
 
 def test_a_share_is_a_percentage_with_one_digit() -> None:

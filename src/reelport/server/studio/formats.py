@@ -63,15 +63,17 @@ def _write_percent(percent: Decimal) -> str:
     return _("%(amount)s%%", amount=_write_digits(f"{percent:,.{abs(percent) < _LEAST_WHOLE_PERCENT:d}f}"))
 
 
-def write_change(figure: Figure, write: Callable[[Number], str]) -> str:
-    """Write how much a number changed: by what part, else by how much, which `write` writes."""
+def write_change(figure: Figure, write: Callable[[Number], str], *, in_full: bool = False) -> str:
+    """Write by what part a number changed; from nothing, and `in_full`, by how much."""
     if figure.difference is None:
         return NO_NUMBER
-    if figure.change is not None:
-        percent = round(abs(figure.change) * 100, 1)
-        return f"{_sign(figure.difference) if percent else ''}{_write_percent(percent)}"
     size = -figure.difference if figure.difference < 0 else figure.difference
-    return f"{_sign(figure.difference)}{write(size)}"
+    amount = f"{_sign(figure.difference)}{write(size)}"
+    if figure.change is None:
+        return amount
+    percent = round(abs(figure.change) * 100, 1)
+    part = f"{_sign(figure.difference) if percent else ''}{_write_percent(percent)}"
+    return f"{amount} ({part})" if in_full else part
 
 
 def _sign(difference: int | Decimal) -> str:
@@ -122,9 +124,9 @@ class MetricUnit:
         """Write a number with its unit, where no heading tells that."""
         return f"{self.write(value)} {self.unit}" if self.is_named_apart and value is not None else self.write(value)
 
-    def write_change(self, figure: Figure) -> str:
+    def write_change(self, figure: Figure, *, in_full: bool = False) -> str:
         """Write how much a number changed."""
-        return write_change(figure, self.write)
+        return write_change(figure, self.write, in_full=in_full)
 
 
 def choose_metric_unit(metric: Metric, values: Iterable[Drawn]) -> MetricUnit:

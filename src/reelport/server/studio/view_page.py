@@ -158,13 +158,14 @@ def make_cell(metric_unit: MetricUnit, value: Drawn) -> Cell:
     return Cell(metric_unit.write(value), "" if value is None else str(value))
 
 
-def make_change(metric_unit: MetricUnit, figure: Figure) -> Cell:
+def make_change(metric_unit: MetricUnit, figure: Figure, *, in_full: bool = False) -> Cell:
     """Write how much a number changed, and what it was before."""
-    is_new = figure.before == 0 and figure.value
-    text = _("new") if is_new else metric_unit.write_change(figure)
+    written = metric_unit.write_change(figure, in_full=in_full)
+    text = written
+    if figure.before == 0 and figure.value:
+        text = f"{written} ({_('new')})" if in_full else _("new")
     before = "" if figure.before is None else _("before: %(number)s", number=figure.before)
-    difference = figure.difference or 0
-    return Cell(text, before, (difference > 0) - (difference < 0))
+    return Cell(text, before, written.startswith("+") - written.startswith("\N{MINUS SIGN}"))
 
 
 def _list_filters(view: View) -> Iterator[tuple[str, str, View]]:
@@ -428,7 +429,8 @@ def _make_cells(view: View, units: Mapping[Metric, MetricUnit], entry: Entry, *,
         if metric is view.ranked_by:
             yield Cell(write_share(share), "")
             if view.comparison is not Comparison.NONE:
-                yield make_change(units[metric], figure) if can_change else Cell(NO_NUMBER, "")
+                in_full = view.sort is Sort.CHANGE  # the column is sorted by the amount
+                yield make_change(units[metric], figure, in_full=in_full) if can_change else Cell(NO_NUMBER, "")
 
 
 def _make_headings(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[Heading]:
