@@ -192,6 +192,7 @@ def test_only_so_many_parameters_are_read() -> None:
         ("last-7-days", date(2026, 3, 24), date(2026, 3, 30)),
         ("last-28-days", date(2026, 3, 3), date(2026, 3, 30)),
         ("last-90-days", date(2025, 12, 31), date(2026, 3, 30)),
+        ("last-week", date(2026, 3, 23), date(2026, 3, 29)),
         ("this-month", date(2026, 3, 1), date(2026, 3, 30)),
         ("last-month", date(2026, 2, 1), date(2026, 2, 28)),
         ("last-365-days", date(2025, 3, 31), date(2026, 3, 30)),
@@ -216,6 +217,14 @@ def test_the_last_month_is_the_newest_one_that_is_complete() -> None:
     assert Preset.LAST_MONTH.resolve(date(2026, 11, 29), date(2026, 1, 1)) == (date(2026, 10, 1), date(2026, 10, 31))
 
 
+def test_the_last_week_is_the_newest_one_that_is_complete() -> None:
+    """From Monday to Sunday; on a Saturday it is still the one before."""
+    week = date(2026, 11, 23), date(2026, 11, 29)
+    assert Preset.LAST_WEEK.resolve(date(2026, 11, 29), date(2026, 1, 1)) == week
+    assert Preset.LAST_WEEK.resolve(date(2026, 12, 5), date(2026, 1, 1)) == week
+    assert Preset.LAST_WEEK.resolve(date(2026, 12, 6), date(2026, 1, 1)) == (date(2026, 11, 30), date(2026, 12, 6))
+
+
 def test_other_days_than_those_of_a_preset_were_not_chosen_by_it() -> None:
     """A date that was typed beside a range counts, and a link of an earlier day shows what it showed."""
     typed = parse("range=last-7-days&from=2026-03-20&to=2026-03-30")
@@ -235,7 +244,7 @@ def test_a_chosen_range_outlives_another_metric() -> None:
 
 def test_each_preset_has_its_days_tested() -> None:
     """The table above holds all of them."""
-    assert len(Preset) == 7
+    assert len(Preset) == 8
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ RANGES = {
     "": (LAST - timedelta(27), LAST),
     "?range=90": (LAST - timedelta(89), LAST),
     "?range=365": (LAST - timedelta(364), LAST),
+    "?range=last-week": (date(2026, 7, 20), date(2026, 7, 26)),
     "?range=lifetime": (START, LAST),
     "?from=2026-07-20&to=2026-07-06": (date(2026, 7, 6), date(2026, 7, 20)),
     "?from=2026-07-20&to=2026-12-24": (date(2026, 7, 20), LAST),
@@ -155,6 +156,12 @@ def test_a_change_is_told_only_between_complete_days(visit: Callable[[str], str]
         page = visit(query)
         assert "compared with" not in text_of(page)
         assert 'class="change' not in page
+
+
+def test_a_range_goes_on_as_a_range_in_the_explorer(visit: Callable[[str], str]) -> None:
+    """A view that is saved there moves on; days that were typed, and months, stay."""
+    assert "range=last-week" in links(visit("?range=last-week"), "See more")[0]
+    assert "range=" not in links(visit("?from=2026-07-01&to=2026-07-31"), "See more")[0]
 
 
 def test_a_single_day_is_compared_with_the_same_weekday_before(visit: Callable[[str], str]) -> None:

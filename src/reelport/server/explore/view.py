@@ -38,6 +38,7 @@ class Preset(Enum):
     LAST_28_DAYS = "last-28-days", N_("Last 28 days"), 28
     LAST_90_DAYS = "last-90-days", N_("Last 90 days"), 90
     LAST_365_DAYS = "last-365-days", N_("Last 365 days"), 365
+    LAST_WEEK = "last-week", N_("Last week"), None
     THIS_MONTH = "this-month", N_("This month"), None
     LAST_MONTH = "last-month", N_("Last month"), None
     LIFETIME = "lifetime", N_("Lifetime"), None
@@ -55,6 +56,9 @@ class Preset(Enum):
             return min(first, complete), complete
         if self is Preset.THIS_MONTH:
             return complete.replace(day=1), complete
+        if self is Preset.LAST_WEEK:  # from Monday to Sunday, as soon as that Sunday is complete
+            last = complete - timedelta((complete.weekday() + 1) % _WEEK)
+            return last - timedelta(_WEEK - 1), last
         last = (complete + timedelta(1)).replace(day=1) - timedelta(1)  # a month is the last one once it is complete
         return last.replace(day=1), last
 

@@ -31,7 +31,7 @@ from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import expires_soon
 from reelport.server.explore.numbers import Leaderboard, Numbers, OverBudget
-from reelport.server.explore.view import Comparison, View, default_grain
+from reelport.server.explore.view import Comparison, Preset, View, default_grain
 from reelport.server.explore.view_parameters import EARLIEST, Defaults
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list
@@ -58,14 +58,13 @@ from reelport.server.studio.visit import Visit
 from reelport.wording import format_days, format_list
 
 PATH = f"{pages.ROOT}/overview"
-_LIFETIME = "lifetime"
 _LISTED = 10  # values of a list
-_RANGES: Mapping[str, tuple[str, int]] = {
-    "7": (N_("7 days"), 7),
-    "28": (N_("28 days"), 28),
-    "90": (N_("90 days"), 90),
-    "365": (N_("365 days"), 365),
-    _LIFETIME: (N_("Lifetime"), 0),
+_RANGES: Mapping[str, tuple[str, Preset]] = {
+    "7": (N_("7 days"), Preset.LAST_7_DAYS),
+    "28": (N_("28 days"), Preset.LAST_28_DAYS),
+    "90": (N_("90 days"), Preset.LAST_90_DAYS),
+    "365": (N_("365 days"), Preset.LAST_365_DAYS),
+    **{each.word: (each.label, each) for each in (Preset.LAST_WEEK, Preset.LIFETIME)},
 }
 _DEFAULT_RANGE = "28"
 _MONTHS, _SHOWN_MONTHS = 6, 2  # months that are offered, and those of them beside the ranges
@@ -187,16 +186,15 @@ def _make_views(choice: Choice, defaults: Defaults, groups: Sequence[tuple[Metri
     known = {metrics: days for metrics in groups if (days := defaults.complete_days(metrics))}
     listed = next((metrics for metrics in known if choice.metric in metrics), next(iter(known), None))
     for metrics, (first, last) in known.items():
-        start, end = choice.days or (first, last)
-        if choice.days is None and choice.range != _LIFETIME:
-            start = last - timedelta(_RANGES[choice.range][1] - 1)
+        preset = None if choice.days else _RANGES[choice.range][1]
+        start, end = choice.days or _RANGES[choice.range][1].resolve(last, first)
         end = min(end, last)
         start = min(start, end)
         boards = OVERVIEW_BOARDS if metrics is listed else ()
         grain = default_grain((end - start).days + 1)
         # The map needs all countries, of which the list shows the first.
         longer = next((by for by in boards if by in COUNTRIES), None)
-        view = View(metrics, boards, start, end, metrics[0], grain, filters, longer=longer)
+        view = View(metrics, boards, start, end, metrics[0], grain, filters, longer=longer, preset=preset)
         yield _compare(view, Comparison.WEEKDAYS if start == end else Comparison.PREVIOUS, defaults)
 
 
@@ -267,7 +265,7 @@ def describe_page(visit: Visit, asked: Asked, numbers: Mapping[View, Numbers]) -
     choice = asked.choice
     ranges = [
         (_(label), replace(choice, range=name, days=None).address, choice.days is None and choice.range == name)
-        for name, (label, _length) in _RANGES.items()
+        for name, (label, _preset) in _RANGES.items()
     ]
     months = [
         (describe_time(f"{days[0]:%Y-%m}"), replace(choice, days=days).address, choice.days == days)
