@@ -13,16 +13,7 @@ from typing import TypedDict
 
 from reelport.charts import svg
 from reelport.charts.amounts import SHARES, Scale, choose_scale, fit_scale, format_full, list_numbers
-from reelport.charts.chart_types import (
-    BarChart,
-    Chart,
-    LineChart,
-    Number,
-    Series,
-    StackedShares,
-    WorldMap,
-    name_look,
-)
+from reelport.charts.chart_types import BarChart, Chart, LineChart, Number, Series, StackedShares, WorldMap, name_look
 from reelport.charts.stylesheet import FONTS, write_file_stylesheet
 from reelport.charts.svg import GAP, Picture, clean_words, cut_to_room, embed_picture, measure_text, write_file
 from reelport.charts.time_axis import MOST_TICKS, describe_time, find_days, make_ticks
@@ -88,13 +79,9 @@ def draw_file(chart: Chart) -> str:
 
 
 def _list_notes(chart: Chart) -> Sequence[str]:
-    match chart:
-        case WorldMap():
-            return [*chart.notes, *_list_unplaced(chart)]
-        case BarChart():
-            return chart.notes
-        case _:
-            return [*chart.notes, *describe_moving(chart)]
+    if isinstance(chart, LineChart):
+        return [*chart.notes, *describe_moving(chart)]
+    return [*chart.notes, *(_list_unplaced(chart) if isinstance(chart, WorldMap) else ())]
 
 
 @cache
@@ -175,13 +162,8 @@ def _describe_series(series: Series, times: Sequence[str], chart: LineChart) -> 
         f"{format_full(value, chart.unit)} ({describe_time(times[place])})"
         for place, value in (*(pick(numbers, key=lambda each: each[1]) for pick in (min, max)), numbers[-1])
     )
-    said = _(
-        "%(name)s: lowest %(lowest)s, highest %(highest)s, last %(last)s.",
-        name=series.name,
-        lowest=lowest,
-        highest=highest,
-        last=last,
-    )
+    ends = {"lowest": lowest, "highest": highest, "last": last}
+    said = _("%(name)s: lowest %(lowest)s, highest %(highest)s, last %(last)s.", name=series.name, **ends)
     every, missing = len(series.values), len(series.values) - len(numbers)
     gaps = _("Missing: %(missing)s of %(every)s.", missing=missing, every=every)
     return f"{said} {gaps}" if missing else said

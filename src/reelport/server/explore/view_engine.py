@@ -450,11 +450,7 @@ def _queries(view: View, dimensions: tuple[Dimension, ...]) -> tuple[ReportQuery
 
 
 def _stack(
-    queries: tuple[ReportQuery, ...],
-    refinement: Refinement,
-    tenant: Tenant,
-    snapshot: Snapshot,
-    aggregator: Aggregator,
+    queries: tuple[ReportQuery, ...], refinement: Refinement, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator
 ) -> Statement:
     selects = (
         compile_query(query, tenant, snapshot, aggregator, ordered=False, refinement=refinement).sql

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -17,7 +18,6 @@ from reelport.server.studio.visit import Visit
 
 PATH = f"{pages.ROOT}/audit"
 _ROWS = 100
-_MOST_DIGITS = 18
 
 
 async def show_audit_log(visit: Visit) -> Response:
@@ -28,9 +28,8 @@ async def show_audit_log(visit: Visit) -> Response:
     """
     given = visit.request.query_params
     person, action = normalize_email(given.get("person", ""))[:320], given.get("action", "")
-    organization_id, before = visit.user.organization_id, given.get("before", "")
-    subject = given.get("subject", "")
-    is_number = before.isascii() and before.isdigit() and len(before) <= _MOST_DIGITS
+    organization_id, subject = visit.user.organization_id, given.get("subject", "")
+    before = re.fullmatch("[0-9]{1,18}", given.get("before", ""))
     read = partial(
         audit_log.list_actions,
         visit.service.db,
@@ -39,7 +38,7 @@ async def show_audit_log(visit: Visit) -> Response:
         actor=person,
         action=action if action in set(Action) else "",
         subject=subject,
-        before=int(before) if is_number else None,
+        before=int(before[0]) if before else None,
         most=_ROWS + 1,
     )
     found = await anyio.to_thread.run_sync(read)

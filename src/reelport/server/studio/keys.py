@@ -22,7 +22,7 @@ from reelport.server.access import channel_registry, keys, organizations
 from reelport.server.access.callers import clean_text
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, parse_max_days
-from reelport.server.access.keys import Key, KeyDetails, NewKey, expires_soon, list_marks
+from reelport.server.access.keys import Key, KeyDetails, expires_soon, list_marks
 from reelport.server.access.organizations import Organization
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, write
@@ -141,19 +141,13 @@ async def create_key(visit: Visit) -> Response:
         kind=form.text("kind"),
         details=KeyDetails(form.text("name"), form.text("expires") or None, visit.actor),
     )
-    named = await _name_channels(visit, channels or None)  # before: the answer alone has the secret
+    # Before: the answer alone has the secret.
+    said = {"name": form.text("name"), "channels": await _name_channels(visit, channels or None)}
     try:
         new = await anyio.to_thread.run_sync(work)
     except UsageError as error:
         return await show_keys(visit, str(error).splitlines())
-    return _show_secret(visit, new, form.text("name"), named)
-
-
-def _show_secret(
-    visit: Visit, new: NewKey, name: str, channels: list[str] | None, hours: int | None = None
-) -> Response:
-    given = {"name": name, "channels": channels, "hours": hours}
-    return pages.render(visit, "key_secret.html", 200, new=new, is_rotated=hours is not None, **given)
+    return pages.render(visit, "key_secret.html", 200, new=new, is_rotated=False, **said)
 
 
 async def rename_key(visit: Visit) -> Response:
@@ -167,9 +161,9 @@ async def rotate_key(visit: Visit) -> Response:
     if not given.isdecimal() or len(given) >= 10:  # noqa: PLR2004 - no number of hours is longer
         raise UsageError(_("The grace is a number of hours, such as 24."))
     rotation = visit.service.service_secret, key.id, int(given), visit.actor, visit.now
-    named = await _name_channels(visit, key.channels)
+    said = {"name": key.name, "channels": await _name_channels(visit, key.channels)}
     new = await _write(visit, lambda connection: keys.rotate_key(connection, *rotation))
-    return _show_secret(visit, new, key.name, named, hours=int(given))
+    return pages.render(visit, "key_secret.html", 200, new=new, is_rotated=True, hours=int(given), **said)
 
 
 async def cancel_rotation(visit: Visit) -> Response:

@@ -162,12 +162,7 @@ def draw_report_days(days: Sequence[ReportDay]) -> list[tuple[str, Markup]]:
     return [
         draw(_("Reports by day"), None, *asked, (_("failed"), "failed")),
         draw(_("Unfinished reports, the most at the same time"), None, (_("unfinished"), "most")),
-        draw(
-            _("Time from ask to file"),
-            Unit.SECONDS,
-            (_("half of them"), "median"),
-            (_("95 of 100"), "slowest"),
-        ),
+        draw(_("Time from ask to file"), Unit.SECONDS, (_("half of them"), "median"), (_("95 of 100"), "slowest")),
         draw(_("Size of finished reports"), Unit.BYTES, (_("size"), "bytes")),
     ]
 

@@ -289,27 +289,20 @@ _UNTYPED = "# A filter has characters that cannot be typed into a terminal: take
 
 def write_programs(query: ReportQuery, url: str) -> dict[str, str]:
     """Write the programs for a query to the service at this address, by their names."""
-    return {
-        "reelport": _write_command(query, url),
-        "Python": _write_python(query, url),
-        "curl": _write_curl(query, url),
-    }
+    programs = (("reelport", _write_command), ("Python", _write_python), ("curl", _write_curl))
+    return {name: write(query, url) for name, write in programs}
 
 
 def _write_curl(query: ReportQuery, url: str) -> str:
     ask = json.dumps({"query": _on_one_line(ASK), "variables": {"input": query.to_wire()}})
     # Within an unquoted here-document the shell puts the token in, and leaves `\$` a dollar sign.
-    look = (
-        json.dumps({"query": _on_one_line(LOOK), "variables": {"reportToken": "@"}})
-        .replace("$", r"\$")
-        .replace("@", "$report")
-    )
+    look = json.dumps({"query": _on_one_line(LOOK), "variables": {"reportToken": "@"}})
     texts = {
         "URL": shlex.quote(url),
         "TOKEN_PATH": TOKEN_PATH,
         "GRAPHQL_PATH": GRAPHQL_PATH,
         "FILE": shlex.quote(name_file(query, "csv")),
-        "LOOK": look,
+        "LOOK": look.replace("$", r"\$").replace("@", "$report"),
         "ASK": ask,
     }
     return _fill(_CURL, texts)

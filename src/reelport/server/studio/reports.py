@@ -160,10 +160,7 @@ def _make_link(visit: Visit, report: ListedReport, form: FileType) -> str:
     service = visit.service
     key_id = identify_studio(service.db, visit.reach, visit.now).key_id
     done = Action.REPORT_DOWNLOADED, report.id, visit.now, {"query": report.query.to_wire()}
-    write(
-        service.db,
-        lambda connection: audit_log.record_action(connection, visit.organization_id, visit.actor, *done),
-    )
+    write(service.db, lambda connection: audit_log.record_action(connection, visit.organization_id, visit.actor, *done))
     until = min(visit.now + timedelta(seconds=service.settings.link_seconds), report.expires_at)
     return signed_urls.sign_url(service.service_secret, report.id, key_id, until, form)
 

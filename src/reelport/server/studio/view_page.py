@@ -205,14 +205,11 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
 
 
 def _fill(metric: Metric, days: list[date], values: list[Number], complete: DaySpan) -> tuple[Number, ...]:
+    dates = [day.date() if isinstance(day, datetime) else day for day in days]
     return tuple(
-        0 if value is None and metric.additive and complete and complete[0] <= _day(day) <= complete[1] else value
-        for day, value in zip(days, values, strict=True)
+        0 if value is None and metric.additive and complete and complete[0] <= day <= complete[1] else value
+        for day, value in zip(dates, values, strict=True)
     )
-
-
-def _day(time: date) -> date:
-    return time.date() if isinstance(time, datetime) else time
 
 
 # Characters of a value that a view may be narrowed to.

@@ -40,19 +40,16 @@ def choose_language(chosen: str | None, accepted: str) -> Language:
     if chosen and chosen in languages:
         return languages[chosen]
     by_name = {code.lower(): language for code, language in languages.items()}
-    return by_name[negotiate_locale(_rank_accepted(accepted), list(by_name), sep="-") or ENGLISH.code]
+    found = _ACCEPTED.findall(accepted[:_LONGEST_HEADER].lower().replace(" ", ""))
+    ranked = sorted(((float(rank or 1), name) for name, rank in found), key=lambda each: -each[0])
+    wanted = [name for rank, name in ranked if rank > 0]
+    return by_name[negotiate_locale(wanted, list(by_name), sep="-") or ENGLISH.code]
 
 
 def name_language(code: str) -> str:
     """Name a language in itself: Français."""
     name = Locale.parse(code).get_display_name(code) or code
     return name[:1].upper() + name[1:]
-
-
-def _rank_accepted(header: str) -> list[str]:
-    found = _ACCEPTED.findall(header[:_LONGEST_HEADER].lower().replace(" ", ""))
-    ranked = [(float(rank or 1), name) for name, rank in found]
-    return [name for rank, name in sorted(ranked, key=lambda each: -each[0]) if rank > 0]
 
 
 def _make_language(code: str, content: bytes) -> Language:
