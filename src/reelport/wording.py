@@ -99,17 +99,23 @@ def format_days(start: date, end: date) -> str:
         return format_day(end)
     first = format_day(start)
     if start.year == end.year:
-        first = str(start.day) if start.month == end.month else _format_month_day(start)
+        first = number_day(start) if start.month == end.month else _format_month_day(start)
     return _("%(start)s to %(end)s", start=first, end=format_day(end))
 
 
 def format_day(day: date) -> str:
     """Format a day: `4 July 2026`."""
-    return _("%(day)s %(month)s %(year)s", day=day.day, month=current_language().months[day.month - 1], year=day.year)
+    month = current_language().months[day.month - 1]
+    return _("%(day)s %(month)s %(year)s", day=number_day(day), month=month, year=day.year)
 
 
 def _format_month_day(day: date) -> str:
-    return _("%(day)s %(month)s", day=day.day, month=current_language().months[day.month - 1])
+    return _("%(day)s %(month)s", day=number_day(day), month=current_language().months[day.month - 1])
+
+
+def number_day(day: date) -> str:
+    """Write the number of a day in its month; French writes the first as 1er."""
+    return _("1") if day.day == 1 else str(day.day)
 
 
 def clean_line(text: str) -> str:

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from reelport.catalog import Grain
 from reelport.language import N_, _, current_language
-from reelport.wording import format_list
+from reelport.wording import format_list, number_day
 
 GRAIN_WORDS: dict[int, str] = {
     Grain.MINUTE: N_("minute"),
@@ -108,7 +108,7 @@ def describe_time(label: str, *, with_weekday: bool = False) -> str:
     moment = parse_time(label)
     if moment is None:
         return label
-    day = _("%(day)s %(month)s %(year)s", day=moment.day, month=_name_month(moment), year=moment.year)
+    day = _("%(day)s %(month)s %(year)s", day=number_day(moment), month=_name_month(moment), year=moment.year)
     match len(label):
         case 7:
             return _("%(month)s %(year)s", month=_name_month(moment), year=moment.year)
@@ -153,7 +153,7 @@ def _format_tick(label: str, grain: int, *, years: bool, days: bool) -> str:
     moment = parse_time(label)
     if moment is None:
         return label[:_LONGEST_TICK]
-    day = _("%(day)s %(month)s", day=moment.day, month=_name_month(moment))
+    day = _("%(day)s %(month)s", day=number_day(moment), month=_name_month(moment))
     day = describe_time(label[:10]) if years else day
     if grain <= Grain.HOUR:
         return f"{day} {moment:%H:%M}" if days else f"{moment:%H:%M}"

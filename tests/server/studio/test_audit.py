@@ -90,7 +90,7 @@ def test_a_french_log_names_what_was_done_in_words(visitors: Visitors, people: A
         (Action.VIEW_PLACED, "C", {"folder": "D", "pinned": True}, "a rangé une vue : C (dossier D, épinglée oui)"),
         (Action.CHANNELS_ADDED, "", {"channels": ["c-1", "c-2"]}, "a ajouté des chaînes : c-1, c-2"),
     )
-    times = iter(["1 \N{EN DASH} 7 octobre 2026", "1 mars 2027, 22:46 UTC"])
+    times = iter(["1er \N{EN DASH} 7 octobre 2026", "1er mars 2027, 22:46 UTC"])
     (demo,) = (each.id for each in organizations.list_organizations(people.service.db) if each.name == "demo")
     with writing(people.service.db) as connection:
         for action, subject, details, _said in done:

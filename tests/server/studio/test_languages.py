@@ -29,7 +29,7 @@ from reelport.server.access.audit_log import Action, Actor, AuditEntry, describe
 from reelport.server.studio import pages
 from reelport.server.studio.formats import write_number, write_share
 from reelport.server.studio.languages import choose_language, load_languages
-from reelport.wording import format_day, format_size
+from reelport.wording import format_day, format_days, format_size
 
 PACKAGE = Path(reelport.__file__).parent
 SETTINGS = Path(__file__).parents[3] / "pyproject.toml"
@@ -158,7 +158,7 @@ def test_the_choice_on_the_account_page_comes_before_the_browsers_language(visit
             "en",
             [
                 *("1,234.57", "€1,234.57", "12.3\N{NO-BREAK SPACE}k", "12.3%"),
-                *("4 July 2026", "Sat 4 Jul 2026", "France", "Phone", "1.2 MB"),
+                *("1 to 4 July 2026", "1 Jul 2026", "4 July 2026", "Sat 4 Jul 2026", "France", "Phone", "1.2 MB"),
             ],
         ),
         (
@@ -168,6 +168,8 @@ def test_the_choice_on_the_account_page_comes_before_the_browsers_language(visit
                 "1\N{NARROW NO-BREAK SPACE}234,57\N{NO-BREAK SPACE}€",
                 "12,3\N{NO-BREAK SPACE}k",
                 "12,3\N{NARROW NO-BREAK SPACE}%",
+                "1er \N{EN DASH} 4 juillet 2026",
+                "1er juil. 2026",
                 "4 juillet 2026",
                 "sam. 4 juil. 2026",
                 "France",
@@ -200,6 +202,8 @@ def _write_examples() -> list[str]:
         write_number(Metric.ESTIMATED_EARNINGS_EUR, Decimal("1234.567")),
         format_short(12_345),
         write_share(Decimal("0.1234")),
+        format_days(date(2026, 7, 1), date(2026, 7, 4)),
+        describe_time("2026-07-01"),
         format_day(date(2026, 7, 4)),
         describe_time("2026-07-04", with_weekday=True),
         label_value(Dimension.VISITOR_COUNTRY, "fr"),

@@ -119,10 +119,6 @@ ROUTES: tuple[StudioRoute, ...] = (
 def make_routes() -> list[ExactRoute]:
     """Make the routes for the app, each behind its guard."""
     return [
-        ExactRoute(
-            each.path,
-            guard(each.endpoint, each.right, is_embedded=each.is_embedded),
-            methods=[each.method],
-        )
+        ExactRoute(each.path, guard(each.endpoint, each.right, is_embedded=each.is_embedded), methods=[each.method])
         for each in ROUTES
     ]
