@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,9 +110,13 @@ def fetch_report(settings: Settings, query: ReportQuery, tenant: Tenant | None =
     """The rows of a report of the sample facts, for a tenant: the organization `demo`, if no other."""
     tenant = tenant or Tenant(frozenset(sample_channels()["demo"]))
     plan = compile_query(query, tenant, pin(settings.facts_root, tables_of(query)))
-    with QueryEngine("1GiB", 2, None, within=(settings.facts_root,)) as engine:
-        session = engine.session()
-        try:
-            return list(session.fetch(plan, "this test"))
-        finally:
-            session.close()
+    session = _open_engine(settings.facts_root).session()
+    try:
+        return list(session.fetch(plan, "this test"))
+    finally:
+        session.close()
+
+
+@lru_cache(maxsize=1)
+def _open_engine(facts_root: Path) -> QueryEngine:
+    return QueryEngine("1GiB", 2, None, within=(facts_root,))
