@@ -191,9 +191,10 @@ def draw_facts(
 ) -> Iterator[pa.Table]:
     """Draw a fact table's rows by days, so many at a time, in no order."""
     lots = [(kind, day, rows) for kind in _list_kinds(table) for day, rows in counts[kind].items()]
+    kinds, days, numbers = (list(column) for column in zip(*lots, strict=True))
     world.execute("TRUNCATE lots")
-    world.executemany("INSERT INTO lots VALUES (?, ?, ?)", lots)
-    for first in range(0, sum(rows for *_, rows in lots), portion):
+    world.execute("INSERT INTO lots SELECT unnest(?), unnest(?), unnest(?)", [kinds, days, numbers])
+    for first in range(0, sum(numbers), portion):
         world.execute(_ORDINALS, {"first": first, "until": first + portion})
         yield _read_rows(world, _read_sql(table), fact_schema(table))
 
