@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Self
 
 from reelport.errors import ReportCancelled, ReportFailed, ReportTooLarge
 from reelport.language import N_
-from reelport.wire import format_complete_day, parse_complete_day
+from reelport.wire import format_complete_day, format_utc, parse_complete_day
 
 EXTENSION = "reelport"
 """The key of GraphQL's top-level `extensions` under which `reports` and `slots` stand."""
@@ -203,9 +203,7 @@ class Slots:
 
 
 def _format_moment(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return None if moment is None else format_utc(moment)
 
 
 def _parse_moment(text: object) -> datetime | None:

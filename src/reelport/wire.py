@@ -6,7 +6,7 @@ documents it or as its public schema shows it.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Self
 
@@ -58,6 +58,11 @@ query LookAtReport($reportToken: String!, $page: Int = 1) {
   }
 }
 """
+
+
+def format_utc(moment: datetime, precision: str = "seconds") -> str:
+    """Format a time for programs, in UTC: `2023-07-01T09:30:00Z`."""
+    return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def format_complete_day(day: date) -> str:

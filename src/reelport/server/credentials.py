@@ -51,7 +51,7 @@ def is_well_formed(prefix: str, text: str) -> bool:
 
 def sign(service_secret: ServiceSecret, prefix: str, payload: bytes, context: str = "") -> str:
     """Sign a payload; `read_signed` reads the text, which is valid with the same context only."""
-    body = _encode_base64(payload + _compute_signature(service_secret, prefix, payload, context))
+    body = encode_base64(payload + _compute_signature(service_secret, prefix, payload, context))
     return f"{prefix}_{body}{_compute_checksum(prefix, body)}"
 
 
@@ -64,7 +64,7 @@ def read_signed(service_secret: ServiceSecret, prefix: str, text: str, context: 
         whole = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
     except binascii.Error:
         return None
-    if _encode_base64(whole) != body:
+    if encode_base64(whole) != body:
         return None  # the last letter has unused bits: several texts would decode to the same bytes
     payload, signature = whole[:-_SIGNATURE_BYTES], whole[-_SIGNATURE_BYTES:]
     expected = _compute_signature(service_secret, prefix, payload, context)
@@ -84,7 +84,8 @@ def read_until(service_secret: ServiceSecret, prefix: str, text: str, now: datet
     return found[_MOMENT_BYTES:]
 
 
-def _encode_base64(content: bytes) -> str:
+def encode_base64(content: bytes) -> str:
+    """Encode bytes as text for URLs, without padding."""
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from reelport.sync.events import Loaded
 from reelport.sync.parquet_folder import ParquetFolder
 from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.sync.staging import Delivery
+from reelport.wire import format_utc
 
 # The holder's process id is in a second file: on Windows no other process can read a locked one.
 _LOCK, _HOLDER = "lock", "holder"
@@ -84,7 +85,7 @@ def record_success(spec: Spec, moment: datetime) -> None:
     """Record that a run had read all that was missing of a copy, also where that was nothing."""
     path = _path_of(spec)
     with translate_io_errors(path), replace_whole(path) as part:
-        part.write_text(f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}\n", "utf-8")
+        part.write_text(f"{format_utc(moment)}\n", "utf-8")
 
 
 def read_success(spec: Spec) -> datetime | None:

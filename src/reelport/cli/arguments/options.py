@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -209,9 +209,14 @@ def format_options(query: ReportQuery) -> list[str]:
     return words + [word for name, value in query.filters for word in ("--filter", f"{name}={value}")]
 
 
-def split_names(words: list[str]) -> list[str]:
-    """Split names at commas, from one option or several; in upper case, as requests have them."""
-    return [name.strip().upper() for word in words for name in word.split(",") if name.strip()]
+def split_names(words: Iterable[str]) -> list[str]:
+    """Split names at commas, as `split_words`; in upper case, as requests have them."""
+    return [name.upper() for name in split_words(words)]
+
+
+def split_words(given: Iterable[str]) -> list[str]:
+    """Split words at commas, from one option or several."""
+    return [word.strip() for each in given for word in each.split(",") if word.strip()]
 
 
 def parse_day_word(option: str, text: str, today: date, wrong: list[str]) -> date:

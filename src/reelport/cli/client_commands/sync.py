@@ -46,6 +46,7 @@ from reelport.sync.comparison import Comparison, Moved, Number
 from reelport.sync.coverage import Coverage, coverage_of
 from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, describe_event
 from reelport.sync.spec import LOOKBACK, SETTLE, Spec
+from reelport.wire import format_utc
 from reelport.wording import format_count
 
 _PATIENCE = 60.0  # seconds that the command may take. Then it is ended, with all that it has started.
@@ -63,7 +64,7 @@ def run_on_failure(command: str | None, facts: Mapping[str, object], *, patience
     except ReelportError as error:
         if command and not isinstance(error.__context__, KeyboardInterrupt):
             failure = {"status": error.exit_status, "code": error.code, "error": str(error)}
-            now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            now = format_utc(datetime.now(UTC))
             _run_user_command(command, json.dumps({"time": now, **facts, **failure}), patience)
         raise
 
@@ -360,7 +361,7 @@ def _coverage_as_json(each: Coverage) -> dict[str, object]:
         "service": each.service or None,
         "rows": each.rows,
         "outdated": each.outdated,
-        "last_success": f"{each.last_success:%Y-%m-%dT%H:%M:%SZ}" if each.last_success else None,
+        "last_success": format_utc(each.last_success) if each.last_success else None,
         "wanted": each.wanted.to_json(),
         "verified": each.verified.to_json(),
         "moving": each.moving.to_json(),

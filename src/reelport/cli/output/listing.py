@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 from cyclopts import Parameter
 
+from reelport.wire import format_utc
 from reelport.wording import clean_line
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def format_value(value: object) -> str:
         case None:
             return ""
         case datetime():
-            return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+            return format_utc(value)
         case list() | tuple() | set() | frozenset():
             return ",".join(format_value(each) for each in value)
         case Mapping():

@@ -60,7 +60,7 @@ from reelport.errors import (
 )
 from reelport.query import ReportQuery
 from reelport.report_details import ReportDetails
-from reelport.wire import NO_DAY, format_complete_day
+from reelport.wire import NO_DAY, format_complete_day, format_utc
 from reelport.wording import clean_line, format_count, format_rough_duration, format_size
 
 if TYPE_CHECKING:
@@ -522,7 +522,7 @@ class JsonEvents(ResumableCommand):
         return error
 
     def _print_event(self, event: str, facts: Mapping[str, object]) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        now = format_utc(datetime.now(UTC), "milliseconds")
         line = json.dumps({"event": event, "time": now} | dict(facts), default=_to_json_value)
         print(line, file=self._stream, flush=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, time
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import is_confirmed, parse_data_directory, parse_day_word
+from reelport.cli.arguments.options import is_confirmed, parse_data_directory, parse_day_word, split_words
 from reelport.cli.output.listing import PrintJson, print_fields, print_list
 from reelport.errors import UsageError
 from reelport.wording import format_count
@@ -53,11 +53,6 @@ def open_state(data: Path | None, *, make: bool = False, only_read: bool = False
         check_existing(settings.data)
     with private(), connected(settings, make=not only_read) as db:
         yield settings, db
-
-
-def split_names(given: Iterable[str]) -> tuple[str, ...]:
-    """Split a list given by commas or by repeating the option."""
-    return tuple(word.strip() for each in given for word in each.split(",") if word.strip())
 
 
 @ORG.command(name="add")
@@ -248,7 +243,7 @@ def remove_channels(
     with open_state(data) as (settings, db):
         known = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
         # Ids with a comma date from before commas were refused, and must stay removable.
-        ids = [word for each in id for word in ([each] if each in known else split_names([each]))]
+        ids = [word for each in id for word in ([each] if each in known else split_words([each]))]
         ended = removal.remove_channels(db, settings, org, ids, datetime.now(UTC))
     print_fields({"organization": org, **_counts(ended)}, as_json=json)
 

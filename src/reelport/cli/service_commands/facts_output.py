@@ -18,6 +18,7 @@ from reelport.errors import ReelportError, UsageError
 from reelport.facts.tables import TABLES
 from reelport.server.settings import read_settings
 from reelport.storage.durable import describe_os_error, replace_file, to_storage_error
+from reelport.wire import format_utc
 from reelport.wording import clean_line, format_count, format_size
 
 if TYPE_CHECKING:
@@ -315,7 +316,7 @@ def _format_state(progress: Progress | None) -> str:
 
 
 def _event(progress: Progress | None, passed: float) -> str:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    now = format_utc(datetime.now(UTC), "milliseconds")
     facts = {"stage": "reading"} if progress is None else asdict(progress)
     return json.dumps({"event": "progress", "time": now, **facts, "seconds": round(passed, 1)})
 

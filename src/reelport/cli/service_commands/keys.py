@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from reelport.catalog import Scope
-from reelport.cli.arguments.options import has_terminal, is_confirmed
+from reelport.cli.arguments.options import has_terminal, is_confirmed, split_words
 from reelport.cli.output.listing import PrintJson, print_fields, print_list
-from reelport.cli.service_commands.access import Data, Org, Yes, open_state, split_names
+from reelport.cli.service_commands.access import Data, Org, Yes, open_state
 from reelport.errors import UsageError
 from reelport.wording import format_count
 
@@ -56,13 +56,13 @@ def create_key(
     from reelport.server.state.secret_fingerprint import require_same_secret
 
     with open_state(data) as (settings, db):
-        limit = None if channels is None else split_names(channels)
+        limit = None if channels is None else split_words(channels)
         key = channel_registry.create_key(
             db,
             settings,
             require_same_secret(db, settings),
             org,
-            split_names(permissions),
+            split_words(permissions),
             datetime.now(UTC),
             channels=limit,
             kind=kind,

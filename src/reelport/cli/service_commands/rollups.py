@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import QueryOptions, Whole, split_names
+from reelport.cli.arguments.options import QueryOptions, Whole, split_words
 from reelport.cli.output.listing import PrintJson, print_json, print_list
 from reelport.cli.service_commands.access import Data
 from reelport.cli.service_commands.facts import MemoryOption, facts_root
@@ -100,7 +100,7 @@ def add_rollup(
     from reelport.engine.rollups.shape import make_rollup
     from reelport.facts import rollups
 
-    names = (name.lower() for name in split_names(list(columns)))
+    names = (name.lower() for name in split_words(columns))
     rollup = make_rollup(table, names, Grain.HOUR if hour else Grain.DAY)
     is_new = rollups.add_rollup(facts_root(data), rollup)
     print(f"{rollup.name}: {'added' if is_new else 'is there already'}; build it by `reelport rollups build`")

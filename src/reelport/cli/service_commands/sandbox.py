@@ -24,6 +24,7 @@ from reelport.catalog import Dimension, Grain
 from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS
 from reelport.check import suggest
 from reelport.cli import stop_signals
+from reelport.cli.arguments.options import split_words
 from reelport.cli.output.listing import PrintJson, print_fields
 from reelport.errors import InternalError, UsageError
 from reelport.query import ReportQuery
@@ -108,7 +109,7 @@ def _cut(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_misbehaviours(given: list[str] | None, port: int | None) -> list[str]:
-    words = [word.strip().lower() for each in given or () for word in each.split(",") if word.strip()]
+    words = [word.lower() for word in split_words(given or ())]
     wrong = [
         f"--misbehave: there is no {word[:80]!r}.{suggest(word, _MISBEHAVIOURS)}"
         for word in words

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reelport.query import ReportQuery
-from reelport.wire import format_complete_day
+from reelport.wire import format_complete_day, format_utc
 
 _LARGEST = 1 << 20
 
@@ -41,7 +41,7 @@ class Sidecar:
         content["last_complete_day"] = None if day is None else format_complete_day(day)
         for name in ("asked", "finished", "downloaded"):
             moment = content[name]
-            content[name] = moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
+            content[name] = format_utc(moment) if moment else None
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

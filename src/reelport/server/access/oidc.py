@@ -7,7 +7,6 @@ provider takes over an account that it did not make.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
@@ -142,7 +141,7 @@ class Provider:
             "scope": " ".join(["openid", "email", *([_GROUPS] if _GROUPS in known else [])]),
             "state": self._derive("state", token),
             "nonce": self._derive("nonce", token),
-            "code_challenge": base64.urlsafe_b64encode(challenge).decode().rstrip("="),
+            "code_challenge": credentials.encode_base64(challenge),
             "code_challenge_method": "S256",
         }
         return _add_query(self._find_endpoint("authorization"), asked)

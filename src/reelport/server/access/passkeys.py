@@ -6,7 +6,6 @@ challenge of one of our pages. A challenge is valid for one browser, a few minut
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 from collections.abc import Callable, Iterable
@@ -22,7 +21,7 @@ from reelport.errors import UsageError
 from reelport.language import N_
 from reelport.server import credentials
 from reelport.server.access.callers import clean_text
-from reelport.server.credentials import ServiceSecret
+from reelport.server.credentials import ServiceSecret, encode_base64
 from reelport.server.limits.rate_limits import use_once
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import PASSKEYS, USERS
@@ -111,16 +110,16 @@ def make_challenge(service_secret: ServiceSecret, browser: str, now: datetime) -
 def write_request(site: Site, challenge: str, passkeys: Iterable[Passkey] = ()) -> str:
     """Write the JSON options of navigator.credentials.get; without passkeys any may answer."""
     allowed = [{"type": "public-key", "id": each.credential_id} for each in passkeys]
-    options = {"challenge": _encode(challenge.encode()), "rpId": site.host, "userVerification": "required"}
+    options = {"challenge": encode_base64(challenge.encode()), "rpId": site.host, "userVerification": "required"}
     return json.dumps({**options, "allowCredentials": allowed})
 
 
 def write_creation(site: Site, challenge: str, user_id: str, email: str, passkeys: Iterable[Passkey]) -> str:
     """Write the JSON options of navigator.credentials.create: a device makes one passkey."""
     options = {
-        "challenge": _encode(challenge.encode()),
+        "challenge": encode_base64(challenge.encode()),
         "rp": {"id": site.host, "name": "Reelport"},
-        "user": {"id": _encode(user_id.encode()), "name": email, "displayName": email},
+        "user": {"id": encode_base64(user_id.encode()), "name": email, "displayName": email},
         "pubKeyCredParams": [{"type": "public-key", "alg": each} for each in _ALGORITHMS],
         "authenticatorSelection": {"residentKey": "required", "requireResidentKey": True}
         | {"userVerification": "required"},
@@ -201,7 +200,7 @@ def check_new(service_secret: ServiceSecret, answer: Answer, now: datetime) -> N
     )
     if found is None or len(found.credential_id) > _LONGEST_CREDENTIAL:
         return None
-    key = _encode(found.credential_id), _encode(found.credential_public_key), found.sign_count
+    key = encode_base64(found.credential_id), encode_base64(found.credential_public_key), found.sign_count
     return NewKey(*key, answer.site.host, answer.challenge)
 
 
@@ -247,7 +246,3 @@ def _attempt(work: Callable[[], T]) -> T | None:
     except Exception as error:  # noqa: BLE001 - the library raises whatever it stumbles over
         _LOG.info("a passkey was refused", reason=f"{type(error).__name__}: {error}"[:200])
         return None
-
-
-def _encode(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).decode().rstrip("=")

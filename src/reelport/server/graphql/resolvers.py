@@ -12,7 +12,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from importlib import resources
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ from reelport.errors import AccessError, Problem, QueryRefused, StorageError
 from reelport.query import ReportQuery
 from reelport.report_details import EXTENSION, ReportDetails, Slots
 from reelport.server.access.callers import Caller
-from reelport.server.credentials import ServiceSecret
+from reelport.server.credentials import ServiceSecret, encode_base64
 from reelport.server.files import signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.graphql.faults import Fault
@@ -45,7 +45,7 @@ from reelport.server.reports.ask import AskedReport
 from reelport.server.reports.report_access import FoundReport
 from reelport.server.settings import Settings
 from reelport.server.state.database import StateUnavailable
-from reelport.wire import Code, ReportStatus
+from reelport.wire import Code, ReportStatus, format_utc
 
 _LOG = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -91,10 +91,6 @@ class Context:
 
 
 _Info = GraphQLResolveInfo[Context]
-
-
-def _format_moment(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _parse_moment(value: object) -> str:
@@ -238,7 +234,7 @@ def _resolve_node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A0
 
 
 def _encode_id(type_: str, key: str) -> str:
-    return base64.urlsafe_b64encode(f"{type_}:{key}".encode()).decode().rstrip("=")
+    return encode_base64(f"{type_}:{key}".encode())
 
 
 def _decode_id(id_: str) -> tuple[str, str]:
@@ -282,7 +278,7 @@ def build_schema() -> GraphQLSchema:
     schema = graphql.build_schema(build_sdl())
     date_time = schema.type_map["DateTime"]
     assert isinstance(date_time, GraphQLScalarType)  # noqa: S101 - told to the type checker
-    date_time.coerce_output_value, date_time.coerce_input_value = _format_moment, _parse_moment
+    date_time.coerce_output_value, date_time.coerce_input_value = format_utc, _parse_moment
     for (type_name, name), resolve in _RESOLVERS.items():
         type_ = schema.type_map[type_name]
         assert isinstance(type_, GraphQLObjectType)  # noqa: S101 - told to the type checker

@@ -44,7 +44,7 @@ from reelport.server.http.service import Service
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
 from reelport.server.limits.quotas import format_headers
 from reelport.server.limits.rate_limits import TokenBuckets, hash_owner
-from reelport.wire import KEY_EXPIRES_HEADER, PUBLIC_TOKEN_PATH, TOKEN_PATH
+from reelport.wire import KEY_EXPIRES_HEADER, PUBLIC_TOKEN_PATH, TOKEN_PATH, format_utc
 
 _LOG = structlog.get_logger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -123,7 +123,7 @@ def _tell_expiry(grant: Grant) -> dict[str, str]:
     expires_at = grant.key_expires_at
     if expires_at is None or expires_at > datetime.now(UTC) + NOTICE:
         return {}
-    return {KEY_EXPIRES_HEADER: f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"}
+    return {KEY_EXPIRES_HEADER: format_utc(expires_at)}
 
 
 @dataclass(frozen=True, slots=True)
