@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 
 from reelport.catalog import CellType, Dimension, Metric
-from reelport.query import parse_day
+from reelport.query import parse_day, parse_moment
 
 PRECISION = 38  # digits that a decimal column can hold, before and after the point together
 Cell = str | int | Decimal | date | datetime | None
@@ -105,10 +105,4 @@ def _parse_day(text: str) -> date | None:
 
 @lru_cache(4096)
 def _parse_moment(text: str) -> datetime | None:
-    """Parse a time and convert it to UTC; without an offset it is UTC."""
-    if not text:
-        return None
-    text = text.strip(_BLANKS)
-    parse_day(text)  # Accepts only a day and a time; Python's own parser accepts more.
-    moment = datetime.fromisoformat(text.replace(",", ".").upper())
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    return parse_moment(text.strip(_BLANKS)) if text else None

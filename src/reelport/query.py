@@ -127,13 +127,16 @@ class ReportQuery:
 
 def parse_day(text: str) -> date:
     """Parse an ISO 8601 date or time (UTC without an offset) to its day in UTC. ValueError."""
-    if _DAY.fullmatch(text):
-        return date.fromisoformat(text)
-    if not _MOMENT.fullmatch(text):
+    return date.fromisoformat(text) if _DAY.fullmatch(text) else parse_moment(text).date()
+
+
+def parse_moment(text: str) -> datetime:
+    """Parse an ISO 8601 date or time (UTC without an offset) to a time in UTC. ValueError."""
+    if not (_DAY.fullmatch(text) or _MOMENT.fullmatch(text)):  # Python's own parser accepts more.
         raise ValueError(f"{text!r} is neither YYYY-MM-DD nor an ISO 8601 time")
     moment = datetime.fromisoformat(text.replace(",", ".").upper())
     try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).date()
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{text!r} leaves the calendar") from None
 

@@ -162,7 +162,7 @@ def _differences_sql(
     """SQL of differing days: rows before, now, gone, come; each sum before and now."""
     names = ", ".join(quote_name(field.name) for field in shared)
     inside = within_sql(quote_name(time.name), time.type, window.start, window.end)
-    day = day_sql(quote_name(time.name), time.type)
+    day = day_sql(time)
     totals = "".join(f", sum({quote_name(name)}) AS {quote_name(name)}" for name in sums)
     pairs = "".join(f", coalesce(b.{quote_name(name)}, 0), coalesce(n.{quote_name(name)}, 0)" for name in sums)
     return f"""

@@ -35,7 +35,6 @@ from reelport.client.ranges.windows import Window
 from reelport.client.settings.profiles import resolve
 from reelport.client.steps import DEADLINE, to_seconds
 from reelport.errors import ReelportError, ServiceError, StorageError, UsageError, WindowEmptied
-from reelport.sql_quoting import quote_name
 from reelport.sync import spec_file
 from reelport.sync.copies import State, agree, replaced_span, select_stamped, time_field
 from reelport.sync.coverage import cut_windows, missing_days
@@ -306,7 +305,7 @@ def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path, *,
         staged = load_stage(con, delivery.file)
         agreement = agree(spec, held.fields, staged, delivery.window, widens=False)
         time = time_field(spec, agreement.fields)
-        placed = day_sql(quote_name(time.name), time.type)
+        placed = day_sql(time)
         rows = select_stamped(spec, delivery, agreement)
         con.execute(f"CREATE TEMP TABLE batch AS SELECT *, {placed} AS {_DAY}, false AS {_DELETED} FROM ({rows})")  # noqa: S608 - quoted
         found = con.execute(f"SELECT {_DAY}, count(*) FROM batch GROUP BY 1").fetchall()  # noqa: S608 - our own names

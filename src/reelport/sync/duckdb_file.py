@@ -54,7 +54,7 @@ class DuckDBFile:
             if not state.has_meaning_of(spec):
                 return state
             time = time_field(spec, _read_fields(con, spec))
-            last = f"SELECT max({day_sql(quote_name(time.name), time.type)}) FROM {_table_name(spec)}"  # noqa: S608 - quoted
+            last = f"SELECT max({day_sql(time)}) FROM {_table_name(spec)}"  # noqa: S608 - quoted
             return state.trust(spec, (con.execute(last).fetchone() or (None,))[0])
 
     @contextmanager

@@ -167,7 +167,7 @@ class _LoadedVersion(_Version):
     def write(self, delivery: Delivery) -> None:
         time = time_field(self._spec, self._agreement.fields)
         rows = select_stamped(self._spec, delivery, self._agreement)
-        day = day_sql(quote_name(time.name), time.type)
+        day = day_sql(time)
         self._con.execute(
             f"COPY (SELECT *, {day} AS _day FROM ({rows})) TO {quote_text(str(self.part))} "  # noqa: S608 - all of it is quoted
             "(FORMAT parquet, COMPRESSION zstd, PARTITION_BY (_day), OVERWRITE_OR_IGNORE)"

@@ -102,15 +102,16 @@ def cast_sql(field: Field) -> str:
     return text if field.type == TEXT else f"CASE WHEN {fits_sql(field)} THEN TRY_CAST({text} AS {field.type}) END"
 
 
-def day_sql(time: str, kind: str) -> str:
-    """SQL expression: the UTC day of a time column of type `kind`; for a month, its first day."""
-    match kind:
+def day_sql(time: Field) -> str:
+    """SQL expression: the UTC day of a time column; for a month, its first day."""
+    name = quote_name(time.name)
+    match time.type:
         case "DATE":
-            return time
+            return name
         case "VARCHAR":
-            return f"TRY_CAST({time} || '-01' AS DATE)"
+            return f"TRY_CAST({name} || '-01' AS DATE)"
         case _:
-            return f"CAST({time} AT TIME ZONE 'UTC' AS DATE)"
+            return f"CAST({name} AT TIME ZONE 'UTC' AS DATE)"
 
 
 def within_sql(time: str, kind: str, first: date, last: date) -> str:

@@ -209,10 +209,12 @@ def _read_retry_after(reply: Reply, now: datetime) -> float | None:
     with suppress(ValueError):
         seconds = float(text)
         return min(seconds, _LONGEST_PAUSE) if 0 <= seconds < float("inf") else None
-    return _count_seconds_until(text, now) if text else None
+    left = count_seconds_until(text, now) if text else None
+    return None if left is None else max(0.0, left)
 
 
-def _count_seconds_until(date: str, now: datetime) -> float | None:
+def count_seconds_until(date: str, now: datetime) -> float | None:
+    """Count the seconds until a header's date, below 0 for a past one; None for no date."""
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - it loads sockets, and dates are rare
 
     try:
@@ -220,7 +222,7 @@ def _count_seconds_until(date: str, now: datetime) -> float | None:
     except ValueError:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return (moment - now).total_seconds()
 
 
 def _describe_body(reply: Reply, redact: Redact) -> str:

@@ -7,14 +7,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from functools import partial
 
 from reelport.catalog import Scope
 from reelport.client.events import Progress, ignore_event
 from reelport.client.flows import auth
-from reelport.client.flows.answers import find_fault, read_data, refuses_token
+from reelport.client.flows.answers import count_seconds_until, find_fault, read_data, refuses_token
 from reelport.client.flows.retry import DEFAULT_POLICY, Retries, RetryPolicy
 from reelport.client.session import Session
 from reelport.client.settings.config import Bearer
@@ -106,9 +105,5 @@ def probe(session: Session) -> Flow[Probe]:
 
 def _measure_skew(reply: Reply, now: datetime) -> float | None:
     """Return how many seconds the reply's `Date` is ahead: whole ones, so 0.5 is added."""
-    try:
-        moment = parsedate_to_datetime(reply.headers.get("date", ""))
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (moment - now).total_seconds() + 0.5
+    ahead = count_seconds_until(reply.headers.get("date", ""), now)
+    return None if ahead is None else ahead + 0.5
