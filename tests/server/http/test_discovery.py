@@ -304,7 +304,7 @@ def test_the_page_tells_what_a_caller_may_take() -> None:
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")]
     told = {row[1].strip(): found[0] for row in rows if (found := re.findall(r"\d[\d,]*", row[2]))}
     assert {name: float(told[name].replace(",", "")) for name in BOUNDS} == BOUNDS
-    assert f"over two to four minutes is below {LEAST_RATE:,.0f} bytes a second" in table
+    assert f"below {LEAST_RATE:,.0f} bytes a second (over two to four minutes)" in table
     named = {name for row in rows for name in re.findall(r"setting `(\w+)`", row[3])}
     assert named == {"waiting_limit"}
 
