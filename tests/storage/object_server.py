@@ -18,14 +18,20 @@ from typing import Any
 
 BUCKET = "reelport-tests"
 _SERVER = """
-import logging, sys
-from moto.server import ThreadedMotoServer
+import contextlib, logging, sys, threading
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
+serve, one, any_number = DomainDispatcherApplication(create_backend_app), threading.Lock(), contextlib.nullcontext()
+def answer(environ, start_response):
+    # moto looks whether there is an object, and then puts it: two could both be told that theirs is new.
+    with one if "HTTP_IF_NONE_MATCH" in environ else any_number:
+        return serve(environ, start_response)
+server = make_server("127.0.0.1", 0, answer, threaded=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(server.server_port, flush=True)
 sys.stdin.read()
-server.stop()
+server.shutdown()
 """
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests-only", "AWS_REGION": "us-east-1"}
 
