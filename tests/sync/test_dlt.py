@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from reelport.errors import ReportFailed, UsageError, WindowEmptied
 from reelport.sync.events import Loaded, SyncEvent
 from reelport.sync.spec import Days
 from reelport.testing import Vendor
+from reelport.testing.vendor import Wire
 
 from .vendors import START, TODAY, YESTERDAY, Numbers, asked, expected
 
@@ -181,6 +182,12 @@ def test_rows_of_another_service_are_not_mixed(
         assert asked(other) == [*["20-11", "10-1"] * 2, "3-1"]
 
 
+def months_of(wire: Wire) -> list[str]:
+    """The months that a question has days of."""
+    first, last = date.fromisoformat(wire["startDate"]), date.fromisoformat(wire["endDate"])
+    return sorted({day.strftime("%Y-%m") for day in Days.between(first, last)})
+
+
 @pytest.mark.long
 def test_the_source_takes_its_settings_from_dlt(
     pipeline: dlt.Pipeline, client: Client, vendor: Vendor, file: Path
@@ -190,7 +197,9 @@ def test_the_source_takes_its_settings_from_dlt(
 
     from reelport.sync.dlt import reports  # noqa: PLC0415 - each process that runs tests would wait for it
 
-    vendor.csv = lambda wire: f"month,estimated_earnings_eur\n{wire['endDate'][:7]},1.250000\n".encode()
+    vendor.csv = lambda wire: "".join(
+        ["month,estimated_earnings_eur\n", *(f"{month},1.250000\n" for month in months_of(wire))]
+    ).encode()
     first = (TODAY.replace(day=1) - timedelta(days=40)).replace(day=1)
     file.write_text(
         f'[reports.views]\nmetrics = ["ESTIMATED_EARNINGS_EUR"]\ndimensions = ["MONTH"]\n'
@@ -204,7 +213,7 @@ def test_the_source_takes_its_settings_from_dlt(
     pipeline.extract(reports())
     assert pipeline.has_pending_data
     load(pipeline, file, client=client)
-    months = sorted({day.strftime("%Y-%m") for day in Days.between(first, YESTERDAY)})
+    months = months_of({"startDate": str(first), "endDate": str(YESTERDAY)})
     assert rows(pipeline, "month, estimated_earnings_eur") == [(month, Decimal("1.25")) for month in months]
     vendor.csv = Numbers().csv
     file.write_text(SHEET.replace(str(START), str(START + timedelta(days=1))), "utf-8")
