@@ -145,7 +145,7 @@ def create_app(settings: Settings) -> Starlette:
             *(graphiql if settings.graphiql == "yes" else []),
             *make_studio_routes(),
         ],
-        middleware=[Middleware(RequestLog), *cors],
+        middleware=[Middleware(RequestLog), *cors, Middleware(BriefRetries)],
         exception_handlers={HTTPException: _answer_not_found},
         lifespan=lifespan,
     )
@@ -251,3 +251,18 @@ class ApiCors:
         path = scope["path"] if scope["type"] == "http" else ""
         is_api = path in _CORS_PATHS or path.startswith(f"{FILES_PATH}/") or is_below_v1(path)
         await (self._cors if is_api else self._app)(scope, receive, send)
+
+
+class BriefRetries:
+    """Lets requests wait only briefly for an object store that is away: each holds a thread."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with retry_for(BRIEF_SECONDS):
+            await self._app(scope, receive, send)

@@ -21,11 +21,10 @@ from reelport import UsageError
 from reelport.cli.main import main
 from reelport.engine.duckdb.engine import Progress
 from reelport.errors import StorageError
-from reelport.server import credentials
+from reelport.server import app, credentials
 from reelport.server.doctor.checks import check_object_store, run_checks
 from reelport.server.explore.file_preview import read_first_rows
 from reelport.server.files import report_files, retention, store_owner
-from reelport.server.http import request_log
 from reelport.server.queue import jobs
 from reelport.server.queue.lease_keeper import LeaseKeeper
 from reelport.server.settings import Secret, Settings, read_settings
@@ -84,7 +83,7 @@ def test_a_request_waits_only_briefly_for_a_store_that_is_away(
     faulty_server: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A download is then a 503: in the time of a worker's requests it would be a dozen."""
-    monkeypatch.setattr(request_log, "BRIEF_SECONDS", 0)
+    monkeypatch.setattr(app, "BRIEF_SECONDS", 0)
     with open_api(settings_of(tmp_path)) as api:
         link = api.link(api.finished(BODY))
         faulty_server.choose = lambda method, path: Fault.RESET if (method, ".csv" in path) == ("GET", True) else None

@@ -1,7 +1,6 @@
 """Middleware that counts, times, logs and traces every request.
 
-It also adds the version header, answers 500 for exceptions, and lets a request wait only briefly for an object store
-that is away: each holds a thread.
+It also adds the version header, and answers 500 for exceptions.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from reelport.server.http.problems import PROBLEM_TYPE, V1_PATH, format_problem,
 from reelport.server.http.service import Service
 from reelport.server.traces import tracing
 from reelport.server.traces.span import Kind, Span
-from reelport.storage.retries import BRIEF_SECONDS, retry_for
 from reelport.wire import (
     FILES_PATH,
     GRAPHQL_PATH,
@@ -102,7 +100,6 @@ class RequestLog:
         with (
             _trace(scope, record.route, record.method) as span,
             structlog.contextvars.bound_contextvars(request=request_id),
-            retry_for(BRIEF_SECONDS),
         ):
             try:
                 await self._app(scope, receive, send_recorded)
