@@ -161,10 +161,10 @@ def make_cell(metric_unit: MetricUnit, value: Drawn) -> Cell:
 def make_change(metric_unit: MetricUnit, figure: Figure, *, in_full: bool = False) -> Cell:
     """Write how much a number changed, and what it was before."""
     written = metric_unit.write_change(figure, in_full=in_full)
-    text = written
-    if figure.before == 0 and figure.value:
-        text = f"{written} ({_('new')})" if in_full else _("new")
+    new = f"{written} ({_('new')})" if in_full else _("new")
+    text = new if figure.before == 0 and figure.value else written
     before = "" if figure.before is None else _("before: %(number)s", number=figure.before)
+    # By the sign that is shown: what rounds to 0.0% went neither up nor down.
     return Cell(text, before, written.startswith("+") - written.startswith("\N{MINUS SIGN}"))
 
 
