@@ -11,7 +11,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlglot import exp
 
 from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, plan_aggregation, read_parquet
 from reelport.facts.log.snapshot import Snapshot
@@ -23,7 +22,7 @@ class ByParquet(Aggregator):
 
     folder: Path
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
         """Aggregate into files, whose names no earlier report had."""
         rows = aggregated(aggregation, snapshot)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -42,16 +41,16 @@ class ByHalves(Aggregator):
     cut: date
     folder: Path
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
         """Aggregate the days to keep, and leave the others to the statement that adds both up."""
         whole = aggregation.resolved
         before, after = replace(whole, end=self.cut), replace(whole, start=self.cut + timedelta(days=1))
         kept = ByParquet(self.folder).aggregate(plan_aggregation(before), snapshot)
         fresh = DUCKDB.aggregate(plan_aggregation(after), snapshot)
-        keys = [exp.column(key.header) for key in aggregation.keys]
-        sums = [exp.func("SUM", exp.column(each.name)).as_(each.name) for each in aggregation.measures]
-        both = exp.union(kept, fresh, distinct=False).subquery("parts")
-        return exp.select(*keys, *sums).from_(both).group_by(*keys).having("COUNT(*) > 0")
+        keys = [key.header for key in aggregation.keys]
+        columns = ", ".join([*keys, *(f"SUM({each.name}) AS {each.name}" for each in aggregation.measures)])
+        groups = f"GROUP BY {', '.join(keys)}" if keys else ""
+        return f"SELECT {columns} FROM ({kept} UNION ALL {fresh}) AS parts {groups} HAVING COUNT(*) > 0"
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Recorded(Aggregator):
     other: Aggregator
     asked: list[Aggregation] = field(default_factory=list)
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
         """Aggregate as the other one does."""
         self.asked.append(aggregation)
         return self.other.aggregate(aggregation, snapshot)
@@ -69,7 +68,7 @@ class Recorded(Aggregator):
 
 def aggregated(aggregation: Aggregation, snapshot: Snapshot) -> pa.Table:
     """The aggregation's rows, of its columns and types, in the reverse of the order that a report has."""
-    select = DUCKDB.aggregate(aggregation, snapshot).sql("duckdb")
+    select = DUCKDB.aggregate(aggregation, snapshot)
     columns = ", ".join(f"CAST({name} AS {type_}) AS {name}" for name, type_ in aggregation.columns.items())
     with _database().cursor() as session:  # to open one for each aggregation would take longer than most of them
         session.execute("SET TimeZone = 'UTC'")

@@ -9,11 +9,9 @@ its day (`_is_latest_day`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-
-from sqlglot import exp
+from datetime import timedelta
 
 from reelport.catalog import Dimension, Distinct, Grain, Stock, measures
 from reelport.engine.mapping import (
@@ -29,23 +27,15 @@ from reelport.engine.mapping import (
 )
 from reelport.engine.relations import LookupCells, Relations, early_lookups, join_lookups, late_lookups, lookup_column
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery, make_source_query
-from reelport.engine.tenant_filter import channel_joins, is_own_row, qualifying_channel
-from reelport.engine.trees import (
-    WIDEST_DECIMAL,
-    alias,
-    call,
-    cast,
-    left_join,
-    number,
-    qualify,
-    select,
-    subquery,
-)
+from reelport.engine.tenant_filter import is_own_row, join_channels, qualifying_channel
 from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import Kind
+from reelport.sql_quoting import quote_text
 
+WIDEST_DECIMAL = 38
+"""Digits of the widest decimal, of DuckDB as of Arrow and Spark; overflow raises an error."""
 _TIMES = ("TIMESTAMP", "DATE")
 """The SQL types of times finer than a day, and of days and months."""
 
@@ -98,20 +88,24 @@ def plan_aggregation(resolved: ResolvedQuery) -> Aggregation:
     )
 
 
-def read_parquet(aggregation: Aggregation, files: Sequence[str]) -> exp.Select:
+def read_parquet(aggregation: Aggregation, files: Sequence[str]) -> str:
     """Select an aggregation's columns from Parquet files that have its columns and types."""
     # As DuckDB itself aggregates them: rates are computed in whole numbers, so sums of counts are HUGEINT.
     sums = [measure.name for measure in aggregation.measures if not measure.is_distinct_count and not measure.digits]
-    types = aggregation.columns | dict.fromkeys(sums, "HUGEINT")
-    columns = (alias(cast(exp.column(name), type_), name) for name, type_ in types.items())
-    return exp.select(*columns).from_(exp.Var(this=parquet_source(list(files))), copy=False)
+    return select_typed(aggregation.columns | dict.fromkeys(sums, "HUGEINT"), parquet_source(list(files)))
+
+
+def select_typed(types: Mapping[str, str], relation: str) -> str:
+    """Select columns by name from a relation, each cast to its type."""
+    columns = ", ".join(f"CAST({name} AS {type_}) AS {name}" for name, type_ in types.items())
+    return f"SELECT {columns} FROM {relation}"  # noqa: S608 - names of the catalog's
 
 
 class Aggregator(ABC):
     """Aggregates reports: DuckDB does it inside of the statement that writes them."""
 
     @abstractmethod
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
         """Aggregate the pinned facts of the aggregation's days, tenant and filters.
 
         Gives SQL for DuckDB: the aggregation's columns, a row per combination of keys, in any order. Called once per
@@ -145,7 +139,7 @@ class DuckDBAggregator(Aggregator):
     def __init__(self, scans: dict[str, str] | None = None) -> None:
         self._scans = scans
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
         """Give the subquery. It computes nothing yet."""
         return group_rows(aggregation, Relations.of(snapshot, aggregation.resolved, scans=self._scans))
 
@@ -153,42 +147,30 @@ class DuckDBAggregator(Aggregator):
 DUCKDB = DuckDBAggregator()
 
 
-def group_rows(aggregation: Aggregation, relations: Relations) -> exp.Select:
+def group_rows(aggregation: Aggregation, relations: Relations) -> str:
     """Select the columns of an aggregation that has a source, a row per combination of keys."""
-    keys = [exp.column(key.header, _STACKED) for key in aggregation.keys]
-    values = (alias(_aggregate(measure), measure.name) for measure in aggregation.measures)
+    keys = [f"{_STACKED}.{key.header}" for key in aggregation.keys]
+    values = (
+        f"{'COUNT(DISTINCT ' if each.is_distinct_count else 'SUM('}{_STACKED}.{each.name}) AS {each.name}"
+        for each in aggregation.measures
+    )
     found = early_lookups(aggregation.resolved)
-    sources = aggregation.sources
-    first, *others = (select_source_rows(each, relations, summed=_sums_first(each, found)) for each in sources)
-    stacked: exp.Query = first
-    for other in others:
-        stacked = exp.Union(this=stacked, expression=other, distinct=False)
-    tree = select(*keys, *values).from_(subquery(stacked, _STACKED), copy=False)
-    if keys:
-        return tree.group_by(*(key.copy() for key in keys), copy=False)
+    rows = (select_source_rows(each, relations, summed=_sums_first(each, found)) for each in aggregation.sources)
     # Without keys SQL gives one row even over no facts: leave that row out.
-    return tree.having(exp.GT(this=exp.Count(this=exp.Star()), expression=number(0)), copy=False)
+    ending = f"GROUP BY {', '.join(keys)}" if keys else "HAVING COUNT(*) > 0"
+    return f"SELECT {', '.join((*keys, *values))} FROM ({' UNION ALL '.join(rows)}) AS {_STACKED} {ending}"  # noqa: S608 - names of the catalog's, and SQL of ours
 
 
-def _aggregate(measure: AggregatedMeasure) -> exp.Expr:
-    column = exp.column(measure.name, _STACKED)
-    if measure.is_distinct_count:
-        return exp.Count(this=exp.Distinct(expressions=[column]))
-    return exp.Sum(this=column)
-
-
-def select_source_rows(source_query: SourceQuery, relations: Relations, *, summed: bool) -> exp.Select:
+def select_source_rows(source_query: SourceQuery, relations: Relations, *, summed: bool) -> str:
     """Select the source's rows: a column per dimension, then one per measure of the report.
 
     Columns of dimensions have their headers as names. Dimensions that are looked up late have no column yet. With
     `summed`, rows are summed by ids before their cells are looked up.
     """
-    found = early_lookups(source_query.resolved)
     name = source_query.source.name
-    tree = select(*_select_cells(source_query), *_select_measures(source_query))
-    facts = _select_facts(source_query, relations, summed=summed)
-    tree = tree.from_(subquery(facts, name), copy=False)
-    return join_lookups(tree, found.values(), name, relations)
+    columns = ", ".join((*_select_cells(source_query), *_select_measures(source_query)))
+    joins = join_lookups(early_lookups(source_query.resolved).values(), name, relations)
+    return f"SELECT {columns} FROM ({_select_facts(source_query, relations, summed=summed)}) AS {name}{joins}"  # noqa: S608 - as above
 
 
 def _sums_first(source_query: SourceQuery, found: LookupCells) -> bool:
@@ -199,42 +181,37 @@ def _sums_first(source_query: SourceQuery, found: LookupCells) -> bool:
     return bool(found) and not counted and len(resolved.dimensions) <= (_FEW_OF_MANY if many else _FEW)
 
 
-def _select_cells(source_query: SourceQuery) -> Iterable[exp.Expr]:
-    late = late_lookups(source_query.resolved)
+def _select_cells(source_query: SourceQuery) -> Iterator[str]:
+    late, name = late_lookups(source_query.resolved), source_query.source.name
     for dimension in source_query.resolved.dimensions:
         match CELLS[dimension]:
-            case LookupCell() if dimension in late:
-                continue
             case LookupCell() as found:
-                cell = lookup_column(found)
+                if dimension not in late:
+                    yield f"{lookup_column(found)} AS {dimension.header}"
             case ColumnCell(column):
-                cell = exp.column(column, source_query.source.name)
+                yield f"{name}.{column} AS {dimension.header}"
             case TimeCell():
-                cell = exp.column(dimension.header, source_query.source.name)
-        yield alias(cell, dimension.header)
+                yield f"{name}.{dimension.header} AS {dimension.header}"
 
 
-def _select_measures(source_query: SourceQuery) -> Iterable[exp.Expr]:
+def _select_measures(source_query: SourceQuery) -> Iterator[str]:
     for name in source_query.resolved.measures:
         here = MEASURES[name].source is source_query.source
-        yield alias(exp.column(name, source_query.source.name) if here else exp.null(), name)
+        yield f"{source_query.source.name}.{name} AS {name}" if here else f"NULL AS {name}"
 
 
-def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bool) -> exp.Select:
-    resolved, table = source_query.resolved, source_query.source.table
+def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bool) -> str:
     columns = _needed_columns(source_query)
-    here = [name for name in resolved.measures if MEASURES[name].source is source_query.source]
-    values = {name: qualify(MEASURES[name].value, table) for name in here}
-    selected = [alias(tree, name) for name, tree in columns.items()]
-    selected += [alias(exp.Sum(this=tree) if summed else tree, name) for name, tree in values.items()]
-    tree = relations.select_rows(select(*selected), source_query, _list_conditions(source_query, relations))
-    for channels, on in channel_joins(source_query):
-        tree = left_join(tree, channels, on)
-    return tree.group_by(*(tree.copy() for tree in columns.values()), copy=False) if summed else tree
+    own = (name for name in source_query.resolved.measures if MEASURES[name].source is source_query.source)
+    values = {name: f"SUM({MEASURES[name].value})" if summed else MEASURES[name].value for name in own}
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in (*columns.items(), *values.items()))
+    rows = relations.from_rows(source_query, _list_conditions(source_query, relations))
+    groups = f" GROUP BY {', '.join(columns.values())}" if summed else ""
+    return f"SELECT {selected} {rows}{groups}"
 
 
-def _needed_columns(source_query: SourceQuery) -> dict[str, exp.Expr]:
-    columns: dict[str, exp.Expr] = {}
+def _needed_columns(source_query: SourceQuery) -> dict[str, str]:
+    columns: dict[str, str] = {}
     for dimension in source_query.resolved.dimensions:
         match CELLS[dimension]:
             case LookupCell(key):
@@ -246,62 +223,54 @@ def _needed_columns(source_query: SourceQuery) -> dict[str, exp.Expr]:
     return columns
 
 
-def _list_conditions(source_query: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
+def _list_conditions(source_query: SourceQuery, relations: Relations) -> Iterator[str]:
     resolved, source = source_query.resolved, source_query.source
-    yield from _is_in_range(source, resolved.start, resolved.end)
-    if source.where:
-        yield qualify(source.where, source.table)
-    yield is_own_row(source_query)
+    yield from _list_own_conditions(source_query)
     for dimension, texts in resolved.conditions:
-        yield exp.or_(*(_has_cell(source_query, dimension, text, relations) for text in texts), wrap=True)
+        yield f"({' OR '.join(_has_cell(source_query, dimension, text, relations) for text in texts)})"
     if any(isinstance(rule, Stock) for rule in resolved.rules_over(source)):
         yield from _is_latest_day(source_query, relations)
 
 
-def _is_in_range(source: Source, start: date, end: date) -> Iterable[exp.Expr]:
-    time = exp.column(source.time, source.table)
+def _list_own_conditions(source_query: SourceQuery) -> Iterator[str]:
+    """List the conditions of all rows of the tenant's in the source, whatever the filters."""
+    resolved, source = source_query.resolved, source_query.source
+    time, after = f"{source.table}.{source.time}", resolved.end + timedelta(days=1)
     if source.kind(source.time) is Kind.DAY:
-        yield exp.GTE(this=time, expression=_day(start))
-        yield exp.LTE(this=time.copy(), expression=_day(end))
+        yield f"{time} >= DATE '{resolved.start}' AND {time} < DATE '{after}'"
     else:
-        yield exp.GTE(this=time, expression=_midnight(start))
-        yield exp.LT(this=time.copy(), expression=_midnight(end + timedelta(days=1)))
+        yield f"{time} >= TIMESTAMPTZ '{resolved.start} 00:00:00+00:00'"
+        yield f"{time} < TIMESTAMPTZ '{after} 00:00:00+00:00'"
+    if source.where:
+        yield source.where
+    yield is_own_row(source_query)
 
 
-def _day(day: date) -> exp.Expr:
-    return cast(exp.Literal.string(day.isoformat()), "DATE")
-
-
-def _midnight(day: date) -> exp.Expr:
-    return cast(exp.Literal.string(f"{day.isoformat()} 00:00:00+00:00"), "TIMESTAMPTZ")
-
-
-def _has_cell(source_query: SourceQuery, dimension: Dimension, text: str, relations: Relations) -> exp.Expr:
+def _has_cell(source_query: SourceQuery, dimension: Dimension, text: str, relations: Relations) -> str:
     match CELLS[dimension]:
         case ColumnCell(column):
             return _equals(_text_column(source_query.source, column), text)
         case LookupCell(key, lookup, column):
             by = _key_column(source_query, key)
-            ids = exp.select("id").from_(relations.lookup(lookup, lookup, [column]), copy=False)
+            ids = f"SELECT id FROM {relations.lookup(lookup, lookup, [column])} WHERE"  # noqa: S608 - names of ours
             if text:
-                return exp.In(this=by, query=subquery(ids.where(_equals(exp.column(column), text), copy=False)))
-            known = ids.where(exp.column(column).is_(exp.null()).not_(), copy=False)
-            return exp.or_(by.is_(exp.null()), exp.In(this=by.copy(), query=subquery(known)).not_())
+                return f"{by} IN ({ids} {_equals(column, text)})"
+            return f"{by} IS NULL OR {by} NOT IN ({ids} {column} IS NOT NULL)"
         case TimeCell():
             raise InternalError(f"{dimension} narrows by time, which only the range does")
 
 
-def _equals(cell: exp.Expr, text: str) -> exp.Expr:
+def _equals(cell: str, text: str) -> str:
     if not text:
-        return cell.is_(exp.null())
+        return f"{cell} IS NULL"
     try:
         text.encode()
     except UnicodeEncodeError:
-        return exp.false()  # half of a surrogate pair: no stored text holds one
-    return exp.EQ(this=cell, expression=exp.Literal.string(text))
+        return "false"  # half of a surrogate pair: no stored text holds one
+    return f"{cell} = {quote_text(text)}"
 
 
-def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
+def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterator[str]:
     """Whether the day is the last of its time bucket with a row of the tenant's in the source.
 
     A filter doesn't move that day: the reports of all values of a filter add up to the whole.
@@ -311,51 +280,44 @@ def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterable[
     finest = min(grains, default=None)
     if finest is not None and finest <= Grain.DAY:
         return
-    day = exp.column(source.time, source.table)
+    day = f"{source.table}.{source.time}"
     rows = relations.facts(source.table, source.table, role=source_query.only_role)
-    days = exp.select(exp.Max(this=day)).from_(rows, copy=False)
-    for channels, on in channel_joins(source_query):
-        days = left_join(days, channels, on)
-    days = days.where(*_is_in_range(source, resolved.start, resolved.end), is_own_row(source_query), copy=False)
-    if source.where:
-        days = days.where(qualify(source.where, source.table), copy=False)
-    if finest is not None:
-        days = days.group_by(_time_bucket(source, finest), copy=False)
-    yield exp.In(this=day.copy(), query=subquery(days))
+    where = " AND ".join(_list_own_conditions(source_query))
+    groups = "" if finest is None else f" GROUP BY {_time_bucket(source, finest)}"
+    yield f"{day} IN (SELECT MAX({day}) FROM {rows}{join_channels(source_query)} WHERE {where}{groups})"  # noqa: S608 - as above
 
 
-def _source_column(source: Source, name: str) -> exp.Column:
+def _source_column(source: Source, name: str) -> str:
     own = source.column(name)
     if own is None:
         raise InternalError(f"{source.name} facts have no {name}")
-    return exp.column(own, source.table)
+    return f"{source.table}.{own}"
 
 
-def _key_column(source_query: SourceQuery, key: str) -> exp.Expr:
+def _key_column(source_query: SourceQuery, key: str) -> str:
     """The column that holds a lookup's id; for QUALIFYING the tenant's qualifying channel."""
     return qualifying_channel(source_query) if key == QUALIFYING else _source_column(source_query.source, key)
 
 
-def _text_column(source: Source, name: str) -> exp.Expr:
+def _text_column(source: Source, name: str) -> str:
     """The column as text: cells are grouped, filtered and sorted as text."""
     column = _source_column(source, name)
-    return column if source.kind(column.name) is Kind.TEXT else cast(column, "TEXT")
+    return column if source.kind(source.column(name) or "") is Kind.TEXT else f"CAST({column} AS TEXT)"
 
 
-def _time_bucket(source: Source, grain: Grain) -> exp.Expr:
-    time: exp.Expr = exp.column(source.time, source.table)
+def _time_bucket(source: Source, grain: Grain) -> str:
+    time = f"{source.table}.{source.time}"
     if source.kind(source.time) is Kind.MOMENT:
         # Facts are UTC: dropping the zone by epoch microseconds is six times as fast as a conversion by the calendar.
-        time = call("MAKE_TIMESTAMP", call("EPOCH_US", time))
+        time = f"MAKE_TIMESTAMP(EPOCH_US({time}))"
+    day = f"CAST({time} AS DATE)"
     match grain:
         case Grain.DAY:
-            return cast(time, "DATE")
+            return day
         case Grain.WEEK:
-            return cast(call("DATE_TRUNC", exp.Literal.string("week"), cast(time, "DATE")), "DATE")
+            return f"CAST(DATE_TRUNC('week', {day}) AS DATE)"
         case Grain.MONTH:
             # Subtracting the days that have passed in the month is a quarter faster than DATE_TRUNC.
-            day = cast(time, "DATE")
-            passed = exp.Sub(this=cast(exp.Day(this=day.copy()), "INTEGER"), expression=number(1))
-            return exp.Sub(this=day, expression=exp.Paren(this=passed))
+            return f"{day} - (CAST(DAY({day}) AS INTEGER) - 1)"
         case _:
-            return call("DATE_TRUNC", exp.Literal.string(grain.name.lower()), time)
+            return f"DATE_TRUNC('{grain.name.lower()}', {time})"

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 
-from sqlglot import exp
-
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.engine.aggregation import DUCKDB, Aggregator, plan_aggregation
 from reelport.engine.mapping import CELLS, LOOKUPS, PICTURE, LookupCell, find_sources
@@ -21,7 +19,6 @@ from reelport.engine.report_format import CSV, ReportFormat
 from reelport.engine.report_rows import select_report_rows
 from reelport.engine.resolved_query import PLAIN, Refinement, resolve_query
 from reelport.engine.tenant import Tenant
-from reelport.engine.trees import DIALECT, alias, cast
 from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
@@ -111,12 +108,11 @@ def compile_query(
     aggregation = plan_aggregation(resolved)
     if not aggregation.sources:
         types = ["TEXT"] * len(resolved.dimensions) + ["HUGEINT"] * len(resolved.metrics)
-        columns = [alias(cast(exp.null(), type_), name) for type_, name in zip(types, resolved.headers, strict=True)]
-        nothing = exp.select(*columns).where(exp.false())
-        return Plan(nothing.sql(dialect=DIALECT, copy=False), resolved.headers)
+        columns = (f"CAST(NULL AS {type_}) AS {name}" for type_, name in zip(types, resolved.headers, strict=True))
+        return Plan(f"SELECT {', '.join(columns)} WHERE false", resolved.headers)
     aggregated = aggregator.aggregate(aggregation, snapshot)
-    tree = select_report_rows(aggregation, aggregated, Relations.of(snapshot, resolved), ordered=ordered)
-    return Plan(tree.sql(dialect=DIALECT, copy=False), resolved.headers, tuple(_list_objects(query, snapshot)))
+    rows = select_report_rows(aggregation, aggregated, Relations.of(snapshot, resolved), ordered=ordered)
+    return Plan(rows, resolved.headers, tuple(_list_objects(query, snapshot)))
 
 
 def tables_of(query: ReportQuery) -> frozenset[str]:

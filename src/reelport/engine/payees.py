@@ -7,28 +7,13 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-from sqlglot import exp
-
 from reelport.engine.mapping import PAYEE
 from reelport.engine.relations import Relations
-from reelport.engine.trees import DIALECT, parse_sql
 from reelport.facts.data_files.duckdb_session import open_reading_workspace
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.snapshot import pin
-from reelport.facts.tables import TABLES
 
 _ALL_DAYS = date(1, 1, 1), date(9999, 12, 31)
-_SUM_BY_PAYEE = f"""
-SELECT paid.payee, channels.slug, paid.facts, paid.eur, paid.usd
-FROM (
-    SELECT {PAYEE} AS payee, COUNT(*) AS facts, SUM(eur) AS eur, SUM(usd) AS usd
-    FROM earnings
-    WHERE day BETWEEN ? AND ?
-    GROUP BY ALL
-) AS paid
-LEFT JOIN channels ON channels.id = paid.payee
-ORDER BY paid.payee NULLS LAST
-"""  # noqa: S608 - constants of the mapping's
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +35,17 @@ def sum_by_payee(root: Path, start: date | None, end: date | None, memory: str =
     """
     first, last = start or _ALL_DAYS[0], end or _ALL_DAYS[1]
     relations = Relations(pin(root, ("earnings", "channels")), first, last, frozenset())
-    tree = parse_sql(_SUM_BY_PAYEE).copy()
-    for table in list(tree.find_all(exp.Table)):
-        name, alias = table.name, table.alias_or_name
-        is_fact = TABLES[name].is_fact
-        table.replace(relations.facts(name, alias, role=None) if is_fact else relations.objects(name, alias))
+    sql = f"""
+        SELECT paid.payee, channels.slug, paid.facts, paid.eur, paid.usd
+        FROM (
+            SELECT {PAYEE} AS payee, COUNT(*) AS facts, SUM(eur) AS eur, SUM(usd) AS usd
+            FROM {relations.facts("earnings", "earnings", role=None)}
+            WHERE day BETWEEN ? AND ?
+            GROUP BY ALL
+        ) AS paid
+        LEFT JOIN {relations.objects("channels")} AS channels ON channels.id = paid.payee
+        ORDER BY paid.payee NULLS LAST
+    """  # noqa: S608 - constants of the mapping's, and relations of ours
     with open_reading_workspace(root, memory) as work:
-        found = work.run_interruptibly(lambda: work.session.execute(tree.sql(DIALECT), [first, last]).fetchall())
+        found = work.run_interruptibly(lambda: work.session.execute(sql, [first, last]).fetchall())
     return tuple(PayeeTotal(*row) for row in found)

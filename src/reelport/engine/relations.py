@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
+import sqlglot
 from sqlglot import exp
 
 from reelport.catalog import Dimension
 from reelport.engine.mapping import CELLS, LOOKUPS, ColumnCell, LookupCell
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery
-from reelport.engine.trees import DIALECT, alias, left_join, parse_sql, subquery
+from reelport.engine.tenant_filter import join_channels
 from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.data_files.projection import select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
@@ -60,18 +61,19 @@ class Relations:
         """The relations of a query's days and tenant."""
         return cls(snapshot, resolved.start, resolved.end, resolved.tenant.listed_channels, source, scans)
 
-    def select_rows(self, tree: exp.Select, source_query: SourceQuery, conditions: Iterable[exp.Expr]) -> exp.Select:
-        """Let the tree select from the rows of the source query under these conditions."""
-        rows = self.rows(source_query)
+    def from_rows(self, source_query: SourceQuery, conditions: Iterable[str]) -> str:
+        """Write FROM and WHERE of the source query's rows under these conditions."""
+        table, rows = source_query.source.table, self.rows(source_query)
+        chosen = f"FROM {rows}{join_channels(source_query)} WHERE {' AND '.join(conditions)}"
         # Where several roles count, columns of joined channels are needed, too, which a scan doesn't have.
         if self.scans is None or source_query.only_role is None:
-            return tree.from_(rows, copy=False).where(*conditions, copy=False)
-        scan = exp.select("*").from_(rows, copy=False).where(*conditions, copy=False).sql(dialect=DIALECT, copy=False)
+            return chosen
+        scan = f"SELECT * {chosen}"
         name = f"scan_{hashlib.sha256(scan.encode('utf-8', 'surrogatepass')).hexdigest()}"
         self.scans[name] = scan
-        return tree.from_(_name(name, source_query.source.table), copy=False)
+        return f"FROM {name} AS {table}"
 
-    def rows(self, source_query: SourceQuery) -> exp.Expr:
+    def rows(self, source_query: SourceQuery) -> str:
         """A superset of the rows that the source query sums, by the table's name.
 
         It may have rows that sum up several facts each, and only the columns that the query needs.
@@ -79,26 +81,21 @@ class Relations:
         table = source_query.source.table
         return self.facts(table, table, role=source_query.only_role)
 
-    def facts(self, table: str, name: str, *, role: str | None) -> exp.Expr:
+    def facts(self, table: str, name: str, *, role: str | None) -> str:
         """A superset of the table's rows of these days.
 
         With `role`, a column, of those in which a channel of the tenant has that role.
         """
         files = self.snapshot.files(table, self.start, self.end, self.channels if role else None, role or OWNER)
-        return _name(self._read(table, files), name)
+        return f"{self._read(table, files)} AS {name}"
 
-    def objects(self, table: str, name: str) -> exp.Expr:
-        """A relation of all rows of an object table."""
-        return _name(self.objects_sql(table), name)
-
-    def lookup(self, which: str, name: str, columns: Iterable[str] = ()) -> exp.Expr:
-        """A lookup of the mapping as a subquery: its id and these columns, or all."""
+    def lookup(self, which: str, name: str, columns: Iterable[str]) -> str:
+        """A lookup of the mapping as a subquery: its id and these columns."""
         text = _write_lookup(which, frozenset(columns))
-        filled = _MARK.sub(lambda mark: self.objects_sql(mark[1]), text)
-        return subquery(exp.Var(this=filled), name)
+        return f"({_MARK.sub(lambda mark: self.objects(mark[1]), text)}) AS {name}"
 
-    def objects_sql(self, table: str) -> str:
-        """Write the relation of all columns that `objects` names."""
+    def objects(self, table: str) -> str:
+        """A relation of all rows of an object table."""
         return self._read(table, self.snapshot.files(table))
 
     def _read(self, name: str, files: tuple[str, ...]) -> str:
@@ -108,18 +105,11 @@ class Relations:
 
 @cache
 def _write_lookup(name: str, columns: frozenset[str]) -> str:
-    tree = parse_sql(LOOKUPS[name].sql).copy()
-    if columns:
-        wanted = columns | {"id"}
-        tree.set("expressions", [each for each in tree.expressions if each.alias_or_name in wanted])
+    tree = sqlglot.parse_one(LOOKUPS[name].sql, read="duckdb")
+    tree.set("expressions", [each for each in tree.expressions if each.alias_or_name in columns | {"id"}])
     for table in list(tree.find_all(exp.Table)):
-        table.replace(_name(f"<{table.name}>", table.alias_or_name))
-    return tree.sql(dialect=DIALECT)
-
-
-def _name(relation: str, name: str) -> exp.Expr:
-    # Its SQL stays text: copying its tree would take longer than compiling all the rest.
-    return alias(exp.Var(this=relation), name)
+        table.replace(exp.Var(this=f"<{table.name}> AS {table.alias_or_name}"))
+    return tree.sql("duckdb")
 
 
 def late_lookups(resolved: ResolvedQuery) -> LookupCells:
@@ -137,21 +127,21 @@ def early_lookups(resolved: ResolvedQuery) -> LookupCells:
     return {dimension: cell for dimension, cell in _all_lookups(resolved).items() if dimension not in late}
 
 
-def lookup_column(found: LookupCell) -> exp.Column:
+def lookup_column(found: LookupCell) -> str:
     """The column of a lookup that was joined by `join_lookups`."""
-    return exp.column(found.column, _alias(found))
+    return f"{_alias(found)}.{found.column}"
 
 
-def join_lookups(tree: exp.Select, cells: Iterable[LookupCell], name: str, relations: Relations) -> exp.Select:
-    """Left-join the lookups of these cells by ids: columns of the tree's relation `name`."""
+def join_lookups(cells: Iterable[LookupCell], name: str, relations: Relations) -> str:
+    """Left-join the lookups of these cells by ids: columns of the relation `name`."""
     columns: dict[str, list[LookupCell]] = {}
     for cell in cells:
         columns.setdefault(_alias(cell), []).append(cell)
-    for lookup, found in columns.items():
-        by = exp.EQ(this=exp.column("id", lookup), expression=exp.column(found[0].key, name))
-        relation = relations.lookup(found[0].lookup, lookup, [cell.column for cell in found])
-        tree = left_join(tree, relation, by)
-    return tree
+    return "".join(
+        f" LEFT JOIN {relations.lookup(found[0].lookup, lookup, [cell.column for cell in found])} "
+        f"ON {lookup}.id = {name}.{found[0].key}"
+        for lookup, found in columns.items()
+    )
 
 
 def _all_lookups(resolved: ResolvedQuery) -> dict[Dimension, LookupCell]:

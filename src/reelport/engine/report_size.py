@@ -15,7 +15,6 @@ from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery, resolve_query
 from reelport.engine.tenant import Tenant
-from reelport.engine.trees import DIALECT
 from reelport.facts.data_files.duckdb_session import path_list_sql
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import OWNER
@@ -198,7 +197,7 @@ def _choose_days(start: date, end: date) -> Iterator[date]:
 def _select_day(source_query: SourceQuery, day: date, snapshot: Snapshot) -> str:
     resolved: ResolvedQuery = replace(source_query.resolved, start=day, end=day)
     rows = select_source_rows(replace(source_query, resolved=resolved), Relations.of(snapshot, resolved), summed=False)
-    return f"(SELECT '{day}' AS sampled_day, * FROM ({rows.sql(dialect=DIALECT, copy=False)}) LIMIT {_ROWS})"  # noqa: S608 - SQL of ours
+    return f"(SELECT '{day}' AS sampled_day, * FROM ({rows}) LIMIT {_ROWS})"  # noqa: S608 - SQL of ours
 
 
 def _write_counts(keys: list[str], rows: str) -> str:

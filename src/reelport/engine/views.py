@@ -17,7 +17,6 @@ from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import PLAIN, Refinement
 from reelport.engine.tenant import Tenant
-from reelport.engine.trees import DIALECT
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import OWNER, VIDEOS
 from reelport.query import ReportQuery
@@ -119,8 +118,7 @@ def _select_titles(dimension: Dimension, snapshot: Snapshot, *, with_pictures: b
     columns, picture = ([TITLE, PICTURE], PICTURE) if shows_pictures else ([TITLE], "NULL::TEXT")
     # Objects have no days and no owners: the range and the channels of these relations are never looked at.
     relations = Relations(snapshot, date.min, date.max, frozenset())
-    lookup = relations.lookup(found.lookup, "found", columns).sql(dialect=DIALECT)
-    return f"SELECT id, {TITLE}, {picture} AS {PICTURE} FROM {lookup}"  # noqa: S608 - SQL of the mapping's
+    return f"SELECT id, {TITLE}, {picture} AS {PICTURE} FROM {relations.lookup(found.lookup, 'found', columns)}"  # noqa: S608 - SQL of the mapping's
 
 
 def _score(ranking: Ranking) -> str:
@@ -147,7 +145,7 @@ def compile_births(video: str, tenant: Tenant, snapshot: Snapshot, first: date, 
     """
     born, key = quote_name(VIDEOS.born or ""), quote_name(VIDEOS.key or "")
     channels = ", ".join(map(quote_text, sorted(tenant.channels))) or "NULL"
-    relation = Relations(snapshot, date.min, date.max, tenant.channels).objects_sql(VIDEOS.name)
+    relation = Relations(snapshot, date.min, date.max, tenant.channels).objects(VIDEOS.name)
     columns = f"{key}, title, EPOCH_US({born})"
     peers = (
         f"""

@@ -25,13 +25,13 @@ from typing import Any, Self
 from weakref import WeakSet
 
 import duckdb
-from sqlglot import exp
 
 from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Pieces, Plan, StoredObjects
 from reelport.engine.report_format import CSV, ReportFormat, Written
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
 from reelport.facts.data_files.file_columns import describing_by
+from reelport.sql_quoting import quote_text
 from reelport.storage.durable import describe_os_error, full_disk_sentence, to_storage_error
 
 _INTERPRETER = 160 << 20
@@ -318,11 +318,10 @@ class Session:
 
     def _copy(self, plan: Plan, to: Path, options: str) -> int:
         self._check_cancelled()
-        path = exp.Literal.string(str(to.absolute())).sql(dialect="duckdb")
         self.share = plan.share
         self.underway.set()
         with self._residents.reading(self._connection, plan) as sql:
-            return int(self._connection.execute(f"COPY ({sql}) TO {path} ({options})").fetchall()[0][0])
+            return int(self._connection.execute(f"COPY ({sql}) TO {quote_text(str(to.absolute()))} ({options})").fetchall()[0][0])
 
     def _check_cancelled(self) -> None:
         if self.cancelled.is_set():
@@ -340,7 +339,7 @@ def _list_settings(spill: Path | None, within: tuple[Path, ...], keeps_footers: 
     """List the statements that set the engine up: GLOBAL, as cursors inherit nothing else."""
     yield "SET GLOBAL TimeZone = 'UTC'"
     # An empty name lets DuckDB spill nothing.
-    yield f"SET GLOBAL temp_directory = {exp.Literal.string(str(spill or '')).sql(dialect='duckdb')}"
+    yield f"SET GLOBAL temp_directory = {quote_text(str(spill or ''))}"
     yield "SET GLOBAL python_enable_replacements = false"
     yield "SET GLOBAL autoinstall_known_extensions = false"
     yield "SET GLOBAL autoload_known_extensions = false"
@@ -354,10 +353,8 @@ def _list_settings(spill: Path | None, within: tuple[Path, ...], keeps_footers: 
     # Files are never changed once written, so their footers can be cached.
     yield _keep_footers(keeps_footers)
     if within:
-        folders = exp.Array(
-            expressions=[exp.Literal.string(f"{path.absolute()}/") for path in (*within, *([spill] if spill else []))]
-        )
-        yield f"SET GLOBAL allowed_directories = {folders.sql(dialect='duckdb')}"
+        folders = (quote_text(f"{path.absolute()}/") for path in (*within, *([spill] if spill else [])))
+        yield f"SET GLOBAL allowed_directories = [{', '.join(folders)}]"
         yield "SET GLOBAL enable_external_access = false"
     yield f"SET GLOBAL allowed_configs = ['{_SPILL_LIMIT}', '{_FOOTER_CACHE}']"
     yield "SET GLOBAL lock_configuration = true"

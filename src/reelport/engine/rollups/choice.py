@@ -12,8 +12,6 @@ from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 
-from sqlglot import exp
-
 from reelport.catalog import Dimension, Distinct, Grain, Stock, measures
 from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, DuckDBAggregator, group_rows, plan_aggregation
 from reelport.engine.duckdb.engine import QueryEngine
@@ -23,7 +21,6 @@ from reelport.engine.report_size import RowGroupIndex, Scan
 from reelport.engine.resolved_query import SourceQuery, resolve_query
 from reelport.engine.rollups.shape import identity_of, is_summable, list_columns, rollup_columns, tenant_columns
 from reelport.engine.tenant import Tenant
-from reelport.engine.trees import subquery
 from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql
@@ -332,7 +329,7 @@ class RollupRelations(Relations):
 
     readings: dict[str, Reading] = field(default_factory=dict)
 
-    def rows(self, source_query: SourceQuery) -> exp.Expr:
+    def rows(self, source_query: SourceQuery) -> str:
         """Rows of facts, and rows that sum up all facts of their days."""
         reading = self.readings.get(source_query.source.name)
         if reading is None:
@@ -341,7 +338,7 @@ class RollupRelations(Relations):
         columns = ", ".join(map(quote_name, rollup_columns(reading.rollup)))
         sources = self._list_sources(reading, self._list_paths(source_query, reading))
         parts = [f"SELECT {columns} FROM {source}" for source in sources]  # noqa: S608 - our tables' own names
-        return subquery(exp.Var(this=" UNION ALL ".join(parts)), table)
+        return f"({' UNION ALL '.join(parts)}) AS {table}"
 
     def _list_paths(self, source_query: SourceQuery, reading: Reading) -> list[str]:
         table, files = reading.rollup.table, source_query.list_files(self.snapshot)
@@ -403,7 +400,7 @@ class RollupAggregator(Aggregator):
         self._scans = scans
         self._known: list[tuple[Snapshot, SourceQuery, Choice]] = []
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
         """Give a subquery, which computes nothing yet, where rollups give any of the days."""
         chosen = [self._choose(source_query, snapshot) for source_query in aggregation.sources]
         self.choices.extend(chosen)

@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 
+import sqlglot
 from sqlglot import exp
 
 from reelport.catalog import Distinct, Grain, Metric, Stock, measures
+from reelport.engine.aggregation import WIDEST_DECIMAL
 from reelport.engine.mapping import CELLS, MEASURES, PAYEE, SOURCES, Cell, ColumnCell, LookupCell, TimeCell
-from reelport.engine.trees import WIDEST_DECIMAL, parse_sql
 from reelport.errors import UsageError
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.rollups import Rollup
@@ -61,11 +62,16 @@ def list_columns(cell: Cell) -> tuple[str, ...]:
 
 
 @cache
+def _parse_sql(sql: str) -> exp.Expr:
+    return sqlglot.parse_one(sql, read="duckdb")
+
+
+@cache
 def tenant_columns(table: str) -> frozenset[str]:
     """The columns that every rollup keeps: by them a row is a tenant's and a source's."""
     sources = [source for source in SOURCES.values() if source.table == table]
     texts = [source.where for source in sources if source.where] + [PAYEE for source in sources if source.paid]
-    named = {column.name for text in texts for column in parse_sql(text).find_all(exp.Column)}
+    named = {column.name for text in texts for column in _parse_sql(text).find_all(exp.Column)}
     return frozenset(named.union(*(source.roles.values() for source in sources)))
 
 
@@ -90,7 +96,7 @@ def is_summable(measure: str) -> bool:
 
     It is for a column, and for one that counts where another is not empty.
     """
-    tree = parse_sql(MEASURES[measure].value)
+    tree = _parse_sql(MEASURES[measure].value)
     match tree:
         case exp.Column():
             return MEASURES[measure].source.kind(tree.name) in {Kind.COUNT, Kind.MONEY}
@@ -111,7 +117,7 @@ def _additive_values(table: str) -> Iterator[exp.Expr]:
     additive = (metric.rule for metric in Metric if not isinstance(metric.rule, Distinct | Stock))
     for name in sorted({name for rule in additive for name in measures(rule)}):
         if MEASURES[name].source.table == table and is_summable(name):
-            yield parse_sql(MEASURES[name].value)
+            yield _parse_sql(MEASURES[name].value)
 
 
 def rollup_columns(rollup: Rollup) -> tuple[str, ...]:

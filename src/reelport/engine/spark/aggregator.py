@@ -20,12 +20,11 @@ import pyarrow.parquet as pq
 import sqlglot
 from sqlglot import exp
 
-from reelport.engine.aggregation import Aggregation, Aggregator, group_rows, read_parquet
+from reelport.engine.aggregation import WIDEST_DECIMAL, Aggregation, Aggregator, group_rows, read_parquet, select_typed
 from reelport.engine.duckdb.engine import Cancelled
 from reelport.engine.mapping import MEASURES
 from reelport.engine.relations import Relations
 from reelport.engine.spark.pinned_files import PinnedFiles
-from reelport.engine.trees import DIALECT, WIDEST_DECIMAL, alias, cast, subquery
 from reelport.errors import EngineUnavailable, InternalError
 from reelport.facts.log.snapshot import Snapshot
 from reelport.wording import advise_extra
@@ -37,7 +36,6 @@ _LOOK_SECONDS = 0.1
 """Seconds between two looks at whether the report was cancelled."""
 _STOP_SECONDS = 10.0
 """Seconds that Spark gets to stop; a server that doesn't answer is not waited for any longer."""
-_SPARK = "spark"
 _FUNCTIONS = {"EPOCH_US": "UNIX_MICROS"}
 """Functions that sqlglot doesn't know, and their names in Spark."""
 _KEYS = {"TEXT": pa.string(), "DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us")}
@@ -64,7 +62,7 @@ class SparkAggregator(Aggregator):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
         """Aggregate on the server, and give the file of what came of it.
 
         Raises Cancelled, OSError when the file can't be written, and as `SparkConnection.stream`.
@@ -139,20 +137,19 @@ class SparkAggregator(Aggregator):
 
 def _translate(aggregation: Aggregation, relations: Relations) -> str:
     """Write the aggregation as Spark's SQL. InternalError for a function without a translation."""
-    # Parsed anew: in the tree of the other engine functions are called by its own names, and files are text.
-    tree = sqlglot.parse_one(group_rows(aggregation, relations).sql(DIALECT), read=DIALECT)
+    sql = select_typed(aggregation.columns, f"({group_rows(aggregation, relations)}) AS aggregated")
+    tree = sqlglot.parse_one(sql, read="duckdb")
     for found in list(tree.find_all(exp.Sum)):
         measure = MEASURES.get(found.parent.alias) if isinstance(found.parent, exp.Alias) else None
         if measure is None:
-            raise InternalError(f"{found.sql(DIALECT)} is no sum of a measure")
-        found.set("this", cast(found.this, f"DECIMAL({WIDEST_DECIMAL}, {measure.digits})"))
+            raise InternalError(f"{found.sql()} is no sum of a measure")
+        found.set("this", exp.cast(found.this, f"DECIMAL({WIDEST_DECIMAL}, {measure.digits})"))
     for called in list(tree.find_all(exp.Anonymous)):
         name = called.name.upper()
         if name not in _FUNCTIONS:
             raise InternalError(f"{name} has no translation to Spark")
         called.set("this", _FUNCTIONS[name])
-    columns = (alias(cast(exp.column(name), type_), name) for name, type_ in aggregation.columns.items())
-    return exp.select(*columns).from_(subquery(tree, "aggregated"), copy=False).sql(_SPARK)
+    return tree.sql("spark")
 
 
 class _AggregatedFile:

@@ -20,7 +20,6 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
-from sqlglot import exp
 
 from reelport import killpoints
 from reelport.catalog import Metric, Product
@@ -226,7 +225,7 @@ class TracedAggregator(Aggregator):
     other: Aggregator
     name: str
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
         """Aggregate as the other does."""
         days = f"{aggregation.resolved.start}/{aggregation.resolved.end}"
         with tracing.span("aggregate", attributes={"reelport.aggregator": self.name, "reelport.days": days}):
