@@ -14,8 +14,6 @@ from unicodedata import normalize
 
 from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.catalog.labels import (
-    DIMENSION_LABELS,
-    METRIC_LABELS,
     capitalize,
     label_dimension,
     label_filter,
@@ -204,7 +202,7 @@ def _label_column(name: str) -> str:
 
 def name_file(query: ReportQuery, ending: str) -> str:
     """Name a report's file, such as `views-by-day_demo-news_2026-11-02_2026-11-29.csv`."""
-    labels = {row.name: label for row, label in (*METRIC_LABELS.items(), *DIMENSION_LABELS.items())}
+    labels = {row.name: row.label for row in (*Metric, *Dimension)}
     metrics, by = ([labels.get(name, name) for name in names] for names in (query.metrics, query.dimensions))
     what = _join_words(metrics)
     product = [] if query.product == Product.CONTENT.name else [query.product]

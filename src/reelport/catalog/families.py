@@ -15,6 +15,7 @@ from reelport.catalog.dimensions import Dimension as D  # noqa: N817 - a matrix 
 from reelport.catalog.filters import Filter
 from reelport.catalog.row_types import Grain, Row, Standing
 from reelport.catalog.scopes import Scope
+from reelport.language import N_
 
 Dimensions = frozenset[Dimension]
 NONE: Dimensions = frozenset()
@@ -71,10 +72,11 @@ _REVENUE_SCOPE = frozenset({Scope.ACCESS_REVENUE})
 
 @unique
 class Family(Row):
-    """A row of the matrix: sentence, dimensions, filters, finest grain, extra scopes."""
+    """A row of the matrix: label, sentence, dimensions, filters, finest grain, extra scopes."""
 
-    AUDIENCE = "How much was watched.", _AUDIENCE, NONE, NONE, _ALL_FILTERS, Grain.HOUR
+    AUDIENCE = N_("audience"), "How much was watched.", _AUDIENCE, NONE, NONE, _ALL_FILTERS, Grain.HOUR
     UPLOADS = (
+        N_("uploads"),
         "How many videos were uploaded.",
         _DAYS | _VIDEO | {D.VISIBILITY},
         NONE,
@@ -82,8 +84,9 @@ class Family(Row):
         _CHANNELS,
         Grain.DAY,
     )
-    LIVE = "How much live was watched, and by how many.", _LIVE, NONE, NONE, _ALL_FILTERS, Grain.HOUR
+    LIVE = N_("live"), "How much live was watched, and by how many.", _LIVE, NONE, NONE, _ALL_FILTERS, Grain.HOUR
     REVENUE = (
+        N_("earnings"),
         "What was earned.",
         _REVENUE,
         _REVENUE_MORE,
@@ -93,6 +96,7 @@ class Family(Row):
         _REVENUE_SCOPE,
     )
     REVENUE_LEGACY = (
+        N_("earnings by the legacy count"),
         "What was earned, by the legacy count.",
         NONE,
         _REVENUE | _REVENUE_MORE,
@@ -102,6 +106,7 @@ class Family(Row):
         _REVENUE_SCOPE,
     )
     REVENUE_ADS = (
+        N_("earnings per thousand"),
         "What was earned by a thousand ads or opportunities.",
         NONE,
         _MONEY_OVER_ADS,
@@ -110,8 +115,18 @@ class Family(Row):
         Grain.DAY,
         _REVENUE_SCOPE | _ADS_SCOPE,
     )
-    ADS = "What ad opportunities there were.", NONE, _ADS, _AD_FACTS - _ADS, _ALL_FILTERS, Grain.MINUTE, _ADS_SCOPE
+    ADS = (
+        N_("ad opportunities"),
+        "What ad opportunities there were.",
+        NONE,
+        _ADS,
+        _AD_FACTS - _ADS,
+        _ALL_FILTERS,
+        Grain.MINUTE,
+        _ADS_SCOPE,
+    )
     ADS_BLANK = (
+        N_("ad eligibility"),
         "Which ad opportunities were not eligible.",
         NONE,
         _ADS | {D.NOAD_REASON_READABLE},
@@ -121,6 +136,7 @@ class Family(Row):
         _ADS_SCOPE,
     )
     ADS_MISSED = (
+        N_("ads missed"),
         "Which ad opportunities got no impression, and why.",
         NONE,
         _ADS | _MISSES,
@@ -130,6 +146,7 @@ class Family(Row):
         _ADS_SCOPE,
     )
     ADS_SOLD = (
+        N_("ads sold"),
         "Which ad opportunities were sold, and to whom.",
         NONE,
         _ADS | _BUYERS,
@@ -138,13 +155,22 @@ class Family(Row):
         Grain.MINUTE,
         _ADS_SCOPE,
     )
-    BANDWIDTH = "What was delivered.", NONE, _DELIVERED, NONE, _USAGE_FILTERS | {Filter.visitorDomainGroup}, Grain.DAY
-    TRANSCODING = "What was encoded.", NONE, _STORED, NONE, _USAGE_FILTERS, Grain.DAY
-    STORAGE = "What is stored.", NONE, _STORED, NONE, _USAGE_FILTERS, Grain.DAY
-    AI = "What AI features used.", NONE, _AI, NONE, _CHANNELS, Grain.DAY
+    BANDWIDTH = (
+        N_("delivery"),
+        "What was delivered.",
+        NONE,
+        _DELIVERED,
+        NONE,
+        _USAGE_FILTERS | {Filter.visitorDomainGroup},
+        Grain.DAY,
+    )
+    TRANSCODING = N_("encoding"), "What was encoded.", NONE, _STORED, NONE, _USAGE_FILTERS, Grain.DAY
+    STORAGE = N_("stock"), "What is stored.", NONE, _STORED, NONE, _USAGE_FILTERS, Grain.DAY
+    AI = N_("AI features"), "What AI features used.", NONE, _AI, NONE, _CHANNELS, Grain.DAY
 
     def __init__(
         self,
+        label: str,
         sentence: str,
         documented: Dimensions,
         inferred: Dimensions,
@@ -153,6 +179,7 @@ class Family(Row):
         grain: Grain,
         scopes: frozenset[Scope] = frozenset(),
     ) -> None:
+        self.label = label
         self.sentence = sentence
         self.documented = documented
         self.inferred = inferred

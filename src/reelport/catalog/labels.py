@@ -10,158 +10,13 @@ from unicodedata import combining, normalize
 from reelport.catalog.dimensions import Dimension
 from reelport.catalog.dimensions import Dimension as D  # noqa: N817 - a table wants short names
 from reelport.catalog.families import Family
-from reelport.catalog.families import Family as F  # noqa: N817 - a table wants short names
 from reelport.catalog.filters import Filter
 from reelport.catalog.metrics import Metric
-from reelport.catalog.metrics import Metric as M  # noqa: N817 - a table wants short names
 from reelport.language import N_, _, current_language
 
 _CAPITALS = {word.lower(): word for word in ("AI", "eCPM", "eRPM", "EUR", "GDPR", "ID", "IVT", "URL", "USD", "VOD")}
 
-# One label per line reads best.
 # fmt: off
-METRIC_LABELS: Mapping[Metric, str] = {
-    M.VIEWS: N_("views"),
-    M.TIME_WATCHED_SECONDS: N_("watch time"),
-    M.VIEW_THROUGH_RATE: N_("view-through rate"),
-    M.AVERAGE_WATCH_TIME_SEC: N_("average watch time"),
-    M.UPLOADS: N_("uploads"),
-    M.LIVE_TIME_WATCHED_SECONDS: N_("live watch time"),
-    M.LIVE_VIEWERS: N_("live viewers"),
-    M.ESTIMATED_EARNINGS_EUR: N_("estimated earnings (EUR)"),
-    M.ESTIMATED_EARNINGS_USD: N_("estimated earnings (USD)"),
-    M.ESTIMATED_EARNINGS_EUR_OLD: N_("estimated earnings, legacy (EUR)"),
-    M.ESTIMATED_EARNINGS_USD_OLD: N_("estimated earnings, legacy (USD)"),
-    M.ECPM_EUR: N_("eCPM (EUR)"),
-    M.ECPM_USD: N_("eCPM (USD)"),
-    M.ERPM_EUR: N_("eRPM (EUR)"),
-    M.ERPM_USD: N_("eRPM (USD)"),
-    M.SELLABLE_INVENTORY: N_("sellable ad opportunities"),
-    M.FILL_RATE: N_("fill rate"),
-    M.GDPR_EMPTY_CONSENT_INVENTORY: N_("ad opportunities with empty consent"),
-    M.GDPR_ERROR_CONSENT_INVENTORY: N_("ad opportunities with unreadable consent"),
-    M.GDPR_FULL_CONSENT_INVENTORY: N_("ad opportunities with full consent"),
-    M.GDPR_OTHER_CONSENT_INVENTORY: N_("ad opportunities with other consent"),
-    M.GDPR_REFUSE_CONSENT_INVENTORY: N_("ad opportunities with refused consent"),
-    M.GDPR_FULL_CONSENT_SCORE: N_("full consent rate"),
-    M.NB_INVENTORY_GDPR_MISSING_FULL_CONSENT: N_("ad opportunities without full consent"),
-    M.VALID_TRAFFIC_INVENTORY: N_("ad opportunities from valid traffic"),
-    M.INVALID_TRAFFIC_INVENTORY: N_("ad opportunities from invalid traffic"),
-    M.IVT_SCORE: N_("invalid traffic rate"),
-    M.NO_ADS_TXT_INVENTORY: N_("ad opportunities without ads.txt"),
-    M.NO_BRANDSAFE_INVENTORY: N_("ad opportunities that aren't brand safe"),
-    M.NO_MONETIZED_INVENTORY: N_("ad opportunities that weren't monetized"),
-    M.IMPRESSIONS: N_("impressions by the second count"),
-    M.NB_P1_IMPRESSION: N_("impressions in the first pre-roll"),
-    M.AD_VIEW_COMPLETED: N_("ads watched to the end"),
-    M.AD_VIEW_NOT_COMPLETED: N_("ads not watched to the end"),
-    M.VTR_SCORE: N_("ad completion rate"),
-    M.HIGH_VIEWABLE_IMPRESSIONS: N_("impressions with high viewability"),
-    M.LOW_VIEWABLE_IMPRESSIONS: N_("impressions with low viewability"),
-    M.VIEWABILITY_SCORE: N_("viewability rate"),
-    M.NO_ADS: N_("ineligible ad opportunities"),
-    M.TOTAL_INVENTORY: N_("all ad opportunities"),
-    M.NO_AD_RATE: N_("ineligible rate"),
-    M.NB_MISSED_IMPRESSION: N_("missed impressions"),
-    M.NO_FILLS: N_("unfilled ad requests"),
-    M.AD_ERRORS: N_("ad errors"),
-    M.TIMEOUTS: N_("ad timeouts"),
-    M.NB_IMPRESSION: N_("impressions"),
-    M.BANDWIDTH_USED_VOD_BYTES: N_("video bandwidth"),
-    M.BANDWIDTH_USED_LIVE_BYTES: N_("live bandwidth"),
-    M.BANDWIDTH_USED_TOTAL_BYTES: N_("total bandwidth"),
-    M.BANDWIDTH_USED_VOD_SECONDS: N_("video time delivered"),
-    M.BANDWIDTH_USED_LIVE_SECONDS: N_("live time delivered"),
-    M.BANDWIDTH_USED_MEDIA_COUNT: N_("media delivered"),
-    M.TRANSCODING_USED_VOD_SECONDS: N_("video time encoded"),
-    M.TRANSCODING_USED_LIVE_SECONDS: N_("live time encoded"),
-    M.TRANSCODING_USED_TOTAL_SECONDS: N_("total time encoded"),
-    M.TRANSCODING_USED_VOD_MEDIA_COUNT: N_("videos encoded"),
-    M.TRANSCODING_USED_LIVE_MEDIA_COUNT: N_("live streams encoded"),
-    M.STORAGE_USED_BYTES: N_("storage"),
-    M.STORAGE_USED_SECONDS: N_("time stored"),
-    M.STORAGE_USED_MEDIA_COUNT: N_("media stored"),
-    M.STORAGE_USED_RENDITION_COUNT: N_("renditions stored"),
-    M.STORAGE_LIFETIME_USED_BYTES: N_("storage ever used"),
-    M.STORAGE_LIFETIME_USED_SECONDS: N_("time ever stored"),
-    M.STORAGE_LIFETIME_USED_MEDIA_COUNT: N_("media ever stored"),
-    M.STORAGE_LIFETIME_USED_RENDITION_COUNT: N_("renditions ever stored"),
-    M.AI_USED_CREDITS: N_("AI credits"),
-}
-DIMENSION_LABELS: Mapping[Dimension, str] = {
-    D.MINUTE: N_("minute"),
-    D.HOUR: N_("hour"),
-    D.DAY: N_("day"),
-    D.MONTH: N_("month"),
-    D.CHANNEL_SLUG: N_("your channel"),
-    D.VIDEO_OWNER_CHANNEL_SLUG: N_("channel"),
-    D.VIDEO_OWNER_ID: N_("owner ID"),
-    D.VIDEO_OWNER_USERNAME: N_("owner"),
-    D.OWNER_OR_PARENT_USERNAME: N_("owner or its parent"),
-    D.PUBLISHER_CHANNEL: N_("publisher channel"),
-    D.PUBLISHER_ID: N_("publisher ID"),
-    D.PUBLISHER_OR_PARENT_USERNAME: N_("publisher or its parent"),
-    D.CLAIMER_CHANNEL: N_("claimer channel"),
-    D.CLAIMER_OR_PARENT_USERNAME: N_("claimer or its parent"),
-    D.ACCOUNT_ID: N_("account ID"),
-    D.ACCOUNT_USERNAME: N_("account"),
-    D.PARENT_ACCOUNT_ID: N_("parent account ID"),
-    D.PARENT_ACCOUNT_USERNAME: N_("parent account"),
-    D.VIDEO_ID: N_("video"),
-    D.VIDEO_TITLE: N_("video title"),
-    D.VISIBILITY: N_("visibility"),
-    D.MEDIA_TYPE: N_("media type"),
-    D.CONTENT_TYPE: N_("content type"),
-    D.CONTENT_TAG: N_("tag"),
-    D.CONTENT_TAG_LIST: N_("tags together"),
-    D.PLAYLIST_ID: N_("playlist"),
-    D.PLAYLIST_TITLE: N_("playlist title"),
-    D.PLAYLIST_TYPE: N_("playlist type"),
-    D.VIDEO_POSITION: N_("place in the sequence"),
-    D.ACTION: N_("start of the play"),
-    D.PLAYER_ID: N_("player"),
-    D.PLAYER_TITLE: N_("player title"),
-    D.PLAYER_TYPE: N_("player type"),
-    D.PLAYER_SIZE: N_("player size"),
-    D.PLAYER_SIZE_BUCKET: N_("player size class"),
-    D.VISITOR_COUNTRY: N_("country"),
-    D.VISITOR_DEVICE_TYPE: N_("device"),
-    D.VISITOR_DOMAIN_GROUP: N_("domain group"),
-    D.VISITOR_SUBDOMAIN: N_("site"),
-    D.VISITOR_PAGE_URL: N_("page"),
-    D.INVENTORY_POSITION: N_("ad position"),
-    D.INVENTORY_POSITION_INDEX: N_("pre-roll slot"),
-    D.AD_FORMAT: N_("ad format"),
-    D.BUYER: N_("buyer"),
-    D.BUYERTYPE: N_("buyer type"),
-    D.AD_ERROR_CODE: N_("ad error code"),
-    D.AD_ERROR_READABLE: N_("ad error"),
-    D.NOAD_REASON_READABLE: N_("reason for no ad"),
-    D.OUTCOME: N_("outcome"),
-    D.ADS_TXT_STATUS: N_("ads.txt status"),
-    D.MONETIZATION_TYPE: N_("monetization"),
-    D.MONETIZATION_PRODUCT: N_("monetization product"),
-    D.RENDITION_FORMAT: N_("rendition format"),
-    D.RENDITION_RESOLUTION: N_("rendition resolution"),
-    D.RENDITION_FPS: N_("frames per second"),
-    D.AI_FEATURE_NAME: N_("AI feature"),
-}
-FAMILY_LABELS: Mapping[Family, str] = {
-    F.AUDIENCE: N_("audience"),
-    F.UPLOADS: N_("uploads"),
-    F.LIVE: N_("live"),
-    F.REVENUE: N_("earnings"),
-    F.REVENUE_LEGACY: N_("earnings by the legacy count"),
-    F.REVENUE_ADS: N_("earnings per thousand"),
-    F.ADS: N_("ad opportunities"),
-    F.ADS_BLANK: N_("ad eligibility"),
-    F.ADS_MISSED: N_("ads missed"),
-    F.ADS_SOLD: N_("ads sold"),
-    F.BANDWIDTH: N_("delivery"),
-    F.TRANSCODING: N_("encoding"),
-    F.STORAGE: N_("stock"),
-    F.AI: N_("AI features"),
-}
 # Dimensions by what they tell of, but those of time.
 DIMENSION_GROUPS: Mapping[str, tuple[Dimension, ...]] = {
     N_("video"): (D.VIDEO_ID, D.VIDEO_TITLE, D.CONTENT_TAG, D.CONTENT_TAG_LIST, D.MEDIA_TYPE, D.CONTENT_TYPE,
@@ -214,17 +69,17 @@ COUNTRIES = frozenset({Dimension.VISITOR_COUNTRY})  # their cells are ISO 3166 c
 
 def label_metric(metric: Metric) -> str:
     """Name a metric inside a sentence."""
-    return _(METRIC_LABELS[metric])
+    return _(metric.label)
 
 
 def label_family(family: Family) -> str:
     """Name a family of metrics inside a sentence."""
-    return _(FAMILY_LABELS[family])
+    return _(family.label)
 
 
 def label_dimension(dimension: Dimension) -> str:
     """Name a dimension inside a sentence: the thing, not the column that names it."""
-    return _(DIMENSION_LABELS[dimension])
+    return _(dimension.label)
 
 
 def label_filter(filter_: Filter) -> str:

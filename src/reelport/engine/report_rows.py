@@ -20,9 +20,7 @@ _TIME_FORMATS = {
 }
 
 
-def select_report_rows(
-    aggregation: Aggregation, aggregated: str, relations: Relations, *, ordered: bool = True
-) -> str:
+def select_report_rows(aggregation: Aggregation, aggregated: str, relations: Relations, *, ordered: bool = True) -> str:
     """Select the CSV's cells from the aggregated rows.
 
     If `ordered`, they are sorted by the dimensions in the query's order, empty cells last. Of `relations` only lookups

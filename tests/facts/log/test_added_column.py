@@ -36,7 +36,7 @@ SHARES = (
     (
         "catalog/metrics.py",
         "    TIME_WATCHED_SECONDS = ",
-        'SHARES = _S, F.AUDIENCE, Sum("shares"), U.SHARES, "Shares."',
+        'SHARES = _S, F.AUDIENCE, Sum("shares"), U.SHARES, "shares", "Shares."',
     ),
     ("engine/mapping.py", '    **_columns("plays", "views"', '**_columns("plays", "shares"),'),
 )

@@ -18,8 +18,8 @@ from tests.server.studio.test_explore import DAYS
 from tests.server.studio.test_subjects import find_total
 from tests.server.studio.visitor import Visitor, add_user, links, text_of
 
-from reelport.catalog import Dimension, Metric
-from reelport.catalog.labels import DIMENSION_GROUPS, FAMILY_LABELS, capitalize
+from reelport.catalog import Dimension, Family, Metric
+from reelport.catalog.labels import DIMENSION_GROUPS, capitalize
 from reelport.server.access import organizations
 from reelport.server.app import create_app
 from reelport.server.http.service import Service
@@ -49,7 +49,7 @@ def test_metrics_and_dimensions_stand_in_groups_with_their_sentences(visitor: Vi
         offered = re.findall(r'<p><label><input type="checkbox"[^>]*>[^<]*</label><small>([^<]*)</small>', part[0])
         assert sorted(map(unescape, offered)) == sorted(row.sentence for row in rows)
     headings = re.findall("<legend>([^<]*)</legend>", page)
-    assert headings == [capitalize(label) for label in (*FAMILY_LABELS.values(), *DIMENSION_GROUPS)]
+    assert headings == [capitalize(label) for label in (*(family.label for family in Family), *DIMENSION_GROUPS)]
 
 
 def test_several_values_are_chosen_from_a_searched_list(visitor: Visitor) -> None:

@@ -321,7 +321,11 @@ class Session:
         self.share = plan.share
         self.underway.set()
         with self._residents.reading(self._connection, plan) as sql:
-            return int(self._connection.execute(f"COPY ({sql}) TO {quote_text(str(to.absolute()))} ({options})").fetchall()[0][0])
+            return int(
+                self._connection.execute(f"COPY ({sql}) TO {quote_text(str(to.absolute()))} ({options})").fetchall()[0][
+                    0
+                ]
+            )
 
     def _check_cancelled(self) -> None:
         if self.cancelled.is_set():
