@@ -55,7 +55,7 @@ def _copy(facts: Facts, of: Facts, files: tuple[DataFile, ...], number: int) -> 
     table, root = find_table("plays"), facts.data / "facts"
     added = tuple(_copy_file(root / table.name, of.data / "facts" / table.name, file) for file in files)
     os.sync()
-    rows, days = sum(file.rows for file in files), tuple(day.isoformat() for day in _list_days(files))
+    rows, days = sum(file.rows for file in files), tuple(_list_days(files))
     entry = LogEntry("load", f"copy-{number}", rows, days=days, sources=(of.first_piece.name,))
     commit(root, table, lambda _: Change(entry, added, loaded=True))
 

@@ -22,12 +22,11 @@ from reelport.facts.log.freshness import (
     COUNTED,
     Freshness,
     find_freshness,
-    find_last_load,
     last_complete_day,
     read_freshness,
     tables_report,
 )
-from reelport.facts.log.history import list_loads
+from reelport.facts.log.history import find_last_load, list_loads
 from reelport.facts.log.log_files import attach_tables, commit_name, open_store
 from reelport.facts.log.snapshot import pin
 from reelport.storage.retries import retry_for
@@ -173,7 +172,7 @@ def test_commits_before_the_last_load_are_not_read(tmp_path: Path) -> None:
     for version in range(995, 1_000):
         found = find_last_load(tmp_path, version)
         assert found is not None
-        assert (found.version, found.kind) == (995, "replace")
+        assert (found.version, found.replaced) == (995, (FIRST, FIRST))
 
 
 def test_a_log_that_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.verification import verify
 from reelport.facts.log import table_marks
 from reelport.facts.log.delta_log import TableVersion, list_files, open_table, read_newest, require_intact
-from reelport.facts.log.freshness import find_last_load
-from reelport.facts.log.history import list_loads, read_history, read_restated
+from reelport.facts.log.history import find_last_load, list_loads, read_history, read_restated
 from reelport.facts.log.log_entry import merge_spans
 from reelport.facts.log.log_files import commit_name, find_newest_commit, list_commits
 from reelport.facts.log.snapshot import ABSENT, newest_versions, pin
@@ -125,10 +124,10 @@ def now(tmp_path_factory: pytest.TempPathFactory) -> TableVersion:
 
 def test_a_files_digest_is_found_without_the_commits_before_it(now: TableVersion) -> None:
     """Each is a request to an object store: those before a file's own are read for older files alone."""
-    oldest = now.folder / commit_name(0)
+    oldest = now.folder / commit_name(1)
     kept = oldest.rename(oldest.with_suffix(".away"))
     require_intact(now, now.files[-1:])
-    with pytest.raises(StorageError, match="commit 0 is gone"):
+    with pytest.raises(StorageError, match="commit 1 is gone"):
         require_intact(now, now.files)
     kept.rename(oldest)
     require_intact(now, now.files)

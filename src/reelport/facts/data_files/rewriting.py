@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from reelport.facts.damage import translate_damage
 from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles
-from reelport.facts.log.delta_log import TableVersion, require_intact
+from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.log.log_entry import MONTH_FILE, DataFile
 from reelport.facts.tables import BATCH, Kind, Table
 
@@ -63,8 +63,7 @@ def all_of(one: Mask, other: Mask) -> Mask:
 
 
 def rewrite_file(staged: StagedFiles, now: TableVersion, file: DataFile, mask: Mask) -> None:
-    """Write the rows that the mask chooses into a new file. StorageError for a damaged file."""
-    require_intact(now, [file])
+    """Write the rows that the mask chooses into a new file; call `require_intact` before."""
     name = Path(file.path).name
     stem = MONTH_STEM if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])
     for rows in read_rows(now.path(file), now.table):

@@ -225,8 +225,9 @@ def copy_by_roles(space: Workspace, now: TableVersion, files: Iterable[DataFile]
         names = {file: name_copy(file.path, role) for file in large}
         existing = find_copies(now.store, names.values())
         # One that exists stays: reports may be reading it, and ties may be sorted otherwise this time.
-        for file in (file for file in large if names[file] not in existing):
-            require_intact(now, [file])
+        lacking = [file for file in large if names[file] not in existing]
+        require_intact(now, lacking)
+        for file in lacking:
             space.run_interruptibly(partial(_write_copy, space, now, file, role))
             written += 1
     return written

@@ -353,9 +353,9 @@ def _load_sources(
             batch=request.batch,
             rows=writer.rows,
             rejects=bad.count,
-            days=tuple(day.isoformat() for day in writer.days),
+            days=tuple(writer.days),
             sources=tuple(Path(name).name for name in request.names),
-            span=(span[0].isoformat(), span[1].isoformat()) if span else None,
+            span=span,
             files=request.files,
         )
         if span is not None:
@@ -394,7 +394,7 @@ def _make_result(request: _LoadRequest, writer: _RowWriter, bad: Rejects, done: 
     return replace(
         result,
         rows=done.entry.rows,
-        days=tuple(map(date.fromisoformat, done.entry.days)),
+        days=done.entry.days,
         version=done.version,
         left_out=done.entry.left_out,
         outside=tuple(OutsideRows(reason, rows) for reason, rows in sorted(writer.outside.items())),
@@ -461,7 +461,7 @@ def _leave_out_superseded(now: TableVersion, entry: LogEntry, files: tuple[DataF
     adds = tuple(file for file in files if file.first_day not in replaced)
     if not adds:
         raise BadInput(f"nothing was loaded: {format_left_out(left_out)}")
-    days = tuple(day for day in entry.days if date.fromisoformat(day) not in replaced)
+    days = tuple(day for day in entry.days if day not in replaced)
     kept = replace(entry, rows=sum(file.rows for file in adds), days=days, left_out=left_out)
     return Change(kept, adds, loaded=True)
 
@@ -501,9 +501,10 @@ def _apply_replacement(
             staged = stack.enter_context(StagedFiles(now.folder, table, now.version, claim))
             attempts.append(staged)
             touched = tuple(file for file in now.files if file.touches(*span))
-            for file in touched:
-                if file.first_day < span[0] or file.last_day > span[1]:
-                    rewrite_file(staged, now, file, negate(in_days(table, *span)))
+            cut = [file for file in touched if file.first_day < span[0] or file.last_day > span[1]]
+            require_intact(now, cut)
+            for file in cut:
+                rewrite_file(staged, now, file, negate(in_days(table, *span)))
             kept = staged.finish()
             removed.append(sum(file.rows for file in touched) - sum(file.rows for file in kept))
             noted = replace(entry, restated=restate(now, span, today))

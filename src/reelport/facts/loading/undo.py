@@ -127,7 +127,8 @@ def undo_load(root: Path, load: Load) -> UndoResult:
             undoing = _plan_change(now, load)
             staged = stack.enter_context(StagedFiles(now.folder, found, now.version))
             attempts.append(staged)
-            touched = tuple(file for file, _ in undoing.removed)
+            touched, restored = ([file for file, _ in chosen] for chosen in (undoing.removed, undoing.restored))
+            require_intact(now, [*touched, *restored] if found.is_fact else restored)
             for file, mask in undoing.removed if found.is_fact else ():
                 rewrite_file(staged, now, file, negate(mask))
             kept = _sum_rows(staged.finish())
@@ -135,18 +136,14 @@ def undo_load(root: Path, load: Load) -> UndoResult:
                 if found.is_fact:
                     rewrite_file(staged, now, file, mask)
                     continue
-                require_intact(now, [file])
                 for rows in read_rows(now.path(file), found):
                     staged.write("rows", None, rows)
             adds = staged.finish()
-            removed, restored = _sum_rows(touched) - kept, _sum_rows(adds) - kept
-            if not found.is_fact:
-                removed, restored = _count_objects(root, now, undoing)
-            counts.append((removed, restored))
-            days = tuple(day.isoformat() for day in load.days)
+            count = _sum_rows(touched) - kept, _sum_rows(adds) - kept
+            counts.append(count if found.is_fact else _count_objects(root, now, undoing))
             restated = None if load.replaced is None else take_back(now, load.version)
-            entry = LogEntry("undo", load.batch, removed, days=days, undoes=load.version, restated=restated)
-            return Change(entry, adds, touched, loaded=undoing.remains_loaded)
+            entry = LogEntry("undo", load.batch, counts[-1][0], days=load.days, undoes=load.version, restated=restated)
+            return Change(entry, adds, tuple(touched), loaded=undoing.remains_loaded)
 
         version = commit(root, found, propose)
         attempts[-1].keep()

@@ -6,9 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from reelport.errors import NewerData, StorageError, StoreUnavailable
-from reelport.facts.log.log_entry import DataFile, LogEntry, parse_entry
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.log_files import (
     DamagedCommit,
-    choose_older,
     commit_name,
     describe_place,
     find_damaged_commit,
@@ -28,8 +26,7 @@ from reelport.facts.log.log_files import (
     has_log,
     open_store,
     read_actions,
-    read_commit,
-    read_each,
+    read_back,
 )
 from reelport.facts.log.table_marks import find_newest
 from reelport.facts.tables import MONTH, OWNER, Table
@@ -240,28 +237,6 @@ def _values(column: ChunkedArray) -> list[Any]:
     return [None if each is None else _EPOCH + each * _MICROSECOND for each in microseconds]
 
 
-def read_entries(now: TableVersion) -> tuple[LogEntry, ...]:
-    """Read what each commit did, oldest first; commits of other tools are left out."""
-    return tuple(parse_entry(commit) for commit in read_commits(now) if "reelport" in commit)
-
-
-def read_commits(now: TableVersion, versions: range | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the information of these commits, in their order.
-
-    By default of each up to this version, oldest first.
-    """
-    # Not by `DeltaTable.history`: it takes in commits that came since, and numbers all of them too low by as many.
-    if now.delta is None:
-        return
-    versions = range(now.version + 1) if versions is None else versions
-    for version, actions in zip(
-        versions, read_each(now.folder, versions, partial(read_commit, now.folder)), strict=True
-    ):
-        for action in actions:
-            if "commitInfo" in action:
-                yield {**action["commitInfo"], "version": version}
-
-
 def read_paths(now: TableVersion, version: int, kind: str) -> tuple[str, ...]:
     """Read the paths of the data files that a version's commit did `add` or `remove`."""
     with translate_io_errors(now.folder):
@@ -271,16 +246,6 @@ def read_paths(now: TableVersion, version: int, kind: str) -> tuple[str, ...]:
 
 DIGESTS = "reelportDigests"
 """The field of a commit's information that holds digests by path."""
-
-
-@dataclass(slots=True)
-class _KnownDigests:
-    low: int
-    digests: dict[str, str] = field(default_factory=dict)
-
-
-_LAST_DIGESTS: dict[tuple[Path, int, str], _KnownDigests] = {}
-"""What was read last, by the folder, the version, and the id that the table was given when it was made."""
 
 
 def list_digests(files: Iterable[DataFile]) -> dict[str, str]:
@@ -298,23 +263,16 @@ def _read_digests(now: TableVersion, paths: AbstractSet[str]) -> Mapping[str, st
     """Read the recorded digests of these files, and perhaps those of others.
 
     They are files of this version or one before it. Commits are read from the newest back, until each file's digest is
-    found. What the last version asked for has told is kept: a change may ask for each file, and in an object store each
-    commit is a request.
+    found: in an object store each commit is a request.
     """
-    if now.delta is None:
-        return {}
-    key = now.folder.absolute(), now.version, str(now.delta.metadata().id)
-    if (known := _LAST_DIGESTS.get(key)) is None:
-        known = _KnownDigests(now.version + 1)
-        _LAST_DIGESTS.clear()
-        _LAST_DIGESTS[key] = known
-    while known.low and not paths <= known.digests.keys():
-        low = choose_older(now.version, known.low)
-        for info in read_commits(now, range(known.low - 1, low - 1, -1)):
-            for path, digest in parse_digests(info).items():
-                known.digests.setdefault(path, digest)
-        known.low = low
-    return known.digests
+    # Not by `DeltaTable.history`: it takes in commits that came since, and numbers all of them too low by as many.
+    found: dict[str, str] = {}
+    for info in read_back(now.folder, now.version):
+        for path, digest in parse_digests(info).items():
+            found.setdefault(path, digest)
+        if paths <= found.keys():
+            break
+    return found
 
 
 def require_intact(now: TableVersion, files: Collection[DataFile]) -> None:

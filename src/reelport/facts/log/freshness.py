@@ -17,19 +17,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum, auto
-from functools import lru_cache, partial
-from itertools import pairwise, takewhile
+from functools import lru_cache
+from itertools import islice, pairwise, takewhile
 from pathlib import Path
 
 from reelport.errors import ReelportError
-from reelport.facts.log.log_entry import DataFile, LogEntry, Span, intersect, is_within, merge_spans, parse_entry
-from reelport.facts.log.log_files import read_commit, read_each
+from reelport.facts.log.log_entry import DataFile, Span, intersect, is_within, merge_spans
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.tables import TABLES
 
 _LAST_HOUR = 23
 _DAY = timedelta(days=1)
-_MOST_RECENT = 100  # commits that are searched for days that were restated lately
+_MOST_RECENT = 100  # loads that are searched for days that were restated lately
 _EXPECTED_AFTER = 14
 """Days told in a row after which each day is expected. A table that rests each week has no such row, even if it once
 worked through."""
@@ -194,8 +193,8 @@ def read_day_states(
 def find_restated_days(snapshot: Snapshot, table: str, since: datetime) -> tuple[Span, ...]:
     """Find the days that a replacement restated since then, a day or more after they were over.
 
-    Whoever looked at these days before may remember other numbers. The 100 newest commits are read at most. Raises
-    what `find_last_load` does.
+    Whoever looked at these days before may remember other numbers. The 100 newest loads are read at most. Raises what
+    `read_loads` does.
     """
     day = since.replace(hour=0, minute=0, second=0, microsecond=0)  # as often as the log changes, or once a day
     return _find_restated_days(snapshot.root / table, snapshot.versions[table], snapshot.listing[table], day)
@@ -204,53 +203,11 @@ def find_restated_days(snapshot: Snapshot, table: str, since: datetime) -> tuple
 # Once for these files, whose names no other table has.
 @lru_cache(maxsize=2 * len(TABLES))
 def _find_restated_days(folder: Path, version: int, _files: tuple[DataFile, ...], since: datetime) -> tuple[Span, ...]:
-    newest = range(version, max(version - _MOST_RECENT, -1), -1)
-    entries = filter(None, read_each(folder, newest, partial(_read_entry, folder)))
-    recent = takewhile(lambda entry: entry.at is not None and entry.at >= since, entries)
-    restated: list[Span] = []
-    for entry in _list_standing(recent):
-        if entry.span and entry.at:
-            first, last = map(date.fromisoformat, entry.span)
-            restated += intersect((first, last), [(date.min, entry.at.date() - 2 * _DAY)])
-    return merge_spans(restated)
+    from reelport.facts.log.history import read_loads  # noqa: PLC0415 - loads the Delta library
 
-
-def find_last_load(folder: Path, version: int) -> LogEntry | None:
-    """Find the newest load that stands at this version, without its days and files.
-
-    Mostly the newest commits tell: each look reads as many as all before it. Raises StorageError, and what a damaged
-    log does, when the log can't be read.
-    """
-    entries: list[LogEntry] = []
-    high, step = version, 1
-    while high >= 0:
-        versions = range(high, max(high - step, -1), -1)
-        high, step = high - step, 2 * step
-        entries += filter(None, read_each(folder, versions, partial(_read_entry, folder)))
-        if (found := next(_list_standing(entries), None)) is not None:
-            return found
-    return None
-
-
-def _list_standing(entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
-    undone: set[int] = set()
-    for entry in entries:
-        if entry.kind == "undo":
-            undone.add(entry.undoes)
-        elif entry.version not in undone:
-            yield entry
-
-
-def _read_entry(folder: Path, version: int) -> LogEntry | None:
-    """Read what a commit did to loads, without its days and files; None of another commit."""
-    for action in read_commit(folder, version):
-        if "reelport" in (info := action.get("commitInfo", {})):
-            entry = parse_entry({**info, "version": version})
-            if entry.kind in {"load", "replace", "undo"}:
-                return LogEntry(
-                    entry.kind, entry.batch, span=entry.span, undoes=entry.undoes, version=version, at=entry.at
-                )
-    return None
+    newest = islice(read_loads(folder, version), _MOST_RECENT)
+    recent = takewhile(lambda load: load.at is not None and load.at >= since, newest)
+    return merge_spans(load.restated for load in recent if load.restated and not load.undone)
 
 
 COUNTED = tuple(name for name, table in TABLES.items() if table.is_fact or table.born)
@@ -291,7 +248,9 @@ def find_freshness(snapshot: Snapshot, today: date) -> Mapping[str, Freshness]:
 # Once for these files, whose names no other table has.
 @lru_cache(maxsize=2 * len(COUNTED))
 def _find_load_time(root: Path, table: str, version: int, _files: tuple[DataFile, ...]) -> datetime | None:
-    last = None if version == ABSENT else find_last_load(root / table, version)
+    from reelport.facts.log.history import find_last_load  # noqa: PLC0415 - the same
+
+    last = find_last_load(root / table, version)
     return None if last is None else last.at
 
 
@@ -315,12 +274,13 @@ class TableReport:
 
 def tables_report(root: Path, today: date) -> tuple[TableReport, ...]:
     """Report on every table, as declared, with its complete days as of this one (UTC)."""
-    from reelport.facts.log.delta_log import read_newest  # noqa: PLC0415 - loads the Delta library
+    from reelport.facts.log.delta_log import read_newest  # noqa: PLC0415 - the same
+    from reelport.facts.log.history import find_last_load  # noqa: PLC0415 - the same
 
     reports = []
     for table in TABLES.values():
         now = read_newest(root, table)
-        last, days = find_last_load(now.folder, now.version) if now.delta else None, Completeness(None, None)
+        last, days = find_last_load(now.folder, now.version), Completeness(None, None)
         if table.name in COUNTED:
             days = read_completeness(root, table.name, now.version, now.files, today)
         reports.append(

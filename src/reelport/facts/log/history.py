@@ -7,24 +7,16 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 
 from reelport.errors import UsageError
-from reelport.facts.log.delta_log import (
-    RESTATED,
-    TableVersion,
-    open_table,
-    read_commits,
-    read_entries,
-    read_newest,
-    translate_delta_errors,
-)
+from reelport.facts.log.delta_log import RESTATED, TableVersion, open_table, read_newest, translate_delta_errors
 from reelport.facts.log.log_entry import DayLeftOut, LogEntry, Span, intersect, merge_spans, parse_entry
-from reelport.facts.log.log_files import list_tables
+from reelport.facts.log.log_files import list_tables, read_back
 from reelport.facts.tables import Table, find_table
 
 
@@ -70,39 +62,50 @@ def list_loads(root: Path, table: str | None = None) -> tuple[Load, ...]:
 
 
 def list_loads_since(root: Path, table: Table, since: datetime) -> tuple[Load, ...]:
-    """List the loads of a table made since then, newest first. It reads one older commit."""
+    """List the loads of a table made since then, newest first. It reads one older load."""
     now = read_newest(root, table)
-    newest = (parse_entry(commit) for commit in read_commits(now, range(now.version, -1, -1)) if "reelport" in commit)
-    recent = tuple(takewhile(lambda entry: entry.at is not None and entry.at >= since, newest))
-    return _make_history(table, reversed(recent))[::-1]
+    return tuple(takewhile(lambda load: load.at is not None and load.at >= since, read_loads(now.folder, now.version)))
 
 
 def read_history(now: TableVersion) -> tuple[Load, ...]:
     """Read every load of one table, oldest first, with undone loads marked."""
-    return _make_history(now.table, read_entries(now))
+    return tuple(read_loads(now.folder, now.version))[::-1]
 
 
-def _make_history(table: Table, entries: Iterable[LogEntry]) -> tuple[Load, ...]:
-    found: dict[int, Load] = {}
-    for entry in entries:
-        match entry.kind:
-            case "load" | "replace":
-                found[entry.version] = Load(
-                    table=table.name,
-                    batch=entry.batch,
-                    at=entry.at,
-                    rows=entry.rows,
-                    rejects=entry.rejects,
-                    days=tuple(map(date.fromisoformat, entry.days)),
-                    replaced=entry.span and (date.fromisoformat(entry.span[0]), date.fromisoformat(entry.span[1])),
-                    sources=entry.sources,
-                    version=entry.version,
-                    left_out=entry.left_out,
-                    files=entry.files,
-                )
-            case "undo" if entry.undoes in found:
-                found[entry.undoes] = replace(found[entry.undoes], undone=True)
-    return tuple(found.values())
+def read_loads(folder: Path, version: int) -> Iterator[Load]:
+    """Yield the loads up to this version, newest first, with undone ones marked.
+
+    No older commit is read than is asked for. Raises StorageError, and what a damaged log does, when it can't be read.
+    """
+    undone: set[int] = set()
+    for entry in _read_entries(folder, version):
+        if entry.kind == "undo":
+            undone.add(entry.undoes)
+        elif entry.kind in {"load", "replace"}:
+            yield Load(
+                table=folder.name,
+                batch=entry.batch,
+                at=entry.at,
+                rows=entry.rows,
+                rejects=entry.rejects,
+                days=entry.days,
+                replaced=entry.span,
+                sources=entry.sources,
+                version=entry.version,
+                undone=entry.version in undone,
+                left_out=entry.left_out,
+                files=entry.files,
+            )
+
+
+def _read_entries(folder: Path, version: int) -> Iterator[LogEntry]:
+    """Yield what each commit did, newest first; commits of other tools are left out."""
+    return (parse_entry(commit) for commit in read_back(folder, version) if "reelport" in commit)
+
+
+def find_last_load(folder: Path, version: int) -> Load | None:
+    """Find the newest load that stands at this version. Raises what `read_loads` does."""
+    return next((load for load in read_loads(folder, version) if not load.undone), None)
 
 
 def active_batches(history: Iterable[Load]) -> frozenset[str]:
@@ -193,9 +196,9 @@ def restate(now: TableVersion, span: Span, today: date) -> tuple[Span, ...]:
 
 def take_back(now: TableVersion, version: int) -> tuple[Span, ...]:
     """Find the restated days after an undo of a replacement that this table version made."""
-    known = {entry.version: entry for entry in read_entries(now)}
+    known = {entry.version: entry for entry in _read_entries(now.folder, now.version)}
     spans: list[Span] = []
-    for load in _make_history(now.table, known.values()):
+    for load in read_history(now):
         if load.replaced is not None and not load.undone and load.version != version:
             spans += intersect(load.replaced, known[load.version].restated or ())
     return merge_spans(spans)
@@ -206,6 +209,4 @@ def _read_noted_spans(now: TableVersion) -> tuple[Span, ...]:
         return ()
     with translate_delta_errors(now.folder):
         version = now.delta.transaction_version(RESTATED)
-    if version is None:
-        return ()
-    return next(parse_entry(commit).restated or () for commit in read_commits(now, range(version, version + 1)))
+    return () if version is None else next(_read_entries(now.folder, version)).restated or ()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from reelport.errors import StorageError
 
@@ -125,9 +127,9 @@ class LogEntry:
     batch: str = ""
     rows: int = 0
     rejects: int = 0
-    days: tuple[str, ...] = ()
+    days: tuple[date, ...] = ()
     sources: tuple[str, ...] = ()
-    span: tuple[str, str] | None = None
+    span: Span | None = None
     left_out: tuple[DayLeftOut, ...] = ()
     undoes: int = 0
     files: tuple[str, ...] = ()
@@ -136,37 +138,39 @@ class LogEntry:
     at: datetime | None = field(default=None, compare=False)
 
 
-def parse_entry(commit: dict[str, object]) -> LogEntry:
+def parse_entry(commit: Mapping[str, Any]) -> LogEntry:
     """Parse a commit's record. StorageError when this version can't read it."""
-    record = commit["reelport"]
-    stamp, version = commit.get("timestamp"), commit.get("version")
+    record, stamp, version = commit["reelport"], commit.get("timestamp"), commit.get("version")
     if not isinstance(record, dict) or not isinstance(stamp, int) or not isinstance(version, int):
         raise StorageError(f"commit {version} of the table has a record that this version can't read")
-    span = record.get("span")
+    span, restated = record.get("span"), record.get("restated")
     return LogEntry(
         kind=str(record["kind"]),
         batch=str(record.get("batch", "")),
         rows=int(record.get("rows", 0)),
         rejects=int(record.get("rejects", 0)),
-        days=tuple(record.get("days", ())),
-        sources=tuple(record.get("sources", ())),
-        span=(span[0], span[1]) if span else None,
-        left_out=tuple(DayLeftOut(date.fromisoformat(day), *rest) for day, *rest in record.get("left_out", ())),
+        days=tuple(map(date.fromisoformat, record.get("days", ()))),
+        sources=tuple(map(str, record.get("sources", ()))),
+        span=span and _parse_span(span),
+        left_out=tuple(
+            DayLeftOut(date.fromisoformat(day), int(rows), str(by)) for day, rows, by in record.get("left_out", ())
+        ),
         undoes=int(record.get("undoes", 0)),
-        files=tuple(record.get("files", ())),
-        restated=tuple((date.fromisoformat(first), date.fromisoformat(last)) for first, last in record["restated"])
-        if "restated" in record
-        else None,
+        files=tuple(map(str, record.get("files", ()))),
+        restated=None if restated is None else tuple(map(_parse_span, restated)),
         version=version,
         at=datetime.fromtimestamp(stamp / 1000, UTC),
     )
 
 
+def _parse_span(days: Sequence[str]) -> Span:
+    first, last = map(date.fromisoformat, days)
+    return first, last
+
+
 def entry_to_json(entry: LogEntry) -> dict[str, object]:
     """Convert the entry to its commit's JSON; version and time are Delta's fields."""
-    record = {name: value for name, value in asdict(entry).items() if name not in {"version", "at"} and value}
-    if entry.left_out:
-        record["left_out"] = [[one.day.isoformat(), one.rows, one.replaced_by] for one in entry.left_out]
-    if entry.restated is not None:
-        record["restated"] = [[first.isoformat(), last.isoformat()] for first, last in entry.restated]
-    return record
+    given = {one.name: getattr(entry, one.name) for one in fields(entry) if one.name not in {"version", "at"}}
+    record = {name: value for name, value in given.items() if value or (name == "restated" and value is not None)}
+    written = json.dumps(record, default=lambda one: one.isoformat() if isinstance(one, date) else astuple(one))
+    return dict(json.loads(written))

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from reelport.errors import StorageError
 from reelport.facts.tables import TABLES, Table
@@ -91,8 +91,6 @@ def describe_place(folder: Path) -> str:
     return str(folder) if remote is None else str(remote.address.below(folder.name))
 
 
-Result = TypeVar("Result")
-
 LOG_FOLDER = "_delta_log"
 HINT = f"{LOG_FOLDER}/_last_checkpoint"
 """The file that names the last checkpoint."""
@@ -100,8 +98,8 @@ _NEWEST: dict[Path, int] = {}
 """The newest version of a remote table that was found last, by the folder that it stands for."""
 _FETCHES = 8
 """Commits of a remote log that are fetched at the same time."""
-_STRIDES = range(32, 513)
-"""Commits that are read, at least and at most, before it is asked whether to go on."""
+_MOST_AT_ONCE = 512
+"""Commits that are asked for, at most, before it is known whether they are needed."""
 _COMMIT = re.compile(LOG_FOLDER + r"/(\d{20})\.json")
 
 
@@ -136,14 +134,6 @@ def list_commits(store: FileStore, first: int = 0) -> Mapping[int, str]:
     """List the files of a table's commits from this version on, by version."""
     found = map(_COMMIT.fullmatch, store.list_names(LOG_FOLDER, after=f"{LOG_FOLDER}/{first:020}"))
     return {int(match[1]): match[0] for match in found if match}
-
-
-def choose_older(newest: int, low: int) -> int:
-    """Choose from which version on to read the commits before `low`.
-
-    They are as many as were read, up to `newest`, in bounds: then it is asked whether those before them are needed.
-    """
-    return max(low - min(max(newest + 1 - low, _STRIDES[0]), _STRIDES[-1]), 0)
 
 
 def find_newest_commit(folder: Path) -> int | None:
@@ -206,14 +196,27 @@ def find_damaged_commit(folder: Path) -> DamagedCommit | None:
     return None
 
 
-def read_each(folder: Path, versions: range, read: Callable[[int], Result]) -> Iterator[Result]:
-    """Yield what `read` gives for each version, in order; an object store's several at once."""
+def read_back(folder: Path, version: int) -> Iterator[dict[str, Any]]:
+    """Yield what each commit says of itself, from this version back; none is read that isn't asked for.
+
+    Mostly the newest tell: of an object store as many are fetched at once as were read before.
+    """
+    step = 1
+    while version >= 0:
+        versions = range(version, max(version - step, -1), -1)
+        for found, actions in zip(versions, _read_commits(folder, versions), strict=True):
+            yield from ({**action["commitInfo"], "version": found} for action in actions if "commitInfo" in action)
+        version, step = version - step, min(2 * step, _MOST_AT_ONCE)
+
+
+def _read_commits(folder: Path, versions: range) -> Iterator[list[dict[str, Any]]]:
+    """Yield the actions of each commit, in order; an object store's are fetched several at once."""
     if find_remote(folder) is None:
-        yield from map(read, versions)
+        yield from (read_commit(folder, version) for version in versions)
         return
     with ThreadPoolExecutor(_FETCHES, thread_name_prefix="commits") as pool:
         contexts = [copy_context() for _ in versions]  # they say for how long the store is asked again
-        yield from pool.map(lambda context, version: context.run(read, version), contexts, versions)
+        yield from pool.map(lambda context, version: context.run(read_commit, folder, version), contexts, versions)
 
 
 def has_log(folder: Path) -> bool:
