@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain
@@ -109,30 +109,65 @@ class LoadResult:
     renamed: int = 0
 
 
-def allow_any(_: TableVersion) -> None:
-    """Allow a load to be added to any version of its table."""
+@dataclass(frozen=True, slots=True)
+class GivenFiles:
+    """The files of a load, recognized and named. `seen` is the version of the table then."""
+
+    table: Table
+    files: tuple[InputFile, ...]
+    mapping: str | None
+    named: BatchName
+    seen: TableVersion
+    counts_once: bool
+    """Whether rows of a file that another load has may not be added."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The paths of the files, as they were given."""
+        return tuple(str(file.path) for file in self.files)
+
+    def refuse_loaded(self, now: TableVersion) -> None:
+        """Raise BadInput where another load of this version of the table has one of the files."""
+        if self.counts_once:
+            refuse_loaded_files(now, self.named.name, self.files, self.named.files)
+
+    def make_sources(self, reading: Reading, *, in_order: bool) -> tuple[RowSource, ...]:
+        """Make the files readable, by the mapping if there is one; BadInput for wrong columns."""
+        if self.mapping is None:
+            sources = make_sources(reading, self.table, self.files)
+        else:
+            sources = (run_mapping(reading, self.files, self.mapping, in_order=in_order),)
+        check_columns(self.table, sources, self.files)
+        return sources
+
+
+def recognize_files(
+    root: Path, table: str, files: Sequence[Path], mapping: Path | None, span: Span | None, *, again: bool
+) -> GivenFiles:
+    """Recognize and name the files of a load. Raises BadInput or UsageError, as `load` does."""
+    found = find_table(table)
+    check_span(found, span)
+    inputs = detect_format([Path(file) for file in files])
+    text = None if mapping is None else read_mapping(mapping)
+    named = name_batch(found, text, span, inputs, again=again)
+    return GivenFiles(found, inputs, text, named, read_newest(root, found), found.is_fact and not span and not again)
 
 
 @dataclass(frozen=True, slots=True)
 class _LoadRequest:
-    """The arguments of a load, checked, and the version of its table when it began.
-
-    `check` raises where an addition must not be committed to that version.
-    """
+    """The arguments of a load, checked, and the version of its table when it began."""
 
     root: Path
     table: Table
     batch: str
     since: int
     names: tuple[str, ...]
-    terms: LoadTerms = field(default_factory=LoadTerms)
+    terms: LoadTerms
     memory: str = MEMORY
     lenient: bool = False
     owners: Counter[str] | None = None
-    is_mapped: bool = False
     now: datetime | None = None
-    files: tuple[str, ...] = ()
-    check: Callable[[TableVersion], None] = allow_any
+    given: GivenFiles | None = None
 
 
 class _RowWriter:
@@ -215,33 +250,20 @@ def load(
     given, counts the rows of each owner channel. Facts too far ahead of `now`, when given, are bad rows. Raises
     BadInput, UsageError or StorageError; the table is unchanged.
     """
-    found = find_table(table)
-    check_span(found, replace)
-    inputs = detect_format([Path(file) for file in files])
-    text = None if mapping is None else read_mapping(mapping)
-    named = name_batch(found, text, replace, inputs, again=again)
-    seen, is_mapped = read_newest(root, found), text is not None
-    batch, names = named.name, tuple(str(file.path) for file in inputs)
-    into = _find_rejects_path(rejects, root, batch, inputs, mapping)
-    terms, noted = LoadTerms(strict, replace, max_bad), tuple(chain.from_iterable(named.files)) if found.is_fact else ()
-    is_addition = found.is_fact and replace is None
-    if is_addition and seen.is_loaded(batch):
+    given = recognize_files(root, table, files, mapping, replace, again=again)
+    found, seen, batch, names = given.table, given.seen, given.named.name, given.names
+    into = _find_rejects_path(rejects, root, batch, given.files, mapping)
+    if found.is_fact and replace is None and seen.is_loaded(batch):
         return _find_loaded(seen, batch, strict=strict)
-    check = _make_check(batch, inputs, named, seen) if is_addition and not again else allow_any
-    request = _LoadRequest(
-        root, found, batch, seen.version, names, terms, memory, lenient, owners, is_mapped, now, noted, check
-    )
+    given.refuse_loaded(seen)
+    terms = LoadTerms(strict, replace, max_bad)
+    request = _LoadRequest(root, found, batch, seen.version, names, terms, memory, lenient, owners, now, given)
     with open_workspace(root, memory, threads) as space:
-        claim = partial(claim_file, space.folder)
-        bad = Rejects(into, names, terms, cap, claim)
-        reading = Reading(space, bad.add_broken_line, ReaderFailure(), ProgressMeter(inputs, progress))
+        bad = Rejects(into, names, terms, cap, partial(claim_file, space.folder))
+        reading = Reading(space, bad.add_broken_line, ReaderFailure(), ProgressMeter(given.files, progress))
         try:
-            if text is None:
-                sources = make_sources(reading, found, inputs)
-            else:
-                # Of object rows with the same key, the last one is kept.
-                sources = (run_mapping(reading, inputs, text, in_order=not found.is_fact),)
-            return _load_sources(request, reading, sources, bad, inputs)
+            # Of object rows with the same key, the last one is kept.
+            return _load_sources(request, reading, given.make_sources(reading, in_order=not found.is_fact), bad)
         finally:
             bad.discard()
 
@@ -272,7 +294,9 @@ def load_arrow(
     with open_workspace(root, memory) as space:
         bad = Rejects(None, (batch,), terms)
         reading = Reading(space, bad.add_broken_line, ReaderFailure(), ProgressMeter((), None))
-        return _load_sources(request, reading, (make_arrow_rows_source(space, rows, batch),), bad)
+        sources = (make_arrow_rows_source(space, rows, batch),)
+        check_columns(found, sources, ())
+        return _load_sources(request, reading, sources, bad)
 
 
 def check_span(table: Table, span: tuple[date, date] | None) -> None:
@@ -306,39 +330,20 @@ def _choose_rejects_path(root: Path, batch: str, beside: Path) -> Path:
     return beside.with_name(name_rejects(beside.name, batch))
 
 
-def _make_check(
-    batch: str, files: Sequence[InputFile], named: BatchName, since: TableVersion
-) -> Callable[[TableVersion], None]:
-    """Check that no other load has one of the files, now and at any later version of the table."""
-    refuse_loaded_files(since, batch, files, named.files)
-
-    def check(now: TableVersion) -> None:
-        if now.version != since.version:
-            refuse_loaded_files(now, batch, files, named.files)
-
-    return check
-
-
-def _load_sources(
-    request: _LoadRequest,
-    reading: Reading,
-    found: Sequence[RowSource],
-    bad: Rejects,
-    inputs: Sequence[InputFile] = (),
-) -> LoadResult:
-    space, meter = reading.space, reading.meter
+def _load_sources(request: _LoadRequest, reading: Reading, found: Sequence[RowSource], bad: Rejects) -> LoadResult:
+    space, meter, table = reading.space, reading.meter, request.table
+    inputs = () if request.given is None else request.given.files
+    is_mapped = request.given is not None and request.given.mapping is not None
 
     def total() -> int | None:
-        return meter.rows + bad.lines + meter.stored if inputs and not request.is_mapped else None
+        return meter.rows + bad.lines + meter.stored if inputs and not is_mapped else None
 
-    check_columns(request.table, found, inputs)
     with ExitStack() as stack:
-        folder = request.root / request.table.name
         claim = partial(claim_file, space.folder)
-        staged = stack.enter_context(StagedFiles(folder, request.table, request.since, claim))
+        staged = stack.enter_context(StagedFiles(request.root / table.name, table, request.since, claim))
         writer = _RowWriter(request, staged, bad, meter, total)
         with reading.failure.reraise(), blame_input(space, inputs, found):
-            query = sorted_load_sql(request.table, found, lenient=request.lenient, now=request.now)
+            query = sorted_load_sql(table, found, lenient=request.lenient, now=request.now)
             space.run_interruptibly(lambda: writer.write(space.session.sql(query)), meter.report_engine_share)
         check_unchanged(inputs)
         bad.check(writer.rows, total() or writer.rows + bad.count)
@@ -347,48 +352,27 @@ def _load_sources(
         files = staged.finish()
         bad.finish()
         meter.report_committing(writer.rows)
-        span = request.terms.span
         entry = LogEntry(
-            kind="replace" if span else "load",
+            kind="replace" if request.terms.span else "load",
             batch=request.batch,
             rows=writer.rows,
             rejects=bad.count,
             days=tuple(writer.days),
             sources=tuple(Path(name).name for name in request.names),
-            span=span,
-            files=request.files,
+            span=request.terms.span,
+            files=tuple(chain(*request.given.named.files)) if request.given and table.is_fact else (),
         )
-        if span is not None:
-            done = _apply_replacement(request, entry, files, claim, span)
-        elif request.table.is_fact:
+        if entry.span is not None:
+            done = _apply_replacement(request, entry, files, claim, entry.span)
+        elif table.is_fact:
             done = _apply_addition(request, entry, files)
         else:
             # A mapping has locked its workspace: no other files can be read in it.
-            merging = open_workspace(request.root, request.memory) if request.is_mapped else nullcontext(space)
+            merging = open_workspace(request.root, request.memory) if is_mapped else nullcontext(space)
             done = _apply_merge(request, entry, files, claim, stack.enter_context(merging))
         staged.keep(done.files)
-    return _make_result(request, writer, bad, done)
-
-
-def _find_loaded(now: TableVersion, batch: str, *, strict: bool) -> LoadResult:
-    """Tell of the load of a batch; BadInput for a strict one that rejected rows."""
-    rejects = next(load.rejects for load in reversed(read_history(now)) if load.batch == batch and not load.undone)
-    if rejects and strict:
-        raise BadInput(
-            f"batch {batch} is loaded already, without {format_count(rejects, 'row')} that it rejected. To load it "
-            f"strictly, first run: reelport load undo {batch}"
-        )
-    return LoadResult(now.table.name, batch, rejects=rejects, already=True)
-
-
-def _make_result(request: _LoadRequest, writer: _RowWriter, bad: Rejects, done: _AppliedLoad) -> LoadResult:
-    result = LoadResult(
-        request.table.name,
-        request.batch,
-        rejects=bad.count,
-        rejects_kept=bad.kept,
-        rejects_file=bad.path if bad.kept else None,
-    )
+    rejects_file = bad.path if bad.kept else None
+    result = LoadResult(table.name, request.batch, rejects=bad.count, rejects_kept=bad.kept, rejects_file=rejects_file)
     if done.version is None:
         return replace(result, already=True)
     return replace(
@@ -404,6 +388,17 @@ def _make_result(request: _LoadRequest, writer: _RowWriter, bad: Rejects, done: 
         later_rows=sum(file.rows for file in done.files if request.now and file.first_day > request.now.date()),
         renamed=done.renamed,
     )
+
+
+def _find_loaded(now: TableVersion, batch: str, *, strict: bool) -> LoadResult:
+    """Tell of the load of a batch; BadInput for a strict one that rejected rows."""
+    rejects = next(load.rejects for load in reversed(read_history(now)) if load.batch == batch and not load.undone)
+    if rejects and strict:
+        raise BadInput(
+            f"batch {batch} is loaded already, without {format_count(rejects, 'row')} that it rejected. To load it "
+            f"strictly, first run: reelport load undo {batch}"
+        )
+    return LoadResult(now.table.name, batch, rejects=rejects, already=True)
 
 
 _SHOWN = 5
@@ -433,7 +428,8 @@ def _apply_addition(request: _LoadRequest, entry: LogEntry, files: tuple[DataFil
     def propose(now: TableVersion) -> Change | None:
         if now.is_loaded(entry.batch):
             return None
-        request.check(now)
+        if request.given is not None and now.version != request.since:
+            request.given.refuse_loaded(now)
         change = _leave_out_superseded(now, entry, files)
         changes.append((change, find_shared_days(now, _count_by_day(change.adds))))
         return change
@@ -485,6 +481,23 @@ def format_left_out(left_out: Sequence[DayLeftOut]) -> str:
     )
 
 
+def _commit_staged(
+    request: _LoadRequest, claim: Callable[[Path], None], propose: Callable[[TableVersion, StagedFiles], Change | None]
+) -> int | None:
+    """Commit a change, for each version of which `propose` writes files anew."""
+    with ExitStack() as stack:
+        attempts: list[StagedFiles] = []
+
+        def propose_staged(now: TableVersion) -> Change | None:
+            attempts.append(stack.enter_context(StagedFiles(now.folder, request.table, now.version, claim)))
+            return propose(now, attempts[-1])
+
+        version = commit(request.root, request.table, propose_staged)
+        if version is not None:
+            attempts[-1].keep()
+    return version
+
+
 def _apply_replacement(
     request: _LoadRequest,
     entry: LogEntry,
@@ -493,25 +506,19 @@ def _apply_replacement(
     span: Span,
 ) -> _AppliedLoad:
     table, today = request.table, (request.now or datetime.now(UTC)).date()
-    with ExitStack() as stack:
-        attempts: list[StagedFiles] = []
-        removed: list[int] = []
+    removed: list[int] = []
 
-        def propose(now: TableVersion) -> Change:
-            staged = stack.enter_context(StagedFiles(now.folder, table, now.version, claim))
-            attempts.append(staged)
-            touched = tuple(file for file in now.files if file.touches(*span))
-            cut = [file for file in touched if file.first_day < span[0] or file.last_day > span[1]]
-            require_intact(now, cut)
-            for file in cut:
-                rewrite_file(staged, now, file, negate(in_days(table, *span)))
-            kept = staged.finish()
-            removed.append(sum(file.rows for file in touched) - sum(file.rows for file in kept))
-            noted = replace(entry, restated=restate(now, span, today))
-            return Change(noted, (*files, *kept), touched, loaded=True)
+    def propose(now: TableVersion, staged: StagedFiles) -> Change:
+        touched = tuple(file for file in now.files if file.touches(*span))
+        cut = [file for file in touched if file.first_day < span[0] or file.last_day > span[1]]
+        require_intact(now, cut)
+        for file in cut:
+            rewrite_file(staged, now, file, negate(in_days(table, *span)))
+        kept = staged.finish()
+        removed.append(sum(file.rows for file in touched) - sum(file.rows for file in kept))
+        return Change(replace(entry, restated=restate(now, span, today)), (*files, *kept), touched, loaded=True)
 
-        version = commit(request.root, table, propose)
-        attempts[-1].keep()
+    version = _commit_staged(request, claim, propose)
     return _AppliedLoad(version, files, entry, removed=removed[-1])
 
 
@@ -522,30 +529,22 @@ def _apply_merge(
     claim: Callable[[Path], None],
     space: Workspace,
 ) -> _AppliedLoad:
-    table = request.table
-    with ExitStack() as stack:
-        attempts: list[StagedFiles] = []
-        renamed: list[int] = []
+    table, renamed = request.table, [0]
 
-        def propose(now: TableVersion) -> Change | None:
-            require_intact(now, now.files)  # before they are read: it may fetch them again
-            new, old = now.paths(files), now.paths(now.files)
-            if old and not count_missing(table, new, old, space):
-                return None
-            known, given = read_values(table, old), read_values(table, new)
-            if (shared := describe_shared(table, known, given)) is not None:
-                raise BadInput(f"nothing was loaded: {shared}")
-            renamed.append(count_renamed(known, given))
-            staged = stack.enter_context(StagedFiles(now.folder, table, now.version, claim))
-            attempts.append(staged)
-            for batch in space.session.sql(_merge_sql(table, new, old)).to_arrow_reader(ROW_GROUP):
-                staged.write("rows", None, pa.Table.from_batches([batch]))
-            return Change(entry, staged.finish(), now.files, loaded=True)
+    def propose(now: TableVersion, staged: StagedFiles) -> Change | None:
+        require_intact(now, now.files)  # before they are read: it may fetch them again
+        new, old = now.paths(files), now.paths(now.files)
+        if old and not count_missing(table, new, old, space):
+            return None
+        known, given = read_values(table, old), read_values(table, new)
+        if (shared := describe_shared(table, known, given)) is not None:
+            raise BadInput(f"nothing was loaded: {shared}")
+        renamed.append(count_renamed(known, given))
+        for batch in space.session.sql(_merge_sql(table, new, old)).to_arrow_reader(ROW_GROUP):
+            staged.write("rows", None, pa.Table.from_batches([batch]))
+        return Change(entry, staged.finish(), now.files, loaded=True)
 
-        version = commit(request.root, table, propose)
-        if version is not None:
-            attempts[-1].keep()
-    return _AppliedLoad(version, (), entry, renamed=0 if version is None else renamed[-1])
+    return _AppliedLoad(_commit_staged(request, claim, propose), (), entry, renamed=renamed[-1])
 
 
 def count_missing(table: Table, these: list[str], those: list[str], space: Workspace) -> int:

@@ -18,10 +18,9 @@ import pyarrow.compute as pc
 from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import MEMORY
-from reelport.facts.input.files import ProgressCallback, ProgressMeter, detect_format
-from reelport.facts.input.mapping import read_mapping, run_mapping
+from reelport.facts.input.files import ProgressCallback, ProgressMeter
 from reelport.facts.input.rejects import LoadTerms, MaxBad
-from reelport.facts.input.sources import ReaderFailure, Reading, blame_input, check_columns, make_sources
+from reelport.facts.input.sources import ReaderFailure, Reading, blame_input
 from reelport.facts.loading.conflicts import (
     SharedDay,
     Values,
@@ -29,15 +28,13 @@ from reelport.facts.loading.conflicts import (
     count_replaced_rows,
     describe_shared,
     find_shared_days,
-    name_batch,
     read_values,
-    refuse_loaded_files,
 )
-from reelport.facts.loading.load import OutsideRows, add_counts, check_span, find_days_left_out, format_left_out
-from reelport.facts.log.delta_log import TableVersion, read_newest
+from reelport.facts.loading.load import OutsideRows, add_counts, find_days_left_out, format_left_out, recognize_files
+from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.log.log_entry import DayLeftOut
 from reelport.facts.row_rules import OUTSIDE, REJECT, join_reasons, load_sql
-from reelport.facts.tables import OWNER, Table, find_table, stored_names
+from reelport.facts.tables import OWNER, Table, stored_names
 from reelport.sql_quoting import quote_name
 
 _NUMBER = re.compile(r"\d[\d,]*")
@@ -244,29 +241,21 @@ def preview(
 
     Raises what `load` raises, except for bad rows and days: these are reported as `refusal`.
     """
-    found = find_table(table)
-    check_span(found, replace)
-    inputs = detect_format([Path(file) for file in files])
-    text = None if mapping is None else read_mapping(mapping)
-    named, seen = name_batch(found, text, replace, inputs, again=again), read_newest(root, found)
-    batch = named.name
-    if found.is_fact and replace is None and not again and not seen.is_loaded(batch):
-        refuse_loaded_files(seen, batch, inputs, named.files)
-    names = tuple(str(file.path) for file in inputs)
-    checker, terms = _RowChecker(found, names, count), LoadTerms(strict, replace, max_bad)
+    given = recognize_files(root, table, files, mapping, replace, again=again)
+    found, seen, batch = given.table, given.seen, given.named.name
+    if not seen.is_loaded(batch):
+        given.refuse_loaded(seen)
+    checker, terms = _RowChecker(found, given.names, count), LoadTerms(strict, replace, max_bad)
     with open_reading_workspace(root, memory) as space:
-        reading = Reading(space, checker.add_broken_line, ReaderFailure(), ProgressMeter(inputs, progress))
+        reading = Reading(space, checker.add_broken_line, ReaderFailure(), ProgressMeter(given.files, progress))
         space.session.execute("SET preserve_insertion_order = true")
-        if text is None:
-            sources = make_sources(reading, found, inputs)
-        else:
-            sources = (run_mapping(reading, inputs, text, in_order=False),)
-        check_columns(found, sources, inputs)
-        with reading.failure.reraise(), blame_input(space, inputs, sources):
+        sources = given.make_sources(reading, in_order=False)
+        with reading.failure.reraise(), blame_input(space, given.files, sources):
             rows = load_sql(found, sources, lenient=lenient, now=now)
             space.run_interruptibly(lambda: checker.check(space.session.sql(rows)), reading.meter.report_engine_share)
         shown = _cast_to_texts(space, found, checker.first)
     judged, values = checker.finish(), checker.list_values()
+    read = judged.read if given.mapping is None else judged.rows + judged.rejects
     result = Preview(
         table,
         batch,
@@ -274,7 +263,7 @@ def preview(
         tuple(checker.lines),
         checker.broken,
         judged,
-        _describe_refusal(terms, judged, judged.read if text is None else judged.rows + judged.rejects, names),
+        _describe_refusal(terms, judged, read, given.names),
     )
     if not found.is_fact:
         return _compare_values(result, seen, values)
