@@ -15,7 +15,6 @@ from reelport.engine.aggregation import DUCKDB, Aggregator, plan_aggregation
 from reelport.engine.mapping import CELLS, LOOKUPS, PICTURE, LookupCell, find_sources
 from reelport.engine.plan import Pieces, Plan, StoredObjects
 from reelport.engine.relations import Relations
-from reelport.engine.report_format import CSV, ReportFormat
 from reelport.engine.report_rows import select_report_rows
 from reelport.engine.resolved_query import PLAIN, Refinement, resolve_query
 from reelport.engine.tenant import Tenant
@@ -43,7 +42,6 @@ def plan_pieces(
     snapshot: Snapshot,
     *,
     aggregator: Aggregator = DUCKDB,
-    report_format: ReportFormat = CSV,
     worth: int = _SPLIT_FROM_ROWS,
     size: int = _PIECE_ROWS,
 ) -> Pieces:
@@ -51,9 +49,9 @@ def plan_pieces(
 
     A query is split by months where its rows are in order of time and at least `worth` rows are read for it: first one
     month, then as many as should give `size` rows, estimated from the previous piece. After a piece without rows, which
-    gives no estimate, comes one month again. In a format whose pieces can't be appended the report is one piece.
+    gives no estimate, comes one month again.
     """
-    if report_format.further is None or not _is_worth_splitting(query, tenant, snapshot, aggregator, worth):
+    if not _is_worth_splitting(query, tenant, snapshot, aggregator, worth):
         yield compile_query(query, tenant, snapshot, aggregator)
         return
     start, months = query.start, 1

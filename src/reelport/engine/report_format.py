@@ -1,14 +1,11 @@
-"""The formats of report files, and the forms that are made from a finished CSV.
+"""The CSV of a report, and the forms that are made from it once it is finished.
 
-Each has a suffix and a media type; a format says how DuckDB writes it. A format is added here alone: what names,
-writes, sweeps or serves a report's file reads it. A form also needs its writer, in `server/queue/form_maker`.
+Each has a suffix and a media type. A form also needs its writer, in `server/queue/form_maker`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from reelport.errors import InternalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +29,18 @@ class Written:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReportFormat(FileType):
-    """One format of report files, and how DuckDB writes it.
+CSV = FileType(".csv", "text/csv; charset=utf-8")
+"""What every report is written as."""
 
-    `first` and `further` are options of COPY for a report's first piece and for others. `further` is None where no
-    piece can be appended to another: then a report is one piece.
+
+def copy_options(*, has_header: bool) -> str:
+    """Options of DuckDB's COPY for a report's CSV by RFC 4180, or for a further piece of it.
+
+    With LF line ends: NULL is an empty cell, and only cells that need quotes are quoted.
     """
+    header = str(has_header).lower()
+    return f"FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false, HEADER {header}"
 
-    first: str
-    further: str | None
-
-    def copy_options(self, *, is_first: bool) -> str:
-        """Options of COPY for a piece. InternalError for a further one that can't be appended."""
-        options = self.first if is_first else self.further
-        if options is None:
-            raise InternalError(f"a {self.suffix} file can't be written in pieces")
-        return options
-
-
-_RFC_4180 = "FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
-"""With LF line ends: NULL is an empty cell, and only cells that need quotes are quoted."""
-
-CSV = ReportFormat(".csv", "text/csv; charset=utf-8", f"{_RFC_4180}, HEADER true", f"{_RFC_4180}, HEADER false")
-
-FORMATS = (CSV,)
 
 PARQUET = FileType(".parquet", "application/vnd.apache.parquet")
 NDJSON = FileType(".ndjson", "application/x-ndjson")

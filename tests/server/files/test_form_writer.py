@@ -26,7 +26,16 @@ from reelport.catalog import CellType, Dimension, Metric
 from reelport.cells import look_up_columns
 from reelport.client.results.arrow import read_table
 from reelport.client.results.typed_rows import read_typed_rows
-from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
+from reelport.engine.report_format import (
+    CSV_GZ,
+    CSV_ZST,
+    FORM_TYPES,
+    NDJSON,
+    PARQUET,
+    XLSX,
+    FileType,
+    copy_options,
+)
 from reelport.errors import UsageError
 from reelport.server.queue.form_maker import write_form
 
@@ -57,7 +66,7 @@ def write_csv(to: Path, rows: Rows, types: dict[str, str]) -> Path:
         connection.execute(f"CREATE TABLE r ({', '.join(f'{name} {kind}' for name, kind in types.items())})")
         for row in rows:
             connection.execute(f"INSERT INTO r VALUES ({', '.join('?' * len(types))})", row)
-        connection.execute(f"COPY r TO '{to}' ({CSV.copy_options(is_first=True)})")
+        connection.execute(f"COPY r TO '{to}' ({copy_options(has_header=True)})")
     return to
 
 

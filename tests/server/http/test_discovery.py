@@ -19,7 +19,7 @@ from graphql import build_schema, print_schema
 from starlette.routing import Route
 from tests.server.api import ASK, INPUT, Api, open_api
 
-from reelport.engine.report_format import CSV, FORM_TYPES
+from reelport.engine.report_format import FORM_TYPES, copy_options
 from reelport.report_details import REPORTS_PATH
 from reelport.server.api_memory import BODIES_BYTES
 from reelport.server.app import KEY_GRANTS
@@ -255,7 +255,7 @@ def test_the_csv_on_the_page_is_as_the_engine_writes_it(tmp_path: Path) -> None:
     page, written = tmp_path / "page.csv", tmp_path / "written.csv"
     page.write_text(shown, "utf-8")
     rows = f"SELECT * FROM read_csv('{page}', all_varchar = true) ORDER BY ALL NULLS LAST"
-    duckdb.execute(f"COPY ({rows}) TO '{written}' ({CSV.copy_options(is_first=True)})")
+    duckdb.execute(f"COPY ({rows}) TO '{written}' ({copy_options(has_header=True)})")
     assert written.read_bytes() == shown.encode()
 
 

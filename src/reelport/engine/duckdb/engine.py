@@ -28,7 +28,7 @@ import duckdb
 
 from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Pieces, Plan, StoredObjects
-from reelport.engine.report_format import CSV, ReportFormat, Written
+from reelport.engine.report_format import CSV, Written, copy_options
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
 from reelport.facts.data_files.file_columns import describing_by
 from reelport.sql_quoting import quote_text
@@ -179,20 +179,20 @@ class Session:
         self._idle = threading.Event()
         self._idle.set()
 
-    def write(self, pieces: Pieces, to: Path, report_format: ReportFormat = CSV) -> Written:
-        """Write the rows of all pieces to a new file of this format.
+    def write(self, pieces: Pieces, to: Path) -> Written:
+        """Write the rows of all pieces to a new CSV file.
 
         The file is not yet durable: fsync it before you rename it. Raises Cancelled, StorageError when a disk or a
         pinned file fails, InternalError for any other reason, and KeyboardInterrupt on Ctrl-C. After any error
         no file is left.
         """
         if threading.current_thread() is not threading.main_thread():
-            return self._write(pieces, to, report_format)
+            return self._write(pieces, to)
         # In the main thread DuckDB would notice Ctrl-C late or never, and raise an error of its own for it.
         with ThreadPoolExecutor(1, "report") as pool:
             writing = None
             try:
-                writing = pool.submit(copy_context().run, self._write, pieces, to, report_format)
+                writing = pool.submit(copy_context().run, self._write, pieces, to)
                 while not writing.done():
                     wait((writing,), _POLL_SECONDS)
             finally:
@@ -215,11 +215,11 @@ class Session:
         finally:
             self._idle.set()
 
-    def _write(self, pieces: Pieces, to: Path, report_format: ReportFormat) -> Written:
+    def _write(self, pieces: Pieces, to: Path) -> Written:
         if self._spill is None:
             raise UsageError("This engine has no folder to spill to, and can't write files.")
         whole = False
-        further = self._spill / f"piece-{secrets.token_hex(8)}{report_format.suffix}"
+        further = self._spill / f"piece-{secrets.token_hex(8)}{CSV.suffix}"
         self._idle.clear()
         try:
             with translate_errors(to.name):
@@ -228,7 +228,7 @@ class Session:
                 to.write_bytes(b"")  # a place that can't be written is told before facts are read
                 # Plans look at the files that they are to read.
                 with describing_by(self._connection):
-                    written = self._write_pieces(pieces, to, further, report_format)
+                    written = self._write_pieces(pieces, to, further)
             whole = True
             return written
         finally:
@@ -239,14 +239,14 @@ class Session:
                     to.unlink(missing_ok=True)
             self._idle.set()
 
-    def _write_pieces(self, pieces: Pieces, to: Path, further: Path, report_format: ReportFormat) -> Written:
+    def _write_pieces(self, pieces: Pieces, to: Path, further: Path) -> Written:
         """Write the first piece to the file; append each further one from a file of its own."""
         digest, done, rows = hashlib.sha256(), Progress(0, 0), None
         while (plan := _next_plan(pieces, rows)) is not None:
             is_first = rows is None
             piece = to if is_first else further
             self._writing = done, piece
-            rows = self._copy(plan, piece, report_format.copy_options(is_first=is_first))
+            rows = self._copy(plan, piece, copy_options(has_header=is_first))
             size = 0
             with piece.open("rb") as written, nullcontext() if is_first else to.open("ab") as out:
                 while chunk := written.read(_CHUNK):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reelport import killpoints
-from reelport.engine.report_format import CSV, FORM_TYPES, FORMATS, FileType, Written
+from reelport.engine.report_format import CSV, FORM_TYPES, FileType, Written
 from reelport.server.settings import Settings
 
 _DRAFT = ".part"
-_SUFFIXES = "|".join(re.escape(suffix) for suffix in (*(each.suffix for each in FORMATS), *FORM_TYPES))
+_SUFFIXES = "|".join(re.escape(suffix) for suffix in (CSV.suffix, *FORM_TYPES))
 _NAME = re.compile(rf"([0-9a-z]+)-([0-9]+)({_SUFFIXES})?({re.escape(_DRAFT)})?")
 
 
