@@ -24,7 +24,7 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql
-from reelport.facts.log.log_entry import DataFile
+from reelport.facts.log.log_entry import DataFile, merge_spans
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups import Files, Rollup, Segment, forget_files, list_files_by_day, list_rollups, list_segments
@@ -366,22 +366,11 @@ def in_days_sql(table: str, days: Iterable[date]) -> str:
     name = TABLES[table].time or ""
     is_day = TABLES[table].column(name).kind is Kind.DAY
     ranges = []
-    for first, last in find_runs(days):
+    for first, last in merge_spans((day, day) for day in days):
         after = last + timedelta(days=1)
         low, high = (f"DATE '{day}'" if is_day else f"TIMESTAMPTZ '{day} 00:00:00+00:00'" for day in (first, after))
         ranges.append(f"({quote_name(name)} >= {low} AND {quote_name(name)} < {high})")
     return f"({' OR '.join(ranges)})"
-
-
-def find_runs(days: Iterable[date]) -> Iterable[tuple[date, date]]:
-    """Find the runs of days without a gap, each as its first and its last day."""
-    runs: list[tuple[date, date]] = []
-    for day in sorted(days):
-        if runs and day - runs[-1][1] == timedelta(days=1):
-            runs[-1] = runs[-1][0], day
-        else:
-            runs.append((day, day))
-    return runs
 
 
 class RollupAggregator(Aggregator):
