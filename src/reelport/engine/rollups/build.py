@@ -39,7 +39,6 @@ from reelport.facts.tables import TABLES, sort_keys
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.storage.digests import FileDamaged, check_files, compute_digest
 from reelport.storage.durable import (
-    full_disk_sentence,
     make_folder,
     private,
     sync_file,
@@ -51,8 +50,6 @@ from reelport.wording import format_size
 
 _Counts = Mapping[date, int]
 """The number of rows of each day that has any."""
-_OTHER_REASONS = (duckdb.ConversionException, duckdb.InterruptException, duckdb.OutOfMemoryException)
-"""What DuckDB raises for other reasons than a file that can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +134,7 @@ def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, 
         draft = work.folder / f"{name_segment(month.name)}{DATA}"
         try:
             month = _leave_out_damaged(month)
-            counts = _write_readable(work, rollup, snapshot, month, draft)
+            counts = work.run_interruptibly(lambda: _write(work, rollup, snapshot, month, draft))
         except duckdb.ConversionException:
             return BuiltMonth(rollup.name, month.name, problem="a sum has more digits than a count can hold")
         except FileDamaged as damage:
@@ -159,17 +156,6 @@ def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, 
     write_manifest(data, identity_of(rollup), days, digest)
     delete_manifests(month.older)
     return BuiltMonth(rollup.name, month.name, len(month.days), sum(counts.values()), size)
-
-
-def _write_readable(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> _Counts:
-    """Write the month's rows: all of them from the facts where an older segment can't be read."""
-    try:
-        return work.run_interruptibly(lambda: _write(work, rollup, snapshot, month, draft))
-    except duckdb.Error as error:
-        if not month.kept or isinstance(error, _OTHER_REASONS) or full_disk_sentence(str(error)):
-            raise
-    facts_alone = replace(month, kept=())
-    return work.run_interruptibly(lambda: _write(work, rollup, snapshot, facts_alone, draft))
 
 
 def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> _Counts:
