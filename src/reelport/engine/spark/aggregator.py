@@ -89,11 +89,11 @@ class SparkAggregator(Aggregator):
     def _run(self, running: Future[None], aggregation: Aggregation, sql: str, files: PinnedFiles, to: Path) -> None:
         try:
             rows = self._connect().stream(sql, files)
-            with _AggregatedFile(aggregation, to) as out:
+            with pq.ParquetWriter(to, schema := _arrow_schema(aggregation)) as out:
                 for part in rows:
                     if self._cancelled.is_set():
                         break
-                    out.write(part)
+                    out.write_table(part.cast(schema))
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for it
             running.set_exception(error)
         else:
@@ -150,27 +150,6 @@ def _translate(aggregation: Aggregation, relations: Relations) -> str:
             raise InternalError(f"{name} has no translation to Spark")
         called.set("this", _FUNCTIONS[name])
     return tree.sql("spark")
-
-
-class _AggregatedFile:
-    """Writes rows to a new file. It holds no more of them in memory than came at once."""
-
-    def __init__(self, aggregation: Aggregation, path: Path) -> None:
-        self._schema = _arrow_schema(aggregation)
-        self._writer = pq.ParquetWriter(path, self._schema)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._writer.close()
-
-    def write(self, rows: pa.Table) -> None:
-        """Add rows.
-
-        Raises OSError when the disk doesn't take them, pyarrow's error when a type isn't what was told.
-        """
-        self._writer.write_table(rows.cast(self._schema))
 
 
 def _arrow_schema(aggregation: Aggregation) -> pa.Schema:
