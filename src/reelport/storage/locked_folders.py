@@ -10,13 +10,16 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 
 _NAMELESS_SECONDS = 3600
 """Age from which a folder that was never locked is dead: a living one is locked and named at once."""
+Delete = Callable[[Path], object]
+_delete = partial(shutil.rmtree, ignore_errors=True)
 
 
 @contextmanager
@@ -43,14 +46,13 @@ def claim_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_scratch_folder(prefix: str, parent: Path | None) -> Iterator[Path]:
-    """Make a folder for the block below the parent.
+def open_scratch_folder(prefix: str, parent: Path | None, delete: Delete = _delete) -> Iterator[Path]:
+    """Make a folder for the block below the parent, after `delete_dead_folders` there.
 
-    Without a parent it lies in the system's folder for temporary files. First deletes the folders of this prefix there
-    that no process holds, and that belong to this process's user.
+    Without a parent it lies in the system's folder for temporary files.
     """
     around = Path(gettempdir() if parent is None else parent)
-    _clear_dead_folders(around, prefix)
+    delete_dead_folders(prefix, around, delete)
     made = Path(mkdtemp(prefix=f".{prefix}", dir=around))
     folder = made.with_name(made.name.removeprefix("."))
     handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
@@ -66,21 +68,22 @@ def open_scratch_folder(prefix: str, parent: Path | None) -> Iterator[Path]:
         os.close(handle)
 
 
-def _clear_dead_folders(around: Path, prefix: str) -> None:
+def delete_dead_folders(prefix: str, around: Path, delete: Delete = _delete) -> None:
+    """Delete the folders of this prefix that no process holds, and that are this process's user's."""
     long_ago = time.time() - _NAMELESS_SECONDS
     for folder in (*around.glob(f"{prefix}*"), *around.glob(f".{prefix}*")):
         # Suppressed: it is locked, another user's, or has just gone.
         with suppress(OSError):
             if folder.name.startswith(prefix) or folder.lstat().st_mtime < long_ago:
-                _clear_if_dead(folder)
+                _delete_if_dead(folder, delete)
 
 
-def _clear_if_dead(folder: Path) -> None:
+def _delete_if_dead(folder: Path, delete: Delete) -> None:
     """Delete a folder that nobody holds. OSError for one that somebody does, or no folder."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(handle).st_uid == os.geteuid() and os.path.samestat(os.fstat(handle), folder.lstat()):
-            shutil.rmtree(folder, ignore_errors=True)
+            delete(folder)
     finally:
         os.close(handle)

@@ -17,7 +17,7 @@ from tests import forked
 from tests.cases import thin_out
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.data_files.work_folders import SPILL, open_work_folder
+from reelport.facts.data_files.work_folders import PREFIX, SPILL, open_work_folder
 from reelport.facts.input.rejects import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load
@@ -276,6 +276,6 @@ def _start(root: Path, path: Path) -> forked.Popen:
 
 def test_a_folder_of_a_load_that_was_killed_before_it_locked_it_goes(root: Path) -> None:
     """No other process sees a folder that is about to be locked."""
-    (root / SPILL / "17-killed").mkdir(parents=True)
+    (root / SPILL / f"{PREFIX}killed").mkdir(parents=True)
     with open_work_folder(root) as folder:
         assert [path.name for path in (root / SPILL).iterdir()] == [folder.name]
