@@ -7,7 +7,7 @@ missing, truncated or at odds with itself. The log is parsed here, because the D
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +175,11 @@ def _check_log(folder: Path, table: Table) -> _LogChecks:
     digests: dict[str, str] = {}
     for version in range(max(versions, default=-1) + 1):
         try:
-            commit = _parse_commit(read_actions(store, commit_name(version)))
+            actions = read_actions(store, commit_name(version))
+            info = next((action["commitInfo"] for action in actions if "commitInfo" in action), None)
+            adds = [action["add"] for action in actions if "add" in action]
+            rows = {add["path"]: int(json.loads(add["stats"])["numRecords"]) for add in adds}
+            removed = {action["remove"]["path"] for action in actions if "remove" in action}
         except FileNotFoundError:
             findings.append(f"commit {version} is missing from the log: {_describe_commit_cure(store, version)}")
             continue
@@ -185,11 +189,14 @@ def _check_log(folder: Path, table: Table) -> _LogChecks:
         except (StorageError, ValueError, LookupError, TypeError, AttributeError) as error:
             findings.append(f"commit {version} of the log can't be read: {error!r}")
             continue
-        digests |= parse_digests(commit.info or {})
-        named |= commit.rows.keys() | commit.removed
-        active = (active - commit.removed) | commit.rows.keys()
-        cure = _describe_commit_cure(store, version)
-        findings += (f"commit {version} of the log {fault}" for fault in _find_faults(commit, table, active, cure))
+        digests |= parse_digests(info or {})
+        named |= rows.keys() | removed
+        active = (active - removed) | rows.keys()
+        if info is None:
+            cure = _describe_commit_cure(store, version)
+            findings.append(f"commit {version} of the log is truncated, and doesn't record what it did: {cure}")
+        elif fault := _find_fault(info, rows, table, active):
+            findings.append(f"commit {version} of the log {fault}")
     return _LogChecks(len(versions), tuple(findings), frozenset(named), digests)
 
 
@@ -198,31 +205,11 @@ def _describe_commit_cure(store: FileStore, version: int) -> str:
     return f"put the file of a backup in place of {place}; a backup's manifest names its object"
 
 
-@dataclass(frozen=True, slots=True)
-class _Commit:
-    info: Mapping[str, Any] | None
-    rows: Mapping[str, int]
-    removed: frozenset[str]
-
-
-def _parse_commit(actions: Sequence[Mapping[str, Any]]) -> _Commit:
-    adds = [action["add"] for action in actions if "add" in action]
-    return _Commit(
-        next((action["commitInfo"] for action in actions if "commitInfo" in action), None),
-        {add["path"]: int(json.loads(add["stats"])["numRecords"]) for add in adds},
-        frozenset(action["remove"]["path"] for action in actions if "remove" in action),
-    )
-
-
-def _find_faults(commit: _Commit, table: Table, active: Collection[str], cure: str) -> Iterator[str]:
-    if commit.info is None:
-        yield f"is truncated, and doesn't record what it did: {cure}"
-        return
+def _find_fault(info: Mapping[str, Any], rows: Mapping[str, int], table: Table, active: Collection[str]) -> str | None:
+    """Find what is wrong with a commit that adds files with these rows; `active` are those after it."""
     if not table.is_fact:
-        if commit.rows and len(active) > len(commit.rows):
-            yield "replaced files, but did not remove them"
-        return
-    entry = commit.info.get("reelport", {})
-    rows = sum(commit.rows.values())
-    if entry.get("kind") in _WRITING_KINDS and rows != entry.get("rows", 0):
-        yield f"adds files with {format_count(rows, 'row')}, but records {entry.get('rows', 0):,}"
+        return "replaced files, but did not remove them" if rows and len(active) > len(rows) else None
+    entry, added = info.get("reelport", {}), sum(rows.values())
+    if entry.get("kind") in _WRITING_KINDS and added != entry.get("rows", 0):
+        return f"adds files with {format_count(added, 'row')}, but records {entry.get('rows', 0):,}"
+    return None
