@@ -22,7 +22,6 @@ from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import list_files_at, read_newest, translate_delta_errors
 from reelport.facts.log.history import (
     Load,
-    find_filled_days,
     find_load_to_undo,
     list_loads,
     read_history,
@@ -77,7 +76,7 @@ def test_a_replacement_empties_its_days_and_no_others(root: Path) -> None:
     load_days(root, EARNINGS, "b", [3], replace=(date(2023, 7, 2), date(2023, 7, 4)))
 
     def filled() -> list[int]:
-        return sorted(day.day for day in find_filled_days(list_loads(root)))
+        return sorted(day.day for file in read_newest(root, EARNINGS).files for day in file.list_days())
 
     assert filled() == [1, 3, 5]
     undo_load(root, find_load_to_undo(list_loads(root), "b"))

@@ -23,7 +23,7 @@ from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damag
 from reelport.facts.input.text_batches import LineReader, read_records
 from reelport.facts.log.commits import CHECKPOINT_EVERY
 from reelport.facts.log.delta_log import TableVersion
-from reelport.facts.log.history import Load, find_filled_days, find_load_of_file, read_history
+from reelport.facts.log.history import Load, find_load_of_file, read_history
 from reelport.facts.tables import Table
 from reelport.wording import format_count
 
@@ -186,11 +186,7 @@ class SharedDay:
 
 def find_shared_days(now: TableVersion, rows: Mapping[date, int]) -> tuple[SharedDay, ...]:
     """The days of a load not in the table yet on which the table has rows already."""
-    filled = {file.first_day for file in now.files if file.first_day == file.last_day}
-    months = [file for file in now.files if file.first_day < file.last_day]
-    # The log tells which days of a month file have rows; it is read only where a month file may decide.
-    if any(file.touches(day, day) for day in rows if day not in filled for file in months):
-        filled |= find_filled_days(read_history(now))
+    filled = {day for file in now.files for day in file.list_days()}
     return tuple(SharedDay(day, rows[day]) for day in sorted(rows) if day in filled)
 
 

@@ -113,18 +113,6 @@ def active_batches(history: Iterable[Load]) -> frozenset[str]:
     return frozenset(load.batch for load in history if not load.undone)
 
 
-def find_filled_days(history: Iterable[Load]) -> frozenset[date]:
-    """Days with rows of a standing load: a replacement empties its days of earlier ones."""
-    filled: set[date] = set()
-    for load in history:
-        if load.undone:
-            continue
-        if load.replaced is not None:
-            filled = {day for day in filled if not load.replaced[0] <= day <= load.replaced[1]}
-        filled.update(load.days)
-    return frozenset(filled)
-
-
 def find_superseded_days(history: Iterable[Load], batch: str, days: Iterable[date]) -> Mapping[date, str]:
     """Find which days were replaced since the batch was loaded, and by which batch last.
 
