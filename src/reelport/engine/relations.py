@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from typing import Self
 
 import sqlglot
 from sqlglot import exp
@@ -57,7 +58,7 @@ class Relations:
         resolved: ResolvedQuery,
         source: SourceSql = _read_parquet,
         scans: dict[str, str] | None = None,
-    ) -> Relations:
+    ) -> Self:
         """The relations of a query's days and tenant."""
         return cls(snapshot, resolved.start, resolved.end, resolved.tenant.listed_channels, source, scans)
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 
 from reelport.catalog import Dimension, Distinct, Grain, Stock, measures
-from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, DuckDBAggregator, group_rows, plan_aggregation
+from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, group_rows, plan_aggregation
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, TimeCell
 from reelport.engine.relations import Relations
@@ -131,11 +131,6 @@ def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -
             other = "the facts need" if best is None else f"{best.rollup.name} needs"
             refused[each.rollup.name] = f"{format_count(each.rows, 'row')} to read: {other} no more"
     return Choice(source.name, source.table, best, refused, fact_rows)
-
-
-def count_rows_read(aggregation: Aggregation, snapshot: Snapshot, rollups: RollupList) -> int:
-    """Count about the rows that a report reads, of rollups or of facts."""
-    return sum(choose(source_query, snapshot, rollups).rows for source_query in aggregation.sources)
 
 
 def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | None:
@@ -396,13 +391,8 @@ class RollupAggregator(Aggregator):
         readings = {choice.source: choice.reading for choice in chosen if choice.reading is not None}
         if self._check is not None:
             self.require_intact(self._check)
-        if not readings:
-            return DuckDBAggregator(self._scans).aggregate(aggregation, snapshot)
-        asked = aggregation.resolved
-        relations = RollupRelations(
-            snapshot, asked.start, asked.end, asked.tenant.listed_channels, scans=self._scans, readings=readings
-        )
-        return group_rows(aggregation, relations)
+        relations = RollupRelations.of(snapshot, aggregation.resolved, scans=self._scans)
+        return group_rows(aggregation, replace(relations, readings=readings))
 
     def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
         """Count the rows that are read at most, of rollups or of facts."""

@@ -29,13 +29,7 @@ from reelport.engine.duckdb.engine import Cancelled, Session
 from reelport.engine.mapping import find_sources
 from reelport.engine.report_format import Written
 from reelport.engine.resolved_query import resolve_query
-from reelport.engine.rollups.choice import (
-    RollupAggregator,
-    RollupList,
-    count_rows_read,
-    summarize_refusals,
-    summarize_uses,
-)
+from reelport.engine.rollups.choice import RollupAggregator, RollupList, summarize_refusals, summarize_uses
 from reelport.engine.tenant import Tenant
 from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.facts.layout import require_layout
@@ -200,14 +194,13 @@ def choose_aggregator(
     `engine.aggregation.Aggregator` in a room of `engine`, and decide here when it is imported and used.
     """
     rollups = RollupList() if settings.rollups == "off" else RollupList.read(settings.facts_root)
+    kept = RollupAggregator(rollups, DigestCheck(CHECKED_BYTES))
     span, rows = tracing.current_span(), 0
     if settings.engine:
-        aggregation = plan_aggregation(resolve_query(claim.query, Tenant(claim.channels)))
-        rows = count_rows_read(aggregation, snapshot, rollups)
+        rows = kept.count_rows_read(plan_aggregation(resolve_query(claim.query, Tenant(claim.channels))), snapshot)
     if not settings.engine or rows < settings.spark_from_rows:
         span.set("reelport.aggregator", "duckdb")
-        chosen = RollupAggregator(rollups, DigestCheck(CHECKED_BYTES)) if rollups else None
-        yield chosen or DUCKDB, chosen
+        yield (kept, kept) if rollups else (DUCKDB, None)
         return
     from reelport.engine.spark.aggregator import SparkAggregator  # noqa: PLC0415 - loads pyarrow, and then pyspark
 
