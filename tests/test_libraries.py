@@ -71,11 +71,11 @@ COMMANDS = {
 API_PROCESS = "reelport.server.api_process 999"  # one that ends at a socket that it has not inherited
 WORKER = "reelport.server.queue.worker_main nobody --isolated"  # one that ends when no suspect is due
 MODULES = {
-    WORKER: STATE | {"structlog", "duckdb", "sqlglot"},
+    WORKER: STATE | {"structlog", "duckdb"},
     API_PROCESS: STATE | {"structlog", "deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
     "reelport.server.serve": SERVICE,  # until the workers start
     "reelport.server.web_server": SERVICE | {"deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
-    "reelport.server.queue.worker": SERVICE | {"duckdb", "sqlglot"},
+    "reelport.server.queue.worker": SERVICE | {"duckdb"},
     "reelport.testing.service": STATE,
 }
 

@@ -65,16 +65,14 @@ def test_each_dimension_has_a_cell(dimension: Dimension) -> None:
     assert any(can_split(source, dimension) for source in SOURCES.values())
     cell = CELLS[dimension]
     if isinstance(cell, LookupCell):
-        given = sqlglot.parse_one(LOOKUPS[cell.lookup].sql, read="duckdb", into=exp.Select).selects
-        assert {"id", cell.column} <= {column.alias_or_name for column in given}
+        assert cell.column in LOOKUPS[cell.lookup].columns
 
 
 @pytest.mark.parametrize("name", LOOKUPS)
-def test_each_lookup_says_which_tables_it_reads(name: str) -> None:
-    """A lookup reads the object tables that it lists, and no facts."""
-    read = {table.name for table in sqlglot.parse_one(LOOKUPS[name].sql, read="duckdb").find_all(exp.Table)}
-    assert read == set(LOOKUPS[name].tables)
-    assert not any(TABLES[table].is_fact for table in read)
+def test_each_lookup_reads_object_tables(name: str) -> None:
+    """And no facts."""
+    assert LOOKUPS[name].tables
+    assert not any(TABLES[table].is_fact for table in LOOKUPS[name].tables)
 
 
 def test_each_filter_is_of_a_cell_that_can_be_narrowed() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from string import Formatter
 
 from reelport.catalog import TAG_ESCAPE, TAG_SEPARATOR, Dimension, Grain, Metric, Payee, Role, measures
 from reelport.facts.tables import TABLES, Kind, Table
@@ -69,11 +70,30 @@ SOURCES: Mapping[str, Source] = {
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Where a measure is stored: source, SQL of its value in a row, its decimal digits."""
+    """Where a measure is stored: its source and column, and its decimal digits.
+
+    Without a column it counts rows. With `known` a row counts only where that column isn't empty.
+    """
 
     source: Source
-    value: str
+    column: str | None
     digits: int = 0
+    known: str | None = None
+
+    @property
+    def value(self) -> str:
+        """SQL of its value in a row."""
+        if self.known is not None:
+            return f"CASE WHEN {self.known} IS NOT NULL THEN {self.column} END"
+        return self.column or "1"
+
+    @property
+    def is_summable(self) -> bool:
+        """Whether the measure of summed rows is the sum of the rows' measures.
+
+        Rows with and without what must be `known` are summed apart.
+        """
+        return self.column is not None and self.source.kind(self.column) in {Kind.COUNT, Kind.MONEY}
 
 
 def _columns(source: str, *names: str) -> dict[str, Measure]:
@@ -90,14 +110,13 @@ def _leave_out(found: dict[str, Measure], *names: str) -> dict[str, Measure]:
 
 
 _PLAYS, _LIVE, _EARNINGS = SOURCES["plays"], SOURCES["live"], SOURCES["earnings"]
-_KNOWN_LENGTH = "CASE WHEN watchable_seconds IS NOT NULL THEN time_watched_seconds END"
 
 MEASURES: Mapping[str, Measure] = {
     **_columns("plays", "views", "time_watched_seconds", "watchable_seconds"),
-    "watched_of_known_length": Measure(_PLAYS, _KNOWN_LENGTH),
+    "watched_of_known_length": Measure(_PLAYS, "time_watched_seconds", known="watchable_seconds"),
     "live_time_watched_seconds": Measure(_LIVE, "time_watched_seconds"),
     "live_viewer": Measure(_LIVE, "viewer"),
-    "uploads": Measure(SOURCES["uploads"], "1"),
+    "uploads": Measure(SOURCES["uploads"], None),
     "eur_of_payee": Measure(_EARNINGS, "eur", 6),
     "usd_of_payee": Measure(_EARNINGS, "usd", 6),
     "eur_old_of_payee": Measure(_EARNINGS, "eur_old", 6),
@@ -114,17 +133,22 @@ MEASURES: Mapping[str, Measure] = {
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """SQL over object tables with a column `id` to join by.
+    """Columns of object tables to join by `id`, in SQL; in `rows`, each table's name is in braces.
 
     Where `id` is `unique`, a join keeps every row once; where it is not, a row counts once per match. `many` says that
-    a report can have about as many different ids as rows. `has_pictures` says that there is a column PICTURE.
+    a report can have about as many different ids as rows.
     """
 
-    sql: str
-    tables: tuple[str, ...]
+    columns: Mapping[str, str]
+    rows: str
+    id: str = "id"
     many: bool = False
     unique: bool = True
-    has_pictures: bool = False
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that it reads."""
+        return tuple(dict.fromkeys(name for _, name, *_ in Formatter().parse(self.rows) if name))
 
 
 _ESCAPED_TAGS = f"""
@@ -132,34 +156,38 @@ _ESCAPED_TAGS = f"""
         REPLACE(tag, '{TAG_ESCAPE}', '{TAG_ESCAPE}{TAG_ESCAPE}'), '{TAG_SEPARATOR}', '{TAG_ESCAPE}{TAG_SEPARATOR}'
     ))
 """
+_TITLED = {TITLE: "title", "type": "type"}
 
 LOOKUPS: Mapping[str, Lookup] = {
     "video": Lookup(
-        f"""
-        SELECT id, title, {PICTURE}, NULLIF(ARRAY_TO_STRING({_ESCAPED_TAGS}, '{TAG_SEPARATOR}'), '') AS tag_list
-        FROM videos
-        """,  # noqa: S608 - constants of the catalog's
-        ("videos",),
+        {
+            TITLE: "title",
+            PICTURE: PICTURE,
+            "tag_list": f"NULLIF(ARRAY_TO_STRING({_ESCAPED_TAGS}, '{TAG_SEPARATOR}'), '')",
+        },
+        "{videos}",
         many=True,
-        has_pictures=True,
     ),
     # A video without tags has no row here: the left join keeps its one row, with an empty tag.
-    "tag": Lookup("SELECT id, UNNEST(tags) AS tag FROM videos", ("videos",), unique=False),
-    "player": Lookup("SELECT id, title, type FROM players", ("players",)),
-    "playlist": Lookup("SELECT id, title, type FROM playlists", ("playlists",)),
-    "channel": Lookup("SELECT id, slug, account_id FROM channels", ("channels",)),
+    "tag": Lookup({"tag": "UNNEST(tags)"}, "{videos}", unique=False),
+    "player": Lookup(_TITLED, "{players}"),
+    "playlist": Lookup(_TITLED, "{playlists}"),
+    "channel": Lookup({"slug": "slug", "account_id": "account_id"}, "{channels}"),
     # What a slug names, by the slug: one row, also where two channels came to share it.
-    "slug": Lookup("SELECT slug AS id, NULLIF(MIN(name), slug) AS title FROM channels GROUP BY slug", ("channels",)),
+    "slug": Lookup({TITLE: "NULLIF(MIN(name), slug)"}, "{channels} GROUP BY slug", id="slug"),
     "holder": Lookup(
+        {
+            "username": "own.username",
+            "parent_account_id": "own.parent_account_id",
+            "parent_username": "parent.username",
+            "top_username": "CASE WHEN own.parent_account_id IS NULL THEN own.username ELSE parent.username END",
+        },
         """
-        SELECT
-            channels.id, own.username, own.parent_account_id, parent.username AS parent_username,
-            CASE WHEN own.parent_account_id IS NULL THEN own.username ELSE parent.username END AS top_username
-        FROM channels
-        LEFT JOIN accounts AS own ON own.id = channels.account_id
-        LEFT JOIN accounts AS parent ON parent.id = own.parent_account_id
+        {channels} AS channels
+        LEFT JOIN {accounts} AS own ON own.id = channels.account_id
+        LEFT JOIN {accounts} AS parent ON parent.id = own.parent_account_id
         """,
-        ("channels", "accounts"),
+        id="channels.id",
     ),
 }
 

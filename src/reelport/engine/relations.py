@@ -6,15 +6,10 @@ A cell is looked up early, before rows are grouped, or late, after it.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from typing import Self
-
-import sqlglot
-from sqlglot import exp
 
 from reelport.catalog import Dimension
 from reelport.engine.mapping import CELLS, LOOKUPS, ColumnCell, LookupCell
@@ -25,7 +20,6 @@ from reelport.facts.data_files.projection import select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import OWNER, TABLES, Table
 
-_MARK = re.compile(r"<(\w+)>")
 SourceSql = Callable[[Table, tuple[str, ...]], str]
 """Writes the relation of a table's stored columns over some files, at least one."""
 LookupCells = Mapping[Dimension, LookupCell]
@@ -92,8 +86,10 @@ class Relations:
 
     def lookup(self, which: str, name: str, columns: Iterable[str]) -> str:
         """A lookup of the mapping as a subquery: its id and these columns."""
-        text = _write_lookup(which, frozenset(columns))
-        return f"({_MARK.sub(lambda mark: self.objects(mark[1]), text)}) AS {name}"
+        lookup = LOOKUPS[which]
+        shown = ", ".join(f"{lookup.columns[each]} AS {each}" for each in dict.fromkeys(columns))
+        rows = lookup.rows.format_map({table: self.objects(table) for table in lookup.tables})
+        return f"(SELECT {lookup.id} AS id, {shown} FROM {rows}) AS {name}"  # noqa: S608 - the mapping's constants
 
     def objects(self, table: str) -> str:
         """A relation of all rows of an object table."""
@@ -102,15 +98,6 @@ class Relations:
     def _read(self, name: str, files: tuple[str, ...]) -> str:
         table = TABLES[name]
         return self.source(table, files) if files else f"({select_no_rows_sql(table)})"
-
-
-@cache
-def _write_lookup(name: str, columns: frozenset[str]) -> str:
-    tree = sqlglot.parse_one(LOOKUPS[name].sql, read="duckdb")
-    tree.set("expressions", [each for each in tree.expressions if each.alias_or_name in columns | {"id"}])
-    for table in list(tree.find_all(exp.Table)):
-        table.replace(exp.Var(this=f"<{table.name}> AS {table.alias_or_name}"))
-    return tree.sql("duckdb")
 
 
 def late_lookups(resolved: ResolvedQuery) -> LookupCells:

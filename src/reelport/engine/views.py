@@ -114,7 +114,7 @@ def _select_titles(dimension: Dimension, snapshot: Snapshot, *, with_pictures: b
     found = find_title_cell(dimension)
     if found is None:
         return f"SELECT NULL::TEXT AS id, NULL::TEXT AS {TITLE}, NULL::TEXT AS {PICTURE} WHERE false"
-    shows_pictures = with_pictures and LOOKUPS[found.lookup].has_pictures
+    shows_pictures = with_pictures and PICTURE in LOOKUPS[found.lookup].columns
     columns, picture = ([TITLE, PICTURE], PICTURE) if shows_pictures else ([TITLE], "NULL::TEXT")
     # Objects have no days and no owners: the range and the channels of these relations are never looked at.
     relations = Relations(snapshot, date.min, date.max, frozenset())

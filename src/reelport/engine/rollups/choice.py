@@ -19,7 +19,7 @@ from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, TimeCell
 from reelport.engine.relations import Relations
 from reelport.engine.report_size import RowGroupIndex, Scan
 from reelport.engine.resolved_query import SourceQuery, resolve_query
-from reelport.engine.rollups.shape import identity_of, is_summable, list_columns, rollup_columns, tenant_columns
+from reelport.engine.rollups.shape import identity_of, list_columns, rollup_columns, tenant_columns
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import parquet_source
@@ -242,7 +242,7 @@ def _find_problems(source_query: SourceQuery) -> Iterator[str]:
                 yield f"{metric.name} is a distinct count, which does not add up"
             case Stock():
                 yield f"{metric.name} is a stock, which does not add up over days"
-            case rule if not all(map(is_summable, measures(rule))):
+            case rule if not all(MEASURES[name].is_summable for name in measures(rule)):
                 yield f"{metric.name} does not add up"
     for dimension in _list_dimensions(source_query):
         if dimension.many_valued:

@@ -7,15 +7,14 @@ SQL reads both alike. Measures that the metrics add up are summed; the time is t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from functools import cache
-
-import sqlglot
-from sqlglot import exp
+from itertools import chain
 
 from reelport.catalog import Distinct, Grain, Metric, Stock, measures
 from reelport.engine.aggregation import WIDEST_DECIMAL
-from reelport.engine.mapping import CELLS, MEASURES, PAYEE, SOURCES, Cell, ColumnCell, LookupCell, TimeCell
+from reelport.engine.mapping import CELLS, MEASURES, PAYEE, SOURCES, Cell, ColumnCell, LookupCell, Measure, TimeCell
 from reelport.errors import UsageError
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.rollups import Rollup
@@ -62,62 +61,36 @@ def list_columns(cell: Cell) -> tuple[str, ...]:
 
 
 @cache
-def _parse_sql(sql: str) -> exp.Expr:
-    return sqlglot.parse_one(sql, read="duckdb")
-
-
-@cache
 def tenant_columns(table: str) -> frozenset[str]:
     """The columns that every rollup keeps: by them a row is a tenant's and a source's."""
     sources = [source for source in SOURCES.values() if source.table == table]
     texts = [source.where for source in sources if source.where] + [PAYEE for source in sources if source.paid]
-    named = {column.name for text in texts for column in _parse_sql(text).find_all(exp.Column)}
+    words = {word for text in texts for word in re.findall(r"\w+", text)}
+    named = {column.name for column in TABLES[table].columns if column.name in words}
     return frozenset(named.union(*(source.roles.values() for source in sources)))
+
+
+@cache
+def _list_additive(table: str) -> tuple[Measure, ...]:
+    rules = (metric.rule for metric in Metric if not isinstance(metric.rule, Distinct | Stock))
+    found = (MEASURES[name] for name in sorted({name for rule in rules for name in measures(rule)}))
+    return tuple(measure for measure in found if measure.source.table == table and measure.is_summable)
 
 
 @cache
 def summed_columns(table: str) -> frozenset[str]:
     """The columns that additive metrics sum: a rollup's measures."""
-    return frozenset(column.name for tree in _additive_values(table) for column in tree.find_all(exp.Column))
+    columns = ((measure.column, measure.known) for measure in _list_additive(table))
+    return frozenset(filter(None, chain(*columns)))
 
 
 @cache
 def told_apart_columns(table: str) -> frozenset[str]:
-    """The columns that a measure tests for being empty.
+    """The columns that must be known for a measure to count.
 
-    Rows with and without them are summed apart, so that the test gives the same over the sums.
+    Rows with and without them are summed apart, so that the measure is the same over the sums.
     """
-    tests = (test for tree in _additive_values(table) for test in tree.find_all(exp.Is))
-    return frozenset(column.name for test in tests for column in test.find_all(exp.Column))
-
-
-def is_summable(measure: str) -> bool:
-    """Whether the measure of summed rows is the sum of the rows' measures.
-
-    It is for a column, and for one that counts where another is not empty.
-    """
-    tree = _parse_sql(MEASURES[measure].value)
-    match tree:
-        case exp.Column():
-            return MEASURES[measure].source.kind(tree.name) in {Kind.COUNT, Kind.MONEY}
-        case exp.Case():
-            branches = tree.args["ifs"]
-            conditions_test_emptiness = all(_tests_emptiness(branch.this) for branch in branches)
-            results = [*(branch.args["true"] for branch in branches), *filter(None, (tree.args.get("default"),))]
-            return conditions_test_emptiness and all(isinstance(result, exp.Column) for result in results)
-    return False
-
-
-def _tests_emptiness(condition: exp.Expr) -> bool:
-    inner = condition.this if isinstance(condition, exp.Not) else condition
-    return isinstance(inner, exp.Is) and isinstance(inner.this, exp.Column) and isinstance(inner.expression, exp.Null)
-
-
-def _additive_values(table: str) -> Iterator[exp.Expr]:
-    additive = (metric.rule for metric in Metric if not isinstance(metric.rule, Distinct | Stock))
-    for name in sorted({name for rule in additive for name in measures(rule)}):
-        if MEASURES[name].source.table == table and is_summable(name):
-            yield _parse_sql(MEASURES[name].value)
+    return frozenset(measure.known for measure in _list_additive(table) if measure.known)
 
 
 def rollup_columns(rollup: Rollup) -> tuple[str, ...]:
