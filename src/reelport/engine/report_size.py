@@ -45,12 +45,15 @@ class Scan:
 
 def list_scans(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Iterator[Scan]:
     """List the scans of a checked query, one for each of its sources."""
-    for each in plan_aggregation(resolve_query(query, tenant)).sources:
-        source, role = each.source, each.only_role or OWNER
-        channels = tenant.listed_channels if each.only_role else None
-        paths = snapshot.files(source.table, query.start, query.end, channels, role)
-        rows = each.count_rows(snapshot)
-        yield Scan(source.table, paths, rows, source.time, query.start, query.end, channels, role)
+    return (make_scan(each, snapshot) for each in plan_aggregation(resolve_query(query, tenant)).sources)
+
+
+def make_scan(source_query: SourceQuery, snapshot: Snapshot) -> Scan:
+    """Make the scan of a source query."""
+    source, resolved, role = source_query.source, source_query.resolved, source_query.only_role or OWNER
+    asked = resolved.start, resolved.end, resolved.tenant.listed_channels if source_query.only_role else None, role
+    paths = snapshot.files(source.table, *asked)
+    return Scan(source.table, paths, source_query.count_rows(snapshot), source.time, *asked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, group_r
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, TimeCell
 from reelport.engine.relations import Relations
-from reelport.engine.report_size import RowGroupIndex, Scan
+from reelport.engine.report_size import RowGroupIndex, make_scan
 from reelport.engine.resolved_query import SourceQuery, resolve_query
 from reelport.engine.rollups.shape import identity_of, list_columns, rollup_columns, tenant_columns
 from reelport.engine.tenant import Tenant
@@ -139,13 +139,10 @@ def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | N
     Row groups alone tell how much copies save over rollups, which are sorted by owner. A copy that can't be read is for
     the report to tell.
     """
-    resolved, source, role = source_query.resolved, source_query.source, source_query.only_role
-    asked = resolved.start, resolved.end, resolved.tenant.listed_channels
-    if role not in ROLES or not snapshot.has_copies(source.table, resolved.start, resolved.end, role):
-        return None
-    paths = snapshot.files(source.table, *asked, role)
-    with suppress(InternalError):
-        return _find_row_groups().count_rows([Scan(source.table, paths, 0, source.time, *asked, role)])
+    resolved, table, role = source_query.resolved, source_query.source.table, source_query.only_role
+    if role in ROLES and snapshot.has_copies(table, resolved.start, resolved.end, role):
+        with suppress(InternalError):
+            return _find_row_groups().count_rows([make_scan(source_query, snapshot)])
     return None
 
 
