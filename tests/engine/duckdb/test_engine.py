@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ import duckdb
 import pytest
 from tests.cases import thin_out
 from tests.disks import limit_file_size
-from tests.patience import PATIENCE, child, end_of, until
+from tests.patience import PATIENCE
 
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.engine import Cancelled, Progress, QueryEngine, Session
@@ -136,33 +135,6 @@ def test_whatever_is_closed_stops_its_write(tmp_path: Path, what: type, after: f
     engine.close()
     with pytest.raises(UsageError, match="was closed"):
         engine.session()
-
-
-_WRITES = f"""
-import sys
-from pathlib import Path
-from reelport.engine.plan import Plan, single_piece
-from reelport.engine.duckdb.engine import QueryEngine
-
-with QueryEngine("1GiB", 2, Path(sys.argv[1], "spill")) as engine:
-    session = engine.session()
-    try:
-        print("ready", flush=True)
-        session.write(single_piece({ENDLESS!r}), Path(sys.argv[1], "r.csv"))
-    except KeyboardInterrupt:
-        print("interrupted", *[each.name for each in Path(sys.argv[1], "spill").iterdir()])
-"""
-
-
-@pytest.mark.parametrize("begun", thin_out([False, True], 2, nightly=True))
-def test_a_ctrl_c_ends_a_write_of_the_main_thread(tmp_path: Path, begun: bool) -> None:
-    """It is raised as what it is once the endless write has stopped and its file is gone, begun or just beginning."""
-    with child(_WRITES, str(tmp_path)) as process:
-        assert not begun or until((tmp_path / "r.csv").exists)
-        process.send_signal(signal.SIGINT)
-        status, out, err = end_of(process)
-    assert (status, out) == (0, "interrupted\n"), err
-    assert not (tmp_path / "r.csv").exists()
 
 
 def test_a_file_that_is_gone_or_damaged_is_named(plays: Snapshot, tmp_path: Path) -> None:

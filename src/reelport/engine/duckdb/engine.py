@@ -14,9 +14,7 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -51,8 +49,6 @@ _INTERRUPT_SECONDS = 0.02
 """Seconds between two interrupts while a write is being cancelled."""
 MOST_FOOTER_BYTES = 16_000_000
 """Bytes of footers by DuckDB's count that may be kept: four to seven times that in truth."""
-_POLL_SECONDS = 1.0
-"""Seconds between two checks for Ctrl-C, which waiting for another thread hides."""
 MOST_TABLE_ROWS = 100_000
 """Rows of a table above which it isn't measured: its measure would cost each report that reads it."""
 MOST_TABLE_BYTES = 32_000_000
@@ -182,40 +178,10 @@ class Session:
     def write(self, pieces: Pieces, to: Path) -> Written:
         """Write the rows of all pieces to a new CSV file.
 
-        The file is not yet durable: fsync it before you rename it. Raises Cancelled, StorageError when a disk or a
-        pinned file fails, InternalError for any other reason, and KeyboardInterrupt on Ctrl-C. After any error
-        no file is left.
+        Call it outside the main thread, where DuckDB would notice Ctrl-C late. The file is not yet durable: fsync it
+        before you rename it. Raises Cancelled, StorageError when a disk or a pinned file fails, and InternalError for
+        any other reason. After any error no file is left.
         """
-        if threading.current_thread() is not threading.main_thread():
-            return self._write(pieces, to)
-        # In the main thread DuckDB would notice Ctrl-C late or never, and raise an error of its own for it.
-        with ThreadPoolExecutor(1, "report") as pool:
-            writing = None
-            try:
-                writing = pool.submit(copy_context().run, self._write, pieces, to)
-                while not writing.done():
-                    wait((writing,), _POLL_SECONDS)
-            finally:
-                if writing is None or not writing.done():
-                    self.cancel()
-        return writing.result()
-
-    def fetch(self, plan: Plan, what: str) -> list[tuple[Any, ...]]:
-        """Fetch all rows of a plan that gives few.
-
-        Call it outside the main thread, where DuckDB would notice Ctrl-C late. `what` names them in errors, which are
-        those of `write`.
-        """
-        self._idle.clear()
-        try:
-            with translate_errors(what):
-                self._check_cancelled()
-                with self._residents.reading(self._connection, plan) as sql:
-                    return self._connection.execute(sql).fetchall()  # all: an open result keeps its files open
-        finally:
-            self._idle.set()
-
-    def _write(self, pieces: Pieces, to: Path) -> Written:
         if self._spill is None:
             raise UsageError("This engine has no folder to spill to, and can't write files.")
         whole = False
@@ -237,6 +203,20 @@ class Session:
                 further.unlink(missing_ok=True)
                 if not whole:
                     to.unlink(missing_ok=True)
+            self._idle.set()
+
+    def fetch(self, plan: Plan, what: str) -> list[tuple[Any, ...]]:
+        """Fetch all rows of a plan that gives few.
+
+        Call it as `write` is called. `what` names them in errors, which are those of `write`.
+        """
+        self._idle.clear()
+        try:
+            with translate_errors(what):
+                self._check_cancelled()
+                with self._residents.reading(self._connection, plan) as sql:
+                    return self._connection.execute(sql).fetchall()  # all: an open result keeps its files open
+        finally:
             self._idle.set()
 
     def _write_pieces(self, pieces: Pieces, to: Path, further: Path) -> Written:
