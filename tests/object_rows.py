@@ -12,7 +12,6 @@ from pyarrow import json as arrow_json
 from pyarrow import parquet as pq
 
 from reelport.facts.damage import translate_damage
-from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import TableVersion, require_intact
@@ -57,7 +56,7 @@ def merge_rows(root: Path, table: Table, rows: Sequence[Row], batch: str) -> int
 
 def _read_file(path: str, table: Table) -> list[dict[str, str | None]]:
     with translate_damage(path), pq.ParquetFile(path) as whole:
-        return list(project_rows(table, whole.read()).to_pylist())
+        return [{column.name: row.get(column.name) for column in table.columns} for row in whole.read().to_pylist()]
 
 
 def _make_table(table: Table, rows: Sequence[Row]) -> pa.Table:

@@ -10,12 +10,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.data_files.rewriting import read_rows
 from reelport.facts.input.files import Progress
 from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load, load_arrow
@@ -26,7 +26,6 @@ from reelport.facts.log.log_entry import DayLeftOut
 from reelport.facts.log.log_files import open_store
 from reelport.facts.log.role_copies import is_data_file
 from reelport.facts.log.snapshot import pin
-from reelport.facts.tables import EARNINGS
 
 pytestmark = pytest.mark.long
 
@@ -222,8 +221,8 @@ def _rows(name: str, days: Sequence[int]) -> pa.Table:
 def _seen(root: Path) -> Counter[tuple[int, str]]:
     found: Counter[tuple[int, str]] = Counter()
     for path in pin(root, ["earnings"]).files("earnings"):
-        for rows in read_rows(Path(path), EARNINGS):
-            found.update((row["day"].day, row["owner_channel_id"]) for row in rows.to_pylist())
+        rows = pq.ParquetFile(path).read(["day", "owner_channel_id"]).to_pylist()
+        found.update((row["day"].day, row["owner_channel_id"]) for row in rows)
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
 from pathlib import Path
 
@@ -23,12 +23,12 @@ from reelport.engine.rollups.shape import identity_of, list_columns, rollup_colu
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import parquet_source
-from reelport.facts.data_files.projection import project_sql
+from reelport.facts.data_files.projection import in_days, project_sql
 from reelport.facts.log.log_entry import DataFile, merge_spans
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups import Files, Rollup, Segment, forget_files, list_files_by_day, list_rollups, list_segments
-from reelport.facts.tables import TABLES, Kind
+from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 from reelport.sql_quoting import quote_name
 from reelport.storage.digests import DigestCheck
@@ -355,14 +355,8 @@ class RollupRelations(Relations):
 
 def in_days_sql(table: str, days: Iterable[date]) -> str:
     """Write the condition that a row of the table lies on one of these days."""
-    name = TABLES[table].time or ""
-    is_day = TABLES[table].column(name).kind is Kind.DAY
-    ranges = []
-    for first, last in merge_spans((day, day) for day in days):
-        after = last + timedelta(days=1)
-        low, high = (f"DATE '{day}'" if is_day else f"TIMESTAMPTZ '{day} 00:00:00+00:00'" for day in (first, after))
-        ranges.append(f"({quote_name(name)} >= {low} AND {quote_name(name)} < {high})")
-    return f"({' OR '.join(ranges)})"
+    spans = merge_spans((day, day) for day in days)
+    return f"({' OR '.join(in_days(TABLES[table], *span) for span in spans)})"
 
 
 class RollupAggregator(Aggregator):

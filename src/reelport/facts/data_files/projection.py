@@ -1,15 +1,16 @@
 """Read declared columns of files of any version; a missing one is null or default.
 
-Reports, compaction, undo and the merge of objects all read through this module, as SQL or as Arrow rows.
+Reports, compaction, undo and the merge of objects all read through this module.
 """
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
 from reelport.facts.row_rules import absent_sql, null_sql
-from reelport.facts.tables import BATCH, Column, Table, stored_names, stored_schema
+from reelport.facts.tables import BATCH, Column, Kind, Table, stored_names
 from reelport.sql_quoting import quote_name
 
 if TYPE_CHECKING:
@@ -55,33 +56,18 @@ def select_no_rows_sql(table: Table) -> str:
     return f"SELECT {', '.join(columns)} WHERE false"
 
 
-def project_rows(table: Table, rows: pa.Table) -> pa.Table:
-    """Return rows with all stored columns, ordered and typed, whatever wrote them."""
-    schema, known = stored_schema(table.name), frozenset(rows.column_names)
-    if schema.names == rows.column_names:
-        return to_schema(rows, schema)
-    columns = [
-        rows.column(field.name).cast(field.type)
-        if field.name in known
-        else _missing_column(table, field, rows.num_rows)
-        for field in schema
-    ]
-    import pyarrow as pa  # noqa: PLC0415 - slow to import; only rewriting needs it
-
-    return pa.Table.from_arrays(columns, schema=schema)
+def in_days(table: Table, start: date, end: date) -> str:
+    """Write the condition of the rows of these days, both included."""
+    assert table.time is not None  # noqa: S101 - only facts lie on days
+    name, after = quote_name(table.time), end + timedelta(days=1)
+    if table.column(table.time).kind is Kind.DAY:
+        return f"({name} >= DATE '{start}' AND {name} < DATE '{after}')"
+    return f"({name} >= TIMESTAMPTZ '{start} 00:00:00+00' AND {name} < TIMESTAMPTZ '{after} 00:00:00+00')"
 
 
 def to_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Cast columns to this schema's types, if needed: a cast imports all of Arrow's functions."""
     return rows if rows.schema.equals(schema) else rows.cast(schema)
-
-
-def _missing_column(table: Table, field: pa.Field, rows: int) -> pa.Array:
-    import pyarrow as pa  # noqa: PLC0415 - the same
-
-    column = _columns_by_name(table).get(field.name)
-    default = None if column is None else column.default
-    return pa.repeat(pa.scalar(default, field.type), rows)
 
 
 @cache

@@ -18,11 +18,13 @@ import pyarrow.parquet as pq
 
 from reelport.errors import BadInput, StorageError
 from reelport.facts.damage import DAMAGE_ERRORS, translate_damage
-from reelport.facts.data_files.rewriting import count_days, in_days
+from reelport.facts.data_files.duckdb_session import open_reading_workspace
+from reelport.facts.data_files.projection import in_days
+from reelport.facts.data_files.rewriting import count_days
 from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
 from reelport.facts.input.text_batches import LineReader, read_records
 from reelport.facts.log.commits import CHECKPOINT_EVERY
-from reelport.facts.log.delta_log import TableVersion
+from reelport.facts.log.delta_log import TableVersion, require_intact
 from reelport.facts.log.history import Load, find_load_of_file, read_history
 from reelport.facts.tables import Table
 from reelport.wording import format_count
@@ -208,13 +210,12 @@ def format_shared_days(shared: Sequence[SharedDay], days: Sequence[date], *, is_
 
 def count_replaced_rows(now: TableVersion, span: tuple[date, date]) -> int:
     """How many rows the table has on these days, both included."""
-    mask, total = in_days(now.table, *span), 0
-    for file in now.files:
-        if not file.touches(*span):
-            continue
-        inside = span[0] <= file.first_day and file.last_day <= span[1]
-        total += file.rows if inside else count_days(now.path(file), now.table, mask).total()
-    return total
+    touched = [file for file in now.files if file.touches(*span)]
+    cut = [file for file in touched if file.first_day < span[0] or file.last_day > span[1]]
+    whole = sum(file.rows for file in touched if file not in cut)
+    require_intact(now, cut)
+    with open_reading_workspace(now.folder.parent) as space:
+        return whole + count_days(space, now.table, now.paths(cut), in_days(now.table, *span)).total()
 
 
 def read_values(table: Table, paths: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, parquet_source
-from reelport.facts.data_files.projection import project_sql, select_no_rows_sql
-from reelport.facts.data_files.rewriting import in_days, negate, rewrite_file
+from reelport.facts.data_files.projection import in_days, project_sql, select_no_rows_sql
+from reelport.facts.data_files.rewriting import rewrite_file
 from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.defaults import MEMORY
@@ -362,14 +362,13 @@ def _load_sources(request: _LoadRequest, reading: Reading, found: Sequence[RowSo
             span=request.terms.span,
             files=tuple(chain(*request.given.named.files)) if request.given and table.is_fact else (),
         )
-        if entry.span is not None:
-            done = _apply_replacement(request, entry, files, claim, entry.span)
-        elif table.is_fact:
+        if table.is_fact and entry.span is None:
             done = _apply_addition(request, entry, files)
         else:
             # A mapping has locked its workspace: no other files can be read in it.
-            merging = open_workspace(request.root, request.memory) if is_mapped else nullcontext(space)
-            done = _apply_merge(request, entry, files, claim, stack.enter_context(merging))
+            other = stack.enter_context(open_workspace(request.root, request.memory)) if is_mapped else space
+            apply = _apply_replacement if table.is_fact else _apply_merge
+            done = apply(request, entry, files, claim, other)
         staged.keep(done.files)
     rejects_file = bad.path if bad.kept else None
     result = LoadResult(table.name, request.batch, rejects=bad.count, rejects_kept=bad.kept, rejects_file=rejects_file)
@@ -481,18 +480,21 @@ def format_left_out(left_out: Sequence[DayLeftOut]) -> str:
     )
 
 
-def _commit_staged(
-    request: _LoadRequest, claim: Callable[[Path], None], propose: Callable[[TableVersion, StagedFiles], Change | None]
+def commit_staged(
+    root: Path,
+    table: Table,
+    propose: Callable[[TableVersion, StagedFiles], Change | None],
+    claim: Callable[[Path], None] = lambda _: None,
 ) -> int | None:
-    """Commit a change, for each version of which `propose` writes files anew."""
+    """Commit a change as `commit` does, for each version of which `propose` writes files anew."""
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
 
         def propose_staged(now: TableVersion) -> Change | None:
-            attempts.append(stack.enter_context(StagedFiles(now.folder, request.table, now.version, claim)))
+            attempts.append(stack.enter_context(StagedFiles(now.folder, table, now.version, claim)))
             return propose(now, attempts[-1])
 
-        version = commit(request.root, request.table, propose_staged)
+        version = commit(root, table, propose_staged)
         if version is not None:
             attempts[-1].keep()
     return version
@@ -503,9 +505,10 @@ def _apply_replacement(
     entry: LogEntry,
     files: tuple[DataFile, ...],
     claim: Callable[[Path], None],
-    span: Span,
+    space: Workspace,
 ) -> _AppliedLoad:
-    table, today = request.table, (request.now or datetime.now(UTC)).date()
+    assert entry.span is not None  # noqa: S101 - it is a replacement
+    table, span, today = request.table, entry.span, (request.now or datetime.now(UTC)).date()
     removed: list[int] = []
 
     def propose(now: TableVersion, staged: StagedFiles) -> Change:
@@ -513,12 +516,12 @@ def _apply_replacement(
         cut = [file for file in touched if file.first_day < span[0] or file.last_day > span[1]]
         require_intact(now, cut)
         for file in cut:
-            rewrite_file(staged, now, file, negate(in_days(table, *span)))
+            rewrite_file(space, staged, now, file, f"NOT {in_days(table, *span)}")
         kept = staged.finish()
         removed.append(sum(file.rows for file in touched) - sum(file.rows for file in kept))
         return Change(replace(entry, restated=restate(now, span, today)), (*files, *kept), touched, loaded=True)
 
-    version = _commit_staged(request, claim, propose)
+    version = commit_staged(request.root, table, propose, claim)
     return _AppliedLoad(version, files, entry, removed=removed[-1])
 
 
@@ -544,7 +547,8 @@ def _apply_merge(
             staged.write("rows", None, pa.Table.from_batches([batch]))
         return Change(entry, staged.finish(), now.files, loaded=True)
 
-    return _AppliedLoad(_commit_staged(request, claim, propose), (), entry, renamed=renamed[-1])
+    version = commit_staged(request.root, table, propose, claim)
+    return _AppliedLoad(version, (), entry, renamed=renamed[-1])
 
 
 def count_missing(table: Table, these: list[str], those: list[str], space: Workspace) -> int:
