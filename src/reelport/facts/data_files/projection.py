@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
 
 from reelport.facts.row_rules import absent_sql, null_sql
-from reelport.facts.tables import BATCH, Column, Kind, Table, stored_names
+from reelport.facts.tables import BATCH, Kind, Table
 from reelport.sql_quoting import quote_name
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _SOURCE = "_reelport_files"
 
@@ -37,15 +33,14 @@ def _projection_sql(table: Table) -> str:
 
 def select_stored_sql(table: Table, source: str) -> str:
     """Write the SELECT of all stored columns from a relation that has each, be it empty."""
-    shown = ", ".join(_column_sql(table, name) for name in stored_names(table))
-    return f"SELECT {shown} FROM {source}"  # noqa: S608 - our tables' own names
-
-
-def _column_sql(table: Table, name: str) -> str:
-    column = _columns_by_name(table).get(name)
-    if column is None or column.default is None:
-        return quote_name(name)
-    return f"coalesce({quote_name(name)}, {absent_sql(column)}) AS {quote_name(name)}"
+    shown = [
+        quote_name(column.name)
+        if column.default is None
+        else f"coalesce({quote_name(column.name)}, {absent_sql(column)}) AS {quote_name(column.name)}"
+        for column in table.columns
+    ]
+    shown += [quote_name(BATCH)] if table.is_fact else []
+    return f"SELECT {', '.join(shown)} FROM {source}"  # noqa: S608 - our tables' own names
 
 
 @cache
@@ -63,13 +58,3 @@ def in_days(table: Table, start: date, end: date) -> str:
     if table.column(table.time).kind is Kind.DAY:
         return f"({name} >= DATE '{start}' AND {name} < DATE '{after}')"
     return f"({name} >= TIMESTAMPTZ '{start} 00:00:00+00' AND {name} < TIMESTAMPTZ '{after} 00:00:00+00')"
-
-
-def to_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Cast columns to this schema's types, if needed: a cast imports all of Arrow's functions."""
-    return rows if rows.schema.equals(schema) else rows.cast(schema)
-
-
-@cache
-def _columns_by_name(table: Table) -> dict[str, Column]:
-    return {column.name: column for column in table.columns}

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from reelport import killpoints
 from reelport.errors import OutcomeUnknown, ReelportError, StorageError
-from reelport.facts.data_files.projection import to_schema
 from reelport.facts.log.delta_log import read_newest, read_paths
 from reelport.facts.log.log_entry import MONTH_FILE, DataFile, name_month
 from reelport.facts.log.log_files import find_remote, locate_drafts, open_store
@@ -234,7 +233,9 @@ class StagedFiles:
                 self._open = _SortedFileWriter(locate_drafts(self._folder), self._table, stem, month, self._claim)
                 self._stem = (stem, month)
             if self._open is not None:
-                self._open.write(to_schema(rows, stored_schema(self._table.name)))
+                schema = stored_schema(self._table.name)
+                # A cast imports all of Arrow's functions.
+                self._open.write(rows if rows.schema.equals(schema) else rows.cast(schema))
 
     @property
     def last_owner(self) -> str | None:
