@@ -91,7 +91,7 @@ class LocalFolder:
 
     def put_draft(self, draft: Path, name: str) -> None:
         """Make a draft durable, then rename it: a file so named is whole, crash or not."""
-        path = self._locate(name)
+        path = self._make_room(name)
         with translate_io_errors(draft):
             sync_file(draft)
             killpoints.reach("fsync")

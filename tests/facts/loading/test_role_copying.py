@@ -23,6 +23,7 @@ from reelport.engine.plan import single_piece
 from reelport.engine.report_size import RowGroupIndex, list_scans
 from reelport.engine.tenant import Tenant
 from reelport.errors import NewerData
+from reelport.facts.data_files.work_folders import SPILL
 from reelport.facts.loading.compaction import CopiedTable, compact, copy_tables_by_roles, vacuum
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
@@ -270,12 +271,14 @@ def test_a_compaction_killed_while_it_copies_is_completed_by_the_next(root: Path
     words = ["-c", COPY, str(root)]
     with forked.Popen(words, env=os.environ | {VARIABLE: "role-copy"}, loads=forked.LOADING) as process:
         assert process.wait() == -signal.SIGKILL
-    assert {path.suffix for path in copies_of(root)} == {".part"}
+    assert copies_of(root) == set()
+    assert len(list((root / SPILL).rglob("*.parquet"))) == 1
     assert make_all(engine, pin(root, ["plays"])) == before
     assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
     copy_tables_by_roles(root)
     assert make_all(engine, pin(root, ["plays"])) == before
     assert {path.suffix for path in copies_of(root)} == {".parquet"}
+    assert list((root / SPILL).iterdir()) == []
 
 
 def test_a_table_of_a_newer_version_is_not_copied(root: Path) -> None:

@@ -7,7 +7,6 @@ it commits nothing, is named after its file, and reports that find none read the
 
 from __future__ import annotations
 
-import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -234,29 +233,14 @@ def copy_by_roles(space: Workspace, now: TableVersion, files: Iterable[DataFile]
 
 
 def _write_copy(space: Workspace, now: TableVersion, file: DataFile, role: str) -> None:
-    name, sql = name_copy(file.path, role), _sorted_sql(now.table, str(now.path(file).absolute()), role)
-    with ExitStack() as drafts:
-        path = _prepare_draft(space, now, name, drafts)
-        with translate_io_errors(now.folder), _open_copy(now.table, path, role) as writer:
-            for rows in _group_rows(space.session.sql(sql).to_arrow_reader(ROW_GROUP), role):
-                writer.write_table(rows.cast(stored_schema(now.table.name)), row_group_size=rows.num_rows)
-        killpoints.reach("role-copy")
-        with translate_io_errors(path):
-            digest = compute_digest(path)
-        now.store.put_draft(path, add_digest(name, digest))
-
-
-def _prepare_draft(space: Workspace, now: TableVersion, name: str, drafts: ExitStack) -> Path:
-    """Prepare a draft that goes with the block or its killed process, unless it was put."""
-    path = now.store.prepare_draft(f"{name}.{secrets.token_hex(6)}.part")
-    claim_file(space.folder, path)
-
-    @drafts.callback
-    def discard() -> None:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-
-    return path
+    path, sql = space.folder / "copy.parquet", _sorted_sql(now.table, str(now.path(file).absolute()), role)
+    with translate_io_errors(now.folder), _open_copy(now.table, path, role) as writer:
+        for rows in _group_rows(space.session.sql(sql).to_arrow_reader(ROW_GROUP), role):
+            writer.write_table(rows.cast(stored_schema(now.table.name)), row_group_size=rows.num_rows)
+    killpoints.reach("role-copy")
+    with translate_io_errors(path):
+        digest = compute_digest(path)
+    now.store.put_draft(path, add_digest(name_copy(file.path, role), digest))
 
 
 def _sorted_sql(table: Table, path: str, role: str) -> str:
