@@ -133,7 +133,7 @@ MEASURES: Mapping[str, Measure] = {
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Columns of object tables to join by `id`, in SQL; in `rows`, each table's name is in braces.
+    """Columns of object tables to join by `id`, in SQL; `rows` has each table in braces.
 
     Where `id` is `unique`, a join keeps every row once; where it is not, a row counts once per match. `many` says that
     a report can have about as many different ids as rows.

@@ -69,7 +69,7 @@ def open_scratch_folder(prefix: str, parent: Path | None, delete: Delete = _dele
 
 
 def delete_dead_folders(prefix: str, around: Path, delete: Delete = _delete) -> None:
-    """Delete the folders of this prefix that no process holds, and that are this process's user's."""
+    """Delete this user's folders of this prefix that no process holds."""
     long_ago = time.time() - _NAMELESS_SECONDS
     for folder in (*around.glob(f"{prefix}*"), *around.glob(f".{prefix}*")):
         # Suppressed: it is locked, another user's, or has just gone.

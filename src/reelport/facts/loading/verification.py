@@ -206,7 +206,7 @@ def _describe_commit_cure(store: FileStore, version: int) -> str:
 
 
 def _find_fault(info: Mapping[str, Any], rows: Mapping[str, int], table: Table, active: Collection[str]) -> str | None:
-    """Find what is wrong with a commit that adds files with these rows; `active` are those after it."""
+    """Find what is wrong with a commit that adds these rows; `active` are the files after it."""
     if not table.is_fact:
         return "replaced files, but did not remove them" if rows and len(active) > len(rows) else None
     entry, added = info.get("reelport", {}), sum(rows.values())

@@ -197,9 +197,10 @@ def find_damaged_commit(folder: Path) -> DamagedCommit | None:
 
 
 def read_back(folder: Path, version: int) -> Iterator[dict[str, Any]]:
-    """Yield what each commit says of itself, from this version back; none is read that isn't asked for.
+    """Yield what each commit says of itself, from this version back.
 
-    Mostly the newest tell: of an object store as many are fetched at once as were read before.
+    None is read that isn't asked for. Mostly the newest tell: of an object store as many are fetched at once as were
+    read before.
     """
     step = 1
     while version >= 0:
@@ -210,7 +211,7 @@ def read_back(folder: Path, version: int) -> Iterator[dict[str, Any]]:
 
 
 def _read_commits(folder: Path, versions: range) -> Iterator[list[dict[str, Any]]]:
-    """Yield the actions of each commit, in order; an object store's are fetched several at once."""
+    """Yield the actions of each commit, in order; several are fetched of a store at once."""
     if find_remote(folder) is None:
         yield from (read_commit(folder, version) for version in versions)
         return
