@@ -9,13 +9,13 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
-from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, Halt, StepRunner
-from reelport.client.flows.operation import Probe, probe
+from reelport.client.drivers.step_runners import AsyncStepRunner, Halt, Halted, StepRunner
+from reelport.client.flows.auth import Probe, probe
 from reelport.client.ledger import Place, resolve_ledger
 from reelport.client.reports import AsyncReports, Reports
 from reelport.client.session import Clock, Session
@@ -148,7 +148,6 @@ class Client(_ClientBase[Transport, Sleep]):
     def _use(self, transport: Transport | None, sleep: Sleep | None) -> None:
         self._transport = transport or _LazyHttp()
         self._sleep = sleep or time.sleep
-        self._lock = threading.Lock()
 
     def _bind_reports(self) -> None:
         self.reports = Reports(self._run, self._session)
@@ -169,8 +168,14 @@ class Client(_ClientBase[Transport, Sleep]):
     def drive(self, flow: Flow[T], /) -> T:
         return self._run(flow)
 
-    def _run(self, flow: Flow[T], /, halt: Halt | None = None) -> T:
-        runner = StepRunner(self._transport, self._sleep, self._lock, self._run, halt)
+    def _run(self, flow: Flow[T], /) -> T:
+        halt = Halt()
+        with suppress(Halted):
+            return self._run_unless_halted(flow, halt)
+        raise halt.reason
+
+    def _run_unless_halted(self, flow: Flow[T], halt: Halt, /) -> T:
+        runner = StepRunner(self._transport, self._sleep, self._run_unless_halted, halt)
         step: Callable[[], Step] = partial(next, flow)
         with _closing_whole(flow, halt), closing(runner):
             while True:
@@ -223,7 +228,6 @@ class AsyncClient(_ClientBase[AsyncTransport, AsyncSleep]):
             transport = AsyncHttp()
         self._transport = transport
         self._sleep = sleep or _sleep_async
-        self._lock = ExclusiveLock()
 
     def _bind_reports(self) -> None:
         self.reports = AsyncReports(self._run, self._session)
@@ -245,7 +249,7 @@ class AsyncClient(_ClientBase[AsyncTransport, AsyncSleep]):
         return await self._run(flow)
 
     async def _run(self, flow: Flow[T], /) -> T:
-        runner = AsyncStepRunner(self._transport, self._sleep, self._lock, self._run)
+        runner = AsyncStepRunner(self._transport, self._sleep, self._run)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow):
             try:
@@ -275,12 +279,12 @@ def _resolve_settings(profile: str | None, *, insecure: bool, **given: str | Non
 
 
 @contextmanager
-def _closing_whole(flow: Flow[T], halt: Halt | None) -> Iterator[None]:
+def _closing_whole(flow: Flow[T], halt: Halt) -> Iterator[None]:
     """Close a flow after the block: what it writes down then must come to its end, too."""
     try:
         yield
     finally:
-        with halt.working() if halt else nullcontext():
+        with halt.working():
             flow.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field, replace
@@ -49,8 +50,9 @@ class Grant:
 class Access:
     """What the client learns of a service; all sessions of one client share it.
 
-    `tries` counts requests for a token, and `failure` is the error of the last one. `given` are the latest tokens: a
-    reply to a request with an older one may still repeat it. `key_expires` is what the caller heard last.
+    `tries` counts requests for a token, and `failure` is the error of the last one. A flow holds `turn` while it
+    renews the token. `given` are the latest tokens: a reply to a request with an older one may still repeat it.
+    `key_expires` is what the caller heard last.
     """
 
     grant: Grant | None = None
@@ -58,6 +60,7 @@ class Access:
     reelport: bool | None = None
     tries: int = 0
     failure: ReelportError | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     given: tuple[str, ...] = field(default=(), repr=False)
 
     def replace_grant(self, grant: Grant) -> None:

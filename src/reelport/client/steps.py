@@ -22,23 +22,18 @@ DEADLINE = 2.5 * 3600  # longest wait in seconds: the two hours that the origina
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; its `repr` leaves out what may be secret.
-
-    The driver gives it up after `timeout` seconds of silence, and where a body that is read whole takes more than
-    `pace` seconds after its first bytes.
-    """
+    """One HTTP request, given up after `timeout` seconds of silence. Its `repr` hides what may be secret."""
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     timeout: float = 60.0
-    pace: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete HTTP response; header names are in lower case."""
+    """An HTTP response; header names are in lower case. Its body is empty while it must still be read."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -53,20 +48,9 @@ class Lost:
     sent: bool = True
 
 
-# What becomes of an answer that takes longer than a request's pace once it has begun, its head or its body.
-TOO_SLOW = Lost("its answer only trickles")
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a request and read the whole response. Gives a Reply or Lost."""
-
-    request: Request
-
-
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Send a request in place of the last one, and leave its body open. Gives a Reply or Lost."""
+    """Send a request, and leave its body open in place of the last one's. Gives a Reply or Lost."""
 
     request: Request
 
@@ -98,14 +82,7 @@ class Fork:
     at_once: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exclusive:
-    """Run a flow under the client's lock, one at a time. Gives its result, raises its errors."""
-
-    flow: Flow[object]
-
-
-Step = Send | Open | Read | Wait | Work | Fork | Exclusive
+Step = Open | Read | Wait | Work | Fork
 Flow = Generator[Step, object, T]
 Sleep = Callable[[float], None]
 AsyncSleep = Callable[[float], Awaitable[None]]
@@ -133,6 +110,13 @@ def note_asker(error: Exception, flow: Flow[object]) -> None:
         lines.append(f'  File "{part.gi_code.co_filename}", line {part.gi_frame.f_lineno}, in {part.gi_code.co_name}')
         part = part.gi_yieldfrom
     error.add_note("\n".join(["The step was asked for by:", *lines]))
+
+
+def open_body(request: Request) -> Flow[Reply | Lost]:
+    """Send a request, and leave its body open; return the head."""
+    head = yield Open(request)
+    assert isinstance(head, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
+    return head
 
 
 def read() -> Flow[bytes | Lost]:

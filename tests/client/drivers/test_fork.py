@@ -315,7 +315,7 @@ def interrupted(program: str, flow: str, *words: str) -> str:
 _PROGRAM = """
 import socket, sys, threading
 from reelport import Client
-from reelport.client.steps import Request, Send, Wait, fork
+from reelport.client.steps import Open, Request, Wait, fork
 
 silent = socket.create_server(("127.0.0.1", 0))
 waiting = threading.Event()
@@ -330,7 +330,7 @@ def waits():
 def hangs():
     waiting.wait()
     print("ready", flush=True)
-    yield Send(Request("GET", f"http://127.0.0.1:{silent.getsockname()[1]}/"))
+    yield Open(Request("GET", f"http://127.0.0.1:{silent.getsockname()[1]}/"))
 
 with Client("http://127.0.0.1:9", "key", "secret") as client:
     client._run(fork([waits(), hangs()], 2))

@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypeVar
 
 import pytest
 
-from reelport import AsyncClient, Client
+from reelport import AsyncClient, Client, Unreachable
 from reelport.client.drivers.http import AsyncHttp, Http
-from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
-from reelport.client.steps import AsyncBody, Flow, Lost, Reply, Request, Send
+from reelport.client.events import ignore_event
+from reelport.client.flows.retry import send
+from reelport.client.steps import AsyncBody, Lost, Reply, Request
 
 SIGNING = ("Content-Location", "Link", "Location", "Refresh", "Set-Cookie")
 
@@ -142,9 +142,6 @@ def test_no_header_that_may_sign_a_link_is_logged(url: str, caplog: pytest.LogCa
     assert "s3cret" not in caplog.text
 
 
-T = TypeVar("T")
-
-
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n"
 
 
@@ -173,55 +170,38 @@ def trickling() -> Iterator[str]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def _drive(_flow: Flow[object], /, halt: object) -> None:
-    """Run no flow: a lone step has none."""
+def _send_blocking(url: str, pace: float) -> Reply:
+    with Client(url, "key", "secret", ledger=False) as client:
+        hasty = client.with_options(pace=pace, patience=0.01)
+        return hasty.drive(send(hasty.session, Request("POST", url), ignore_event))
 
 
-async def _run(_flow: Flow[T]) -> T:
-    """Run no flow, either."""
-    raise AssertionError
-
-
-def _send_blocking(url: str, pace: float) -> object:
-    with closing(Http()) as transport:
-        runner = StepRunner(transport, time.sleep, threading.Lock(), _drive, None)
-        return runner.execute(Send(Request("POST", url, pace=pace)))
-
-
-async def _send_async(url: str, pace: float) -> object:
-    transport = AsyncHttp()
-    try:
-        runner = AsyncStepRunner(transport, asyncio.sleep, ExclusiveLock(), _run)
-        return await runner.execute(Send(Request("POST", url, pace=pace)))
-    finally:
-        await transport.close()
+async def _send_async(url: str, pace: float) -> Reply:
+    async with AsyncClient(url, "key", "secret", ledger=False) as client:
+        hasty = client.with_options(pace=pace, patience=0.01)
+        return await hasty.drive(send(hasty.session, Request("POST", url), ignore_event))
 
 
 def test_an_answer_that_trickles_is_lost(trickling: str) -> None:
     """A byte now and then is never silence: a look at a report would hang for as long as the other side likes."""
-    lost = Lost("its answer only trickles")
-    assert _send_blocking(trickling, 0.1) == lost
-    assert asyncio.run(_send_async(trickling, 0.1)) == lost
+    with pytest.raises(Unreachable, match=r"gave no answer: it brought \d+ bytes in "):
+        _send_blocking(trickling, 0.1)
+    with pytest.raises(Unreachable, match=r"gave no answer: it brought \d+ bytes in "):
+        asyncio.run(_send_async(trickling, 0.1))
 
 
 def test_a_head_that_is_waited_for_is_no_trickle() -> None:
     """A service takes its time until it answers, as a look that waits: only what comes after the first bytes counts."""
     with _answer_once(b"HTTP/1.1 200 OK\r\n", b"content-length: 4\r\n\r\nlate") as url:
-        reply = _send_blocking(url, 0.001)
-        assert isinstance(reply, Reply)
-        assert reply.body == b"late"
+        assert _send_blocking(url, 0.001).body == b"late"
     with _answer_once(b"HTTP/1.1 200 OK\r\n", b"content-length: 4\r\n\r\nlate") as url:
-        reply = asyncio.run(_send_async(url, 0.001))
-        assert isinstance(reply, Reply)
-        assert reply.body == b"late"
+        assert asyncio.run(_send_async(url, 0.001)).body == b"late"
 
 
 def test_an_answer_whose_last_bytes_come_late_is_whole() -> None:
     """What came after the time may be the end: it is taken, and nothing is asked for anew."""
     with _answer_once(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", b"late") as url:
-        reply = _send_blocking(url, 0.001)
-        assert isinstance(reply, Reply)
-        assert reply.body == b"late"
+        assert _send_blocking(url, 0.001).body == b"late"
 
 
 @contextmanager

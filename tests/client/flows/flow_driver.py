@@ -16,7 +16,7 @@ from reelport.client.flows.lifecycle import check_against_host
 from reelport.client.ledger_rows import Row
 from reelport.client.session import Session
 from reelport.client.settings.config import DAILYMOTION_URL
-from reelport.client.steps import Exclusive, Flow, Lost, Reply, Send, Step, T, Wait, Work
+from reelport.client.steps import Flow, Lost, Open, Read, Reply, Step, T, Wait, Work
 from reelport.errors import ReelportError
 from reelport.query import ReportQuery
 
@@ -57,7 +57,8 @@ class FlowDriver:
         self.time = time
         self.answers = list(answers)
         self.grants = list(grants)
-        self.sent: list[Send] = []
+        self.sent: list[Open] = []
+        self.body = b""
         self.waits: list[float] = []
         self.answering = 0.0
 
@@ -80,13 +81,16 @@ class FlowDriver:
                 self.waits.append(seconds)
                 self.time.seconds += seconds
                 return None
-            case Send(request):
+            case Open(request):
                 self.sent.append(step)
                 self.time.seconds += self.answering
                 queue = self.grants if request.url.endswith("/token") else self.answers
-                return queue.pop(0) if len(queue) > 1 else queue[0]
-            case Exclusive(inner):
-                return self.drive(inner)
+                answer = queue.pop(0) if len(queue) > 1 else queue[0]
+                self.body = answer.body if isinstance(answer, Reply) else b""
+                return answer
+            case Read():
+                data, self.body = self.body, b""
+                return data
             case Work(task):
                 return task()
             case _:

@@ -19,7 +19,7 @@ from reelport.client.events import Event, KeyExpires, ignore_event
 from reelport.client.flows import auth, lifecycle
 from reelport.client.session import Access, Grant, Session
 from reelport.client.settings.config import Bearer, PublicKey
-from reelport.client.steps import Exclusive, Flow, Lost, Reply
+from reelport.client.steps import Flow, Lost, Reply, Wait
 from reelport.errors import AccessError, QueryRefused, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.testing import Vendor
@@ -197,9 +197,10 @@ def test_a_text_that_is_no_bearer_token(text: str) -> None:
 
 def begun(session: Session) -> Flow[str]:
     """The renewal of a flow that found no good token and waits for its turn."""
-    step = next(auth.get_token(session, ignore_event))
-    assert isinstance(step, Exclusive)
-    return step.flow  # type: ignore[return-value]  # a renewal gives a token
+    flow = auth.get_token(session, ignore_event)
+    with session.access.turn:
+        assert isinstance(next(flow), Wait)
+    return flow
 
 
 def test_a_refusal_is_shared_with_all_that_waited(session: Session, time: Time) -> None:

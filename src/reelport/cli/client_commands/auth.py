@@ -44,7 +44,7 @@ from reelport.wording import advise_extra, format_duration, format_list
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
-    from reelport.client.flows.operation import Probe
+    from reelport.client.flows.auth import Probe
 
 
 AUTH = App(name="auth", help="Save a key, show which key is used, delete it.", help_format="plaintext")

@@ -9,27 +9,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager, nullcontext
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from contextlib import contextmanager
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Protocol
 
 from reelport.client.steps import (
-    TOO_SLOW,
     AsyncBody,
     AsyncRunner,
     AsyncSleep,
     AsyncTransport,
     Body,
-    Exclusive,
     Flow,
     Fork,
     Lost,
     Open,
     Read,
-    Reply,
-    Request,
-    Send,
     Sleep,
     Step,
     Transport,
@@ -38,11 +32,6 @@ from reelport.client.steps import (
 )
 from reelport.errors import ReelportError
 
-if TYPE_CHECKING:
-    import asyncio
-
-_LARGEST_ANSWER = 16 << 20
-_TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
 _LOOK = 1.0  # seconds between two checks for a Ctrl-C, where waiting hides it
 _GRACE = 2.0  # seconds that threads get to clean up when all must stop
 
@@ -64,36 +53,26 @@ class _Stoppable:
 class StepRunner(_Stoppable):
     """Executes the steps of one flow, blocking; holds its open response body."""
 
-    def __init__(
-        self, transport: Transport, sleep: Sleep, lock: threading.Lock, drive: Drive, halt: Halt | None
-    ) -> None:
+    def __init__(self, transport: Transport, sleep: Sleep, drive: Drive, halt: Halt) -> None:
         self._transport = transport
         self._sleep = sleep
-        self._lock = lock
         self._drive = drive
         self._halt = halt
         self._body: Body | None = None
 
-    def execute(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
+    def execute(self, step: Step) -> object:
         """Execute a step; return its outcome. Begun work ends before a Ctrl-C is raised."""
         self.check()
-        if self._halt is not None:
-            self._halt.check()
+        self._halt.check()
         match step:
             case Wait(seconds):
-                if self._halt is None:
-                    self._sleep(seconds)
-                else:
-                    self._halt.pause(seconds, self._sleep)
+                self._halt.pause(seconds, self._sleep)
                 return None
             case Work(task):
-                with self._halt.working() if self._halt else nullcontext():
+                with self._halt.working():
                     return _run_shielded(task, self._remember_stop)
             case Fork(flows, at_once):
-                return _run_in_threads(self._drive, flows, at_once, self._halt or Halt())
-            case Exclusive(flow):
-                with self._lock:
-                    return self._drive(flow, halt=self._halt)
+                return _run_in_threads(self._drive, flows, at_once, self._halt)
             case Open(request):
                 self.close()
                 body = self._transport.open(request)
@@ -101,9 +80,6 @@ class StepRunner(_Stoppable):
                 return body if isinstance(body, Lost) else body.head
             case Read():
                 return self._body.read() if self._body else b""
-            case Send(request):
-                body = self._transport.open(request)
-                return body if isinstance(body, Lost) else _read_whole(body, request)
 
     def close(self) -> None:
         """Close the open body."""
@@ -114,14 +90,13 @@ class StepRunner(_Stoppable):
 class AsyncStepRunner(_Stoppable):
     """Executes the steps of one flow on asyncio; holds its open response body."""
 
-    def __init__(self, transport: AsyncTransport, sleep: AsyncSleep, lock: ExclusiveLock, run: AsyncRunner) -> None:
+    def __init__(self, transport: AsyncTransport, sleep: AsyncSleep, run: AsyncRunner) -> None:
         self._transport = transport
         self._sleep = sleep
-        self._lock = lock
         self._run = run
         self._body: AsyncBody | None = None
 
-    async def execute(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
+    async def execute(self, step: Step) -> object:
         """Execute a step; return its outcome. Begun work ends before a cancellation is raised."""
         self.check()
         match step:
@@ -132,9 +107,6 @@ class AsyncStepRunner(_Stoppable):
                 return await _run_work_in_thread(task, self._remember_stop)
             case Fork(flows, at_once):
                 return await _run_as_tasks(self._run, flows, at_once)
-            case Exclusive(flow):
-                async with self._lock.of_running_loop():
-                    return await self._run(flow)
             case Open(request):
                 await self.close()
                 body = await self._transport.open(request)
@@ -142,9 +114,6 @@ class AsyncStepRunner(_Stoppable):
                 return body if isinstance(body, Lost) else body.head
             case Read():
                 return await self._body.read() if self._body else b""
-            case Send(request):
-                body = await self._transport.open(request)
-                return body if isinstance(body, Lost) else await _read_whole_async(body, request)
 
     async def close(self) -> None:
         """Close the open body."""
@@ -152,67 +121,26 @@ class AsyncStepRunner(_Stoppable):
             await self._body.close()
 
 
-class ExclusiveLock:
-    """The asyncio lock of a client's exclusive flows, one for each event loop."""
+def _start(doing: Future[object], task: Callable[[], object], name: str) -> None:
+    """Run a task in a daemon thread, unless it is cancelled before it begins.
 
-    def __init__(self) -> None:
-        self._lock: asyncio.Lock | None = None
-        self._loop: object = None
+    The thread has the caller's context, as asyncio's tasks have: a trace of the caller's leads on into its requests.
+    """
 
-    def of_running_loop(self) -> asyncio.Lock:
-        """Return the running loop's lock; a client may outlive a loop."""
-        import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+    def run() -> None:
+        if doing.set_running_or_notify_cancel():
+            try:
+                doing.set_result(task())
+            except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+                doing.set_exception(error)
 
-        loop = asyncio.get_running_loop()
-        if self._lock is None or self._loop is not loop:
-            self._lock, self._loop = asyncio.Lock(), loop
-        return self._lock
-
-
-class _Answer:
-    def __init__(self, request: Request) -> None:
-        self._silence = request.timeout
-        self._left = request.pace
-        self._data = bytearray()
-
-    def add(self, chunk: bytes, seconds: float) -> Lost | None:
-        """Add what so many seconds brought; Lost where it is too much, or comes too slowly.
-
-        What came too late may be the last: only more after it is Lost. Of one wait at most the silence after which the
-        transport gives up counts: beyond that the process, or its event loop, stood still.
-        """
-        if self._left <= 0:
-            return TOO_SLOW
-        self._left -= min(seconds, self._silence)
-        self._data += chunk
-        return _TOO_LARGE if len(self._data) > _LARGEST_ANSWER else None
-
-    def complete(self, head: Reply) -> Reply:
-        return Reply(head.status, head.headers, bytes(self._data))
+    threading.Thread(target=copy_context().run, args=(run,), name=name, daemon=True).start()
 
 
-def _read_whole(body: Body, request: Request) -> Reply | Lost:
-    answer, began = _Answer(request), time.monotonic()
-    with closing(body):
-        while chunk := body.read():
-            before, began = began, time.monotonic()
-            fault = chunk if isinstance(chunk, Lost) else answer.add(chunk, began - before)
-            if fault is not None:
-                return fault
-    return answer.complete(body.head)
-
-
-async def _read_whole_async(body: AsyncBody, request: Request) -> Reply | Lost:
-    answer, began = _Answer(request), time.monotonic()
-    try:
-        while chunk := await body.read():
-            before, began = began, time.monotonic()
-            fault = chunk if isinstance(chunk, Lost) else answer.add(chunk, began - before)
-            if fault is not None:
-                return fault
-    finally:
-        await body.close()
-    return answer.complete(body.head)
+def _wait_for(doing: Sequence[Future[object]]) -> None:
+    """Wait until all have ended, or one has failed."""
+    while (ended := wait(doing, _LOOK, FIRST_EXCEPTION)).not_done and not any(one.exception() for one in ended.done):
+        pass
 
 
 def _run_shielded(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
@@ -224,28 +152,15 @@ def _run_shielded(task: Callable[[], object], stopped: Callable[[BaseException],
     if threading.current_thread() is not threading.main_thread():
         return task()
     doing: Future[object] = Future()
-
-    def work() -> None:
-        if doing.set_running_or_notify_cancel():
-            try:
-                doing.set_result(task())
-            except BaseException as error:  # noqa: BLE001 - raised where the result is taken
-                doing.set_exception(error)
-
     try:
-        threading.Thread(target=work, name="reelport-work", daemon=True).start()
-        _wait_for(doing)
+        _start(doing, task, "reelport-work")
+        _wait_for([doing])
     except BaseException as stop:  # a Ctrl-C above all
         if doing.cancel():
             raise
         stopped(stop)
-        _wait_for(doing)
+        _wait_for([doing])
     return doing.result()
-
-
-def _wait_for(doing: Future[object]) -> None:
-    while not doing.done():
-        wait([doing], _LOOK)
 
 
 class Halted(BaseException):
@@ -253,16 +168,21 @@ class Halted(BaseException):
 
 
 class Halt:
-    """One stop switch for all threads of a fork, and of the forks within it."""
+    """One stop switch for all threads of a call, in forks and the forks within them."""
 
     def __init__(self) -> None:
         self._off = threading.Event()
         self._works = 0
         self._work_ended = threading.Condition()
+        self.reason: BaseException = Halted()
+        """Why all must stop: what the first thread failed with, or the Ctrl-C."""
 
-    def stop(self) -> None:
+    def stop(self, reason: BaseException) -> None:
         """Make every thread stop at its next step, and wake those that wait."""
-        self._off.set()
+        with self._work_ended:
+            if not self._off.is_set():
+                self.reason = reason
+            self._off.set()
 
     def check(self) -> None:
         """Raise Halted when the switch is on."""
@@ -289,18 +209,16 @@ class Halt:
 
     def pause(self, seconds: float, sleep: Sleep) -> None:
         """Let seconds pass. Raises Halted as soon as all must stop."""
-        if sleep is time.sleep:
+        # The main thread hears a Ctrl-C while it sleeps, and not everywhere while it waits for an event.
+        if sleep is time.sleep and threading.current_thread() is not threading.main_thread():
             self._off.wait(seconds)
         else:
             sleep(seconds)
         self.check()
 
 
-class Drive(Protocol):
-    """Runs a flow's steps in the calling thread, until the flow ends or all must stop."""
-
-    def __call__(self, flow: Flow[object], /, halt: Halt | None) -> object:
-        """Run the flow and return its result."""
+# Runs a flow's steps in the calling thread, until the flow ends or all must stop.
+Drive = Callable[[Flow[object], Halt], object]
 
 
 def _run_in_threads(drive: Drive, flows: Sequence[Flow[object]], at_once: int, halt: Halt) -> list[object]:
@@ -309,81 +227,39 @@ def _run_in_threads(drive: Drive, flows: Sequence[Flow[object]], at_once: int, h
     Any other exception of a flow, and a Ctrl-C here, stops all threads and is then raised. Work that has begun, such
     as a row being written to the ledger, ends first; a second Ctrl-C breaks it off.
     """
-    pool = _Pool(drive, flows, halt)
-    workers = [_Worker(pool.work, number) for number in range(min(at_once, len(flows)))]
+    outcomes: list[object] = [None] * len(flows)
+    left, lock = iter(enumerate(flows)), threading.Lock()
+
+    def take_next() -> tuple[int, Flow[object]] | None:
+        halt.check()
+        with lock:
+            return next(left, None)
+
+    def run_flows() -> None:
+        try:
+            for place, flow in iter(take_next, None):
+                try:
+                    outcomes[place] = drive(flow, halt)
+                except ReelportError as error:
+                    outcomes[place] = error
+        except BaseException as error:
+            halt.stop(error)
+            raise
+
+    threads: list[Future[object]] = [Future() for _ in flows[:at_once]]
     try:
-        for worker in workers:
-            worker.start()
-        pool.wait(workers)
-    except BaseException:  # a Ctrl-C above all: no thread may run on
-        halt.stop()
-        until = time.monotonic() + _GRACE
-        for worker in workers:  # one that hangs is left behind
-            worker.wait_over(max(0.0, until - time.monotonic()))
+        for number, thread in enumerate(threads):
+            _start(thread, run_flows, f"reelport-{number}")
+        _wait_for(threads)
+        halt.check()
+    except BaseException as error:  # a Ctrl-C above all: no thread may run on
+        halt.stop(error)
+        for thread in threads:
+            thread.cancel()
+        wait(threads, _GRACE)  # one that hangs is left behind
         halt.wait_for_work()
         raise
-    return pool.outcomes
-
-
-class _Worker(threading.Thread):
-    """A fork's thread. An event marks its end: after a Ctrl-C, `join` takes it for ended."""
-
-    def __init__(self, work: Callable[[], None], number: int) -> None:
-        # In the caller's context, as asyncio's tasks are: a trace of the caller's leads on into its requests.
-        super().__init__(target=copy_context().run, args=(work,), name=f"reelport-{number}", daemon=True)
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        try:
-            super().run()
-        finally:
-            self._over.set()
-
-    def wait_over(self, seconds: float) -> bool:
-        return self.ident is None or self._over.wait(seconds)
-
-
-class _Pool:
-    def __init__(self, drive: Drive, flows: Sequence[Flow[object]], halt: Halt) -> None:
-        self._drive = drive
-        self._halt = halt
-        self._next: Iterator[tuple[int, Flow[object]]] = enumerate(flows)
-        self._lock = threading.Lock()
-        self._failure: BaseException | None = None
-        self._failed_at = 0.0
-        self.outcomes: list[object] = [None] * len(flows)
-
-    def work(self) -> None:
-        try:
-            while (job := self._next_flow()) is not None:
-                place, flow = job
-                try:
-                    self.outcomes[place] = self._drive(flow, halt=self._halt)
-                except ReelportError as error:
-                    self.outcomes[place] = error
-        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
-            with self._lock:
-                if self._failure is None or isinstance(self._failure, Halted):
-                    self._failure, self._failed_at = error, time.monotonic()
-            self._halt.stop()
-
-    def wait(self, workers: list[_Worker]) -> None:
-        for worker in workers:
-            while not self._is_failure_known() and not worker.wait_over(_LOOK):
-                pass
-        if self._failure is not None:
-            raise self._failure
-
-    def _is_failure_known(self) -> bool:
-        """Whether the reason for stopping is known: after Halted, the real error may still come."""
-        if isinstance(self._failure, Halted):
-            return time.monotonic() - self._failed_at >= _GRACE
-        return self._failure is not None
-
-    def _next_flow(self) -> tuple[int, Flow[object]] | None:
-        self._halt.check()
-        with self._lock:
-            return next(self._next, None)
+    return outcomes
 
 
 async def _run_as_tasks(

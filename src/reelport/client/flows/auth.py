@@ -1,28 +1,43 @@
-"""Access tokens: get and renew one for the key, in one flow for all that need it."""
+"""Send GraphQL operations with an access token; one flow renews it for all that need it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from dataclasses import replace
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import urlencode
 
 from reelport.catalog import Scope
-from reelport.client.events import KeyExpires, Progress
-from reelport.client.flows.answers import FORBIDDEN, OK, UNAUTHORIZED, describe_failure, parse_object
-from reelport.client.flows.retry import DEFAULT_POLICY, Retries, RetryPolicy
+from reelport.client.events import KeyExpires, Progress, ignore_event
+from reelport.client.flows.answers import (
+    FORBIDDEN,
+    OK,
+    UNAUTHORIZED,
+    count_seconds_until,
+    describe_failure,
+    find_fault,
+    parse_object,
+    read_data,
+    refuses_token,
+)
+from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, send
 from reelport.client.session import Access, Grant, Session
 from reelport.client.settings.config import Bearer, PrivateKey, PublicKey, is_token
-from reelport.client.steps import Exclusive, Flow, Reply, Request, Send, Wait
-from reelport.errors import AccessError, ReelportError, ServiceError
-from reelport.wire import KEY_EXPIRES_HEADER
+from reelport.client.steps import Flow, Reply, Request, Wait
+from reelport.errors import AccessError, QueryRefused, ReelportError, ServiceError
+from reelport.wire import KEY_EXPIRES_HEADER, TOUCH, VERSION_HEADER
 
 # All scopes that a report can need. A report asked for with a wide token must be looked at with one as wide.
 WISHED = (Scope.CREATE_REPORTS, Scope.READ_REPORTS, Scope.ACCESS_ADS, Scope.ACCESS_REVENUE)
 
 _LIFE = 3600.0
 _MARGIN = 60.0
+_TURN = 0.05  # seconds between two looks whether another flow has renewed the token
 _REFUSALS = frozenset({400, UNAUTHORIZED, FORBIDDEN})
 _HEADERS = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
 
@@ -38,12 +53,15 @@ def get_token(
     key = session.settings.key
     if isinstance(key, Bearer):
         return key.token
-    if (token := _find_current_token(session)) is None:
-        until, tries = policy.until(session), session.access.tries
-        renewed = yield Exclusive(_renew_token(session, key, tell, tuple(needed), policy, until, tries))
-        assert isinstance(renewed, str)  # noqa: S101 - the driver's promise, told to the type checker
-        return renewed
-    return token
+    if (token := _find_current_token(session)) is not None:
+        return token
+    until, tries, turn = policy.until(session), session.access.tries, session.access.turn
+    while not turn.acquire(blocking=False):
+        yield Wait(_TURN)
+    try:
+        return (yield from _renew_token(session, key, tell, tuple(needed), policy, until, tries))
+    finally:
+        turn.release()
 
 
 def discard_token(session: Session, token: str) -> None:
@@ -69,7 +87,7 @@ def _renew_token(
 ) -> Flow[str]:
     """Return the token that another flow got meanwhile, else a new one.
 
-    `tries` were made before this flow waited for the lock.
+    `tries` were made before this flow waited for its turn.
     """
     if (token := _find_current_token(session)) is not None:
         return token
@@ -94,14 +112,12 @@ def _get_grant(
     settings = session.settings
     for form in _list_forms(session, key, needed):
         body = urlencode(form).encode()
-        request = Request("POST", settings.token_url or settings.url, _HEADERS, body, settings.timeout, settings.pace)
-        retries = Retries(session, tell, policy)
-        while (seconds := retries.pause_after((yield Send(request)))) is not None:
-            yield Wait(seconds)
-        if not _refuses_form(session, key, retries.reply):
+        request = Request("POST", settings.token_url or settings.url, _HEADERS, body, settings.timeout)
+        reply = yield from send(session, request, tell, policy)
+        if not _refuses_form(session, key, reply):
             break
-    grant = _read_grant(session, retries.reply, form.get("refresh_token"))
-    _tell_expiry(session.access, retries.reply, tell)
+    grant = _read_grant(session, reply, form.get("refresh_token"))
+    _tell_expiry(session.access, reply, tell)
     return grant
 
 
@@ -179,3 +195,88 @@ def _parse_seconds(value: object) -> float:
         return max(0.0, float(str(value)))
     except ValueError:
         return _LIFE
+
+
+def run_operation(
+    session: Session,
+    document: str,
+    variables: Mapping[str, object],
+    tell: Progress,
+    policy: RetryPolicy = DEFAULT_POLICY,
+    *,
+    scopes: Iterable[Scope] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Flow[Reply]:
+    """Send an operation; return the reply for `read_data`. AccessError without a good token."""
+    body = json.dumps({"query": document, "variables": variables}).encode()
+    fault = partial(find_fault, redact=session.redact)
+    for _ in range(2):
+        token = yield from get_token(session, tell, scopes, policy)
+        sent = {"authorization": f"Bearer {token}", "content-type": "application/json", "accept": "application/json"}
+        sent |= {**(make_trace_headers() if session.reelport else {}), **(headers or {})}
+        settings = session.settings
+        request = Request("POST", settings.graphql_url, sent, body, settings.timeout)
+        reply = yield from send(session, request, tell, policy, fault)
+        if not refuses_token(reply, session.redact):
+            return reply
+        if isinstance(session.settings.key, Bearer):
+            raise AccessError(f"The service refuses the bearer token (HTTP {reply.status}): it has run out, or isn't "
+                              "good there. Give a fresh one (REELPORT_BEARER).")  # fmt: skip
+        discard_token(session, token)
+    session.access.grant = None
+    raise AccessError(f"The service refuses the token that it has just given (HTTP {reply.status}): "
+                      "is the key revoked?")  # fmt: skip
+
+
+def make_trace_headers() -> Mapping[str, str]:
+    """Make W3C's `traceparent` of the current span; without OpenTelemetry there is none."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or not hasattr(trace, "get_current_span"):  # nobody has imported it, or another thread is about to
+        return {}
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a service that accepted the key says of itself; None where it doesn't.
+
+    `version` is the Reelport service's. `scopes` are those of the token, `token_seconds` the time until it is renewed;
+    `skew` is how many seconds the service's clock is ahead, give or take one; `key_expires` is when the key ends, if
+    soon.
+    """
+
+    url: str
+    version: str | None
+    scopes: tuple[str, ...] | None
+    token_seconds: float | None
+    skew: float | None
+    key_expires: datetime | None
+
+
+def probe(session: Session) -> Flow[Probe]:
+    """Get a token, if there is none yet, and use it once, without retries."""
+    impatient = RetryPolicy(seconds=0.0, longest=0.0)
+    yield from get_token(session, ignore_event, policy=impatient)  # Now: the clock is read around one query.
+    before = session.clock.now()
+    reply = yield from run_operation(session, TOUCH, {}, ignore_event, impatient)
+    after = session.clock.now()
+    with suppress(QueryRefused):  # A Reporting API may refuse this query.
+        read_data(reply, session.redact)
+    grant = session.access.grant
+    return Probe(
+        session.settings.url,
+        reply.headers.get(VERSION_HEADER.lower()) if session.reelport else None,
+        grant.scopes if grant else None,
+        max(0.0, grant.renew_at - session.clock.seconds()) if grant else None,
+        _measure_skew(reply, before + (after - before) / 2),
+        session.access.key_expires,
+    )
+
+
+def _measure_skew(reply: Reply, now: datetime) -> float | None:
+    """Return how many seconds the reply's `Date` is ahead: whole ones, so 0.5 is added."""
+    ahead = count_seconds_until(reply.headers.get("date", ""), now)
+    return None if ahead is None else ahead + 0.5

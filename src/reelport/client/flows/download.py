@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -20,21 +20,17 @@ from reelport.client.files.shape import Lines, build_too_many, count_keys
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
 from reelport.client.flows.lifecycle import ReportState, build_failure, build_links_error, look
-from reelport.client.flows.retry import pauses
+from reelport.client.flows.retry import LEAST_BYTES, SteadyBody, pauses
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Lost, Open, Reply, Request, Wait, read, work
+from reelport.client.steps import Flow, Lost, Reply, Request, Wait, open_body, work
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable, UsageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus, parse_complete_day
-from reelport.wording import format_count, format_duration
 
 if TYPE_CHECKING:
     from reelport.client.results.tables import Table
 
 __all__ = ["Downloaded", "Proof", "download", "find_downloaded", "look_up_links"]
-
-# Bytes that the pace's time must bring; the same as what makes a try of a download worth its while.
-LEAST_BYTES = 1 << 16
 
 _TRIES = 3
 
@@ -88,17 +84,9 @@ def download(
     is looked up again, once. Without a query the columns are not checked. Errors carry the report's token.
     """
     with _tag_errors(state.token), Part(target, state.token) as part:
-        on_disk = _OnDisk(part, query)
-        tries = _TriesLeft()
-        while True:
-            try:
-                proof = yield from _fetch_all(session, state, on_disk, tell)
-                break
-            except (ReportExpired, Unreachable, IncompleteDownload) as error:
-                on_disk.keep_or_drop()
-                yield from _pause_or_raise(session, state.token, tries, error, on_disk, tell)
-            state = yield from look_up_links(session, state.token, tell)
-        done = yield from work(partial(_publish, session, state.token, query, (asked, finished), on_disk, proof))
+        fetching = _Download(session, state.token, part, query, tell)
+        proof = yield from fetching.fetch(state.links)
+        done = yield from work(partial(fetching.publish, proof, asked, finished))
     tell(Saved(state.token, done.bytes, done.rows))
     return done
 
@@ -154,11 +142,14 @@ def look_up_links(session: Session, token: str, tell: Progress) -> Flow[ReportSt
 
 
 @dataclass(slots=True)
-class _OnDisk:
-    """What of a report is on disk so far: links that are complete, and the one that was cut."""
+class _Download:
+    """A report on its way to disk: links that are complete, the one that was cut, and the tries that are left."""
 
+    session: Session
+    token: str
     part: Part
     query: ReportQuery | None
+    tell: Progress
     whole: list[tuple[str, Proof]] = field(default_factory=list)
     complete: list[date | None] = field(default_factory=list)
     columns: tuple[str, ...] | None = None
@@ -166,205 +157,147 @@ class _OnDisk:
     intake: Intake | None = None
     alone: bool = True
     retry_after: float | None = None
+    tries: int = _TRIES
+    expired: bool = False
+    furthest: int = 0
 
-    def matches(self, links: tuple[str, ...]) -> bool:
-        """Whether fresh links begin with the files on disk, in order, judging by paths."""
+    def fetch(self, links: tuple[str, ...]) -> Flow[Proof]:
+        """Fetch all links, going on after breaks; return the proof that they are whole."""
+        while True:
+            try:
+                return (yield from self._fetch_links(links))
+            except (ReportExpired, Unreachable, IncompleteDownload) as error:
+                if self.intake is not None and not self.intake.is_resumable:
+                    self._drop_link()
+                yield from self._pause_or_raise(error)
+            links = (yield from look_up_links(self.session, self.token, self.tell)).links
+
+    def publish(self, proof: Proof, asked: datetime | None, finished: datetime | None) -> Downloaded:
+        """Give the whole file its name, beside its sidecar."""
+        part, complete = self.part, find_earliest(self.complete)
+        beside = sidecar.find_sidecar_path(part.target)
+        origin = (self.session.settings.url, self.token, self.query, asked, finished)
+        facts = (part.size, part.sha256, part.rows)
+        known_of = Sidecar(*origin, self.session.clock.now(), *facts, proof.word, complete)
+        part.publish(beside, known_of.to_json().encode())
+        return Downloaded(part.target, *facts, proof, beside, complete)
+
+    def _pause_or_raise(self, error: ReelportError) -> Flow[None]:
+        if self.part.size >= self.furthest + _WORTH:
+            self.tries, self.expired, self.furthest = _TRIES, False, self.part.size
+        self.tries -= 1
+        again, self.expired = self.expired, isinstance(error, ReportExpired)
+        if not self.tries or (again and self.expired):
+            if self.expired:
+                # The fresh link was refused as well: perhaps the report ended just then, and then a look says so.
+                yield from look_up_links(self.session, self.token, self.tell)
+            raise error
+        pause = min(max(next(pauses(self.session.chance)), self.retry_after or 0.0), _LONGEST_PAUSE)
+        self.tell(Retrying(str(error), pause))
+        yield Wait(pause)
+
+    def _fetch_links(self, links: tuple[str, ...]) -> Flow[Proof]:
         here, there = [path for path, _ in self.whole], [path_of_link(link) for link in links]
-        return not here or (len(here) < len(there) == len(set(there)) and here == there[: len(here)])
+        if here and not (len(here) < len(there) == len(set(there)) and here == there[: len(here)]):
+            # Judging by paths, fresh links don't begin with the files on disk, in order.
+            self.part.rewind()
+            self.whole, self.complete = [], []
+            self.columns = self.begin = self.intake = None
+        self.alone = len(links) == 1
+        if self.part.found and not self.alone:
+            self.part.rewind()
+        for link in links[len(self.whole) :]:
+            if self.part.size and self.intake is None and not self.part.lines.closed:
+                self.part.write(b"\n")  # or the next file's first row would continue the last line
+            intake, proof = yield from self._fetch_link(link)
+            if proof is Proof.SHAPE and not intake.closed:
+                raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
+            self.complete.append(intake.promise.last_complete_day)
+            self.columns, self.begin, self.intake = intake.columns, None, None
+            self.whole.append((path_of_link(link), proof))
+        proof = find_weakest([proof for _, proof in self.whole])
+        most = count_keys(self.query) if self.query and proof is not Proof.CHECKSUM else None
+        if most is not None and self.part.rows > most:  # Several files, each of which has no more.
+            raise build_too_many(most)
+        return proof
 
-    def restart(self) -> None:
-        self.part.rewind()
-        self.whole.clear()
-        self.complete.clear()
-        self.columns = self.begin = self.intake = None
+    def _fetch_link(self, link: str) -> Flow[tuple[Intake, Proof]]:
+        promise = yield from self._open_link(link)
+        part, intake = self.part, self.intake
+        if intake is None:
+            if promise.start:
+                intake = yield from self._resume(promise)
+            else:
+                self.begin = part.position()
+                intake = Intake(promise, part, self.query, self.columns)
+            self.intake = intake
+        before = self.begin.size if self.begin else 0
+        part.reserve((promise.total or 0) - intake.received)
+        body = SteadyBody.of(self.session)
+        while data := (yield from body.read()):
+            if isinstance(data, Lost):
+                reason = self.session.redact(data.reason)
+                raise IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
+            intake.feed(data)
+            part.keep = self.alone and intake.is_keepable
+            known_size = promise.total is not None and not intake.packed
+            self.tell(Received(part.size, before + (promise.total or 0) if known_size else None))
+        return intake, intake.finish()
 
-    def keep_or_drop(self) -> None:
-        """Keep the failed link's bytes where they can be resumed, else drop them."""
-        if self.intake is not None and not self.intake.is_resumable:
-            self.drop_link()
+    def _open_link(self, link: str) -> Flow[Promise]:
+        while True:
+            intake = self.intake
+            start = intake.received if intake else max(self.part.found - 1, 0)
+            head = yield from self._request_link(link, start, intake.promise.tag if intake else None)
+            promise = Promise.of(head)
+            if head.status == OK:
+                self._drop_link()
+                return promise
+            if not start:
+                raise ServiceError(
+                    f"The report's file can't be downloaded: HTTP {head.status}, which was not asked for."
+                )
+            if head.status != BEYOND and promise.is_continuation(start, intake.promise if intake else None):
+                if intake:
+                    intake.promise = promise
+                return promise
+            self._drop_link()
 
-    def drop_link(self) -> None:
+    def _request_link(self, link: str, start: int, tag: str | None) -> Flow[Reply]:
+        session, headers = self.session, {"accept": "text/csv, */*"}
+        if start:
+            headers["range"] = f"bytes={start}-"
+        if start and tag:
+            headers["if-range"] = tag
+        head = yield from open_body(Request("GET", link, headers, timeout=session.settings.timeout))
+        failure = find_failure(head, "The report's file", session.clock.now(), session.redact)
+        self.retry_after = failure.retry_after if failure else None
+        advice = advise_on_link_host(link, session.settings.url, reelport=session.reelport is True)
+        if isinstance(head, Lost):
+            where, why = describe_link_host(link), session.redact(head.reason)
+            raise Unreachable(f"The report's file at {where} gave no answer: {why}. {advice}".rstrip())
+        try:
+            check_head(head)
+        except ReelportError as error:
+            raise type(error)(f"{error} {advice}".rstrip()) from None
+        return head
+
+    def _resume(self, promise: Promise) -> Flow[Intake]:
+        header = yield from work(self.part.recover)
+        intake = Intake(promise, self.part, self.query)
+        try:
+            intake.resume(header, self.part.size)
+        except ServiceError:
+            self.part.rewind()
+            raise IncompleteDownload("The part of an earlier download is not the beginning of this report.") from None
+        return intake
+
+    def _drop_link(self) -> None:
         """Drop the bytes of the present link, and those found from an earlier process."""
         if self.intake is not None or self.part.found:
             self.part.rewind(self.begin)
         self.intake = None
         self.part.keep = False
-
-    def finish_link(self, link: str, proof: Proof) -> None:
-        assert self.intake is not None  # noqa: S101 - what has ended has begun
-        self.complete.append(self.intake.promise.last_complete_day)
-        self.columns, self.begin, self.intake = self.intake.columns, None, None
-        self.whole.append((path_of_link(link), proof))
-
-
-@dataclass(slots=True)
-class _TriesLeft:
-    left: int = _TRIES
-    expired: bool = False
-    furthest: int = 0
-
-    def count_failure(self, error: ReelportError, size: int) -> None:
-        far = size >= self.furthest + _WORTH
-        if far:
-            self.left, self.expired, self.furthest = _TRIES, False, size
-        self.left -= 1
-        if not self.left or (self.expired and isinstance(error, ReportExpired)):
-            raise error
-        self.expired = isinstance(error, ReportExpired)
-
-
-def _pause_or_raise(
-    session: Session, token: str, tries: _TriesLeft, error: ReelportError, on_disk: _OnDisk, tell: Progress
-) -> Flow[None]:
-    try:
-        tries.count_failure(error, on_disk.part.size)
-    except ReportExpired:
-        # The fresh link was refused as well: perhaps the report ended just then, and then a look says so.
-        yield from look_up_links(session, token, tell)
-        raise
-    pause = min(max(next(pauses(session.chance)), on_disk.retry_after or 0.0), _LONGEST_PAUSE)
-    tell(Retrying(str(error), pause))
-    yield Wait(pause)
-
-
-def _fetch_all(session: Session, state: ReportState, on_disk: _OnDisk, tell: Progress) -> Flow[Proof]:
-    if not on_disk.matches(state.links):
-        on_disk.restart()
-    on_disk.alone = len(state.links) == 1
-    if on_disk.part.found and not on_disk.alone:
-        on_disk.part.rewind()
-    for link in state.links[len(on_disk.whole) :]:
-        if on_disk.part.size and on_disk.intake is None and not on_disk.part.lines.closed:
-            on_disk.part.write(b"\n")  # or the next file's first row would continue the last line
-        intake, proof = yield from _fetch_link(session, link, on_disk, tell)
-        if proof is Proof.SHAPE and not intake.closed:
-            raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
-        on_disk.finish_link(link, proof)
-    proof = find_weakest([proof for _, proof in on_disk.whole])
-    most = count_keys(on_disk.query) if on_disk.query and proof is not Proof.CHECKSUM else None
-    if most is not None and on_disk.part.rows > most:  # Several files, each of which has no more.
-        raise build_too_many(most)
-    return proof
-
-
-def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -> Flow[tuple[Intake, Proof]]:
-    promise = yield from _open_link(session, link, on_disk)
-    part, intake = on_disk.part, on_disk.intake
-    if intake is None:
-        if promise.start:
-            intake = yield from _resume(on_disk, promise)
-        else:
-            on_disk.begin = part.position()
-            intake = Intake(promise, part, on_disk.query, on_disk.columns)
-        on_disk.intake = intake
-    before = on_disk.begin.size if on_disk.begin else 0
-    part.reserve((promise.total or 0) - intake.received)
-    body = SteadyBody(session.clock.seconds, session.settings.pace, session.settings.timeout)
-    while data := (yield from body.read()):
-        if isinstance(data, Lost):
-            reason = session.redact(data.reason)
-            raise IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
-        intake.feed(data)
-        part.keep = on_disk.alone and intake.is_keepable
-        known_size = promise.total is not None and not intake.packed
-        tell(Received(part.size, before + (promise.total or 0) if known_size else None))
-    return intake, intake.finish()
-
-
-def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
-    while True:
-        intake = on_disk.intake
-        start = intake.received if intake else max(on_disk.part.found - 1, 0)
-        head = yield from _request_link(session, link, start, intake.promise.tag if intake else None, on_disk)
-        promise = Promise.of(head)
-        if head.status == OK:
-            on_disk.drop_link()
-            return promise
-        if not start:
-            raise ServiceError(f"The report's file can't be downloaded: HTTP {head.status}, which was not asked for.")
-        if head.status != BEYOND and promise.is_continuation(start, intake.promise if intake else None):
-            if intake:
-                intake.promise = promise
-            return promise
-        on_disk.drop_link()
-
-
-def _request_link(session: Session, link: str, start: int, tag: str | None, on_disk: _OnDisk) -> Flow[Reply]:
-    headers = {"accept": "text/csv, */*"}
-    if start:
-        headers["range"] = f"bytes={start}-"
-    if start and tag:
-        headers["if-range"] = tag
-    head = yield Open(Request("GET", link, headers, timeout=session.settings.timeout))
-    assert isinstance(head, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
-    failure = find_failure(head, "The report's file", session.clock.now(), session.redact)
-    on_disk.retry_after = failure.retry_after if failure else None
-    advice = advise_on_link_host(link, session.settings.url, reelport=session.reelport is True)
-    if isinstance(head, Lost):
-        where, why = describe_link_host(link), session.redact(head.reason)
-        raise Unreachable(f"The report's file at {where} gave no answer: {why}. {advice}".rstrip())
-    try:
-        check_head(head)
-    except ReelportError as error:
-        raise type(error)(f"{error} {advice}".rstrip()) from None
-    return head
-
-
-def _resume(on_disk: _OnDisk, promise: Promise) -> Flow[Intake]:
-    header = yield from work(on_disk.part.recover)
-    intake = Intake(promise, on_disk.part, on_disk.query)
-    try:
-        intake.resume(header, on_disk.part.size)
-    except ServiceError:
-        on_disk.part.rewind()
-        raise IncompleteDownload("The part of an earlier download is not the beginning of this report.") from None
-    return intake
-
-
-def _publish(
-    session: Session,
-    token: str,
-    query: ReportQuery | None,
-    times: tuple[datetime | None, datetime | None],
-    on_disk: _OnDisk,
-    proof: Proof,
-) -> Downloaded:
-    part, complete = on_disk.part, find_earliest(on_disk.complete)
-    beside = sidecar.find_sidecar_path(part.target)
-    origin, facts = (session.settings.url, token, query, *times), (part.size, part.sha256, part.rows)
-    known_of = Sidecar(*origin, session.clock.now(), *facts, proof.word, complete)
-    part.publish(beside, known_of.to_json().encode())
-    return Downloaded(part.target, *facts, proof, beside, complete)
-
-
-@dataclass(slots=True)
-class SteadyBody:
-    """The open body, which may take `window` seconds of waiting for `LEAST_BYTES`.
-
-    Of one read at most `silence` seconds count, after which the transport gives up: beyond that the process, or its
-    event loop, stood still.
-    """
-
-    clock: Callable[[], float]
-    window: float
-    silence: float
-    _waited: float = 0.0
-    _bytes: int = 0
-
-    def read(self) -> Flow[bytes | Lost]:
-        """Read the next bytes; none at the end. Lost for more after what came too late."""
-        before = self.clock()
-        data = yield from read()
-        if isinstance(data, Lost) or not data:
-            return data
-        is_late = self._waited >= self.window
-        self._waited += min(self.clock() - before, self.silence)
-        self._bytes += len(data)
-        if self._bytes >= LEAST_BYTES:
-            self._waited, self._bytes = 0.0, 0
-        elif is_late:
-            return Lost(f"it brought {format_count(self._bytes, 'byte')} in {format_duration(self._waited)}")
-        return data
 
 
 def describe_link_host(link: str) -> str:

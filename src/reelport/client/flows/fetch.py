@@ -22,6 +22,7 @@ from reelport.check import scopes_of
 from reelport.client.events import Asked, Event, Progress, Queued, Reused
 from reelport.client.files.intake import Proof
 from reelport.client.flows.answers import find_details
+from reelport.client.flows.auth import run_operation
 from reelport.client.flows.download import Downloaded, download, find_downloaded
 from reelport.client.flows.lifecycle import (
     ReportState,
@@ -33,7 +34,6 @@ from reelport.client.flows.lifecycle import (
     read_ask,
     wait_recorded,
 )
-from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import RetryPolicy, pauses
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Busy, Claimed, Entry, Full, LostAsk, Reuse, Row, State

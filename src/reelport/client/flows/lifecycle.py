@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
 from reelport import killpoints
 from reelport.client.events import Event, Looked, Progress, Warned
-from reelport.client.flows import auth
 from reelport.client.flows.answers import OK, find_details, read_data
-from reelport.client.flows.operation import run_operation
+from reelport.client.flows.auth import get_token, run_operation
 from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, pauses
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Row, State
 from reelport.client.session import Session
-from reelport.client.steps import DEADLINE, Flow, Reply, Send, Step, T, Wait, Work, work
+from reelport.client.steps import DEADLINE, Flow, Open, Reply, Step, Wait, work
 from reelport.errors import (
     AskLost,
     IncompleteDownload,
@@ -81,7 +81,7 @@ def check_against_host(session: Session, query: ReportQuery, tell: Progress) -> 
     """Detect the host's kind and check the query by its limits. QueryRefused with all problems."""
     session.check_query(query)
     if session.reelport is None:
-        yield from auth.get_token(session, tell)  # The reply may say it already.
+        yield from get_token(session, tell)  # The reply may say it already.
     if session.reelport is None:
         reply = yield from run_operation(session, TOUCH, {}, tell)
         with suppress(QueryRefused):  # A Reporting API may also refuse this query, which is free.
@@ -352,11 +352,8 @@ def wait_recorded(
     ledger = session.ledger
     if row is None:
         return (yield from wait(session, token, tell, deadline=deadline))
-    writer = _StatusWriter(ledger, row, session.clock.seconds, tell)
     try:
-        state = yield from _write_between(
-            wait(session, token, writer, deadline=deadline, just_asked=just_asked), writer
-        )
+        state = yield from _wait_with_heartbeat(session, row, token, tell, deadline=deadline, just_asked=just_asked)
     except ReportFailed as error:
         yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
         raise
@@ -368,50 +365,37 @@ def wait_recorded(
     return state
 
 
-class _StatusWriter:
-    """A listener of a wait that knows when the row's status and lease must be written."""
+def _wait_with_heartbeat(
+    session: Session, row: Row, token: str, tell: Progress, *, deadline: float, just_asked: bool
+) -> Flow[ReportState]:
+    """Wait for a report.
 
-    def __init__(self, ledger: Ledger, row: Row, seconds: Callable[[], float], tell: Progress) -> None:
-        self._ledger = ledger
-        self._row = row
-        self._seconds = seconds
-        self._tell = tell
-        self._running = False
-        self._written_at: float | None = None
+    Once a look found it in progress, write that to its row before a step that takes time, and again each minute: this
+    renews the lease.
+    """
+    running, written_at = False, -math.inf
 
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Looked) and event.next_look is not None:
-            self._running = True
-        self._tell(event)
+    def listen(event: Event) -> None:
+        nonlocal running
+        running = running or (isinstance(event, Looked) and event.next_look is not None)
+        tell(event)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether the ledger doesn't know yet that the report runs, or its lease is a minute old."""
-        old = self._written_at is None or self._seconds() - self._written_at >= _SIGN_OF_LIFE
-        return self._running and old
-
-    def write(self) -> None:
-        self._ledger.record_status(self._row, State.RUNNING)
-        self._written_at = self._seconds()
-        killpoints.reach("client-running")
-
-
-def _write_between(inner: Flow[T], writer: _StatusWriter) -> Flow[T]:
-    """Run a flow, and write the due status before each of its steps that take time."""
-    step: Callable[[], Step] = partial(next, inner)
-    try:
+    waiting = wait(session, token, listen, deadline=deadline, just_asked=just_asked)
+    step: Callable[[], Step] = partial(next, waiting)
+    with closing(waiting):
         while True:
-            wanted = step()
-            if isinstance(wanted, Wait | Send) and writer.is_due:
-                yield Work(writer.write)
             try:
-                step = partial(inner.send, (yield wanted))
+                wanted = step()
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # what `wait` returns
+            if running and isinstance(wanted, Wait | Open) and session.clock.seconds() - written_at >= _SIGN_OF_LIFE:
+                yield from work(partial(session.ledger.record_status, row, State.RUNNING))
+                written_at = session.clock.seconds()
+                killpoints.reach("client-running")
+            try:
+                step = partial(waiting.send, (yield wanted))
             except ReelportError as error:
-                step = partial(inner.throw, error)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
-    finally:
-        inner.close()
+                step = partial(waiting.throw, error)
 
 
 def _record_status(ledger: Ledger, row: Row, state: ReportState) -> None:

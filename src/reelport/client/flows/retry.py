@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 from reelport.client.events import Progress, Retrying
 from reelport.client.flows.answers import TransientFailure, find_failure
 from reelport.client.session import Session
-from reelport.client.steps import Lost, Reply
+from reelport.client.steps import Flow, Lost, Reply, Request, Wait, open_body, read
 from reelport.errors import QueueFull, ReelportError, Unreachable
+from reelport.wording import format_count, format_duration
+
+# Bytes that the pace's time must bring; the same as what makes a try of a download worth its while.
+LEAST_BYTES = 1 << 16
+
+_LARGEST_ANSWER = 16 << 20
+_TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
 
 _FIRST, _LONGEST, _GROWTH = 0.2, 60.0, 1.1
 # With pauses that grow by a tenth, a wait ends at most a tenth late; a wait of hours still polls once a minute.
@@ -53,52 +62,87 @@ def pauses(chance: Callable[[], float]) -> Iterator[float]:
         pause = min(pause * _GROWTH, _LONGEST)
 
 
-class Retries:
-    """Judges the answers to one request; `reply` is the good one that ended the tries."""
-
-    reply: Reply
-
-    def __init__(
-        self,
-        session: Session,
-        tell: Progress,
-        policy: RetryPolicy = DEFAULT_POLICY,
-        find_fault: Callable[[Reply], TransientFailure | None] = lambda _: None,
-    ) -> None:
-        self._session, self._tell, self._policy, self._find_fault = session, tell, policy, find_fault
-        self._began = session.clock.seconds()
-        self._until, self._obeyed = policy.until(session), policy.until(session, asked=True)
-        self._pauses = pauses(session.chance)
-
-    def pause_after(self, answer: object) -> float | None:
-        """Return the seconds to wait before the next try, None after a good reply.
-
-        Raises the error that ends the tries.
-        """
-        assert isinstance(answer, Reply | Lost)  # noqa: S101 - the driver's promise, told to the type checker
-        failure = self._find_failure(answer)
-        if failure is None:
-            assert isinstance(answer, Reply)  # noqa: S101 - a lost answer is always trouble
-            self.reply = answer
-            return None
-        if failure.acted and self._policy.once is not None:
-            raise self._policy.once(failure.error) from failure.error
-        if failure.too_many and self._policy.asking:
+def send(
+    session: Session,
+    request: Request,
+    tell: Progress,
+    policy: RetryPolicy = DEFAULT_POLICY,
+    find_fault: Callable[[Reply], TransientFailure | None] = lambda _: None,
+) -> Flow[Reply]:
+    """Send a request until its answer is no transient failure; return it, or raise what ends the tries."""
+    began, rhythm = session.clock.seconds(), pauses(session.chance)
+    until, obeyed = policy.until(session), policy.until(session, asked=True)
+    while True:
+        answer = yield from _exchange(session, request)
+        failure = find_failure(answer, session.settings.url, session.clock.now(), session.redact)
+        if isinstance(answer, Reply):
+            session.note_host(answer)
+            failure = failure or find_fault(answer)
+            if failure is None:
+                return answer
+        assert failure is not None  # noqa: S101 - a lost answer is always trouble
+        if failure.acted and policy.once is not None:
+            raise policy.once(failure.error) from failure.error
+        if failure.too_many and policy.asking:
             full = QueueFull(f"{failure.error} Too many reports may be unfinished: ask again later.")
             full.retry_after = failure.retry_after
             raise full from failure.error
-        seconds, now = max(failure.retry_after or 0.0, next(self._pauses)), self._session.clock.seconds()
-        if now + seconds > (self._until if failure.retry_after is None else self._obeyed):
-            raise self._policy.at_end(_add_advice(failure, now - self._began)) from failure.error
-        self._tell(Retrying(str(failure.error), seconds))
-        return seconds
+        seconds, now = max(failure.retry_after or 0.0, next(rhythm)), session.clock.seconds()
+        if now + seconds > (until if failure.retry_after is None else obeyed):
+            raise policy.at_end(_add_advice(failure, now - began)) from failure.error
+        tell(Retrying(str(failure.error), seconds))
+        yield Wait(seconds)
 
-    def _find_failure(self, answer: Reply | Lost) -> TransientFailure | None:
-        session = self._session
-        if isinstance(answer, Reply):
-            session.note_host(answer)
-        failure = find_failure(answer, session.settings.url, session.clock.now(), session.redact)
-        return self._find_fault(answer) if failure is None and isinstance(answer, Reply) else failure
+
+def _exchange(session: Session, request: Request) -> Flow[Reply | Lost]:
+    """Send a request, and read the whole response."""
+    head = yield from open_body(request)
+    if isinstance(head, Lost):
+        return head
+    body, data = SteadyBody.of(session, least=math.inf), bytearray()
+    while chunk := (yield from body.read()):
+        if isinstance(chunk, Lost):
+            return chunk
+        data += chunk
+        if len(data) > _LARGEST_ANSWER:
+            return _TOO_LARGE
+    return replace(head, body=bytes(data))
+
+
+@dataclass(slots=True)
+class SteadyBody:
+    """The open body, which may take `window` seconds of waiting for `least` bytes.
+
+    Of one read at most `silence` seconds count, after which the transport gives up: beyond that the process, or its
+    event loop, stood still.
+    """
+
+    clock: Callable[[], float]
+    window: float
+    silence: float
+    least: float = LEAST_BYTES
+    _waited: float = 0.0
+    _bytes: int = 0
+
+    @classmethod
+    def of(cls, session: Session, *, least: float = LEAST_BYTES) -> Self:
+        """Read a body at the pace of a session's settings."""
+        return cls(session.clock.seconds, session.settings.pace, session.settings.timeout, least)
+
+    def read(self) -> Flow[bytes | Lost]:
+        """Read the next bytes; none at the end. Lost for more after what came too late."""
+        before = self.clock()
+        data = yield from read()
+        if isinstance(data, Lost) or not data:
+            return data
+        is_late = self._waited >= self.window
+        self._waited += min(self.clock() - before, self.silence)
+        self._bytes += len(data)
+        if self._bytes >= self.least:
+            self._waited, self._bytes = 0.0, 0
+        elif is_late:
+            return Lost(f"it brought {format_count(self._bytes, 'byte')} in {format_duration(self._waited)}")
+        return data
 
 
 def _add_advice(failure: TransientFailure, waited: float) -> ReelportError:
