@@ -66,6 +66,21 @@ def test_windows_that_are_kept_apart_are_resumed_too(vendor: Vendor, client: Cli
     assert len(vendor.asks) == before + 1 + 4
 
 
+@pytest.mark.long
+def test_another_query_s_windows_are_not_taken_for_its_own(vendor: Vendor, client: Client, to: Path) -> None:
+    """Those that an incomplete range left beside the target are replaced; their reports are not asked for again."""
+    vendor.fails = bad(date(2025, 2, 10))
+    with pytest.raises(Partial):
+        client.reports.run_range(asked("VIEWS"), to)
+    vendor.fails, before = 0, len(vendor.asks)
+    client.reports.run_range(asked("TIME_WATCHED_SECONDS"), to)
+    assert len(vendor.asks) == before + 4
+    for query in (asked("TIME_WATCHED_SECONDS"), asked("VIEWS")):
+        client.reports.run_range(query, to)
+        whole = client.with_options(windows=180).reports.run(query, to.with_name("whole.csv"))
+        assert to.read_bytes() == whole.path.read_bytes()
+
+
 def test_a_report_that_fails_once_costs_one_halving(vendor: Vendor, client: Client, to: Path) -> None:
     """Even a range of one window is halved, where its halves can be merged; else the failure is told."""
     vendor.fails = 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from reelport import AsyncClient, Client, ReportQuery, UsageError
 from reelport.client import ledger_rows as owners
 from reelport.client.files.locks import POSIX
-from reelport.client.ranges.run import Folder
+from reelport.client.ranges.run import TargetFolder
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.spec import Kind, Place, Spec
@@ -48,8 +48,8 @@ def main(home: Path) -> dict[str, object]:
             kept.append(coverage_of(spec).rows)
         refused = _refused(client, home)
     asyncio.run(_asynchronously(url, key, secret, home))
-    held = Folder.beside(home / "held.csv", "0a1b")
-    other = Folder.beside(home / "held.csv", "0a1b")
+    held = TargetFolder(home / "held.csv", QUERY)
+    other = TargetFolder(home / "held.csv", QUERY)
     alone = held.path != other.path
     held.remove()
     other.close()

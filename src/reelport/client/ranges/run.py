@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,12 +10,11 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from reelport import killpoints
 from reelport.client.events import Bisected, Event, InWindow, Merged, Merging, Progress, Warned, WindowDone
@@ -106,10 +104,9 @@ def run_range(
         except (ReportFailed, QueryRefused) as error:
             windows, plan = _cut_after_failure(session, query, events, error)
     yield from check_against_host(session, plan.asked.within(windows[0].start, windows[0].end), events)
-    folder = yield from work(partial(Folder.beside, target, _hash_query(session, plan.asked)))
+    folder = yield from work(partial(TargetFolder, target, plan.asked))
     with closing(folder):
-        fetching = WindowFetcher(session, plan.asked, folder, events, deadline, fresh=fresh)
-        had = yield from fetching.fetch_all(windows)
+        had = yield from _fetch_windows(session, plan.asked, folder, windows, events, deadline=deadline, fresh=fresh)
         done = yield from _merge(session, plan, had, folder, target, events)
         events(Merged(len(had), done.bytes, done.rows))
         yield from mark_delivered(session, [each.path for each in had])
@@ -124,8 +121,9 @@ def keep_windows(
     windows = _cut_range(session, query)
     events = WindowEvents(tell)
     yield from check_against_host(session, query.within(windows[0].start, windows[0].end), events)
-    fetching = WindowFetcher(session, query, KeptFolder(to, query), events, deadline, fresh=fresh)
-    return Ranged.kept(to, (yield from fetching.fetch_all(windows)))
+    folder = Folder(to, query)
+    had = yield from _fetch_windows(session, query, folder, windows, events, deadline=deadline, fresh=fresh)
+    return Ranged.kept(to, had)
 
 
 def _cut_range(session: Session, query: ReportQuery) -> tuple[Window, ...]:
@@ -155,7 +153,7 @@ def _cut_after_failure(
 
 
 def _merge(
-    session: Session, plan: MergePlan, had: list[Downloaded], folder: Folder, target: Path, events: WindowEvents
+    session: Session, plan: MergePlan, had: list[Downloaded], folder: TargetFolder, target: Path, events: WindowEvents
 ) -> Flow[Ranged]:
     events(Merging(len(had)))
     if plan.rule is MergeRule.APPENDED and session.reelport is not True:
@@ -187,13 +185,6 @@ def _publish(session: Session, plan: MergePlan, windows: Sequence[Downloaded], p
     return done
 
 
-def _hash_query(session: Session, query: ReportQuery) -> str:
-    """Hash a key and a query without its days, to tell its windows' files from another's."""
-    day = query.start.min
-    text = f"{session.settings.identity}\n{query.within(day, day).canonical()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def _format_manifest(session: Session, plan: MergePlan, done: Ranged) -> bytes:
     facts = (done.bytes, done.sha256, done.rows, done.proof.word, done.last_complete_day)
     whole = Sidecar(session.settings.url, "", plan.query, None, None, session.clock.now(), *facts)
@@ -223,65 +214,56 @@ class Missing:
     error: ReelportError
 
 
-@dataclass(slots=True)
-class WindowFetcher:
-    """Fetches a query's windows, and holds what they share."""
+def _fetch_windows(
+    session: Session,
+    query: ReportQuery,
+    folder: Folder,
+    windows: tuple[Window, ...],
+    events: WindowEvents,
+    *,
+    deadline: float,
+    fresh: bool,
+) -> Flow[list[Downloaded]]:
+    """Fetch all windows, or the pieces they were cut into, in order.
 
-    session: Session
-    query: ReportQuery
-    folder: Folder | KeptFolder
-    events: WindowEvents
-    deadline: float
-    fresh: bool
-    _bisections: list[Bisection] = field(default_factory=list)
-    _stop: ReelportError | None = None
-    _done: Iterator[int] = field(default_factory=lambda: count(1))
+    Raises Partial when some are missing, and the first error when all are.
+    """
+    existing, months = folder.list_files(), needs_whole_months(query, session.windows)
+    bisections = [Bisection(split_by_existing(window, existing), months=months) for window in windows]
+    part = isinstance(folder, TargetFolder)  # A window that will be merged is only a part of the result.
+    stop: ReelportError | None = None
+    done_so_far = count(1)
 
-    def fetch_all(self, windows: tuple[Window, ...]) -> Flow[list[Downloaded]]:
-        """Fetch all windows, or the pieces they were cut into, in order.
-
-        Raises Partial when some are missing, and the first error when all are.
-        """
-        existing = self.folder.list_files()
-        months = needs_whole_months(self.query, self.session.windows)
-        parts = [split_by_existing(window, existing) for window in windows]
-        self._bisections = [Bisection(each, months=months) for each in parts]
-        outcomes = yield from fork(
-            [self._fetch_windows(each) for each in self._bisections], self.session.settings.slots
-        )
+    def fetch_pieces(pieces: Bisection) -> Flow[list[Downloaded | Missing]]:
+        nonlocal stop
         found: list[Downloaded | Missing] = []
-        for window, outcome in zip(windows, outcomes, strict=True):
-            found += [Missing(window, outcome)] if isinstance(outcome, ReelportError) else outcome
-        missing = [each for each in found if isinstance(each, Missing)]
-        if missing:
-            raise _build_partial(found, missing)
-        return [each for each in found if isinstance(each, Downloaded)]
-
-    def _fetch_windows(self, windows: Bisection) -> Flow[list[Downloaded | Missing]]:
-        found: list[Downloaded | Missing] = []
-        for window in windows:
-            if self._stop is not None:
-                found.append(Missing(window, self._stop))
+        for piece in pieces:
+            if stop is not None:
+                found.append(Missing(piece, stop))
                 continue
+            asked, target, tell = query.within(piece.start, piece.end), folder.file(piece), events.of(piece)
             try:
-                done = yield from self._fetch_window(window)
+                done = yield from fetch(session, asked, target, tell, deadline=deadline, fresh=fresh, part=part)
             except ReelportError as error:
-                if windows.split(window, error, self.events):
+                if pieces.split(piece, error, events):
                     continue
                 if is_hopeless(error):
-                    self._stop = error
-                found.append(Missing(window, error))
+                    stop = error
+                found.append(Missing(piece, error))
             else:
-                count = sum(each.count for each in self._bisections)
-                self.events(WindowDone(window.start, window.end, done.bytes, next(self._done), count))
+                total = sum(each.count for each in bisections)
+                events(WindowDone(piece.start, piece.end, done.bytes, next(done_so_far), total))
                 found.append(done)
         return found
 
-    def _fetch_window(self, window: Window) -> Flow[Downloaded]:
-        query, target = self.query.within(window.start, window.end), self.folder.file(window)
-        part = isinstance(self.folder, Folder)  # A window that will be merged is only a part of the result.
-        limit, fresh, tell = self.deadline, self.fresh, self.events.of(window)
-        return fetch(self.session, query, target, tell, deadline=limit, fresh=fresh, part=part, window=True)
+    outcomes = yield from fork([fetch_pieces(each) for each in bisections], session.settings.slots)
+    found: list[Downloaded | Missing] = []
+    for window, outcome in zip(windows, outcomes, strict=True):
+        found += [Missing(window, outcome)] if isinstance(outcome, ReelportError) else outcome
+    missing = [each for each in found if isinstance(each, Missing)]
+    if missing:
+        raise _build_partial(found, missing)
+    return [each for each in found if isinstance(each, Downloaded)]
 
 
 def _build_partial(found: list[Downloaded | Missing], missing: list[Missing]) -> ReelportError:
@@ -392,44 +374,53 @@ def is_hopeless(error: ReelportError) -> bool:
 
 
 _LONGEST_NAME = 200  # most bytes of the target's name to use in the folder's name, so that it stays a valid name
-_NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)\.([0-9a-f]+)\.csv")
 
 
 class Folder:
-    """A target's folder, locked by one process at a time; a second gets a private one.
+    """A folder of windows of a query, each a file beside its sidecar; `keep_windows` leaves one."""
+
+    def __init__(self, path: Path, query: ReportQuery) -> None:
+        self.path = path
+        self._query = query
+
+    def file(self, window: Window) -> Path:
+        """Return the path of a window's file."""
+        return self.path / f"{window.start}_{window.end}.csv"
+
+    def list_files(self) -> tuple[Window, ...]:
+        """List the windows of the query whose files exist, according to their sidecars."""
+        with translate_io_errors(self.path):
+            said = [read_sidecar(path) or {} for path in sorted(self.path.glob("*_*.csv.json"))]
+        return tuple(window for each in said if (window := self._parse_window(each.get("query"))))
+
+    def _parse_window(self, wire: object) -> Window | None:
+        try:
+            found = ReportQuery.from_wire(wire) if isinstance(wire, dict) else None
+        except (QueryRefused, KeyError, TypeError, AttributeError):
+            return None  # Not a sidecar of ours.
+        ours = found is not None and found.within(self._query.start, self._query.end) == self._query
+        return Window(found.start, found.end) if found is not None and ours else None
+
+
+class TargetFolder(Folder):
+    """The folder of windows to merge into a target, locked by one process at a time; a second gets a private one.
 
     When the run ends early, the files stay for the next run to resume, except in a private folder, which no run would
     find again; the next run removes private folders that killed processes left.
     """
 
-    def __init__(self, path: Path, lock: int | None, digest: str, *, stays: bool) -> None:
-        self.path = path
-        self._digest = digest
-        self._lock = lock
-        self._stays = stays
-
-    @classmethod
-    def beside(cls, target: Path, digest: str) -> Self:
-        """Open or make a target's folder, for windows of the query with that digest. StorageError."""
+    def __init__(self, target: Path, query: ReportQuery) -> None:
+        """Open or make a target's folder. Raises StorageError."""
         name = target.name.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
         path = target.with_name(f".{name}.windows")
         with translate_io_errors(path):
             _sweep(path)
-            lock = try_lock_folder(path)
-            if lock is not None:
-                return cls(path, lock, digest, stays=True)
-            path = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
-            return cls(path, try_lock_folder(path), digest, stays=False)
-
-    def file(self, window: Window) -> Path:
-        """Return the path of a window's file."""
-        return self.path / f"{window.start}_{window.end}.{self._digest}.csv"
-
-    def list_files(self) -> tuple[Window, ...]:
-        """List the windows of the query whose files exist."""
-        with translate_io_errors(self.path):
-            found = [_NAME.fullmatch(path.name) for path in sorted(self.path.iterdir())]
-        return tuple(window for each in found if each and each[3] == self._digest and (window := _parse_window(each)))
+            self._lock = try_lock_folder(path)
+            self._stays = self._lock is not None
+            if not self._stays:
+                path = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
+                self._lock = try_lock_folder(path)
+        super().__init__(path, query)
 
     def remove(self) -> None:
         """Remove the folder with everything in it."""
@@ -447,32 +438,6 @@ class Folder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeptFolder:
-    """The folder in which `keep_windows` leaves the windows of a query."""
-
-    path: Path
-    query: ReportQuery
-
-    def file(self, window: Window) -> Path:
-        """Return the path of a window's file."""
-        return self.path / f"{window.start}_{window.end}.csv"
-
-    def list_files(self) -> tuple[Window, ...]:
-        """List the windows of the query whose files exist, according to their sidecars."""
-        with translate_io_errors(self.path):
-            said = [read_sidecar(path) or {} for path in sorted(self.path.glob("*_*.csv.json"))]
-        return tuple(window for each in said if (window := self._parse_window(each.get("query"))))
-
-    def _parse_window(self, wire: object) -> Window | None:
-        try:
-            found = ReportQuery.from_wire(wire) if isinstance(wire, dict) else None
-        except (QueryRefused, KeyError, TypeError, AttributeError):
-            return None  # Not a sidecar of ours.
-        ours = found is not None and found.within(self.query.start, self.query.end) == self.query
-        return Window(found.start, found.end) if found is not None and ours else None
 
 
 def resolve_folder(to: str | os.PathLike[str]) -> Path:
@@ -498,9 +463,3 @@ def _sweep(path: Path) -> None:
             lock = try_lock_folder(left)
             if lock is not None:
                 remove_folder(left, lock)
-
-
-def _parse_window(name: re.Match[str]) -> Window | None:
-    with suppress(ValueError):
-        return Window(date.fromisoformat(name[1]), date.fromisoformat(name[2]))
-    return None
