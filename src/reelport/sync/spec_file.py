@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from reelport import check
-from reelport.catalog import Dimension, Limit
+from reelport.catalog import Dimension
 from reelport.check import nearest
 from reelport.client.ranges.windows import LONGEST_MONTH
 from reelport.client.settings.config import expand_path
 from reelport.client.settings.profile_file import PROJECT_NAMES, parse_toml
 from reelport.errors import UsageError
 from reelport.local_path import refuse_address
-from reelport.query import DEFAULT_PRODUCT
-from reelport.sync.spec import LOOKBACK, SETTLE, Contract, Kind, Place, Spec
+from reelport.sync.spec import Contract, Kind, Place, Spec
 
 NAME = "reelport.toml"
 
@@ -65,60 +65,48 @@ class _Reader:
         self.problems.append(f"{where}: {what}" if where else what)
 
     def read_specs(self, content: Mapping[str, Any]) -> tuple[Spec, ...]:
+        """Read the specs; in a file with problems some hold stand-ins."""
         content = self._drop_unknown("", content, PROJECT_NAMES)  # profiles are read by the client
-        defaults = self._drop_unknown("defaults", self._read_table("defaults", content.get("defaults", {})), _COMMON)
-        defaults = self._read_defaults({key: value for key, value in defaults.items() if key in _COMMON})
+        defaults = self._read_settings("defaults", content.get("defaults", {}), _COMMON)
         reports = self._read_table("reports", content.get("reports", {}))
         if not reports and not self.problems:
             self.add_problem("", "there is no report in it: begin one with [reports.NAME]")
-        specs = [
-            self._read_spec(name, defaults, self._read_table(f"reports.{name}", own)) for name, own in reports.items()
-        ]
-        return tuple(spec for spec in specs if spec is not None)
+        return tuple(self._read_spec(name, defaults, own) for name, own in reports.items())
 
-    def _read_defaults(self, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Read the defaults. A wrong one is reported once, here; the reports get a valid stand-in."""
-        other = {"destination": "-", "start": datetime.now(UTC).date().replace(day=1)}
-        sound: dict[str, Any] = {}
-        for key, value in defaults.items():
-            before = len(self.problems)
-            self._read_settings("defaults", "", {key: value})
-            if len(self.problems) == before:
-                sound[key] = value
-            elif key in other:
-                sound[key] = other[key]
-        return sound
-
-    def _read_spec(self, name: str, defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Spec | None:
-        where, before = f"reports.{name}", len(self.problems)
+    def _read_spec(self, name: str, defaults: Mapping[str, Any], own: object) -> Spec:
+        where = f"reports.{name}"
         if not _NAMES.fullmatch(name):
             self.add_problem(
                 where, "a name is a lower-case letter, then up to 62 of a-z, 0-9 and _: tables are called by it"
             )
-        rows = {**defaults, **self._drop_unknown(where, own, _OWN)}
-        for key in ("metrics", "dimensions", "start", "destination"):
+        rows = {**defaults, **self._read_settings(where, own, _OWN)}
+        stand_ins = self._stand_ins
+        for key in stand_ins:
             if key not in rows and (self.placed or key != "destination"):
                 self.add_problem(where, f"{key} is missing")
-        spec = self._read_settings(where, name, rows)
+        rows = {**stand_ins, **rows}
+        spec = Spec(name, place=rows.pop("destination"), **rows)
         if _UNREAD not in {spec.metrics, spec.dimensions}:
             self._check_spec(where, spec)
-        return spec if len(self.problems) == before else None
+        return spec
 
-    def _read_settings(self, where: str, name: str, rows: Mapping[str, Any]) -> Spec:
-        """Read the settings of a spec; one that is missing or wrong gets a well-formed stand-in."""
-        return Spec(
-            name,
-            self._read_names(where, rows, "metrics"),
-            self._read_names(where, rows, "dimensions"),
-            self._read_start(where, rows.get("start", date.min)),
-            self._read_destination(where, rows.get("destination", "-")),
-            self._read_filters(where, rows.get("filters", {})),
-            str(self._read_text(where, rows, "product", DEFAULT_PRODUCT)).upper(),
-            self._read_days(where, rows, "lookback", LOOKBACK, 0),
-            self._read_days(where, rows, "settle", SETTLE, 0),
-            self._read_days(where, rows, "window", Limit.RANGE_DAYS.default, 1),
-            self._read_contract(where, rows),
-        )
+    @property
+    def _stand_ins(self) -> Mapping[str, Any]:
+        """What replaces a needed setting that is missing or wrong."""
+        place = Place(Kind.PARQUET, self.folder)
+        return {"metrics": _UNREAD, "dimensions": _UNREAD, "start": date.min, "destination": place}
+
+    def _read_settings(self, where: str, table: object, known: tuple[str, ...]) -> dict[str, Any]:
+        """Read a table's settings; a wrong one is reported here, and isn't missing later."""
+        found: dict[str, Any] = {}
+        for key, value in self._drop_unknown(where, self._read_table(where, table), known).items():
+            try:
+                found[key] = _read_setting(key, value, self.folder)
+            except UsageError as error:
+                self.add_problem(where, str(error))
+                if key in self._stand_ins:
+                    found[key] = self._stand_ins[key]
+        return found
 
     def _check_spec(self, where: str, spec: Spec) -> None:
         today = datetime.now(UTC).date()
@@ -157,69 +145,60 @@ class _Reader:
         self.add_problem(where, "it must be a table")
         return {}
 
-    def _read_names(self, where: str, rows: Mapping[str, Any], key: str) -> tuple[str, ...]:
-        value = rows.get(key)
-        if isinstance(value, list) and all(isinstance(name, str) and name.strip() for name in value):
-            return tuple(name.strip().upper() for name in value)
-        if key in rows:
-            self.add_problem(where, f'{key} must be a list of names, such as ["…", "…"]')
-        return _UNREAD
 
-    def _read_filters(self, where: str, value: object) -> tuple[tuple[str, str], ...]:
-        if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
-            return tuple(sorted(value.items()))
-        self.add_problem(where, 'filters must be a table of names and texts, such as { mediaType = "VIDEO" }')
-        return ()
+def _read_setting(key: str, value: object, folder: Path) -> object:
+    """Read the value of a setting of a spec. Raises UsageError."""
+    match key:
+        case "metrics" | "dimensions":
+            if isinstance(value, list) and all(isinstance(name, str) and name.strip() for name in value):
+                return tuple(name.strip().upper() for name in value)
+            raise UsageError(f'{key} must be a list of names, such as ["…", "…"]')
+        case "filters":
+            if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
+                return tuple(sorted(value.items()))
+            raise UsageError('filters must be a table of names and texts, such as { mediaType = "VIDEO" }')
+        case "start":
+            return _read_day(value)
+        case "destination":
+            return _read_destination(value, folder)
+        case "lookback" | "settle" | "window":
+            least = 1 if key == "window" else 0
+            if isinstance(value, int) and not isinstance(value, bool) and least <= value <= _LONGEST:
+                return value
+            raise UsageError(f"{key}: {str(value)[:40]!r} is no number of days from {least} to {_LONGEST}")
+        case _:
+            if not isinstance(value, str) or not value.strip():
+                raise UsageError(f"{key} must be a text")
+            return value.strip().upper() if key == "product" else _read_contract(value.strip())
 
-    def _read_start(self, where: str, value: object) -> date:
-        if isinstance(value, date) and not isinstance(value, datetime):
-            return value
-        try:
-            if isinstance(value, str):
-                return date.fromisoformat(value)
-        except ValueError:
-            pass
-        self.add_problem(where, f"start: {str(value)[:40]!r} is no day: write it as 2026-01-31")
-        return date.min
 
-    def _read_days(self, where: str, rows: Mapping[str, Any], key: str, default: int, least: int) -> int:
-        value = rows.get(key, default)
-        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= _LONGEST:
-            return value
-        self.add_problem(where, f"{key}: {str(value)[:40]!r} is no number of days from {least} to {_LONGEST}")
-        return default
+def _read_day(value: object) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    with suppress(ValueError):
+        if isinstance(value, str):
+            return date.fromisoformat(value)
+    raise UsageError(f"start: {str(value)[:40]!r} is no day: write it as 2026-01-31")
 
-    def _read_text(self, where: str, rows: Mapping[str, Any], key: str, default: str) -> str:
-        value = rows.get(key, default)
-        if isinstance(value, str) and value.strip():
-            return value.strip()
-        self.add_problem(where, f"{key} must be a text")
-        return default
 
-    def _read_contract(self, where: str, rows: Mapping[str, Any]) -> Contract:
-        word = self._read_text(where, rows, "contract", Contract.EVOLVE)
-        if word in set(Contract):
-            return Contract(word)
-        self.add_problem(where, f"contract: {word[:40]!r} is none of {', '.join(Contract)}")
-        return Contract.EVOLVE
+def _read_contract(word: str) -> Contract:
+    if word in set(Contract):
+        return Contract(word)
+    raise UsageError(f"contract: {word[:40]!r} is none of {', '.join(Contract)}")
 
-    def _read_destination(self, where: str, value: object) -> Place:
-        if not isinstance(value, str) or not value.strip():
-            self.add_problem(where, "destination must be the path of a .duckdb file, or of a folder for Parquet")
-            return Place(Kind.PARQUET, self.folder)
-        try:
-            refuse_address(value, "Name a .duckdb file or a folder for Parquet; from there, copy or load it on.")
-            path = self.folder / expand_path(value.strip())
-        except UsageError as error:
-            self.add_problem(where, f"destination: {error}")
-            return Place(Kind.PARQUET, self.folder)
-        if path.suffix.lower() in _DUCKDB:
-            return Place(Kind.DUCKDB, path)
-        if path.suffix:
-            self.add_problem(
-                where, f"destination: {value!r} is neither a .duckdb file nor a folder (a name without a dot)"
-            )
-        return Place(Kind.PARQUET, path)
+
+def _read_destination(value: object, folder: Path) -> Place:
+    if not isinstance(value, str) or not value.strip():
+        raise UsageError("destination must be the path of a .duckdb file, or of a folder for Parquet")
+    try:
+        refuse_address(value, "Name a .duckdb file or a folder for Parquet; from there, copy or load it on.")
+        path = folder / expand_path(value.strip())
+    except UsageError as error:
+        raise UsageError(f"destination: {error}") from None
+    kind = Kind.DUCKDB if path.suffix.lower() in _DUCKDB else Kind.PARQUET
+    if path.suffix and kind is Kind.PARQUET:
+        raise UsageError(f"destination: {value!r} is neither a .duckdb file nor a folder (a name without a dot)")
+    return Place(kind, path)
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

@@ -50,13 +50,13 @@ def read_profiles(path: Path, *, alone: bool) -> ProfileFile:
     With `alone` the file must hold nothing else; otherwise tables of other programs are ignored. Raises UsageError with
     every fault, StorageError when the file can't be read.
     """
-    found = parse_toml(path)
-    faults = [*_list_secret_faults(found), *_list_misplaced(found, alone=alone)]
+    found, known = parse_toml(path), OURS if alone else PROJECT_NAMES
+    faults = [*_list_secret_faults(found), *_list_misplaced(found, known, alone=alone)]
     tables = found.get("profiles", {})
     if not isinstance(tables, dict):
         faults.append("profiles is no table: write [profiles.NAME].")
         tables = {}
-    tables = _find_mistyped(found, alone=alone) | tables
+    tables = _find_mistyped(found, known) | tables
     for name, table in tables.items():
         faults += _list_profile_faults(name, table)
     if faults:
@@ -163,30 +163,21 @@ def _is_secret(key: str) -> bool:
     return key.lower().replace("-", "_") in _SECRETS
 
 
-def _list_misplaced(found: Mapping[str, Any], *, alone: bool) -> Iterator[str]:
+def _list_misplaced(found: Mapping[str, Any], known: tuple[str, ...], *, alone: bool) -> Iterator[str]:
     if not isinstance(found.get("profile", ""), str):
         meant = ", or [profiles.NAME] for a profile itself" if isinstance(found["profile"], dict) else ""
         yield f'profile is no name: write profile = "NAME", above the first [table]{meant}.'
-    for key in found:
+    for key, value in found.items():
+        # A project's file may have tables of other programs, unless their names are near ours.
+        is_foreign = not alone and isinstance(value, dict) and nearest(key, known) not in OURS
         if key in _FIELDS:
             yield f"{key} stands outside of a profile: write it below [profiles.default]."
-        elif not _is_secret(key) and _is_unknown(key, found[key], alone=alone):
-            yield f"there is no setting {key[:80]!r}.{suggest(key, OURS if alone else PROJECT_NAMES)}"
+        elif key not in known and not _is_secret(key) and not is_foreign:
+            yield f"there is no setting {key[:80]!r}.{suggest(key, known)}"
 
 
-def _is_unknown(key: str, value: object, *, alone: bool) -> bool:
-    """Tell whether nobody reads a key; a project's foreign table only if its name is near ours."""
-    if alone or not isinstance(value, dict):
-        return key not in (OURS if alone else PROJECT_NAMES)
-    return key not in PROJECT_NAMES and _find_near(key, alone=alone) in OURS
-
-
-def _find_near(key: str, *, alone: bool) -> str | None:
-    return nearest(key, OURS if alone else PROJECT_NAMES)
-
-
-def _find_mistyped(found: Mapping[str, Any], *, alone: bool) -> dict[str, Any]:
-    near = [key for key in found if key not in PROJECT_NAMES and _find_near(key, alone=alone) in OURS]
+def _find_mistyped(found: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    near = [key for key in found if key not in PROJECT_NAMES and nearest(key, known) in OURS]
     near += ["profile"] if "profile" in found else []
     return {
         name: table
