@@ -157,7 +157,7 @@ def _run_pipeline(pipeline: dlt.Pipeline, source: DltSource) -> LoadInfo:
 def _build_resources(specs: Sequence[Spec], run: _Run) -> Iterator[DltResource]:
     for spec in specs:
         yield dlt.resource(
-            _as_function(_Resource(spec, run)),
+            _make_reader(spec, run),
             name=spec.name,
             write_disposition={"disposition": "merge", "strategy": _STRATEGY},
             merge_key=_KEY,
@@ -179,73 +179,67 @@ def _refuse_appending(pipeline: SupportsPipeline) -> None:
         )
 
 
-def _as_function(rows: _Resource) -> Callable[[], Iterator[pa.Table]]:
-    def tables() -> Iterator[pa.Table]:  # dlt takes functions, no methods
-        yield from rows.tables()
+def _make_reader(spec: Spec, run: _Run) -> Callable[[], Iterator[pa.Table]]:
+    """Make the function, which dlt takes without parameters, that reads a spec's missing windows.
 
-    return tables
+    It gives a table for each, and keeps the new state in dlt's.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class _Resource:
-    spec: Spec
-    run: _Run
-
-    def tables(self) -> Iterator[pa.Table]:
-        """Read the missing windows: give a table for each, and keep the new state in dlt's."""
-        spec, run = self.spec, self.run
+    def read_windows() -> Iterator[pa.Table]:
         _refuse_appending(dlt.current.pipeline())
         kept = dlt.current.resource_state(spec.name)
         session = run.client.session
-        held = self._check_held(_HeldCopy.from_text(kept.get("held")), session.settings.url)
-        spec = limit_window(spec, session)
+        held = _check_held(spec, run, _HeldCopy.from_text(kept.get("held")), session.settings.url)
+        limited = limit_window(spec, session)
         last_row = held.filled.spans[-1][1] if held.filled.spans else None
-        missing = missing_days(spec, held.state.trust(spec, last_row), session.settings.url, datetime.now(UTC).date())
-        days = run.named.get(spec.name, missing)
-        todo = cut_windows(spec, days - run.read.get(spec.name, NONE))
+        state, today = held.state.trust(spec, last_row), datetime.now(UTC).date()
+        days = run.named.get(spec.name, missing_days(limited, state, session.settings.url, today))
+        todo = cut_windows(limited, days - run.read.get(spec.name, NONE))
         now = todo if run.at_most is None else todo[: run.at_most]
         run.left[spec.name] = len(todo) - len(now)
         for number, window in enumerate(now, start=1):
             run.tell(Began(spec.name, window, number, len(todo)))
-            found, held = self._read_window(window, held)
-            yield found.table
+            table, held = _read_window(spec, run, window, held)
+            yield table
             kept["held"] = held.to_text()
             run.read[spec.name] = run.read.get(spec.name, NONE) | Days.of_window(window)
 
-    def _check_held(self, held: _HeldCopy, here: str) -> _HeldCopy:
-        if self.run.every_day and self.spec.name not in self.run.read:
-            return replace(held, state=held.state.without_verified())
-        origin = held.state.service
-        if origin and origin != here:
-            raise UsageError(
-                f"{self.spec.name}: the dataset holds rows from {origin}, and this is {here}. Take another dataset, or "
-                "read every day again, from here: every_day=True."
-            )
-        named = self.run.named.get(self.spec.name, NONE) - self.run.read.get(self.spec.name, NONE)
-        return replace(held, state=held.state.without_verified(named))
+    return read_windows
 
-    def _read_window(self, window: Window, held: _HeldCopy) -> tuple[_Batch, _HeldCopy]:
-        """Read a window: give its table, and the copy as it is once the table is loaded."""
-        spec, run = self.spec, self.run
-        days = Days.of_window(window)
-        session = run.client.session
-        with tempfile.TemporaryDirectory(prefix="reelport-") as name:
-            folder = Path(name)
-            fresh = bool(((held.state.present | run.named.get(spec.name, NONE)) & days).spans)
-            tell = label_events(run.tell, spec.name, window)
-            flow = fetch_window(session, spec, window, folder, tell, deadline=run.deadline, fresh=fresh)
-            delivery = run.client.drive(flow)
-            try:
-                found = _make_batch(spec, delivery, held, folder, allow_empty=run.allow_empty)
-            except ServiceError as error:
-                run.client.drive(discard_report(session, delivery, error))
-                raise
-        run.brought.append(delivery.file)
-        if run.at_most is None:
-            run.client.drive(mark_delivered(session, [delivery.file]))
-        run.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
-        stayed = held.filled - days - held.stale_days(spec, delivery)
-        return found, _HeldCopy(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")
+
+def _check_held(spec: Spec, run: _Run, held: _HeldCopy, here: str) -> _HeldCopy:
+    if run.every_day and spec.name not in run.read:
+        return replace(held, state=held.state.without_verified())
+    origin = held.state.service
+    if origin and origin != here:
+        raise UsageError(
+            f"{spec.name}: the dataset holds rows from {origin}, and this is {here}. Take another dataset, or "
+            "read every day again, from here: every_day=True."
+        )
+    named = run.named.get(spec.name, NONE) - run.read.get(spec.name, NONE)
+    return replace(held, state=held.state.without_verified(named))
+
+
+def _read_window(spec: Spec, run: _Run, window: Window, held: _HeldCopy) -> tuple[pa.Table, _HeldCopy]:
+    """Read a window: give its table, and the copy as it is once the table is loaded."""
+    session = run.client.session
+    with tempfile.TemporaryDirectory(prefix="reelport-") as name:
+        folder = Path(name)
+        known = held.state.present | run.named.get(spec.name, NONE)
+        fresh = bool((known & Days.of_window(window)).spans)
+        tell = label_events(run.tell, spec.name, window)
+        flow = fetch_window(session, spec, window, folder, tell, deadline=run.deadline, fresh=fresh)
+        delivery = run.client.drive(flow)
+        try:
+            table, after, loaded = _make_batch(spec, delivery, held, folder, allow_empty=run.allow_empty)
+        except ServiceError as error:
+            run.client.drive(discard_report(session, delivery, error))
+            raise
+    run.brought.append(delivery.file)
+    if run.at_most is None:
+        run.client.drive(mark_delivered(session, [delivery.file]))
+    run.tell(loaded)
+    return table, after
 
 
 __all__ = ["SyncEvent", "load", "reports"]
@@ -290,16 +284,9 @@ class _HeldCopy:
             raise StorageError(f"The state of this copy can't be read ({error}): was it changed by hand?") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    table: pa.Table
-    rows: int
-    filled: Days
-    fields: tuple[Field, ...]
-    notes: tuple[str, ...]
-
-
-def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path, *, allow_empty: bool) -> _Batch:
+def _make_batch(
+    spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path, *, allow_empty: bool
+) -> tuple[pa.Table, _HeldCopy, Loaded]:
     days = delivery.days | held.stale_days(spec, delivery)
     with open_duckdb(spill) as con:
         staged = load_stage(con, delivery.file)
@@ -311,10 +298,10 @@ def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path, *,
         found = con.execute(f"SELECT {_DAY}, count(*) FROM batch GROUP BY 1").fetchall()  # noqa: S608 - our own names
         vanish = held.filled & delivery.days
         if vanish.spans and not found and not allow_empty:
-            counted = format_count(len(vanish), "day")
             raise WindowEmptied(
-                f"{spec.name}: the window {delivery.window} came back empty, and the copy has rows of {counted}; "
-                "nothing was changed. If it is right that they vanish, allow it: allow_empty=True."
+                f"{spec.name}: the window {delivery.window} came back empty, and the copy has rows of "
+                f"{format_count(len(vanish), 'day')}; nothing was changed. If it is right that they vanish, allow it: "
+                "allow_empty=True."
             )
         firsts = {first for first, _ in found}
         if empty := [[spec.name, day] for day in days if day not in firsts]:
@@ -324,4 +311,8 @@ def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path, *,
         at = table.schema.get_field_index(name)
         table = table.cast(table.schema.set(at, table.schema.field(at).with_nullable(False)))
     filled = Days.of((first, month_last(first) if spec.monthly else first) for first, _ in found)
-    return _Batch(table, sum(count for _, count in found), filled, agreement.fields, agreement.notes)
+    after = _HeldCopy(
+        held.state.after(spec, delivery), agreement.fields, (held.filled - days) | filled, spec.time or ""
+    )
+    counted = sum(count for _, count in found)
+    return table, after, Loaded(spec.name, delivery.window, 0, counted, delivery.token, agreement.notes)

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
 from reelport.client.client import Client
-from reelport.client.events import Asked, Event, Progress, Reused
+from reelport.client.events import Progress
 from reelport.client.files.sidecar import name_sidecar, read_sidecar
 from reelport.client.flows import fetch
 from reelport.client.flows.download import look_up_links
@@ -235,23 +235,6 @@ class _Run:
             return self.copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
 
 
-@dataclass(slots=True)
-class _Listener:
-    """Passes a client's events on, and remembers the report's token and when it was asked for."""
-
-    tell: Progress
-    asked: datetime
-    token: str = ""
-
-    def __call__(self, event: Event) -> None:
-        match event:
-            case Asked(token):
-                self.token, self.asked = token, datetime.now(UTC)
-            case Reused(token, age):
-                self.token, self.asked = token, datetime.now(UTC) - timedelta(seconds=age)
-        self.tell(event)
-
-
 def fetch_window(
     session: Session, spec: Spec, window: Window, folder: Path, tell: Progress, *, deadline: float, fresh: bool
 ) -> Flow[Delivery]:
@@ -261,24 +244,21 @@ def fetch_window(
     service is asked even so, and gives another one where the days have changed since. A report with other columns than
     asked for is taken all the same: the spec's contract judges them by name.
     """
-    query = spec.query(window.start, window.end)
+    query, began = spec.query(window.start, window.end), datetime.now(UTC)
     target = folder.resolve() / f"{spec.name}.{window}.csv"
-    listener = _Listener(tell, datetime.now(UTC))
     try:
         got = yield from fetch.fetch(
-            session, query, target, listener, deadline=deadline, fresh=fresh, current=True, part=True
+            session, query, target, tell, deadline=deadline, fresh=fresh, current=True, part=True
         )
     except SchemaDrift as drift:
-        listener.token = drift.token or listener.token
-        if not listener.token:
+        if drift.token is None:
             raise
-        row = yield from fetch.recall_row(session, listener.token)
-        state = yield from look_up_links(session, listener.token, listener)
-        got = yield from fetch.download_recorded(session, row, state, None, target, listener, any_columns=True)
-    token, asked, noted = listener.token, listener.asked, read_sidecar(name_sidecar(target)) or {}
-    if isinstance(noted.get("asked"), str):
-        token, asked = str(noted["report"]), datetime.fromisoformat(noted["asked"]).astimezone(UTC)
-    return Delivery(window, target, token, asked, session.settings.url, got.last_complete_day)
+        row = yield from fetch.recall_row(session, drift.token)
+        state = yield from look_up_links(session, drift.token, tell)
+        got = yield from fetch.download_recorded(session, row, state, None, target, tell, any_columns=True)
+    noted = read_sidecar(name_sidecar(target)) or {}
+    asked = datetime.fromisoformat(noted["asked"]).astimezone(UTC) if noted.get("asked") else began
+    return Delivery(window, target, str(noted.get("report")), asked, session.settings.url, got.last_complete_day)
 
 
 def discard_report(session: Session, delivery: Delivery, error: ServiceError) -> Flow[None]:
