@@ -37,7 +37,6 @@ from reelport.client.ledger_rows import (
 from reelport.client.settings.config import expand_path, resolve_home
 from reelport.errors import NewerData, QueryRefused, StorageError, UsageError
 from reelport.killpoints import reach
-from reelport.query import ReportQuery
 
 VERSION = 1
 _BUSY_SECONDS = 30.0
@@ -344,20 +343,6 @@ class Ledger:
         found = decide(question, known, (), self._now())
         living = (row for row in known if row.delivered and self._now() < row.expires)
         return found.row if isinstance(found, Reuse) else next(living, None)
-
-    def count_taken_since(self, identity: str, moment: datetime | None) -> int:
-        """Count the asks of a key that the service took after a moment; 0 without a moment."""
-        sql = "SELECT count(*) FROM reports WHERE identity = ? AND asked > ?"
-        with self._store.begin_read() as db:
-            if db is None or moment is None:
-                return 0
-            (count,) = db.execute(sql, (identity, _format_time(moment))).fetchone()
-        return int(count)
-
-    def has_taken_similar(self, identity: str, query: ReportQuery) -> bool:
-        """Whether the service ever took a query of this key that differs only in its days."""
-        rows = self._read("SELECT * FROM reports WHERE identity = ? AND token IS NOT NULL", identity)
-        return any(row.query.within(query.start, query.end) == query for row in rows)
 
     def record_token(self, row: Row, token: str) -> Row:
         """Record the token of a taken ask.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -106,19 +105,16 @@ def test_a_refusal_of_one_more_report_with_nothing_in_flight_is_told_after_ten_m
     session: Session, time: Time, query: ReportQuery
 ) -> None:
     """Nothing speaks for others but the refusal itself."""
-    back_pressure = BackPressure(foreign(session), query, time.seconds + 9000, window=False)
+    back_pressure = BackPressure(foreign(session), query, time.seconds + 9000)
     for seconds, waits in ((0, True), (599, True), (2, False)):
         time.seconds += seconds
-        assert back_pressure.should_wait(REFUSAL, 0, 0, lambda: True) is waits
+        assert back_pressure.should_wait(REFUSAL, 0) is waits
 
 
-@pytest.mark.parametrize("window", [False, True])
-def test_a_refusal_that_speaks_of_nothing_else_is_the_query_s(
-    session: Session, time: Time, query: ReportQuery, *, window: bool
-) -> None:
-    """With nothing of ours in flight it is told at once, a window's too."""
-    back_pressure = BackPressure(foreign(session), query, time.seconds + 9000, window=window)
-    assert not back_pressure.should_wait(refusal("This key may not ask for views."), 0, 0, lambda: True)
+def test_a_refusal_that_speaks_of_nothing_else_is_the_query_s(session: Session, time: Time, query: ReportQuery) -> None:
+    """With nothing of ours in flight it is told at once."""
+    back_pressure = BackPressure(foreign(session), query, time.seconds + 9000)
+    assert not back_pressure.should_wait(refusal("This key may not ask for views."), 0)
 
 
 @pytest.mark.parametrize(
@@ -158,8 +154,8 @@ def test_while_ours_are_in_flight_what_speaks_of_the_query_is_told_at_once(
     """Anything else may mean that the slots are held."""
     day = time.day.date()
     query = ReportQuery.of(["VIEWS"], ["VISITOR_COUNTRY"], day, day)
-    back_pressure = BackPressure(foreign(session), query, time.seconds + 9000, window=True)
-    assert back_pressure.should_wait(refusal(sentence), 1, 0, lambda: True) is others
+    back_pressure = BackPressure(foreign(session), query, time.seconds + 9000)
+    assert back_pressure.should_wait(refusal(sentence), 1) is others
 
 
 def test_a_real_refusal_is_told_at_once(vendor: Vendor, client: Client, to: Path) -> None:
@@ -175,34 +171,10 @@ def test_a_refusal_that_stays_when_ours_have_ended_is_told_soon(
     session: Session, time: Time, query: ReportQuery
 ) -> None:
     """A slot came free and it is refused all the same: trouble that may pass is waited out for 20 seconds."""
-    back_pressure = BackPressure(foreign(session), query, time.seconds + 9000, window=False)
+    back_pressure = BackPressure(foreign(session), query, time.seconds + 9000)
     for seconds, others, waits in ((0, 1, True), (3600, 0, True), (19, 0, True), (2, 0, False), (0, 1, True)):
         time.seconds += seconds
-        assert back_pressure.should_wait(REFUSAL, others, 0, lambda: True) is waits
-
-
-@pytest.mark.parametrize("like", [True, False])
-def test_a_window_waits_as_long_as_any_where_its_like_was_taken(
-    session: Session, time: Time, query: ReportQuery, *, like: bool
-) -> None:
-    """Its days alone are new, and days are seldom refused; until other asks are taken all the while."""
-    back_pressure = BackPressure(foreign(session), query, time.seconds + 9000, window=True)
-    assert back_pressure.should_wait(REFUSAL, 0, 0, lambda: like)
-    time.seconds += 8000
-    assert back_pressure.should_wait(REFUSAL, 0, 2, lambda: like) is like
-    assert not back_pressure.should_wait(REFUSAL, 0, 3, lambda: like)
-
-
-def test_the_ledger_knows_what_was_taken(ledger: Ledger) -> None:
-    """Asks since a moment, and queries that differ in their days alone."""
-    before = datetime(2026, 11, 1, tzinfo=UTC)
-    requested(ledger, "R-1", question(days(1)))
-    claimed(ledger, question(days(2)))
-    assert (ledger.count_taken_since("key-1", before), ledger.count_taken_since("key-2", before)) == (1, 0)
-    assert ledger.count_taken_since("key-1", None) == 0
-    assert ledger.has_taken_similar("key-1", days(5))
-    assert not ledger.has_taken_similar("key-1", replace(days(5), metrics=("UPLOADS",)))
-    assert not ledger.has_taken_similar("key-2", days(5))
+        assert back_pressure.should_wait(REFUSAL, others) is waits
 
 
 LINK = "https://reports.example.org/file"

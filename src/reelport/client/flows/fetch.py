@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -67,7 +67,6 @@ def fetch(
     fresh: bool = False,
     current: bool = False,
     part: bool = False,
-    window: bool = False,
 ) -> Flow[Downloaded]:
     """Put the report's file under the target's name, with as few asks as possible.
 
@@ -77,13 +76,13 @@ def fetch(
     when it was asked for, or with `fresh`. A report that has expired is asked for anew: once, where it was just asked
     for, as a service may answer with an earlier one. So is an earlier report that has failed, unless it would fail
     again or was cancelled: then only the next call asks for it. A file that is only `part` of the result counts as
-    delivered from `mark_delivered` on. A `window` is one of a range.
+    delivered from `mark_delivered` on.
     """
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
     asked_anew = False
     while True:
-        row = yield from acquire_report(session, query, tell, until, fresh=fresh, current=current, window=window)
+        row = yield from acquire_report(session, query, tell, until, fresh=fresh, current=current)
         just_asked = _was_asked_since(began, row)
         try:
             return (yield from _fetch_file(session, row, target, tell, until, part=part, just_asked=just_asked))
@@ -225,7 +224,6 @@ _LOCAL = 1.0  # longest pause between two looks into the ledger, in seconds
 _OUTSIDE = 600.0
 
 _FEW_DAYS = 30  # days that the strictest vendors take in one report; others take 180
-_TAKEN = 3  # when the service takes this many other asks meanwhile, the number of reports isn't the reason
 # Refusals of a document that never ran.
 _MISSHAPEN = frozenset({Code.SYNTAX, Code.INVALID_DOCUMENT, Code.INVALID_VALUE, Code.BAD_BODY, "bad_user_input"}) | {
     "graphql_parse_failed",
@@ -255,17 +253,16 @@ def acquire_report(
     *,
     fresh: bool = False,
     current: bool = False,
-    window: bool = False,
     whole: bool = False,
 ) -> Flow[Row]:
     """Return a row with a report's token, whose lease this flow or another process holds.
 
     Asks the service only when no earlier report can serve. Raises AskLost while an earlier ask may have been taken, and
-    SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a range waits longer
-    for slots that somebody else may hold; a `whole` report can't be split into windows.
+    SlotsFull when no slot came free before second `until` of the session's clock. A `whole` report can't be split into
+    windows.
     """
     ledger, question = session.ledger, session.build_question(query, fresh=fresh, current=current)
-    slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until, window=window)
+    slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until)
     while True:
         entry = yield from work(partial(ledger.enter, question))
         match entry:
@@ -278,9 +275,7 @@ def acquire_report(
                 refusal = yield from _send_ask(session, claimed, query, tell)
                 if isinstance(refusal, Row):
                     return refusal
-                taken = yield from work(partial(ledger.count_taken_since, question.identity, back_pressure.since))
-                took_similar = partial(ledger.has_taken_similar, question.identity, query)
-                if not (yield from work(partial(back_pressure.should_wait, refusal, others, taken, took_similar))):
+                if not back_pressure.should_wait(refusal, others):
                     raise advise_on_days(session, query, refusal, whole=whole) from refusal.__cause__
                 seconds = slot_pauses.after_refusal(advise_on_days(session, query, refusal))
             case Busy() | Full():
@@ -489,35 +484,26 @@ class BackPressure:
     """Decide whether one ask waits out its refusals or fails.
 
     While other reports of this ledger are in flight or being asked for, waiting makes sense. Without any, somebody
-    else may hold the slots: where the refusal speaks of that, the ask waits for ten minutes, or until the deadline
-    for a `window` of a range when the service took a similar window before. Any other refusal means the query, and
-    so does one that stays after our reports have ended.
+    else may hold the slots: where the refusal speaks of that, the ask waits for ten minutes. Any other refusal means
+    the query, and so does one that stays after our reports have ended.
     """
 
-    def __init__(self, session: Session, query: ReportQuery, until: float, *, window: bool) -> None:
+    def __init__(self, session: Session, query: ReportQuery, until: float) -> None:
         self._session = session
         self._query = query
         self._until = until
-        self._window = window
         self._freed = False
         self._alone_since: float | None = None
-        self.since: datetime | None = None
 
-    def should_wait(self, refusal: ReelportError, others: int, taken: int, took_similar: Callable[[], bool]) -> bool:
-        """Whether to wait: `others` are in flight, `taken` asks were accepted meanwhile."""
+    def should_wait(self, refusal: ReelportError, others: int) -> bool:
+        """Whether to wait, where `others` are in flight."""
         if not may_be_slot_refusal(self._session, self._query, refusal):
             return False
-        self.since = self.since or self._session.clock.now()
         if others or isinstance(refusal, QueueFull):
             self._freed, self._alone_since = True, None
             return True
         now = self._session.clock.seconds()
         alone = self._alone_since = now if self._alone_since is None else self._alone_since
-        if taken >= _TAKEN:
-            return False
-        speaks = isinstance(refusal, QueryRefused) and speaks_of_slots(refusal)
-        if speaks and self._window and took_similar():
-            return True
-        outside = _OUTSIDE if speaks else 0.0
+        outside = _OUTSIDE if isinstance(refusal, QueryRefused) and speaks_of_slots(refusal) else 0.0
         longest = self._session.settings.patience if self._freed else outside
         return now < min(alone + longest, self._until)
