@@ -22,7 +22,7 @@ DEADLINE = 2.5 * 3600  # longest wait in seconds: the two hours that the origina
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, given up after `timeout` seconds of silence. Its `repr` hides what may be secret."""
+    """One HTTP request, given up after `timeout` seconds of silence; `repr` hides secrets."""
 
     method: str
     url: str = field(repr=False)
@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP response; header names are in lower case. Its body is empty while it must still be read."""
+    """An HTTP response, header names in lower case; the body is empty until it is read."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Send a request, and leave its body open in place of the last one's. Gives a Reply or Lost."""
+    """Send a request, and open its body in place of the last one's. Gives a Reply or Lost."""
 
     request: Request
 

@@ -180,7 +180,7 @@ def _refuse_appending(pipeline: SupportsPipeline) -> None:
 
 
 def _make_reader(spec: Spec, run: _Run) -> Callable[[], Iterator[pa.Table]]:
-    """Make the function, which dlt takes without parameters, that reads a spec's missing windows.
+    """Make the function without parameters, as dlt takes it, that reads missing windows.
 
     It gives a table for each, and keeps the new state in dlt's.
     """

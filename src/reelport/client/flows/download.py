@@ -143,7 +143,7 @@ def look_up_links(session: Session, token: str, tell: Progress) -> Flow[ReportSt
 
 @dataclass(slots=True)
 class _Download:
-    """A report on its way to disk: links that are complete, the one that was cut, and the tries that are left."""
+    """A report on its way to disk: links that are complete, the one that was cut, tries left."""
 
     session: Session
     token: str

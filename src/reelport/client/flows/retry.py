@@ -69,7 +69,7 @@ def send(
     policy: RetryPolicy = DEFAULT_POLICY,
     find_fault: Callable[[Reply], TransientFailure | None] = lambda _: None,
 ) -> Flow[Reply]:
-    """Send a request until its answer is no transient failure; return it, or raise what ends the tries."""
+    """Send a request until its answer is no transient failure; raise what ends the tries."""
     began, rhythm = session.clock.seconds(), pauses(session.chance)
     until, obeyed = policy.until(session), policy.until(session, asked=True)
     while True:

@@ -377,7 +377,7 @@ _LONGEST_NAME = 200  # most bytes of the target's name to use in the folder's na
 
 
 class Folder:
-    """A folder of windows of a query, each a file beside its sidecar; `keep_windows` leaves one."""
+    """A query's windows in a folder, each beside its sidecar; `keep_windows` leaves one."""
 
     def __init__(self, path: Path, query: ReportQuery) -> None:
         self.path = path
@@ -403,7 +403,7 @@ class Folder:
 
 
 class TargetFolder(Folder):
-    """The folder of windows to merge into a target, locked by one process at a time; a second gets a private one.
+    """A target's folder of windows to merge, locked by one process; a second gets its own.
 
     When the run ends early, the files stay for the next run to resume, except in a private folder, which no run would
     find again; the next run removes private folders that killed processes left.
