@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import NoReturn, cast
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from reelport.cli import stop_signals
 from reelport.errors import ReelportError, StorageError, UsageError
@@ -96,6 +96,7 @@ def build_application(client: Mapping[str, Command], server: Mapping[str, Comman
         help="The open reporting system for video: the service, and the client that fetches its reports.",
         version=lambda: import_module("importlib.metadata").version("reelport"),
         help_format="plaintext",
+        default_parameter=Parameter(negative=()),  # no option has a --no- or an --empty- beside it
     )
     for group, commands in (("For a partner", client), ("For a platform", server)):
         for name, (path, help_) in commands.items():

@@ -49,44 +49,25 @@ Whole = Annotated[int, Parameter(converter=_parse_whole_number)]
 
 Token = Annotated[str, Parameter(help="What `report submit` printed.")]
 Url = Annotated[str | None, Parameter(help="The service; otherwise REELPORT_URL, otherwise Dailymotion.")]
-Insecure = Annotated[
-    bool, Parameter(negative=(), help="Allow plain http to another machine: the key is sent in clear text.")
-]
-Profile = Annotated[
-    str | None,
-    Parameter(help="The profile that `reelport auth login` saved under this name."),
-]
-Quiet = Annotated[bool, Parameter(["--quiet", "-q"], negative=(), help="Print only errors.")]
-Json = Annotated[
-    bool,
-    Parameter("--json", negative=(), help="Print events as lines of JSON; the last one is a `result`."),
-]
+Insecure = Annotated[bool, Parameter(help="Allow plain http to another machine: the key is sent in clear text.")]
+Profile = Annotated[str | None, Parameter(help="The profile that `reelport auth login` saved under this name.")]
+Quiet = Annotated[bool, Parameter(["--quiet", "-q"], help="Print only errors.")]
+Json = Annotated[bool, Parameter("--json", help="Print events as lines of JSON; the last one is a `result`.")]
 Deadline = Annotated[
     float,
     Parameter(
         help="Longest wait for the report, in seconds (20 if the service does not answer). The report continues."
     ),
 ]
-AnyColumns = Annotated[
-    bool, Parameter(negative=(), help="Accept a report with other columns, fewer columns or another order.")
-]
-WindowDays = Annotated[
-    int | None,
-    Parameter(
-        help="Days of a report at most; else REELPORT_WINDOW_DAYS, else 180.",
-    ),
-]
+AnyColumns = Annotated[bool, Parameter(help="Accept a report with other columns, fewer columns or another order.")]
+WindowDays = Annotated[int | None, Parameter(help="Days of a report at most; else REELPORT_WINDOW_DAYS, else 180.")]
 MaxWindows = Annotated[int | None, Parameter(help="Most reports of a long range; a longer range is refused (100).")]
-Again = Annotated[
-    bool,
-    Parameter(negative=(), help="Ask again after a lost answer; this may make a second report."),
-]
+Again = Annotated[bool, Parameter(help="Ask again after a lost answer; this may make a second report.")]
 Fresh = Annotated[
     bool,
     Parameter(
-        negative=(),
         help="Ask the service again, even if an earlier report could be used. A Reelport service gives the same report "
-        "again while nothing has changed.",
+        "again while nothing has changed."
     ),
 ]
 
@@ -138,19 +119,9 @@ def read_settings(service: ServiceOptions) -> Settings:
 class QueryOptions:
     """The options that make up a query."""
 
-    metrics: Annotated[
-        list[str],
-        Parameter(
-            negative=(),
-            help="What to count: VIEWS,TIME_WATCHED_SECONDS, or repeat the option.",
-        ),
-    ]
+    metrics: Annotated[list[str], Parameter(help="What to count: VIEWS,TIME_WATCHED_SECONDS, or repeat the option.")]
     dimensions: Annotated[
-        list[str] | None,
-        Parameter(
-            negative=(),
-            help="What to split the numbers by, in the order of the columns.",
-        ),
+        list[str] | None, Parameter(help="What to split the numbers by, in the order of the columns.")
     ] = None
     start: Annotated[str, Parameter(help=f"The first day (UTC): {_DAY}.")]
     end: Annotated[str, Parameter(help="The last day, included.")]
@@ -159,11 +130,7 @@ class QueryOptions:
     )
     filters: Annotated[
         list[str] | None,
-        Parameter(
-            "--filter",
-            negative=(),
-            help="Keep only some rows: NAME=VALUE. Repeat the option for more filters.",
-        ),
+        Parameter("--filter", help="Keep only some rows: NAME=VALUE. Repeat the option for more filters."),
     ] = None
 
     def query(self, today: date | None = None) -> ReportQuery:

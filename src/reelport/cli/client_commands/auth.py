@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from reelport.client.flows.auth import Probe
 
 
-AUTH = App(name="auth", help="Save a key, show which key is used, delete it.", help_format="plaintext")
+AUTH = App(name="auth", help_format="plaintext")
 
 _LONGEST = 4096  # characters of a secret, or another part of a key
 _TRIED_SECONDS = 9.0  # that a try of a key takes at most
@@ -81,7 +81,7 @@ def login(
         Store, Parameter(help="The system's keyring, or a file in clear text that only you can read.")
     ] = Store.KEYRING,
     insecure: Insecure = False,
-    offline: Annotated[bool, Parameter(negative=(), help="Save the key without trying it.")] = False,
+    offline: Annotated[bool, Parameter(help="Save the key without trying it.")] = False,
 ) -> None:
     """Save a key. Asks for the secret without showing it, or reads it from stdin.
 

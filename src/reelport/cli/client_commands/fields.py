@@ -196,11 +196,7 @@ def _metrics(families: Iterable[Family]) -> list[str]:
     return [metric.name for metric in Metric if metric.family in chosen]
 
 
-FIELDS = App(
-    name="fields",
-    help="List and explain metrics, dimensions, filters and products, and what goes together.",
-    help_format="plaintext",
-)
+FIELDS = App(name="fields", help_format="plaintext")
 
 _MANY = 13  # with as many metrics, a terminal shows families instead of names
 

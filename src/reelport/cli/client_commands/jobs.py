@@ -20,9 +20,7 @@ from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.wording import format_count
 
-JOBS = App(
-    name="jobs", help="Reports that this machine requested, and which of them hold a slot.", help_format="plaintext"
-)
+JOBS = App(name="jobs", help_format="plaintext")
 
 _RECENT = timedelta(hours=48)
 _AGE = re.compile(r"(\d{1,4})([dh])")
@@ -33,7 +31,7 @@ Job = Annotated[str, Parameter(help="Its number in `jobs list`, or its token.")]
 @JOBS.command(name="list")
 def list_jobs(
     *,
-    all_: Annotated[bool, Parameter(name="--all", negative=(), help="Also show older and forgotten reports.")] = False,
+    all_: Annotated[bool, Parameter(name="--all", help="Also show older and forgotten reports.")] = False,
     json: PrintJson = False,
 ) -> None:
     """List reports of the last 48 hours, and those that hold a slot. Sends no request.
@@ -89,8 +87,8 @@ def forget(*jobs: Job, json: PrintJson = False) -> None:
 def prune(
     *,
     older_than: Annotated[str, Parameter(help="The age since the request: 30d for 30 days, 12h for 12 hours.")],
-    dry_run: Annotated[bool, Parameter(negative=(), help="List the reports, but delete nothing.")] = False,
-    yes: Annotated[bool, Parameter(negative=(), help="Do not ask for confirmation; programs need this.")] = False,
+    dry_run: Annotated[bool, Parameter(help="List the reports, but delete nothing.")] = False,
+    yes: Annotated[bool, Parameter(help="Do not ask for confirmation; programs need this.")] = False,
     json: PrintJson = False,
 ) -> None:
     """Delete old reports from the ledger, but no files, unfinished or undelivered reports.

@@ -54,19 +54,18 @@ if TYPE_CHECKING:
     from reelport.client.flows.download import Downloaded
     from reelport.client.reports import Reports
 
-REPORT = App(name="report", help="Ask for a report, wait for it, download it whole.", help_format="plaintext")
+REPORT = App(name="report", help_format="plaintext")
 
 Picture = Annotated[
     list[str] | None,
     Parameter(
         consume_multiple=(0, 1),
-        negative=(),
         help="Draw the first metric by the first dimension: in the terminal, or to a .png or .svg FILE.",
     ),
 ]
 
 Apart = Annotated[
-    bool, Parameter("--keep-windows", negative=(), help="Leave the windows of a long range as CSV files in -o FOLDER.")
+    bool, Parameter("--keep-windows", help="Leave the windows of a long range as CSV files in -o FOLDER.")
 ]
 
 

@@ -96,18 +96,12 @@ def _warn(what: str) -> None:
     print(f"reelport: warning: the command of --on-failure {what}", file=sys.stderr)
 
 
-SYNC = App(
-    name="sync",
-    help="Keep a local copy of reports up to date: a DuckDB file or a Parquet folder.",
-    help_format="plaintext",
-)
+SYNC = App(name="sync", help_format="plaintext")
 
-Names = Annotated[list[str] | None, Parameter(negative=(), help="Names of reports in the file; without names, all.")]
+Names = Annotated[list[str] | None, Parameter(help="Names of reports in the file; without names, all.")]
 Sheet = Annotated[Path, Parameter(["--file", "-f"], help="The file that names the reports.")]
-AllowEmpty = Annotated[
-    bool, Parameter(negative=(), help="Accept an empty window for days that have rows: the rows are deleted.")
-]
-EveryDay = Annotated[bool, Parameter(negative=(), help="Read every day again, also verified days.")]
+AllowEmpty = Annotated[bool, Parameter(help="Accept an empty window for days that have rows: the rows are deleted.")]
+EveryDay = Annotated[bool, Parameter(help="Read every day again, also verified days.")]
 From = Annotated[str | None, Parameter("--from", help="Read only these days again, verified or not: the first day.")]
 To = Annotated[str | None, Parameter("--to", help="The last day; otherwise the last day of the copy.")]
 

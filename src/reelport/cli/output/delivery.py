@@ -90,8 +90,7 @@ class Delivery:
     excel_safe: Annotated[
         bool,
         Parameter(
-            negative=(),
-            help="Make a CSV that is safe in spreadsheets: an apostrophe before each cell that looks like a formula.",
+            help="Make a CSV that is safe in spreadsheets: an apostrophe before each cell that looks like a formula."
         ),
     ] = False
 

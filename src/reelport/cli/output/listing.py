@@ -22,7 +22,7 @@ from reelport.wording import clean_line
 if TYPE_CHECKING:
     from rich.table import Table
 
-PrintJson = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
+PrintJson = Annotated[bool, Parameter("--json", help="Print JSON.")]
 
 
 _LONG_WORD = 20  # words with more letters, such as paths, may be broken in a table

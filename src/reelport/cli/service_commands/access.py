@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from reelport.server.reports.removal import Withdrawal
     from reelport.server.settings import Settings
 
-ORG = App(name="org", help="Organizations: the partners.")
-CHANNEL = App(name="channel", help="Channels, and who may read them.")
+ORG = App(name="org")
+CHANNEL = App(name="channel")
 
 Org = Annotated[str, Parameter(help="The organization.")]
 OrgName = Annotated[str, Parameter(help="The organization's name.")]
@@ -33,7 +33,7 @@ Data = Annotated[
     Path | None,
     Parameter(converter=parse_data_directory, help="The data directory; else REELPORT_DATA, else ./reelport-data."),
 ]
-Yes = Annotated[bool, Parameter(negative="", help="Do not ask for confirmation.")]
+Yes = Annotated[bool, Parameter(help="Do not ask for confirmation.")]
 
 
 @contextmanager
@@ -227,7 +227,7 @@ def _read_entries(
 def remove_channels(
     *,
     org: Org,
-    id: Annotated[list[str], Parameter(negative=(), help="Ids, separated by commas.")],  # noqa: A002 - the option's name
+    id: Annotated[list[str], Parameter(help="Ids, separated by commas.")],  # noqa: A002 - the option's name
     json: PrintJson = False,
     data: Data = None,
 ) -> None:

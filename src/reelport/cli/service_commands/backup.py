@@ -60,8 +60,7 @@ def restore(
     without_damaged: Annotated[
         bool,
         Parameter(
-            negative="",
-            help="Leave out table files that are damaged or missing in the archive. Load their days again afterwards.",
+            help="Leave out table files that are damaged or missing in the archive. Load their days again afterwards."
         ),
     ] = False,
     json: PrintJson = False,

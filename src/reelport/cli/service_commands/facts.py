@@ -47,13 +47,12 @@ if TYPE_CHECKING:
 
 MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory for sorting; the rest spills to disk.")]
 
-LOAD = App(name="load", help="Load facts and objects from files; list and undo loads.")
+LOAD = App(name="load")
 
 
-def facts_root(data: Path | None, *, make: bool = False) -> Path:
-    """Return the tables' folder. Without `make` the directory must exist, of a known version."""
-    settings = read_settings(data=data)
-    set_readers(settings.readers)
+def open_tables(data: Path | None, *, make: bool = False) -> Settings:
+    """Return the settings of tables. Without `make` they must exist, of a known version."""
+    settings = use_settings(data=data)
     (check_layout if make else check_existing)(settings.data)
     identify_tables(settings.data, settings.facts_root, make=make)
     return settings.facts_root
@@ -68,19 +67,15 @@ class LoadOptions:
     replace_days: Annotated[
         str | None, Parameter(help="A day, or START:END. The files replace all rows of these days.")
     ] = None
-    strict: Annotated[bool, Parameter(negative="", help="Refuse the batch if one row is bad.")] = False
+    strict: Annotated[bool, Parameter(help="Refuse the batch if one row is bad.")] = False
     max_bad: Annotated[str | None, Parameter(help="100 or 5%: refuse the batch if more rows are bad.")] = None
     lenient: Annotated[
         bool,
         Parameter(
-            negative="",
-            help="Accept and count texts that are not in their list (country, device), if no number depends on it.",
+            help="Accept and count texts that are not in their list (country, device), if no number depends on it."
         ),
     ] = False
-    again: Annotated[
-        bool,
-        Parameter(negative="", help="Load files that another load has, or that are named twice."),
-    ] = False
+    again: Annotated[bool, Parameter(help="Load files that another load has, or that are named twice.")] = False
     rejects: Annotated[Path | None, Parameter(help="Where bad rows go; default: beside the first file.")] = None
     reject_rows: Annotated[
         Whole, Parameter(env_var=REJECT_ROWS_VARIABLE, help="Most bad rows in the reject file; all are counted.")
@@ -105,14 +100,11 @@ def load(
     /,
     *files: Annotated[Path, Parameter(help="Files of one batch. The first bytes of each show its format.")],
     data: Data = None,
-    dry_run: Annotated[bool, Parameter(negative="", help="Check all rows, show the first ones, load nothing.")] = False,
+    dry_run: Annotated[bool, Parameter(help="Check all rows, show the first ones, load nothing.")] = False,
     suggest_map: Annotated[
-        bool,
-        Parameter(negative="", help="Write a first mapping to TABLE.map.sql, or to the file of --map; load nothing."),
+        bool, Parameter(help="Write a first mapping to TABLE.map.sql, or to the file of --map; load nothing.")
     ] = False,
-    force: Annotated[
-        bool, Parameter(["--force", "-f"], negative="", help="Let --suggest-map overwrite a file.")
-    ] = False,
+    force: Annotated[bool, Parameter(["--force", "-f"], help="Let --suggest-map overwrite a file.")] = False,
     options: LoadOptions | None = None,
     json: PrintJson = False,
 ) -> None:
@@ -247,7 +239,7 @@ def load_undo(
     *,
     data: Data = None,
     table: Annotated[str | None, Parameter(help="The table, if several tables have a batch of this name.")] = None,
-    yes: Annotated[bool, Parameter(negative="", help="Do not ask for confirmation; programs need this.")] = False,
+    yes: Annotated[bool, Parameter(help="Do not ask for confirmation; programs need this.")] = False,
     json: PrintJson = False,
 ) -> None:
     """Undo a load: its rows go, and rows that it replaced come back. Shows both and asks first.
@@ -312,7 +304,11 @@ def compact(
     table: Annotated[str | None, Parameter(help="Only this table.")] = None,
     settled_after: Annotated[Whole, Parameter(help="Merge days that are older than so many days.")] = SETTLED_AFTER,
     role_copies: Annotated[
-        bool, Parameter(help="Copy files sorted by publisher and claimer, for reports of EMBED and CLAIM.")
+        bool,
+        Parameter(
+            negative="--no-role-copies",
+            help="Copy files sorted by publisher and claimer, for reports of EMBED and CLAIM.",
+        ),
     ] = True,
     memory: MemoryOption = MEMORY,
 ) -> None:

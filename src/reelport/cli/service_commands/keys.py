@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from reelport.server.access.keys import Key
 
-KEY = App(name="key", help="API keys of organizations.")
+KEY = App(name="key")
 
 KeyId = Annotated[str, Parameter(help="The id of the key.")]
 
@@ -29,9 +29,9 @@ KeyId = Annotated[str, Parameter(help="The id of the key.")]
 def create_key(
     *,
     org: Org,
-    permissions: Annotated[list[str], Parameter(negative=(), help=f"Scopes by commas: {', '.join(Scope)}.")],
+    permissions: Annotated[list[str], Parameter(help=f"Scopes by commas: {', '.join(Scope)}.")],
     channels: Annotated[
-        list[str] | None, Parameter(negative=(), help="Slugs or ids, separated by commas: read only these channels.")
+        list[str] | None, Parameter(help="Slugs or ids, separated by commas: read only these channels.")
     ] = None,
     kind: Annotated[
         Literal["private", "public"],
@@ -140,7 +140,7 @@ def rotate_key(
     grace: Annotated[
         int | None, Parameter(help="Hours that the old secret works after the first use of the new one, 0 to 720.")
     ] = None,
-    cancel: Annotated[bool, Parameter(negative="", help="Cancel a second secret that was not used yet.")] = False,
+    cancel: Annotated[bool, Parameter(help="Cancel a second secret that was not used yet.")] = False,
     json: PrintJson = False,
     data: Data = None,
 ) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reelport.facts.log.snapshot import Snapshot
     from reelport.server.settings import Settings
 
-ROLLUPS = App(name="rollups", help="Sums of facts by day or hour, from which reports are made faster.")
+ROLLUPS = App(name="rollups")
 
 Name = Annotated[str, Parameter(help="Its name, as `rollups list` shows it.")]
 
@@ -33,9 +33,7 @@ Name = Annotated[str, Parameter(help="Its name, as `rollups list` shows it.")]
 def suggest(
     *,
     days: Annotated[Whole, Parameter(help="Reports of so many last days count.")] = 30,
-    add: Annotated[
-        bool, Parameter(negative="", help="Add the suggested rollups; `rollups build` builds them.")
-    ] = False,
+    add: Annotated[bool, Parameter(help="Add the suggested rollups; `rollups build` builds them.")] = False,
     memory: MemoryOption = MEMORY,
     data: Data = None,
     json: PrintJson = False,
@@ -89,7 +87,7 @@ def add_rollup(
     table: Annotated[str, Parameter(help="A table of facts.")],
     /,
     *columns: Annotated[str, Parameter(help="Columns to group by, beside those of channels and kinds.")],
-    hour: Annotated[bool, Parameter(negative="", help="Keep hours; else days.")] = False,
+    hour: Annotated[bool, Parameter(help="Keep hours; else days.")] = False,
     data: Data = None,
 ) -> None:
     """Add a rollup by its columns. It is used once `rollups build` has built it.
@@ -164,7 +162,7 @@ def list_all(*, data: Data = None, json: PrintJson = False) -> None:
 @ROLLUPS.command
 def drop(
     *names: Name,
-    all: Annotated[bool, Parameter(negative="", help="All rollups.")] = False,  # noqa: A002 - the option's name
+    all: Annotated[bool, Parameter(help="All rollups.")] = False,  # noqa: A002 - the option's name
     data: Data = None,
 ) -> None:
     """Delete rollups. Reports are then made from the facts, with the same bytes.

@@ -61,7 +61,6 @@ def sandbox(
     misbehave: Annotated[
         list[str] | None,
         Parameter(
-            negative=(),
             help="Run an imitation of Dailymotion in place of the service. It invents rows, has nothing that Reelport "
             "adds, and does these things wrong, separated by commas: "
             + " ".join(f"{word}: {sentence}" for word, (sentence, _) in _MISBEHAVIOURS.items()),

@@ -20,7 +20,7 @@ from reelport.wording import format_count
 if TYPE_CHECKING:
     from reelport.server.settings import Settings
 
-QUEUE = App(name="queue", help="Reports that wait, run or ended.")
+QUEUE = App(name="queue")
 
 Report = Annotated[str, Parameter(help="Its token, or its id in the list and the log.")]
 
@@ -28,7 +28,7 @@ Report = Annotated[str, Parameter(help="Its token, or its id in the list and the
 @QUEUE.command(name="list")
 def list_queue(
     *,
-    all: Annotated[bool, Parameter(negative="", help="Also list reports that ended.")] = False,  # noqa: A002 - the option's name
+    all: Annotated[bool, Parameter(help="Also list reports that ended.")] = False,  # noqa: A002 - the option's name
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
@@ -134,7 +134,7 @@ def doctor(*, json: PrintJson = False, data: Data = None) -> None:
         raise StorageError("\n".join(wrong))
 
 
-STATE = App(name="state", help="The database of organizations, keys and reports.")
+STATE = App(name="state")
 
 Place = Annotated[str, Parameter(help="A data directory (SQLite) or postgresql://…; keep the password in ~/.pgpass.")]
 
@@ -168,10 +168,9 @@ def _read_place(place: str) -> Settings:
 
 def upgrade(
     *,
-    check: Annotated[bool, Parameter(negative="", help="Only try the migration, and show what it does.")] = False,
+    check: Annotated[bool, Parameter(help="Only try the migration, and show what it does.")] = False,
     scratch: Annotated[
-        Path | None,
-        Parameter(help="The folder for the temporary copy; otherwise the system's temporary folder."),
+        Path | None, Parameter(help="The folder for the temporary copy; otherwise the system's temporary folder.")
     ] = None,
     scratch_database: Annotated[
         str | None, Parameter(help="An empty database to copy a state of PostgreSQL into, emptied afterwards.")

@@ -13,11 +13,11 @@ from reelport.cli.output.listing import PrintJson, print_fields, print_list
 from reelport.cli.service_commands.access import Data, open_state
 from reelport.errors import UsageError
 
-USER = App(name="user", help="Users: the people of organizations.")
+USER = App(name="user")
 
 Email = Annotated[str, Parameter(help="The address that the user signs in with.")]
 FromStdin = Annotated[
-    bool, Parameter(negative="", help="Read the password from the first line of standard input, not from the terminal.")
+    bool, Parameter(help="Read the password from the first line of standard input, not from the terminal.")
 ]
 _WORDS = {None: "no", "viewer": "yes", "viewer-without-revenue": "without-revenue"}
 """Whether an operator may see the whole platform, by the role as which it does."""
@@ -175,7 +175,7 @@ def allow_platform(
 def show_factors(
     email: Annotated[str, Parameter(help="The address of the user.")],
     *,
-    reset: Annotated[bool, Parameter(negative="", help="Remove authenticator, passkeys and recovery codes.")] = False,
+    reset: Annotated[bool, Parameter(help="Remove authenticator, passkeys and recovery codes.")] = False,
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
