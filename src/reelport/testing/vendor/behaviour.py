@@ -10,8 +10,9 @@ from enum import Enum, unique
 from typing import Any, Literal
 
 from reelport.report_details import Failure
-from reelport.testing.vendor.messages import head
+from reelport.testing.vendor.messages import head, json_reply, reply
 
+_CHUNKED = {"transfer-encoding": "chunked"}
 _TRAILER = 8
 _HTML = b"<!DOCTYPE html>\n<html><body><h1>Down for maintenance</h1></body></html>\n"
 
@@ -56,102 +57,74 @@ class Body:
     delay: float = 0.0
 
 
-def cut_body(cut: Cut, data: bytes, sent: bytes, headers: Mapping[str, str], start: int) -> Body:
+def cut_body(  # noqa: C901, PLR0911, PLR0912 - one for each way
+    cut: Cut, data: bytes, sent: bytes, headers: Mapping[str, str], start: int
+) -> Body:
     """Build the answer that goes wrong in this way.
 
     `data` is the whole plain file, `sent` the same as encoded for sending; the client asked for it from `start` on.
     """
     plain = {name: value for name, value in headers.items() if name not in {"content-encoding", "content-range"}}
-    if cut in _BROKEN:
-        return _break_frame(cut, sent[start:], headers, 206 if start else 200)
-    if cut in _PACKED:
-        return _compress(cut, data, {**plain, "content-encoding": "gzip"})
-    if cut in _STOPPED:
-        return Body(head(200, plain) + _stop_early(cut, data))
-    if cut in _PAGES:
-        return _frame(*_PAGES[cut])
-    if cut is Cut.WRONG_RANGE and start:
-        other = f"bytes {start + 1}-{len(sent) - 1}/{len(sent)}"
-        return _frame(sent[start + 1 :], {**headers, "content-range": other}, 206)
-    return _frame(_spoil(cut, data), plain)
-
-
-_BROKEN = frozenset({Cut.CONTENT_LENGTH, Cut.RESET, Cut.STALL, Cut.CHUNKED, Cut.INSIDE_CHUNK})
-_PACKED = frozenset({Cut.GZIP, Cut.GZIP_UNFRAMED, Cut.GZIP_TRAILER, Cut.GZIP_CRC, Cut.GZIP_MEMBER})
-_STOPPED = frozenset({Cut.UNFRAMED, Cut.UNFRAMED_AT_LINE_END, Cut.INSIDE_LAST_NUMBER, Cut.INSIDE_HEADER, Cut.EMPTY})
-_PAGES = {
-    Cut.HTML_200: (_HTML, {"content-type": "text/html; charset=utf-8"}),
-    Cut.JSON_200: (b'{"error": "expired"}\n', {"content-type": "application/json"}),
-}
-
-
-def _frame(data: bytes, headers: Mapping[str, str], status: int = 200) -> Body:
-    return Body(head(status, {**headers, "content-length": str(len(data))}) + data)
-
-
-def _break_frame(cut: Cut, sent: bytes, headers: Mapping[str, str], status: int) -> Body:
-    half = sent[: len(sent) // 2]
-    if cut in {Cut.CHUNKED, Cut.INSIDE_CHUNK}:
-        size, end = (len(half), b"\r\n") if cut is Cut.CHUNKED else (len(sent), b"")
-        return Body(head(status, {**headers, "transfer-encoding": "chunked"}) + b"%x\r\n" % size + half + end)
-    framed = head(status, {**headers, "content-length": str(len(sent))})
-    return Body(framed + half, reset=cut is Cut.RESET, stall=cut is Cut.STALL)
-
-
-def _stop_early(cut: Cut, data: bytes) -> bytes:
-    lines = data.splitlines(keepends=True)
-    some = b"".join(lines[: max(1, (len(lines) + 1) // 2)])
-    match cut:
-        case Cut.UNFRAMED:
-            row = lines[len(lines) // 2]
-            return b"".join(lines[: len(lines) // 2]) + row[: row.find(b",")]
-        case Cut.INSIDE_LAST_NUMBER:
-            return some.rstrip(b"\n")[:-1]
-        case Cut.INSIDE_HEADER:
-            return data[: data.find(b"\n") // 2]
-        case Cut.EMPTY:
-            return b""
-        case _:
-            return some
-
-
-def _spoil(cut: Cut, data: bytes) -> bytes:
-    """Return a damaged file, which will be framed as if it were complete."""
+    unframed, gzipped = head(200, plain), {**plain, "content-encoding": "gzip"}
+    status, rest = 206 if start else 200, sent[start:]
+    half, packed = rest[: len(rest) // 2], gzip_format.compress(data, mtime=0)
     lines = data.splitlines(keepends=True)
     middle = max(1, len(lines) // 2)
+    some = b"".join(lines[: max(1, (len(lines) + 1) // 2)])
     match cut:
-        case Cut.WRONG_HEADER:
-            return data.replace(b"\n", b"_of_another_report\n", 1)
-        case Cut.SHORT_ROW:
-            return b"".join([*lines[:middle], lines[middle].rpartition(b",")[0] + b"\n", *lines[middle + 1 :]])
-        case Cut.WRONG_BYTE:
-            digit = data.rstrip(b"\n")[-1:]
-            return data.rstrip(b"\n")[:-1] + (b"8" if digit != b"8" else b"3") + b"\n"
-        case Cut.SHORT_FILE:
-            return b"".join(lines[:middle])
-        case _:
-            return data
-
-
-def _compress(cut: Cut, data: bytes, headers: Mapping[str, str]) -> Body:
-    packed = gzip_format.compress(data, mtime=0)
-    match cut:
+        case Cut.CONTENT_LENGTH | Cut.RESET | Cut.STALL:
+            framed = head(status, {**headers, "content-length": str(len(rest))})
+            return Body(framed + half, reset=cut is Cut.RESET, stall=cut is Cut.STALL)
+        case Cut.CHUNKED:
+            return Body(head(status, {**headers, **_CHUNKED}) + b"%x\r\n%b\r\n" % (len(half), half))
+        case Cut.INSIDE_CHUNK:
+            return Body(head(status, {**headers, **_CHUNKED}) + b"%x\r\n%b" % (len(rest), half))
+        case Cut.UNFRAMED:
+            row = lines[len(lines) // 2]
+            return Body(unframed + b"".join(lines[: len(lines) // 2]) + row[: row.find(b",")])
+        case Cut.UNFRAMED_AT_LINE_END:
+            return Body(unframed + some)
+        case Cut.INSIDE_LAST_NUMBER:
+            return Body(unframed + some.rstrip(b"\n")[:-1])
+        case Cut.INSIDE_HEADER:
+            return Body(unframed + data[: data.find(b"\n") // 2])
+        case Cut.EMPTY:
+            return Body(unframed)
+        case Cut.GZIP:
+            return Body(reply(200, packed[: len(packed) // 2], gzipped))
         case Cut.GZIP_UNFRAMED:
-            return Body(head(200, headers) + packed[: len(packed) // 2])
+            return Body(head(200, gzipped) + packed[: len(packed) // 2])
         case Cut.GZIP_TRAILER:
-            return _frame(packed[:-_TRAILER], headers)
+            return Body(reply(200, packed[:-_TRAILER], gzipped))
         case Cut.GZIP_CRC:
-            return _frame(packed[:-_TRAILER] + bytes(4) + packed[-4:], headers)
+            return Body(reply(200, packed[:-_TRAILER] + bytes(4) + packed[-4:], gzipped))
         case Cut.GZIP_MEMBER:
             line_end = data.rfind(b"\n", 0, len(data) // 2) + 1 or len(data) // 2
-            return _frame(gzip_format.compress(data[:line_end], mtime=0), headers)
-        case _:
-            return _frame(packed[: len(packed) // 2], headers)
+            return Body(reply(200, gzip_format.compress(data[:line_end], mtime=0), gzipped))
+        case Cut.HTML_200:
+            return Body(reply(200, _HTML, {"content-type": "text/html; charset=utf-8"}))
+        case Cut.JSON_200:
+            return Body(json_reply({"error": "expired"}))
+        case Cut.SHORT_FILE:
+            return Body(reply(200, b"".join(lines[:middle]), plain))
+        case Cut.WRONG_HEADER:
+            return Body(reply(200, data.replace(b"\n", b"_of_another_report\n", 1), plain))
+        case Cut.SHORT_ROW:
+            short = lines[middle].rpartition(b",")[0] + b"\n"
+            return Body(reply(200, b"".join([*lines[:middle], short, *lines[middle + 1 :]]), plain))
+        case Cut.WRONG_BYTE:
+            bare = data.rstrip(b"\n")
+            return Body(reply(200, bare[:-1] + (b"3" if bare.endswith(b"8") else b"8") + b"\n", plain))
+        case Cut.WRONG_RANGE if start:
+            other = f"bytes {start + 1}-{len(sent) - 1}/{len(sent)}"
+            return Body(reply(206, sent[start + 1 :], {**headers, "content-range": other}))
+        case Cut.WRONG_RANGE:
+            return Body(reply(200, data, plain))
 
 
 @dataclass(kw_only=True, eq=False)
-class Counts:
-    """What the vendor was asked so far."""
+class Behaviour:
+    """What the vendor does, and what it does wrong; first, what it was asked so far."""
 
     looks: int = field(default=0, init=False)
     """How many status queries came."""
@@ -163,11 +136,12 @@ class Counts:
     """The most reports that were unfinished at once."""
     downloads: int = field(default=0, init=False)
     """How many requests for a file came, valid or not."""
-
-
-@dataclass(kw_only=True, eq=False)
-class Behaviour(Counts):
-    """What the vendor does, and what it does wrong."""
+    asks: list[dict[str, Any]] = field(default_factory=list, init=False)
+    """The inputs of all accepted asks, including those whose answer was lost."""
+    grants: list[str] = field(default_factory=list, init=False)
+    """The grant type of each request for a token."""
+    asked_ranges: list[str] = field(default_factory=list, init=False)
+    """The `Range` of each download that had one."""
 
     running: int = 2
     """How many unfinished reports one key may have; a further ask is refused."""

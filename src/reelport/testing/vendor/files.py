@@ -65,7 +65,6 @@ class Files:
 
     behaviour: Behaviour
     given: dict[str, Link] = field(default_factory=dict)
-    ranges: list[str] = field(default_factory=list)
     made: dict[str, tuple[object, list[bytes]]] = field(default_factory=dict, repr=False)
 
     def links(self, url: str, token: str) -> list[str]:
@@ -86,7 +85,7 @@ class Files:
         """Answer a download."""
         self.behaviour.downloads += 1
         if asked := request.headers.get("range"):
-            self.ranges.append(asked)
+            self.behaviour.asked_ranges.append(asked)
         if link is None:
             return Body(json_reply({"error": "AccessDenied", "message": "Request has expired."}, 403))
         plain = self._parts(link.token, wire)[link.number]
@@ -126,7 +125,15 @@ class Files:
             headers["content-encoding"] = "gzip"
         if self.behaviour.ranges:
             headers["accept-ranges"] = "bytes"
-        return headers | _etag(self.behaviour, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        match self.behaviour.etag:
+            case True:
+                headers["etag"] = f'"{sha256}"'
+            case "weak":
+                headers["etag"] = f'W/"{sha256}"'
+            case "opaque":
+                headers["etag"] = f'"{sha256[:32]}"'
+        return headers
 
     def _parts(self, token: str, wire: Wire) -> list[bytes]:
         """Return the plain files of a report; they are made again only where the settings change."""
@@ -145,19 +152,6 @@ def split_rows(whole: bytes, into: int) -> list[bytes]:
     header, *rows = whole.splitlines(keepends=True)
     size = -(-len(rows) // into)
     return [header + b"".join(rows[at * size : (at + 1) * size]) for at in range(into)]
-
-
-def _etag(behaviour: Behaviour, data: bytes) -> dict[str, str]:
-    sha256 = hashlib.sha256(data).hexdigest()
-    match behaviour.etag:
-        case True:
-            return {"etag": f'"{sha256}"'}
-        case "weak":
-            return {"etag": f'W/"{sha256}"'}
-        case "opaque":
-            return {"etag": f'"{sha256[:32]}"'}
-        case _:
-            return {}
 
 
 def _is_good(behaviour: Behaviour, data: bytes, headers: Mapping[str, str], status: int) -> bytes:
@@ -223,8 +217,10 @@ def _number(name: str, facts: Iterable[_Fact], seed: str) -> str:
     rule: Rule = metric.rule if metric else Sum(name)
     facts = list(facts)
     match rule:
-        case Ratio():
-            return _ratio(rule, facts, seed)
+        case Ratio(numerator, denominator, scale, digits):
+            below = sum(_sum_measure(part, facts, seed) for part in denominator)
+            whole = round_ratio(_sum_measure(numerator, facts, seed), below, scale, digits)
+            return "" if whole is None else f"{Decimal(whole).scaleb(-digits):f}"
         case Distinct(of):
             return str(len({_draw(f"{of}|{number}|{day.toordinal() % 3}") % _VIEWERS for day, number in facts}))
         case Stock(measure):
@@ -234,12 +230,6 @@ def _number(name: str, facts: Iterable[_Fact], seed: str) -> str:
             return f"{_sum_measure(minuend, facts, seed) - _sum_measure(subtrahend, facts, seed):f}"
         case _:
             return f"{sum(_sum_measure(part, facts, seed) for part in measures(rule)):f}"
-
-
-def _ratio(rule: Ratio, facts: list[_Fact], seed: str) -> str:
-    below = sum(_sum_measure(part, facts, seed) for part in rule.denominator)
-    whole = round_ratio(_sum_measure(rule.numerator, facts, seed), below, rule.scale, rule.digits)
-    return "" if whole is None else f"{Decimal(whole).scaleb(-rule.digits):f}"
 
 
 def _sum_measure(measure: str, facts: Iterable[_Fact], seed: str) -> Decimal:

@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -28,6 +28,46 @@ _PUBLIC_TOKEN_PATH, _PUBLIC_GRAPHQL_PATH = "/oauth/token", "/"
 _PATIENCE = 30.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _REELPORT = b"\r\nReelport-Version: 0\r\n"
+
+_UNFINISHED, _FINISHED, _FAILED, _EXPIRED = "unfinished", "FINISHED", "FAILED", "EXPIRED"
+_ASK, _LOOK = "askPartnerReportFile", "reportFile"
+_ODD = "That is no AskPartnerReportFileInput: metrics, dimensions, startDate and endDate are needed."
+_PAGE = b"<!DOCTYPE html><title>Be right back</title>"
+_INLINE = re.compile(r'reportToken\s*:\s*"([^"]+)"')
+
+_NUMBERS = re.compile(r"downloadLinks\s*\(([^)]*)\)")
+
+
+@dataclass
+class Report:
+    """One accepted report."""
+
+    token: str
+    wire: Wire
+    fails: bool
+    asked: float = field(default_factory=time.monotonic)
+    looks: int = 0
+    state: str = _UNFINISHED
+
+
+def _find_page(document: str, variables: Mapping[str, Any], size: int | None) -> tuple[int, int | None]:
+    """Find the page asked for, from 1, and its size, inline or in variables."""
+    written = _NUMBERS.search(document)
+    inline = dict(re.findall(r"(first|page)\s*:\s*(\d+)", written[1] if written else ""))
+    first, number = (variables.get(name) or inline.get(name) for name in ("first", "page"))
+    return max(1, int(number or 1)), int(first) if first else size
+
+
+def _make_connection(links: Sequence[str], number: int, size: int | None, lost: int) -> dict[str, Any]:
+    """Make the GraphQL connection of a page of links; `totalCount` is too high by `lost`."""
+    size = size or max(1, len(links))
+    begin = (number - 1) * size
+    more = begin + size < len(links)
+    return {
+        "edges": [{"node": {"link": link}} for link in links[begin : begin + size]],
+        "pageInfo": {"hasNextPage": more, "hasPreviousPage": number > 1, "nextPage": number + 1 if more else None},
+        "totalCount": len(links) + lost if links else 0,
+    }
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -46,11 +86,10 @@ class Vendor(Behaviour):
         self.key, self.secret = "key-of-the-vendor", f"secret-{secrets.token_hex(16)}"
         self.username, self.password = "owner@example.org", f"password-{secrets.token_hex(8)}"
         self.bearer = f"bearer-{secrets.token_hex(16)}"
-        self._grants: list[str] = []
         self._tokens: dict[str, float] = {}
         self._refreshers: set[str] = set()
         self._files = Files(self)
-        self._reports = Reports(self, lambda token: self._files.links(self.url, token))
+        self._reports: dict[str, Report] = {}
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
         self._threads: list[threading.Thread] = []
@@ -62,28 +101,10 @@ class Vendor(Behaviour):
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def asks(self) -> list[dict[str, Any]]:
-        """The inputs of all accepted asks, including those whose answer was lost."""
-        with self._lock:
-            return list(self._reports.asks)
-
-    @property
     def tokens(self) -> list[str]:
         """The tokens of the reports, the oldest first."""
         with self._lock:
-            return list(self._reports.known)
-
-    @property
-    def grants(self) -> list[str]:
-        """The grant type of each request for a token."""
-        with self._lock:
-            return list(self._grants)
-
-    @property
-    def asked_ranges(self) -> list[str]:
-        """The `Range` of each download that had one."""
-        with self._lock:
-            return list(self._files.ranges)
+            return list(self._reports)
 
     def revoke_tokens(self, *, refresh: bool = False) -> None:
         """Revoke every token except `bearer`; with `refresh` refresh tokens too."""
@@ -161,32 +182,32 @@ class Vendor(Behaviour):
                 case "POST", str(path) if path in {TOKEN_PATH, _PUBLIC_TOKEN_PATH}:
                     return Body(self._grant(request, public=path == _PUBLIC_TOKEN_PATH))
                 case "POST", str(path) if path in {GRAPHQL_PATH, _PUBLIC_GRAPHQL_PATH}:
-                    before = len(self._reports.asks)
+                    before = len(self.asks)
                     answer = self._graphql(request)
-                    delay = self.answers_asks_in if len(self._reports.asks) > before else 0.0
+                    delay = self.answers_asks_in if len(self.asks) > before else 0.0
                     return None if answer is None else Body(answer, delay=delay)
                 case "GET", str(path) if path.startswith(PREFIX):
                     link = self._files.link_of(request)
-                    return self._files.answer(request, link, self._reports.known[link.token].wire if link else {})
+                    return self._files.answer(request, link, self._reports[link.token].wire if link else {})
                 case _:
                     return Body(json_reply({"error": "not_found"}, 404))
 
     def _graphql(self, request: Request) -> bytes | None:
         if self.unavailable > 0:
             self.unavailable -= 1
-            return json_reply({"error": "unavailable"}, 503, self._reports.retry_header())
+            return json_reply({"error": "unavailable"}, 503, self._retry_header())
         known = request.bearer == self.bearer or time.monotonic() < self._tokens.get(request.bearer, 0.0)
         if not known:
             sentence = "The token is unknown or has expired."
             if self.token_refusal == "errors":  # noqa: S105 - a word, no secret
                 return json_reply(refuse(sentence, "invalid_token"))
             return json_reply({"error": "invalid_token", "error_description": sentence}, 401)
-        return self._reports.answer(request.json())
+        return self._answer_document(request.json())
 
     def _grant(self, request: Request, *, public: bool) -> bytes:
         form = request.form()
         kind = form.get("grant_type", "")
-        self._grants.append(kind)
+        self.grants.append(kind)
         if (form.get("client_id"), form.get("client_secret")) != (self.key, self.secret):
             return json_reply({"error": "invalid_client", "error_description": "Unknown key."}, 400)
         match kind, public:
@@ -214,38 +235,7 @@ class Vendor(Behaviour):
             self._refreshers.add(str(answer["refresh_token"]))
         return json_reply(answer)
 
-
-_UNFINISHED, _FINISHED, _FAILED, _EXPIRED = "unfinished", "FINISHED", "FAILED", "EXPIRED"
-_ASK, _LOOK = "askPartnerReportFile", "reportFile"
-_ODD = "That is no AskPartnerReportFileInput: metrics, dimensions, startDate and endDate are needed."
-_PAGE = b"<!DOCTYPE html><title>Be right back</title>"
-_INLINE = re.compile(r'reportToken\s*:\s*"([^"]+)"')
-
-_NUMBERS = re.compile(r"downloadLinks\s*\(([^)]*)\)")
-
-
-@dataclass
-class Report:
-    """One accepted report."""
-
-    token: str
-    wire: Wire
-    fails: bool
-    asked: float = field(default_factory=time.monotonic)
-    looks: int = 0
-    state: str = _UNFINISHED
-
-
-@dataclass
-class Reports:
-    """Every report of the vendor. Callers must hold the vendor's lock."""
-
-    behaviour: Behaviour
-    links: Callable[[str], list[str]]
-    asks: list[dict[str, Any]] = field(default_factory=list)
-    known: dict[str, Report] = field(default_factory=dict)
-
-    def answer(self, body: dict[str, Any]) -> bytes | None:
+    def _answer_document(self, body: dict[str, Any]) -> bytes | None:
         """Answer a GraphQL request; None closes the connection."""
         document, variables = str(body.get("query", "")), body.get("variables")
         variables = variables if isinstance(variables, dict) else {}
@@ -261,15 +251,13 @@ class Reports:
         if _LOOK in document:
             inline = _INLINE.search(document)
             tokens = [inline[1]] if inline else [value for value in variables.values() if isinstance(value, str)]
-            page = _Page.of(document, variables, self.behaviour.links_a_page)
             token = tokens[0] if tokens else ""
-            found = self._answer_look(token, page)
+            found = self._answer_look(token, *_find_page(document, variables, self.links_a_page))
             return json_reply({"data": {"partner": {_LOOK: found}}, **self._tell_failure(token, found)})
         return json_reply({"data": {"__typename": "Mutation" if "mutation" in document else "Query"}})
 
-    def unfinished(self) -> int:
-        """Count the reports that hold a slot now."""
-        return sum(self._current_state(report) == _UNFINISHED for report in self.known.values())
+    def _count_unfinished(self) -> int:
+        return sum(self._current_state(report) == _UNFINISHED for report in self._reports.values())
 
     def _ask(self, wire: dict[str, Any]) -> bytes | None:
         lost = self._lose_answer()
@@ -279,7 +267,7 @@ class Reports:
         return self._no_answer() if lost else answer
 
     def _no_answer(self) -> bytes | None:
-        match self.behaviour.lost_answer:
+        match self.lost_answer:
             case "500":
                 return json_reply({"error": "internal"}, 500)
             case "html":
@@ -290,122 +278,90 @@ class Reports:
                 return None
 
     def _lose_answer(self) -> str | None:
-        if self.behaviour.loses_ask is None or self.behaviour.loses_times <= 0:
+        if self.loses_ask is None or self.loses_times <= 0:
             return None
-        self.behaviour.loses_times -= 1
-        return self.behaviour.loses_ask
+        self.loses_times -= 1
+        return self.loses_ask
 
     def _refusal(self, wire: dict[str, Any]) -> bytes | None:
-        sentence = self.behaviour.refuses(wire)
-        if sentence is None and (days := ReportQuery.from_wire(wire).days) > self.behaviour.longest:
-            sentence = f"The period of {days} days is longer than {self.behaviour.longest}."
+        sentence = self.refuses(wire)
+        if sentence is None and (days := ReportQuery.from_wire(wire).days) > self.longest:
+            sentence = f"The period of {days} days is longer than {self.longest}."
         if sentence is not None:
-            self.behaviour.refused_queries += 1
+            self.refused_queries += 1
             return json_reply(refuse(sentence, "bad_request", (_ASK,), {_ASK: None}))
         if not self._is_crowded(wire):
             return None
-        self.behaviour.refused += 1
+        self.refused += 1
         sentence = "Too many reports are being generated."
-        if self.behaviour.refusal == "429":
-            return json_reply({"error": {"message": sentence}}, 429, self.retry_header())
+        if self.refusal == "429":
+            return json_reply({"error": {"message": sentence}}, 429, self._retry_header())
         return json_reply(refuse(sentence, "bad_request", (_ASK,), {_ASK: None}))
 
     def _is_crowded(self, wire: dict[str, Any]) -> bool:
-        every = self.behaviour.refuses_every
-        if every is not None and (len(self.asks) + self.behaviour.refused + 1) % every == 0:
+        every = self.refuses_every
+        if every is not None and (len(self.asks) + self.refused + 1) % every == 0:
             return True
-        crowded = self.unfinished() + self.behaviour.outside >= self.behaviour.running
+        crowded = self._count_unfinished() + self.outside >= self.running
         return crowded and self._find_same(wire) is None
 
-    def retry_header(self) -> dict[str, str]:
-        """Return the `Retry-After` header, where one is set."""
-        return {} if self.behaviour.retry_after is None else {"retry-after": str(self.behaviour.retry_after)}
+    def _retry_header(self) -> dict[str, str]:
+        return {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
 
     def _take_ask(self, wire: dict[str, Any]) -> bytes:
         self.asks.append(wire)
         report = self._find_same(wire)
         if report is None:
             report = Report(f"report-{secrets.token_hex(8)}", wire, self._is_failing(wire))
-            self.known[report.token] = report
-            self.behaviour.peak = max(self.behaviour.peak, self.unfinished())
-        found = {_LOOK: {"reportToken": report.token, "status": self.behaviour.status_words[0]}}
+            self._reports[report.token] = report
+            self.peak = max(self.peak, self._count_unfinished())
+        found = {_LOOK: {"reportToken": report.token, "status": self.status_words[0]}}
         return json_reply({"data": {_ASK: found}})
 
     def _find_same(self, wire: dict[str, Any]) -> Report | None:
         living = (
             one
-            for one in self.known.values()
+            for one in self._reports.values()
             if one.wire == wire and self._current_state(one) in {_UNFINISHED, _FINISHED}
         )
-        return next(living, None) if self.behaviour.dedups else None
+        return next(living, None) if self.dedups else None
 
     def _is_failing(self, wire: dict[str, Any]) -> bool:
-        match self.behaviour.fails:
+        match self.fails:
             case int(left):
-                self.behaviour.fails = max(0, left - 1)
+                self.fails = max(0, left - 1)
                 return left > 0
             case which:
                 return which(wire)
 
-    def _answer_look(self, token: str, page: _Page) -> dict[str, Any] | None:
-        self.behaviour.looks += 1
-        report = self.known.get(token)
+    def _answer_look(self, token: str, page: int, size: int | None) -> dict[str, Any] | None:
+        self.looks += 1
+        report = self._reports.get(token)
         if report is None:
             return None
         state = self._current_state(report)
         report.looks += 1
-        if state == _EXPIRED and self.behaviour.forgets:
+        if state == _EXPIRED and self.forgets:
             return None
         if state == _UNFINISHED:
-            words = self.behaviour.status_words
+            words = self.status_words
             state = words[min(report.looks, len(words)) - 1]
-        links = self.links(token) if state == _FINISHED else []
-        connection = page.connection(links, self.behaviour.links_lost)
-        return {"status": state, "downloadLinks": connection if links or not self.behaviour.null_links else None}
+        links = self._files.links(self.url, token) if state == _FINISHED else []
+        connection = _make_connection(links, page, size, self.links_lost)
+        return {"status": state, "downloadLinks": connection if links or not self.null_links else None}
 
     def _tell_failure(self, token: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
-        if self.behaviour.failure is None or found is None or found["status"] != _FAILED:
+        if self.failure is None or found is None or found["status"] != _FAILED:
             return {}
-        details = ReportDetails(token, State.FAILED, failure=self.behaviour.failure)
+        details = ReportDetails(token, State.FAILED, failure=self.failure)
         return {"extensions": {EXTENSION: {"reports": [details.to_json()]}}}
 
     def _current_state(self, report: Report) -> str:
         age = time.monotonic() - report.asked
-        expires = self.behaviour.expires_after
-        made = age >= self.behaviour.makes_in and report.looks >= self.behaviour.makes_after_looks
+        expires = self.expires_after
+        made = age >= self.makes_in and report.looks >= self.makes_after_looks
         if report.state == _UNFINISHED and made:
             report.state = _FAILED if report.fails else _FINISHED
         if report.state == _FINISHED and expires is not None and age >= expires:
             report.state = _EXPIRED
         return report.state
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """A page of links: its number, from 1, and the size of a page; None puts all links on one."""
-
-    number: int
-    size: int | None
-
-    @classmethod
-    def of(cls, document: str, variables: Mapping[str, Any], size: int | None) -> Self:
-        """Parse the page asked for by `first` and `page`, inline or in variables so named."""
-        written = _NUMBERS.search(document)
-        inline = dict(re.findall(r"(first|page)\s*:\s*(\d+)", written[1] if written else ""))
-        first, number = (variables.get(name) or inline.get(name) for name in ("first", "page"))
-        return cls(max(1, int(number or 1)), int(first) if first else size)
-
-    def connection(self, links: Sequence[str], lost: int) -> dict[str, Any]:
-        """Build the GraphQL connection of this page; `totalCount` is too high by `lost`."""
-        size = self.size or max(1, len(links))
-        begin = (self.number - 1) * size
-        more = begin + size < len(links)
-        return {
-            "edges": [{"node": {"link": link}} for link in links[begin : begin + size]],
-            "pageInfo": {
-                "hasNextPage": more,
-                "hasPreviousPage": self.number > 1,
-                "nextPage": self.number + 1 if more else None,
-            },
-            "totalCount": len(links) + lost if links else 0,
-        }
