@@ -14,9 +14,9 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -42,7 +42,7 @@ from reelport.client.events import (
     WindowDone,
 )
 from reelport.client.flows.download import Downloaded, Ranged
-from reelport.client.listener import EventLines, count_seconds_left, describe_details, get_state
+from reelport.client.listener import EventLines, count_seconds_left, describe_details, get_state, name_window
 from reelport.errors import (
     AccessError,
     AskLost,
@@ -64,63 +64,65 @@ from reelport.wire import NO_DAY, format_complete_day, format_utc
 from reelport.wording import clean_line, format_count, format_rough_duration, format_size
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
     from rich.live import Live
-    from rich.text import Text
+    from rich.spinner import Spinner
+    from rich.table import Table
 
 
-_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DRAWN_A_SECOND = 10
-_BAR, _LEAST = 20, 6  # the cells of a bar, where the terminal is wide enough, and below which there is none
+_BAR = 20  # the most cells of a bar
 _ALMOST = 0.9  # what an estimate fills at most: the report itself says when it is ready
 
 
 @dataclass(frozen=True, slots=True)
 class BarLine:
-    """A text, with a bar if its `total` is known, or `left`: estimated seconds to go."""
+    """A text, with a bar if its `total` is known, or when it is `ready`, by an estimate.
+
+    Times are `time.monotonic`'s. `begun` is when a line of its name was first shown, and `least` the share that is
+    done already.
+    """
 
     text: str
     done: float = 0
     total: float | None = None
     amounts: str = ""
-    left: float | None = None
+    ready: float | None = None
+    begun: float = field(default_factory=time.monotonic)
+    least: float = 0.0
 
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """A line, when its name was first shown, when it was, and the share done by then."""
-
-    line: BarLine
-    begun: float
-    at: float
-    share: float | None
+    def follow(self, before: BarLine | None) -> BarLine:
+        """Return the line as the next one of its name: an estimated share never shrinks."""
+        if before is None:
+            return self
+        least = (before.find_share(self.begun) or 0.0) if before.total is None else 0.0
+        return replace(self, begun=before.begun, least=least)
 
     def find_share(self, now: float) -> float | None:
-        if self.line.total:
-            return min(self.line.done / self.line.total, 1)
-        if self.line.left is None:
-            return None
-        return estimate_share(now - self.begun, self.line.left - (now - self.at), self.share or 0.0)
+        """Return the share that is done, by the total or else by the estimate; None without both."""
+        if self.total:
+            return min(self.done / self.total, 1)
+        return None if self.ready is None else estimate_share(now - self.begun, self.ready - now, self.least)
 
 
 class ProgressBars:
-    """Lines by name, drawn from `undrawn` seconds after the start on, until `stop`."""
+    """Lines by name, drawn `undrawn` seconds after the start, until `stop`; if None, never."""
 
-    def __init__(self, stream: IO[str], undrawn: float) -> None:
+    def __init__(self, stream: IO[str], undrawn: float | None) -> None:
         self._stream = stream
-        self._lines: dict[str, _Shown] = {}
-        self._console: Console | None = None
+        self._is_drawn = undrawn is not None
+        self._lines: dict[str, BarLine] = {}
         self._live: Live | None = None
         self._stopped = False
         # Rich's thread draws under a lock of its own and reads `_lines`: it must not wait for this one.
         self._lock = threading.Lock()
-        self._timer = threading.Timer(undrawn, self._draw)
+        self._timer = threading.Timer(undrawn or 0.0, self._draw)
         self._timer.daemon = True
 
     def start(self, text: str) -> None:
         """Begin with the first line."""
         self.show("", BarLine(text))
-        self._timer.start()
+        if self._is_drawn:
+            self._timer.start()
 
     def stop(self) -> None:
         """Remove all lines, for good."""
@@ -132,12 +134,7 @@ class ProgressBars:
 
     def show(self, name: str, line: BarLine) -> None:
         """Show a line in the place of the last one of this name."""
-        now, before = time.monotonic(), self._lines.get(name)
-        if before is None:
-            self._lines[name] = _Shown(line, now, now, None)
-        else:
-            estimated = before.line.total is None
-            self._lines[name] = _Shown(line, before.begun, now, before.find_share(now) if estimated else None)
+        self._lines[name] = line.follow(self._lines.get(name))
 
     def end(self, name: str) -> None:
         """Remove one line."""
@@ -146,19 +143,20 @@ class ProgressBars:
     def say(self, line: str) -> None:
         """Print a line above the bars."""
         with self._lock:
-            if self._console is None:
+            if self._live is None:
                 print(line, file=self._stream)
             else:
-                self._console.print(line, markup=False)
+                self._live.console.print(line, markup=False)
 
     def _draw(self) -> None:
         from rich.console import Console
         from rich.live import Live
+        from rich.spinner import Spinner
 
-        console = Console(file=self._stream, highlight=False)
+        spinner = Spinner("dots", style="green")
         live = Live(
-            get_renderable=lambda: self._render(console.width),
-            console=console,
+            get_renderable=lambda: _draw_lines(list(self._lines.values()), spinner),
+            console=Console(file=self._stream, highlight=False),
             transient=True,
             redirect_stdout=False,  # what a command prints there is data, perhaps for a pipe
             refresh_per_second=_DRAWN_A_SECOND,
@@ -166,30 +164,26 @@ class ProgressBars:
         with self._lock:
             if not self._stopped:
                 live.start(refresh=True)
-                self._console, self._live = console, live
-
-    def _render(self, width: int) -> Group:
-        from rich.console import Group
-
-        now = time.monotonic()
-        return Group(*[_render_line(shown, width, now) for shown in list(self._lines.values())])
+                self._live = live
 
 
-def _render_line(shown: _Shown, width: int, now: float) -> Text:
+def _draw_lines(lines: Iterable[BarLine], spinner: Spinner) -> Table:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
     from rich.text import Text
 
-    line, share = shown.line, shown.find_share(now)
-    left = 0.0 if line.left is None else line.left - (now - shown.at)
-    after = f" {line.amounts}" if line.amounts else ""
-    after += f" {format_rough_duration(left)} left" if left > 0 else ""
-    after += f" {timedelta(seconds=int(now - shown.begun))}"
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(_SPINNER[int(now * _DRAWN_A_SECOND) % len(_SPINNER)], "green").append(f" {line.text}")
-    cells = min(_BAR, width - len(text) - len(after) - 2)
-    if share is not None and cells >= _LEAST:
-        filled = round(share * cells)
-        text.append(" ").append("━" * filled, "green").append("━" * (cells - filled), "bright_black")
-    return text.append(after)
+    now, grid = time.monotonic(), Table.grid(padding=(0, 1))
+    grid.add_column()
+    grid.add_column(no_wrap=True)
+    grid.add_column(max_width=_BAR)
+    grid.add_column(no_wrap=True)
+    for line in lines:
+        share, left = line.find_share(now), 0.0 if line.ready is None else line.ready - now
+        passed = str(timedelta(seconds=int(now - line.begun)))
+        after = [line.amounts, f"{format_rough_duration(left)} left" if left > 0 else "", passed]
+        bar = "" if share is None else ProgressBar(1, share, style="bright_black", complete_style="green")
+        grid.add_row(spinner, Text(line.text), bar, Text(" ".join(filter(None, after))))
+    return grid
 
 
 def estimate_share(elapsed: float, left: float, before: float) -> float:
@@ -279,14 +273,13 @@ class ProgressLines(ResumableCommand):
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._stream = stream
         self._quiet = quiet
-        self._bars = ProgressBars(stream, undrawn) if not quiet and _can_draw(stream) else None
-        self._lines = EventLines(seconds, math.inf if self._bars else _HEARTBEAT, str)
+        self._draws = not quiet and _can_draw(stream)
+        self._bars = ProgressBars(stream, undrawn if self._draws else None)
+        self._lines = EventLines(seconds, math.inf if self._draws else _HEARTBEAT, str)
 
     def __enter__(self) -> Self:
-        if self._bars:
-            self._bars.start("asking")
+        self._bars.start("asking")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -296,13 +289,7 @@ class ProgressLines(ResumableCommand):
         """Show an event."""
         if isinstance(event, Asked | Reused):
             self.token = event.token
-        match event:
-            case InWindow(start, end, inner):
-                self.report_event(f"{start}..{end}", inner)
-            case Bisected(start, end):
-                self.report_event(f"{start}..{end}", event)
-            case _:
-                self.report_event("", event)
+        self.report_event(name_window(event), event.event if isinstance(event, InWindow) else event)
 
     def report_event(self, name: str, event: Event) -> None:
         """Show an event of one report among several, which `name` identifies."""
@@ -310,35 +297,27 @@ class ProgressLines(ResumableCommand):
             return  # The last line says what was downloaded.
         line = self._lines.find_line(event, name)
         # A bar says what each of several reports does.
-        if line is not None and not (self._bars and name and isinstance(event, Asked | Reused | Queued | Looked)):
+        if line is not None and not (self._draws and name and isinstance(event, Asked | Reused | Queued | Looked)):
             self.say(line)
-        if self._bars:
-            self._show_bar(self._bars, name, event)
+        self._show_bar(name, event)
 
     def finish_window(self, name: str, done: int, windows: int) -> None:
         """Remove the line of a finished window, and update how many of the windows are done."""
-        if self._bars:
-            self._bars.end(name)
-            self._bars.show("", BarLine("windows", done=done, total=windows, amounts=f"{done} of {windows}"))
+        self._bars.end(name)
+        self._bars.show("", BarLine("windows", done=done, total=windows, amounts=f"{done} of {windows}"))
 
     def show_step(self, text: str) -> None:
         """Show in the place of the bar what the command does now."""
-        if self._bars:
-            self._bars.show("", BarLine(text))
+        self._bars.show("", BarLine(text))
 
     def stop_bars(self) -> None:
         """Remove the bars: nothing more takes time."""
-        if self._bars:
-            self._bars.stop()
+        self._bars.stop()
 
     def say(self, line: str) -> None:
         """Print one line, unless quiet."""
-        if self._quiet:
-            return
-        if self._bars:
+        if not self._quiet:
             self._bars.say(clean_line(line))
-        else:
-            print(clean_line(line), file=self._stream)
 
     def report_download(
         self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
@@ -370,7 +349,7 @@ class ProgressLines(ResumableCommand):
             error.args = (f"{without_resume_advice(error)}\nTo continue: {resume}", *error.args[1:])
         return error
 
-    def _show_bar(self, bars: ProgressBars, name: str, event: Event) -> None:
+    def _show_bar(self, name: str, event: Event) -> None:
         details: ReportDetails | None = None
         match event:
             case Asked(details=details):
@@ -387,19 +366,20 @@ class ProgressLines(ResumableCommand):
                 text = "merging"
             case Received(received, total):
                 amounts = format_size(received) + (f" of {format_size(total)}" if total else "")
-                bars.show(name, BarLine(name or "downloading", done=received, total=total, amounts=amounts))
+                self._bars.show(name, BarLine(name or "downloading", done=received, total=total, amounts=amounts))
                 return
-            case WindowDone(start, end, _, done, windows):
-                self.finish_window(f"{start}..{end}", done, windows)
+            case WindowDone(done=done, windows=windows):
+                self.finish_window(name, done, windows)
                 return
             case Bisected():
-                bars.end(name)
+                self._bars.end(name)
                 return
             case _:
                 return
         text = text if details is None else describe_details(details)
         left = None if details is None else count_seconds_left(details)
-        bars.show(name, BarLine(f"{name}: {text}" if name else text, left=left))
+        ready = None if left is None else time.monotonic() + left
+        self._bars.show(name, BarLine(f"{name}: {text}" if name else text, ready=ready))
 
 
 def _format_wait(state: str, seconds: float) -> str:
