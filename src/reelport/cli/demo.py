@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import io
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
+from threading import Event
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -27,7 +26,6 @@ from reelport.cli.output.table_view import print_table
 from reelport.cli.service_commands.sandbox import (
     EMAIL,
     OPEN_PAGES,
-    Credentials,
     make_world,
     run_service,
     show_step,
@@ -60,35 +58,27 @@ DIMENSIONS = (Dimension.DAY, Dimension.VIDEO_TITLE)
 
 def main() -> None:
     """Run the demo; exit with status 0 when all of it worked, and never with a traceback."""
-    studio = "--studio" in sys.argv[1:]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # Titles hold more than every terminal can write.
     console = Console(highlight=False)
-    stopped = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
-        stopped = True
-        signal.default_int_handler(number, frame)
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    stop_signals.install_handlers()
     try:
-        with hold_folder(FOLDER.resolve()):
-            demonstrate(console, FOLDER.resolve(), studio=studio)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whoever tries a demo is not shown our insides
-        # A library that is interrupted may raise an error of its own.
-        match error:
-            case _ if stopped:
-                console.print("\nStopped; nothing is left running.")
-                stop_signals.ignore_stops()
-                sys.exit(130)
-            case ReelportError():
-                console.print(f"\n[red]The demo could not go on:[/] {escape(str(error))}", soft_wrap=True)
-            case _:
-                fault = "[red]The demo failed, and that is our fault:[/]"
-                console.print(f"\n{fault} {escape(repr(error))}", soft_wrap=True)
-        sys.exit(getattr(error, "exit_status", 1))
+        try:
+            with take_folder(FOLDER.resolve()) as folder:
+                demonstrate(console, folder, studio="--studio" in sys.argv[1:])
+        except Exception:
+            stop_signals.raise_lost_stop()  # A library that is interrupted may raise an error of its own.
+            raise
+    except KeyboardInterrupt as stop:
+        console.print("\nStopped; nothing is left running.")
+        stop_signals.ignore_stops()
+        sys.exit(stop_signals.exit_status_of(stop))
+    except ReelportError as error:
+        console.print(f"\n[red]The demo could not go on:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_status)
+    except Exception as error:  # noqa: BLE001 - whoever tries a demo is not shown our insides
+        console.print(f"\n[red]The demo failed, and that is our fault:[/] {escape(repr(error))}", soft_wrap=True)
+        sys.exit(1)
     stop_signals.ignore_stops()  # While Python ends, a stop would be a failure of what has worked.
 
 
@@ -97,7 +87,6 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
     from reelport.testing import Service
 
     begun = time.perf_counter()
-    make_empty_folder(folder)
     service = Service(folder / "service", **OPEN_PAGES)
     console.print("[bold]Reelport[/]: both ends of a Reporting API, on sample facts\n")
     console.print("[bold]The platform[/]")
@@ -114,35 +103,29 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
 
 
 @contextmanager
-def hold_folder(folder: Path) -> Iterator[None]:
-    """Make a folder, and keep it from another demo. UsageError while one has it."""
+def take_folder(folder: Path) -> Iterator[Path]:
+    """Make a demo's folder or empty it, and keep it from another demo.
+
+    Nobody else's folder is emptied.
+    """
+    mark = folder / _MARK
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(claim_folder(folder))
+            if not mark.is_file() and any(folder.iterdir()):
+                raise UsageError(f"{folder} is not a demo's: move it away, or use another folder.")
+            mark.touch()
+            for found in folder.iterdir():
+                if found.is_dir() and not found.is_symlink():
+                    shutil.rmtree(found)
+                elif found != mark:  # The mark stays all the time, or a command stopped here could not be run again.
+                    found.unlink()
         except BlockingIOError:
             raise UsageError(f"Another demo runs in {folder}: stop it, or use another folder.") from None
         except OSError as error:
             raise UsageError(f"{folder} can't be used: {error.strerror or error}.") from error
-        yield
-
-
-def make_empty_folder(folder: Path) -> None:
-    """Make a folder empty but for the demo's mark. Deletes only where an empty mark was."""
-    mark = folder / _MARK
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        is_marked = mark.is_file() and not mark.stat().st_size
-        if not is_marked and any(folder.iterdir()):
-            raise UsageError(f"{folder} is not a demo's: move it away, or use another folder.")
-        mark.touch()
-        for found in folder.iterdir():
-            if found.is_dir() and not found.is_symlink():
-                shutil.rmtree(found)
-            elif found != mark:  # The mark stays all the time, or a command stopped here could not be run again.
-                found.unlink()
-    except OSError as error:
-        raise UsageError(f"{folder} can't be made anew: {error.strerror or error}.") from error
+        yield folder
 
 
 def tell_of_studio(console: Console, data: Path, password: str) -> None:
@@ -158,12 +141,11 @@ def keep_studio_open(console: Console, service: Service, password: str) -> None:
     console.print(f"  e-mail   {EMAIL}\n  password {password}")
     console.print(f"[bold]GraphiQL[/]   {service.url}{GRAPHQL_PATH}\n\nCtrl-C ends it.", soft_wrap=True)
     with suppress(KeyboardInterrupt):
-        while True:
-            time.sleep(3600)
+        Event().wait()
     console.print()
 
 
-def fetch(console: Console, url: str, key: Key | Credentials, query: ReportQuery, to: Path) -> Downloaded:
+def fetch(console: Console, url: str, key: Key, query: ReportQuery, to: Path) -> Downloaded:
     """Ask, wait and download as a partner, with a ledger beside the file, not the user's own."""
     console.print("\n[bold]The partner[/]")
     console.print(f"  wants {', '.join(query.metrics)}")

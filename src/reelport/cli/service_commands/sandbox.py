@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -28,12 +29,13 @@ from reelport.cli.arguments.options import split_words
 from reelport.cli.output.listing import PrintJson, print_fields
 from reelport.errors import InternalError, UsageError
 from reelport.query import ReportQuery
+from reelport.testing.vendor import Cut, Vendor
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reelport.testing import Service, Vendor
+    from reelport.testing import Key, Service
 
 ORGANIZATION, EMAIL = "demo", "demo@example.com"
 OPEN_PAGES: Mapping[str, Any] = {"graphiql": "yes"}
@@ -44,7 +46,7 @@ _ASKED_DAYS = 7
 _MOST_PORT = 65535
 
 _MISBEHAVIOURS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "cut": ("Of two downloads, one ends in the middle.", {"cut_every": 2}),
+    "cut": ("Of two downloads, one ends in the middle.", {"cut": Cut.CONTENT_LENGTH, "cut_every": 2}),
     "slow": ("A report takes 15 seconds, and the answer to an ask 2.", {"makes_in": 15.0, "answers_asks_in": 2.0}),
     "refuse": ("Every second ask is refused as one too many.", {"refuses_every": 2}),
     "expire": (
@@ -63,7 +65,7 @@ def sandbox(
         Parameter(
             help="Run an imitation of Dailymotion in place of the service. It invents rows, has nothing that Reelport "
             "adds, and does these things wrong, separated by commas: "
-            + " ".join(f"{word}: {sentence}" for word, (sentence, _) in _MISBEHAVIOURS.items()),
+            + " ".join(f"{word}: {sentence}" for word, (sentence, _) in _MISBEHAVIOURS.items())
         ),
     ] = None,
     json: PrintJson = False,
@@ -77,13 +79,12 @@ def sandbox(
     It listens on this machine alone, and deletes everything at the end.
     """
     words = _read_misbehaviours(misbehave, port)
-    _stop_with_terminal()
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, stop_signals.raise_stop)  # the end of the terminal is a stop too
     if words:
-        from reelport.testing import Vendor
-
         settings = {name: value for word in words for name, value in _MISBEHAVIOURS[word][1].items()}
-        with Vendor(port=port or 0, **_cut(settings)) as vendor:
-            _offer_until_stopped(_describe_vendor(vendor, words), _sleep, as_json=json)
+        with Vendor(port=port or 0, **settings) as vendor:
+            _offer_until_stopped(_describe_vendor(vendor, words), Event().wait, as_json=json)
         return
     from rich.console import Console
 
@@ -99,12 +100,6 @@ def sandbox(
             stop_signals.raise_lost_stop()
             _offer_until_stopped(_describe_service(service, world), partial(_wait_for, service), as_json=json)
             stop_signals.ignore_stops()
-
-
-def _cut(settings: Mapping[str, Any]) -> dict[str, Any]:
-    from reelport.testing import Cut
-
-    return {**settings, **({"cut": Cut.CONTENT_LENGTH} if "cut_every" in settings else {})}
 
 
 def _read_misbehaviours(given: list[str] | None, port: int | None) -> list[str]:
@@ -136,14 +131,6 @@ def _is_taken(port: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """A key as it is printed."""
-
-    id: str
-    secret: str
-
-
-@dataclass(frozen=True, slots=True)
 class World:
     """What a partner has of a sample: days, channels, keys, and a password for Studio."""
 
@@ -151,8 +138,8 @@ class World:
     last: date
     channels: tuple[str, ...]
     scopes: tuple[str, ...]
-    key: Credentials
-    public_key: Credentials
+    key: Key
+    public_key: Key
     password: str
 
 
@@ -173,8 +160,7 @@ def make_world(console: Console, service: Service, *, rows: int = ROWS, days: in
     password = secrets.token_urlsafe(12)
     with show_step(console, f"makes a user for Studio, who is an owner of {ORGANIZATION}"):
         service.user(ORGANIZATION, EMAIL, password)
-    keys = Credentials(key.id, key.secret), Credentials(public.id, public.secret)
-    return World(first, last, channels, REPORT_SCOPES, *keys, password)
+    return World(first, last, channels, REPORT_SCOPES, key, public, password)
 
 
 @contextmanager
@@ -214,16 +200,6 @@ def run_service(console: Console, service: Service) -> Iterator[None]:
             service.data.with_name("service.log").write_text(service.log, "utf-8")
 
 
-def _stop_with_terminal() -> None:
-    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, stop_signals.raise_stop)
-
-
-def _sleep() -> None:
-    while True:
-        time.sleep(3600)
-
-
 def _wait_for(service: Service) -> None:
     """Wait for a stop. Raises InternalError with the log if the service ends by itself."""
     service.wait()
@@ -252,24 +228,24 @@ def _describe_service(service: Service, world: World) -> dict[str, object]:
         "studio": f"{service.url}/studio",
         "graphiql": f"{service.url}{GRAPHQL_PATH}",
         "openapi": f"{service.url}{OPENAPI_PATH}",
-        "curl": list_curl_lines(service.url, world.key, world.scopes, world.last),
+        "curl": list_curl_lines(service.url, asdict(world.key), world.scopes, world.last),
     }
 
 
 def _describe_vendor(vendor: Vendor, words: Sequence[str]) -> dict[str, object]:
-    key, yesterday = Credentials(vendor.key, vendor.secret), datetime.now(UTC).date() - timedelta(days=1)
+    key, yesterday = {"id": vendor.key, "secret": vendor.secret}, datetime.now(UTC).date() - timedelta(days=1)
     return {
         "imitates": "Dailymotion",
         "address": vendor.url,
-        "key": asdict(key),
-        "public_key": {**asdict(key), "username": vendor.username, "password": vendor.password},
+        "key": key,
+        "public_key": {**key, "username": vendor.username, "password": vendor.password},
         "misbehaves": {word: _MISBEHAVIOURS[word][0] for word in words},
         # It invents rows for every name, so it has no mistake to show.
         "curl": list_curl_lines(vendor.url, key, ("create_reports",), yesterday)[:-1],
     }
 
 
-def list_curl_lines(url: str, key: Credentials, scopes: Sequence[str], last: date) -> tuple[str, ...]:
+def list_curl_lines(url: str, key: Mapping[str, str], scopes: Sequence[str], last: date) -> tuple[str, ...]:
     """Write lines for a POSIX shell: variables, token, ask, look, download, a mistake."""
     day = next(each for each in Dimension if each.grain is Grain.DAY)
     query = ReportQuery.of(FIRST_METRICS, [day, FIRST_DIMENSIONS[0]], last - timedelta(days=_ASKED_DAYS - 1), last)
@@ -285,7 +261,7 @@ def list_curl_lines(url: str, key: Credentials, scopes: Sequence[str], last: dat
     mistaken = asked.replace(f'"{FIRST_METRICS[0].name}"', f'"{FIRST_METRICS[0].name[:-1]}Z"')
     grant = f'curl -sS "$REELPORT_URL{TOKEN_PATH}" {form} -d scope={"+".join(scopes)}'
     return (
-        f"export REELPORT_URL={url} REELPORT_API_KEY={key.id} REELPORT_API_SECRET={key.secret}",
+        f"export REELPORT_URL={url} REELPORT_API_KEY={key['id']} REELPORT_API_SECRET={key['secret']}",
         _keep_answer(grant, "token", "access_token"),
         _keep_answer(f"{post} -d '{asked}'", "report", "reportToken"),
         f"look=$({post} -H 'Prefer: wait=10' -d '{looked}'); echo \"$look\"",
