@@ -176,7 +176,7 @@ def _call_command(words: list[str]) -> None:
     if is_ours and not {tuple(words[:1]), tuple(words[:2])} & _WARN_THEMSELVES:
         from reelport.cli.arguments.environment_variables import find_unknown_variables
 
-        for unknown in find_unknown_variables(of_service=words[0] in SERVER_COMMANDS):
+        for unknown in find_unknown_variables():
             print(f"reelport: warning: {unknown}", file=sys.stderr)
     command(*bound.args, **bound.kwargs)
 

@@ -20,7 +20,7 @@ import pytest
 from tests.cases import thin_out
 from tests.patience import PATIENCE, until
 
-from reelport.cli.service_commands.facts_output import LoadProgress
+from reelport.cli.service_commands.facts_output import show_load
 from reelport.errors import BadInput
 from reelport.facts.input.files import Progress, ProgressMeter, detect_format
 from reelport.facts.input.rejects import parse_max_bad
@@ -240,11 +240,11 @@ def test_what_only_the_engine_reads_is_told_by_its_share(tmp_path: Path) -> None
 def test_progress_has_a_total(progress: Progress, line: str) -> None:
     """A line says how much of how much, and its share; for a program the same are numbers."""
     said, told = io.StringIO(), io.StringIO()
-    with LoadProgress(said, every=0.02) as shown:
-        shown.update(progress)
+    with show_load(said, every=0.02) as show:
+        show(progress)
         assert until(lambda: re.search(rf"^{re.escape(line)} \(\d+ s\)$", said.getvalue(), re.MULTILINE))
-    with LoadProgress(told, every=0.02, as_json=True) as shown:
-        shown.update(progress)
+    with show_load(told, every=0.02, as_json=True) as show:
+        show(progress)
         assert until(lambda: f'"stage": "{progress.stage}", "rows": {progress.rows},' in told.getvalue())
     event = json.loads(told.getvalue().splitlines()[-1])
     assert event["event"] == "progress"
@@ -255,8 +255,8 @@ def test_a_terminal_shows_a_bar_and_the_share() -> None:
     """What is done of all is drawn, and told in percent."""
     ours, theirs = os.openpty()
     drawn = ""
-    with os.fdopen(theirs, "w") as stream, LoadProgress(stream) as shown:
-        shown.update(Progress("reading", 80_000, 12_000_000, 48_000_000, "bytes"))
+    with os.fdopen(theirs, "w") as stream, show_load(stream) as show:
+        show(Progress("reading", 80_000, 12_000_000, 48_000_000, "bytes"))
         while "(25%)" not in drawn or "━" not in drawn:
             drawn += os.read(ours, 100_000).decode(errors="replace")
     os.close(ours)
@@ -266,10 +266,10 @@ def test_a_terminal_shows_a_bar_and_the_share() -> None:
 def test_progress_is_a_line_now_and_then_where_there_is_no_terminal() -> None:
     """A log gets a line every few seconds with the stage, the rows and the time; a short load says nothing."""
     stream = io.StringIO()
-    with LoadProgress(stream, every=0.02) as shown:
-        shown.update(Progress("writing", 1234))
+    with show_load(stream, every=0.02) as show:
+        show(Progress("writing", 1234))
         assert until(lambda: re.search(r"^writing 1,234 rows \(\d+ s\)$", stream.getvalue(), re.MULTILINE))
     quiet = io.StringIO()
-    with LoadProgress(quiet, every=PATIENCE) as shown:
-        shown.update(Progress("writing", 1))
+    with show_load(quiet, every=PATIENCE) as show:
+        show(Progress("writing", 1))
     assert quiet.getvalue() == ""

@@ -31,45 +31,27 @@ class UnknownVariable:
         return f"{self.name} is no setting: {advice}"
 
 
-def find_unknown_variables(
-    environment: Mapping[str, str] = os.environ, *, of_service: bool = False
-) -> tuple[UnknownVariable, ...]:
-    """Return the REELPORT_… variables that nothing reads, sorted by name.
-
-    `of_service` looks among the service's names first: the client's are loaded only for what isn't there.
-    """
+def find_unknown_variables(environment: Mapping[str, str] = os.environ) -> tuple[UnknownVariable, ...]:
+    """Return the REELPORT_… variables that nothing reads, sorted by name."""
     ours = {name for name in environment if name.startswith(PREFIX)}
     known = {REJECT_ROWS_VARIABLE, REJECT_BYTES_VARIABLE} | killpoints.TEST_VARIABLES
-    sides = (_name_client_variables, _name_service_variables)
-    for names in reversed(sides) if of_service else sides:
-        if ours <= known:
-            return ()
-        known |= names()
-    return tuple(UnknownVariable(name, _nearest_name(name, known)) for name in sorted(ours - known))
+    if ours <= known:
+        return ()
+    from reelport.client.settings.profiles import CLIENT_VARIABLES
+
+    if ours <= (known := known | CLIENT_VARIABLES):
+        return ()
+    from reelport.check import nearest
+    from reelport.server import settings
+
+    known |= set(map(settings.variable_name, settings.setting_names()))
+    # Compared without their common prefix, which makes all names alike.
+    others = sorted(name.removeprefix(PREFIX) for name in known - killpoints.TEST_VARIABLES)
+    near = {name: nearest(name.removeprefix(PREFIX), others) for name in sorted(ours - known)}
+    return tuple(UnknownVariable(name, other and f"{PREFIX}{other}") for name, other in near.items())
 
 
 def refuse_mistyped_variables() -> None:
     """Raise UsageError with each unknown variable that is near to a known one."""
-    if lines := [str(each) for each in find_unknown_variables(of_service=True) if each.near]:
+    if lines := [str(each) for each in find_unknown_variables() if each.near]:
         raise UsageError("\n".join(lines))
-
-
-def _name_client_variables() -> frozenset[str]:
-    from reelport.client.settings.profiles import CLIENT_VARIABLES
-
-    return CLIENT_VARIABLES
-
-
-def _name_service_variables() -> frozenset[str]:
-    from reelport.server import settings
-
-    return frozenset(map(settings.variable_name, settings.setting_names()))
-
-
-def _nearest_name(name: str, known: set[str]) -> str | None:
-    """Return the variable probably meant. Names are compared without their common prefix."""
-    from reelport.check import nearest
-
-    others = sorted(each.removeprefix(PREFIX) for each in known - killpoints.TEST_VARIABLES)
-    near = nearest(name.removeprefix(PREFIX), others)
-    return None if near is None else f"{PREFIX}{near}"

@@ -42,9 +42,9 @@ from reelport.client.files.part import translate_io_errors
 from reelport.client.steps import DEADLINE
 from reelport.errors import ReelportError, UsageError
 from reelport.sync import comparison, spec_file, sync_run
-from reelport.sync.comparison import Comparison, Moved, Number
+from reelport.sync.comparison import Comparison, Number
 from reelport.sync.coverage import Coverage, coverage_of
-from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, describe_event
+from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, Tell, describe_event
 from reelport.sync.spec import LOOKBACK, SETTLE, Spec
 from reelport.wire import format_utc
 from reelport.wording import format_count
@@ -180,7 +180,7 @@ def run(
             loaded = sync_run.run(
                 specs,
                 client.with_options(again=again, windows=window_days),
-                tell=SyncProgress(reporter),
+                tell=report_sync(reporter),
                 deadline=deadline,
                 allow_empty=allow_empty,
                 every_day=every_day,
@@ -227,7 +227,7 @@ def verify(
         reporter.group, reporter.resume = "sync", ["verify", *(names or []), *rest]
         compared, client = [], connected.with_options(again=again, windows=window_days)
         for spec in specs:
-            tell = SyncProgress(reporter)
+            tell = report_sync(reporter)
             found = comparison.verify(spec, client, tell=tell, start=first, end=last, deadline=deadline)
             compared.append(found)
             if not json:
@@ -266,46 +266,33 @@ def _format_other_options(file: Path, service: ServiceOptions, window_days: int 
     return [*words, *service.words(), *format_flags({"--window-days": window_days})]
 
 
-class SyncProgress:
-    """Reports events of a sync: JSON to a program, words and counted windows to a person."""
+def report_sync(printer: ProgressLines | JsonEvents) -> Tell:
+    """Return a listener of a sync: JSON to a program, words and bars to a person."""
+    windows = done = 0
 
-    def __init__(self, printer: ProgressLines | JsonEvents) -> None:
-        self._printer = printer
-        self._windows = 0
-        self._done = 0
-
-    def __call__(self, event: SyncEvent) -> None:
-        """Report an event."""
-        match self._printer, event:
+    def tell(event: SyncEvent) -> None:
+        nonlocal windows, done
+        match printer, event:
             case JsonEvents() as program, OfWindow(spec, window, happened):
                 program.report_event({"spec": spec, "window": window}, happened)
             case JsonEvents() as program, _:
                 program(cast("Event", event))  # it prints whatever is a dataclass
             case ProgressLines() as person, OfWindow(spec, window, happened):
-                self._windows += isinstance(happened, Bisected)
+                windows += isinstance(happened, Bisected)
                 person.report_event(f"{spec} {window}", happened)
+            case ProgressLines() as person, Planned(windows=planned) if planned:
+                windows += len(planned)  # Each is told when it begins.
+            case ProgressLines() as person, Loaded(spec=spec, window=window) | Failed(spec=spec, window=window):
+                done += 1
+                person.finish_window(f"{spec} {window}", done, windows)
+                stops = isinstance(event, Failed) and event.stops  # The run's end says why.
+                for line in [f"{spec} {window}: not synced."] if stops else describe_event(event):
+                    person.say(line)
             case ProgressLines() as person, _:
-                self._count(person, event)
-                for line in _lines(event):
+                for line in describe_event(event):
                     person.say(line)
 
-    def _count(self, person: ProgressLines, event: SyncEvent) -> None:
-        match event:
-            case Planned(windows=windows):
-                self._windows += len(windows)
-            case Loaded(spec=spec, window=window) | Failed(spec=spec, window=window):
-                self._done += 1
-                person.finish_window(f"{spec} {window}", self._done, self._windows)
-
-
-def _lines(event: SyncEvent) -> list[str]:
-    match event:
-        case Planned(windows=windows) if windows:
-            return []  # Each window is told when it begins.
-        case Failed(spec, window, stops=True):
-            return [f"{spec} {window}: not synced."]  # the run's end says why
-        case _:
-            return describe_event(event)
+    return tell
 
 
 def print_coverage(standings: Iterable[Coverage], *, json: bool) -> None:
@@ -329,7 +316,10 @@ def print_comparison(found: Comparison, options: Sequence[str] = ()) -> None:
         for name in ("day", "", "rows", "gone", "come", *found.moved[0].sums):
             table.add_column(name, justify="left" if name in {"day", ""} else "right")
         for each in found.moved:
-            table.add_row(*_cells(each))
+            rows = f"{each.before:,}" if each.before == each.now else f"{each.before:,} → {each.now:,}"
+            sums = [_format_change(before, now) for before, now in each.sums.values()]
+            state = "verified" if each.verified else "moving"
+            table.add_row(str(each.day), state, rows, f"{each.gone:,}", f"{each.come:,}", *sums)
         console.print(table)
     console.print(_format_verdict(found, options))
 
@@ -385,12 +375,6 @@ def _comparison_as_json(found: Comparison, options: Sequence[str]) -> dict[str, 
             for each in found.moved
         ],
     }
-
-
-def _cells(each: Moved) -> list[str]:
-    rows = f"{each.before:,}" if each.before == each.now else f"{each.before:,} → {each.now:,}"
-    sums = [_format_change(before, now) for before, now in each.sums.values()]
-    return [str(each.day), "verified" if each.verified else "moving", rows, f"{each.gone:,}", f"{each.come:,}", *sums]
 
 
 def _format_change(before: Number, now: Number) -> str:

@@ -15,6 +15,9 @@ from cyclopts import App, Parameter
 from reelport.cli.arguments.options import is_confirmed, parse_data_directory, parse_day_word, split_words
 from reelport.cli.output.listing import PrintJson, print_fields, print_list
 from reelport.errors import UsageError
+from reelport.facts.layout import check_existing
+from reelport.server.settings import Settings, read_settings
+from reelport.storage.durable import private, set_readers
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
     from reelport.server.access.channel_registry import Entry, LineProblem
     from reelport.server.reports.removal import Withdrawal
-    from reelport.server.settings import Settings
 
 ORG = App(name="org")
 CHANNEL = App(name="channel")
@@ -36,19 +38,22 @@ Data = Annotated[
 Yes = Annotated[bool, Parameter(help="Do not ask for confirmation.")]
 
 
+def use_settings(**given: object) -> Settings:
+    """Read the settings of a command, whose files are for the readers that they name."""
+    settings = read_settings(**given)
+    set_readers(settings.readers)
+    return settings
+
+
 @contextmanager
 def open_state(data: Path | None, *, make: bool = False, only_read: bool = False) -> Iterator[tuple[Settings, Engine]]:
     """Open settings and state of a data directory that exists, unless `make`.
 
     With `only_read` an empty state stands for one that isn't there yet.
     """
-    from reelport.facts.layout import check_existing
-    from reelport.server.settings import read_settings
     from reelport.server.state.database import connected
-    from reelport.storage.durable import private, set_readers
 
-    settings = read_settings(data=data)
-    set_readers(settings.readers)
+    settings = use_settings(data=data)
     if not make:
         check_existing(settings.data)
     with private(), connected(settings, make=not only_read) as db:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter, validators
 
 from reelport.cli.output.listing import PrintJson, print_fields
-from reelport.cli.service_commands.access import Data, open_state
+from reelport.cli.service_commands.access import Data, open_state, use_settings
 from reelport.errors import StorageError
 from reelport.wording import format_count
 
@@ -77,11 +77,8 @@ def restore(
     """
     from reelport.server.backup.archive import FACTS, FILES, Archive
     from reelport.server.backup.restore import restore_backup
-    from reelport.server.settings import read_settings
-    from reelport.storage.durable import set_readers
 
-    settings = read_settings(data=data)
-    set_readers(settings.readers)
+    settings = use_settings(data=data)
     archive = Archive(source.absolute())
     found = archive.read(id)
     left_out = restore_backup(archive, found, settings, without_damaged=without_damaged)

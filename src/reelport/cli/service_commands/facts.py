@@ -19,9 +19,8 @@ from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, 
 from reelport.cli.arguments.options import Whole, is_confirmed
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.listing import PrintJson, print_json
-from reelport.cli.service_commands.access import Data
+from reelport.cli.service_commands.access import Data, use_settings
 from reelport.cli.service_commands.facts_output import (
-    LoadProgress,
     build_after_load,
     describe_missing_days,
     format_moment,
@@ -30,6 +29,7 @@ from reelport.cli.service_commands.facts_output import (
     print_result,
     print_rows,
     print_undo_plan,
+    show_load,
     write_suggestion,
 )
 from reelport.errors import BadInput, UsageError
@@ -38,8 +38,8 @@ from reelport.facts.input.rejects import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.layout import check_existing, check_layout
 from reelport.facts.log.table_marks import identify_tables
 from reelport.facts.tables import TABLES, find_table
-from reelport.server.settings import read_settings
-from reelport.storage.durable import set_readers
+from reelport.server.access.unread_rows import describe_unread_rows
+from reelport.server.settings import Settings, read_settings
 from reelport.wording import format_count, format_size
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def open_tables(data: Path | None, *, make: bool = False) -> Settings:
     settings = use_settings(data=data)
     (check_layout if make else check_existing)(settings.data)
     identify_tables(settings.data, settings.facts_root, make=make)
-    return settings.facts_root
+    return settings
 
 
 @Parameter(name="*")
@@ -135,13 +135,12 @@ def _check_files(files: Sequence[Path]) -> None:
 
 def _load(data: Path | None, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
     from reelport.facts.loading.load import load as load_files
-    from reelport.server.access.unread_rows import describe_unread_rows
 
     owners = Counter[str]()
-    root = facts_root(data, make=True)
-    with LoadProgress(sys.stderr, as_json=as_json) as shown:
+    settings = open_tables(data, make=True)
+    with show_load(sys.stderr, as_json=as_json) as show:
         result = load_files(
-            root,
+            settings.facts_root,
             table,
             files,
             mapping=terms.map,
@@ -154,30 +153,29 @@ def _load(data: Path | None, table: str, files: Sequence[Path], terms: LoadOptio
             again=terms.again,
             owners=owners,
             now=datetime.now(UTC),
-            progress=shown.update,
+            progress=show,
             memory=terms.memory,
         )
     if not result.already:
-        _announce(data, table)
-        build_after_load(data, table, terms.memory)
-    note = None if result.already else describe_unread_rows(read_settings(data=data), owners)
+        _announce(settings, table)
+        build_after_load(settings, table, terms.memory)
+    note = None if result.already else describe_unread_rows(settings, owners)
     print_result(result, note, again=terms.again, as_json=as_json)
 
 
-def _announce(data: Path | None, *tables: str) -> None:
+def _announce(settings: Settings, *tables: str) -> None:
     from reelport.server.events.bus import Event, Kind
     from reelport.server.events.pipes import open_bus
 
     for table in tables:
-        open_bus(read_settings(data=data)).announce(Event(Kind.TABLE_ADVANCED, table))
+        open_bus(settings).announce(Event(Kind.TABLE_ADVANCED, table))
 
 
 def _dry_run(data: Path | None, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
     from reelport.facts.loading.preview import preview
-    from reelport.server.access.unread_rows import describe_unread_rows
 
     settings = read_settings(data=data)
-    with LoadProgress(sys.stderr, as_json=as_json) as progress:
+    with show_load(sys.stderr, as_json=as_json) as show:
         shown = preview(
             settings.facts_root,
             table,
@@ -189,7 +187,7 @@ def _dry_run(data: Path | None, table: str, files: Sequence[Path], terms: LoadOp
             lenient=terms.lenient,
             now=datetime.now(UTC),
             again=terms.again,
-            progress=progress.update,
+            progress=show,
             memory=terms.memory,
         )
     print_preview(shown, describe_unread_rows(settings, shown.owners), again=terms.again, as_json=as_json)
@@ -221,13 +219,13 @@ def load_list(
     """
     from reelport.facts.log.history import list_loads
 
-    found = list_loads(facts_root(data), table)
+    settings = open_tables(data)
+    found = list_loads(settings.facts_root, table)
     if json:
         print_json([asdict(one) for one in found])
         return
     if not found:
-        place = read_settings(data=data).data
-        print(f"Nothing is loaded into {table or 'any table'} of {place} yet.", file=sys.stderr)
+        print(f"Nothing is loaded into {table or 'any table'} of {settings.data} yet.", file=sys.stderr)
         return
     print_loads(found)
 
@@ -249,16 +247,16 @@ def load_undo(
     from reelport.facts.loading import undo
     from reelport.server.access import channel_registry
 
-    root = facts_root(data)
-    plan = undo.plan_undo(root, batch, table)
+    settings = open_tables(data)
+    plan = undo.plan_undo(settings.facts_root, batch, table)
     channel_registry.refuse_undo(plan.load.table, plan.load.batch)
     if not (yes and json):
         with redirect_stdout(sys.stderr if json else sys.stdout):
             print_undo_plan(plan)
     if not yes and not is_confirmed(f"Undo batch {plan.load.batch} of {plan.load.table}?"):
         return
-    done = undo.undo_load(root, plan.load)
-    _announce(data, done.table)
+    done = undo.undo_load(settings.facts_root, plan.load)
+    _announce(settings, done.table)
     if json:
         print_json(asdict(done) | {"days": [asdict(one) for one in plan.days]})
         return
@@ -273,7 +271,8 @@ def tables(*, data: Data = None, json: PrintJson = False) -> None:
     """
     from reelport.facts.log.freshness import tables_report
 
-    found = tables_report(facts_root(data), datetime.now(UTC).date())
+    settings = open_tables(data)
+    found = tables_report(settings.facts_root, datetime.now(UTC).date())
     if json:
         print_json([asdict(one) for one in found])
         return
@@ -295,7 +294,7 @@ def tables(*, data: Data = None, json: PrintJson = False) -> None:
             print(f"{one.table}: {describe_missing_days(one.missing_days)}", file=sys.stderr)
     if not any(one.rows for one in found):
         advice = "`reelport load TABLE FILES`, or `reelport sample`."
-        print(f"Nothing is loaded into {read_settings(data=data).data} yet: {advice}", file=sys.stderr)
+        print(f"Nothing is loaded into {settings.data} yet: {advice}", file=sys.stderr)
 
 
 def compact(
@@ -319,9 +318,10 @@ def compact(
     from reelport.facts.loading.compaction import compact as merge
     from reelport.facts.loading.compaction import copy_tables_by_roles
 
-    root = facts_root(data)
+    settings = open_tables(data)
+    root = settings.facts_root
     done = merge(root, today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory)
-    _announce(data, *{one.table for one in done})
+    _announce(settings, *{one.table for one in done})
     for one in done:
         merged = f"{one.month} merged, {one.files:,} files into {one.into:,}"
         print(f"{one.table}: {merged}, {format_count(one.rows, 'row')}")
@@ -342,7 +342,7 @@ def vacuum(
     """
     from reelport.facts.loading.compaction import vacuum as delete
 
-    for one in delete(facts_root(data), now=datetime.now(UTC), hours=hours):
+    for one in delete(open_tables(data).facts_root, now=datetime.now(UTC), hours=hours):
         print(f"{one.table}: {format_count(one.files, 'file')} deleted, {format_size(one.bytes)}")
 
 
@@ -365,13 +365,13 @@ def payees(
 
     if start is not None and end is not None and end < start:
         raise UsageError(f"--end {end} is before --start {start}")
-    found = sum_by_payee(facts_root(data), start, end, memory)
+    settings = open_tables(data)
+    found = sum_by_payee(settings.facts_root, start, end, memory)
     if json:
         print_json([asdict(one) for one in found])
         return
     if not found:
-        place = read_settings(data=data).data
-        print(f"{place} has no earnings of these days: see `reelport tables`.", file=sys.stderr)
+        print(f"{settings.data} has no earnings of these days: see `reelport tables`.", file=sys.stderr)
         return
     rows = [[one.channel or NOBODY, one.slug or "", *_numbers([one])] for one in found]
     print_rows(["payee", "slug", "rows", "EUR", "USD"], [*rows, ["total", "", *_numbers(found)]])
@@ -408,8 +408,7 @@ def sample(
     """
     from reelport.server.sandbox import fill
 
-    settings = read_settings(data=data)
-    set_readers(settings.readers)
+    settings = use_settings(data=data)
     found = fill(settings, start, end, rows, seed, _print_drawn)
     if not found.changed:
         print(f"These sample facts are in {settings.data} already; nothing was changed.", file=sys.stderr)

@@ -6,24 +6,26 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from reelport.cli.output.listing import print_json, print_list
+from reelport.engine.memory_size import parse_size
 from reelport.errors import ReelportError, UsageError
+from reelport.facts.rollups import list_rollups
 from reelport.facts.tables import TABLES
-from reelport.server.settings import read_settings
+from reelport.server.settings import Settings
 from reelport.storage.durable import describe_os_error, replace_file, to_storage_error
 from reelport.wire import format_utc
 from reelport.wording import clean_line, format_count, format_size
 
 if TYPE_CHECKING:
-    from reelport.cli.output.progress import ProgressBars
-    from reelport.facts.input.files import Progress
+    from reelport.facts.input.files import Progress, ProgressCallback
     from reelport.facts.loading.load import LoadResult, OutsideRows
     from reelport.facts.loading.preview import Preview
     from reelport.facts.loading.undo import UndoPlan
@@ -254,52 +256,45 @@ def _print_judged(shown: Preview, *, again: bool) -> None:
 EVERY_SECONDS = 5.0
 
 
-class LoadProgress:
-    """Shows a load's progress: a bar on a terminal, else a line a few seconds, sorting too."""
+@contextmanager
+def show_load(stream: TextIO, every: float = EVERY_SECONDS, *, as_json: bool = False) -> Iterator[ProgressCallback]:
+    """Give what shows a load: a bar on a terminal, else a line every few seconds."""
+    if stream.isatty() and not as_json:
+        from reelport.cli.output.progress import BarLine, ProgressBars
 
-    def __init__(self, stream: TextIO, every: float = EVERY_SECONDS, *, as_json: bool = False) -> None:
-        self._stream = stream
-        self._every = every
-        self._as_json = as_json
-        self._last: Progress | None = None
-        self._ended = Event()
-        self._bars: ProgressBars | None = None
-        self._speaker = Thread(target=self._print_lines, daemon=True)
-
-    def __enter__(self) -> Self:
-        if self._stream.isatty() and not self._as_json:
-            from reelport.cli.output.progress import ProgressBars
-
-            self._bars = ProgressBars(self._stream, 0.0)
-            self._bars.start("reading")
-        else:
-            self._speaker.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        if self._bars is not None:
-            self._bars.stop()
-        else:
-            self._speaker.join()
-
-    def _print_lines(self) -> None:
-        began = time.monotonic()
-        while not self._ended.wait(self._every):
-            passed = time.monotonic() - began
-            line = _event(self._last, passed) if self._as_json else f"{_format_state(self._last)} ({passed:.0f} s)"
-            print(line, file=self._stream, flush=True)
-
-    def update(self, progress: Progress) -> None:
-        """Show this progress."""
-        self._last = progress
-        if self._bars is not None:
-            from reelport.cli.output.progress import BarLine
-
-            self._bars.show(
-                "",
-                BarLine(_format_state(progress), done=progress.share or 0, total=None if progress.share is None else 1),
+        bars = ProgressBars(stream, 0.0)
+        bars.start("reading")
+        try:
+            yield lambda now: bars.show(
+                "", BarLine(_format_state(now), done=now.share or 0, total=None if now.share is None else 1)
             )
+        finally:
+            bars.stop()
+        return
+    last: Progress | None = None
+    ended, began = Event(), time.monotonic()
+
+    def remember(progress: Progress) -> None:
+        nonlocal last
+        last = progress
+
+    def print_lines() -> None:
+        while not ended.wait(every):
+            passed = time.monotonic() - began
+            line = f"{_format_state(last)} ({passed:.0f} s)"
+            if as_json:
+                facts = {"stage": "reading"} if last is None else asdict(last)
+                now = format_utc(datetime.now(UTC), "milliseconds")
+                line = json.dumps({"event": "progress", "time": now, **facts, "seconds": round(passed, 1)})
+            print(line, file=stream, flush=True)
+
+    speaker = Thread(target=print_lines, daemon=True)
+    speaker.start()
+    try:
+        yield remember
+    finally:
+        ended.set()
+        speaker.join()
 
 
 def _format_state(progress: Progress | None) -> str:
@@ -313,12 +308,6 @@ def _format_state(progress: Progress | None) -> str:
         amounts = f"{format_size(progress.done)} of {format_size(progress.total)}{share}"
         return f"{progress.stage} {amounts}" + (f", {rows}" if progress.rows else "")
     return f"{progress.stage} {progress.done:,} of {format_count(progress.total, 'row')}{share}"
-
-
-def _event(progress: Progress | None, passed: float) -> str:
-    now = format_utc(datetime.now(UTC), "milliseconds")
-    facts = {"stage": "reading"} if progress is None else asdict(progress)
-    return json.dumps({"event": "progress", "time": now, **facts, "seconds": round(passed, 1)})
 
 
 def write_suggestion(
@@ -388,14 +377,11 @@ def _suggestion_as_json(found: Suggestion, place: Path, command: str) -> dict[st
     }
 
 
-def build_after_load(data: Path | None, table: str, memory: str) -> None:
+def build_after_load(settings: Settings, table: str, memory: str) -> None:
     """Build the table's rollups, if the settings say so. An error is a warning."""
-    settings = read_settings(data=data)
     if settings.rollups != "after-load":
         return
-    from reelport.engine.memory_size import parse_size
     from reelport.engine.rollups.build import build_rollups
-    from reelport.facts.rollups import list_rollups
 
     root = settings.facts_root
     try:

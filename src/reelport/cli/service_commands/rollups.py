@@ -11,18 +11,20 @@ from cyclopts import App, Parameter
 from reelport.cli.arguments.options import QueryOptions, Whole, split_words
 from reelport.cli.output.listing import PrintJson, print_json, print_list
 from reelport.cli.service_commands.access import Data
-from reelport.cli.service_commands.facts import MemoryOption, facts_root
+from reelport.cli.service_commands.facts import MemoryOption, open_tables
+from reelport.engine.memory_size import parse_size
+from reelport.engine.tenant import Tenant
 from reelport.errors import QueryRefused, UsageError
+from reelport.facts import rollups
 from reelport.facts.defaults import MEMORY
-from reelport.server.settings import read_settings
+from reelport.facts.log.snapshot import Snapshot, pin
+from reelport.facts.tables import TABLES
+from reelport.server.settings import Settings
 from reelport.wording import format_count, format_size
 
 if TYPE_CHECKING:
     from reelport.engine.rollups.build import BuiltMonth
     from reelport.engine.rollups.choice import Choice
-    from reelport.engine.tenant import Tenant
-    from reelport.facts.log.snapshot import Snapshot
-    from reelport.server.settings import Settings
 
 ROLLUPS = App(name="rollups")
 
@@ -44,20 +46,17 @@ def suggest(
 
     With the existing ones they take at most REELPORT_ROLLUP_SPACE, estimated from one day of facts.
     """
-    from reelport.engine.memory_size import parse_size
     from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
-    from reelport.facts.log.snapshot import pin
-    from reelport.facts.rollups import add_rollup, list_rollups, measure_rollups
-    from reelport.facts.tables import TABLES
     from reelport.server.reports.report_list import list_asked_queries
     from reelport.server.state.database import connected
 
-    root, settings = facts_root(data), read_settings(data=data)
+    settings = open_tables(data)
+    root = settings.facts_root
     snapshot = pin(root, TABLES)
     with connected(settings, make=False) as db:
         asked = count_demand(list_asked_queries(db, datetime.now(UTC) - timedelta(days=days)), snapshot)
-    space = parse_size(settings.rollup_space) - measure_rollups(root)
-    known = list_rollups(root)
+    space = parse_size(settings.rollup_space) - rollups.measure_rollups(root)
+    known = rollups.list_rollups(root)
     found = suggest_rollups(root, asked, snapshot, known, space=space, memory=memory)
     rows = [
         {
@@ -79,7 +78,7 @@ def suggest(
         print(f"What the {there} {counted}", file=sys.stderr)
     if add:
         for each in found:
-            add_rollup(root, each.rollup)
+            rollups.add_rollup(root, each.rollup)
 
 
 @ROLLUPS.command(name="add")
@@ -96,11 +95,10 @@ def add_rollup(
     """
     from reelport.catalog import Grain
     from reelport.engine.rollups.shape import make_rollup
-    from reelport.facts import rollups
 
     names = (name.lower() for name in split_words(columns))
     rollup = make_rollup(table, names, Grain.HOUR if hour else Grain.DAY)
-    is_new = rollups.add_rollup(facts_root(data), rollup)
+    is_new = rollups.add_rollup(open_tables(data).facts_root, rollup)
     print(f"{rollup.name}: {'added' if is_new else 'is there already'}; build it by `reelport rollups build`")
 
 
@@ -114,17 +112,15 @@ def build(
 
     Example: reelport rollups build
     """
-    from reelport.facts.rollups import find_rollup, list_rollups
-
-    root = facts_root(data)
-    chosen = [find_rollup(root, name) for name in names] or list(list_rollups(root))
+    settings = open_tables(data)
+    root = settings.facts_root
+    chosen = [rollups.find_rollup(root, name) for name in names] or list(rollups.list_rollups(root))
     if not chosen:
         print("There is no rollup to build: see `reelport rollups suggest`.", file=sys.stderr)
         return
-    from reelport.engine.memory_size import parse_size
     from reelport.engine.rollups.build import build_rollups
 
-    space = parse_size(read_settings(data=data).rollup_space)
+    space = parse_size(settings.rollup_space)
     if not build_rollups(root, chosen, space=space, memory=memory, progress=_print_month):
         print("nothing to build")
 
@@ -154,7 +150,7 @@ def list_all(*, data: Data = None, json: PrintJson = False) -> None:
             "facts": each.fact_rows,
             "size": format_size(each.bytes),
         }
-        for each in list_stored(facts_root(data))
+        for each in list_stored(open_tables(data).facts_root)
     ]
     print_list(rows, as_json=json, none="There is no rollup: see `reelport rollups suggest`.")
 
@@ -169,13 +165,11 @@ def drop(
 
     Example: reelport rollups drop --all
     """
-    from reelport.facts.rollups import drop_rollup, find_rollup, list_rollups
-
-    root = facts_root(data)
+    root = open_tables(data).facts_root
     if all == bool(names):
         raise UsageError("name the rollups to drop, or give --all")
-    for rollup in list_rollups(root) if all else [find_rollup(root, name) for name in names]:
-        drop_rollup(root, rollup)
+    for rollup in rollups.list_rollups(root) if all else [rollups.find_rollup(root, name) for name in names]:
+        rollups.drop_rollup(root, rollup)
         print(f"{rollup.name}: dropped")
 
 
@@ -196,16 +190,15 @@ def explain(
     from reelport.engine.compile import tables_of
     from reelport.engine.rollups.choice import RollupList, describe_use
     from reelport.engine.rollups.choice import explain as choose
-    from reelport.facts.log.snapshot import pin
 
-    root, settings = facts_root(data), read_settings(data=data)
+    settings = open_tables(data)
+    root = settings.facts_root
     asked = ask.query()
     if found := problems(asked, today=datetime.now(UTC).date()):
         raise QueryRefused(found)
     snapshot = pin(root, tables_of(asked))
-    rollups = RollupList() if settings.rollups == "off" else RollupList.read(root)
-    tenant = _find_tenant(settings, org, snapshot)
-    choices = choose(asked, tenant, snapshot, rollups)
+    usable = RollupList() if settings.rollups == "off" else RollupList.read(root)
+    choices = choose(asked, _find_tenant(settings, org, snapshot), snapshot, usable)
     if json:
         print_json([_to_fields(choice) for choice in choices])
         return
@@ -220,8 +213,6 @@ def explain(
 
 
 def _find_tenant(settings: Settings, org: str | None, snapshot: Snapshot) -> Tenant:
-    from reelport.engine.tenant import Tenant
-
     if org is None:
         files = [file for found in snapshot.listing.values() for file in found]
         return Tenant(frozenset(file.low_owner or "" for file in files) or frozenset({""}))

@@ -7,18 +7,17 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from reelport.cli.output.listing import PrintJson, print_fields, print_json, print_list
-from reelport.cli.service_commands.access import Data, open_state
+from reelport.cli.service_commands.access import Data, open_state, use_settings
 from reelport.errors import StorageError
+from reelport.facts.layout import LAYOUT, check_existing, read_layout
 from reelport.local_path import is_address
+from reelport.server.settings import Settings, read_settings
 from reelport.wording import format_count
-
-if TYPE_CHECKING:
-    from reelport.server.settings import Settings
 
 QUEUE = App(name="queue")
 
@@ -124,7 +123,6 @@ def doctor(*, json: PrintJson = False, data: Data = None) -> None:
     Example: reelport doctor
     """
     from reelport.server.doctor.checks import run_checks
-    from reelport.server.settings import read_settings
 
     found = run_checks(read_settings(data=data))
     rows = [{"well": "yes" if each.well else "NO", "subject": each.subject, "finding": each.sentence} for each in found]
@@ -157,13 +155,7 @@ def copy(source: Place, target: Place, *, json: PrintJson = False) -> None:
 
 
 def _read_place(place: str) -> Settings:
-    from reelport.server.settings import read_settings
-    from reelport.storage.durable import set_readers
-
-    given = {"database_url": place} if is_address(place) else {"database_url": "", "data": Path(place)}
-    settings = read_settings(**given)
-    set_readers(settings.readers)
-    return settings
+    return use_settings(**{"database_url": place} if is_address(place) else {"database_url": "", "data": Path(place)})
 
 
 def upgrade(
@@ -184,18 +176,13 @@ def upgrade(
 
     Example: reelport upgrade --check
     """
-    from reelport.server.settings import read_settings
-    from reelport.storage.durable import set_readers
-
-    settings = read_settings(data=data)
-    set_readers(settings.readers)
+    settings = use_settings(data=data)
     done = _check(settings, scratch, scratch_database) if check else _upgrade(settings)
     lists = {name: "\n  ".join(["", *value]) for name, value in done.items() if isinstance(value, list)}
     print_fields(done if json else done | lists, as_json=json)
 
 
 def _upgrade(settings: Settings) -> dict[str, object]:
-    from reelport.facts.layout import check_existing
     from reelport.server.state.database import connected, read_state_revision
     from reelport.server.state.revisions import REVISION
 
@@ -207,7 +194,6 @@ def _upgrade(settings: Settings) -> dict[str, object]:
 
 
 def _check(settings: Settings, scratch: Path | None, scratch_database: str | None) -> dict[str, object]:
-    from reelport.facts.layout import LAYOUT, check_existing, read_layout
     from reelport.server.backup.restore import try_upgrade
     from reelport.server.state.database import read_state_revision
     from reelport.server.state.revisions import REVISION, list_pending

@@ -10,9 +10,9 @@ from cyclopts import Parameter, Token
 
 from reelport.cli.arguments.environment_variables import find_unknown_variables, refuse_mistyped_variables
 from reelport.cli.arguments.usage_errors import refuse_together
+from reelport.cli.service_commands.access import use_settings
 from reelport.server.masking import hide_passwords
 from reelport.server.settings import Secret, Settings, read_settings, variable_name
-from reelport.storage.durable import set_readers
 
 
 def _keep_as_written(_: type, words: Sequence[Token]) -> str:
@@ -88,8 +88,7 @@ def _start_log(flags: _GivenFlags | None) -> Settings:
     """
     given = {} if flags is None else vars(flags)
     refuse_together(lambda: read_settings(**given), refuse_mistyped_variables)
-    settings = read_settings(**given)
-    set_readers(settings.readers)
+    settings = use_settings(**given)
     from reelport.server.log_library import import_structlog
 
     import_structlog()
@@ -99,7 +98,7 @@ def _start_log(flags: _GivenFlags | None) -> Settings:
     import structlog
 
     log = structlog.get_logger(__name__)
-    for unknown in find_unknown_variables(of_service=True):
+    for unknown in find_unknown_variables():
         log.warning("unknown variable", reason=str(unknown))
     for sentence in _find_visible_secrets(given):
         log.warning("others can see a secret", reason=sentence)
