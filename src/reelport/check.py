@@ -246,7 +246,9 @@ def _make_pair_problem(
     rules: Rules,
 ) -> Problem:
     path = ("dimensions", query.dimensions.index(dimension.name))
-    fatal = rules.strict or any(_is_ruled_out(family, dimension) for family in refusing)
+    # Without strict rules a pair is ruled out if the vendor documents both, and doesn't list them together.
+    documented = Standing.DOCUMENTED
+    fatal = rules.strict or any(family.standing is dimension.standing is documented for family in refusing)
     if dimension.grain is not None and dimension.grain < (grain := max(family.grain for family in refusing)):
         coarse = next(each for each in Dimension if each.grain == grain).name
         finest = N_("%(metrics)s can't be had by %(dimension)s: %(coarse)s is the finest.")
@@ -271,11 +273,6 @@ def _make_pair_problem(
     )
     sentence = f"{_(what, metrics=against, dimension=dimension)} {advice}"
     return Problem(Code.INCOMPATIBLE_PAIR, path, sentence, near, fatal)
-
-
-def _is_ruled_out(family: Family, dimension: Dimension) -> bool:
-    """Whether the vendor documents both, and doesn't list them together."""
-    return family.standing is dimension.standing is Standing.DOCUMENTED
 
 
 def _check_range(query: ReportQuery, today: date, rules: Rules) -> Iterator[Problem]:

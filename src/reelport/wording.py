@@ -99,7 +99,9 @@ def format_days(start: date, end: date) -> str:
         return format_day(end)
     first = format_day(start)
     if start.year == end.year:
-        first = number_day(start) if start.month == end.month else _format_month_day(start)
+        month = current_language().months[start.month - 1]
+        first = number_day(start)
+        first = first if start.month == end.month else _("%(day)s %(month)s", day=first, month=month)
     return _("%(start)s to %(end)s", start=first, end=format_day(end))
 
 
@@ -107,10 +109,6 @@ def format_day(day: date) -> str:
     """Format a day: `4 July 2026`."""
     month = current_language().months[day.month - 1]
     return _("%(day)s %(month)s %(year)s", day=number_day(day), month=month, year=day.year)
-
-
-def _format_month_day(day: date) -> str:
-    return _("%(day)s %(month)s", day=number_day(day), month=current_language().months[day.month - 1])
 
 
 def number_day(day: date) -> str:

@@ -103,7 +103,8 @@ def _write_rows(
     for at, (name, column) in enumerate(zip(names, columns, strict=True)):
         sheet.set_column(at, at, max(_WIDTHS.get(column.type, 12), len(name) + 2))
         sheet.write_string(0, at, name, bold)
-    formats = [book.add_format({"num_format": _format_of(column)}) for column in columns]
+    shown = [f"#,##0.{'0' * each.digits}" if each.digits else _FORMATS.get(each.type, "General") for each in columns]
+    formats = [book.add_format({"num_format": each}) for each in shown]
     converts = [_find_converter(column.type) for column in columns]
     for number, row in enumerate(rows, start=1):
         refuse_too_many_rows(number)
@@ -118,10 +119,6 @@ def _write_rows(
                     f"Row {number:,}, column {names[at]}: the text is longer than the {_LONGEST:,} characters that "
                     "XLSX holds. Take --format csv or parquet."
                 )
-
-
-def _format_of(column: Column) -> str:
-    return f"#,##0.{'0' * column.digits}" if column.digits else _FORMATS.get(column.type, "General")
 
 
 def _find_converter(kind: CellType) -> Callable[[str], float | None]:

@@ -75,7 +75,9 @@ class Service:
     def __init__(
         self, data: Path | None = None, *, environment: Mapping[str, str] | None = None, **settings: object
     ) -> None:
-        _refuse_unknown(settings)
+        known = setting_names()
+        if unknown := [name for name in settings if name not in known]:
+            raise UsageError("\n".join(f"There is no setting {name!r}.{suggest(name, known)}" for name in unknown))
         self._own = Path(tempfile.mkdtemp(prefix="reelport-"))
         # A program that is stopped before the block begins leaves nothing either.
         self._remove_own = weakref.finalize(self, _remove_folder, self._own, os.getpid())
@@ -156,7 +158,8 @@ class Service:
         from reelport.facts.loading.load import load_arrow  # noqa: PLC0415 - the same
 
         batch = f"test-{short_id()}"
-        if _is_arrow(rows):
+        arrow = sys.modules.get("pyarrow")  # who made a table has imported it
+        if arrow is not None and isinstance(rows, arrow.Table | arrow.RecordBatchReader):
             load_arrow(self.settings.facts_root, table, rows, batch)
             return
         try:
@@ -297,18 +300,6 @@ class Service:
 def _remove_folder(folder: Path, owner: int) -> None:
     if os.getpid() == owner:  # and not in a fork, which ends first
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_arrow(rows: object) -> bool:
-    """Whether rows are an Arrow table. Imports no pyarrow: who made one has imported it."""
-    arrow = sys.modules.get("pyarrow")
-    return arrow is not None and isinstance(rows, arrow.Table | arrow.RecordBatchReader)
-
-
-def _refuse_unknown(settings: Iterable[str]) -> None:
-    known = setting_names()
-    if unknown := [name for name in settings if name not in known]:
-        raise UsageError("\n".join(f"There is no setting {name!r}.{suggest(name, known)}" for name in unknown))
 
 
 def _free_port() -> int:

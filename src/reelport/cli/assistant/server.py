@@ -149,9 +149,11 @@ class _Server(MCPServer[Any]):
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
-            if isinstance(error.__cause__, ValidationError):
-                raise ToolError(_describe_arguments(error.__cause__)) from error.__cause__
-            raise
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            wrong = [(".".join(map(str, each["loc"])), each) for each in error.__cause__.errors()]
+            said = [f"{at} is missing" if each["type"] == "missing" else f"{at}: {each['msg']}" for at, each in wrong]
+            raise ToolError(f"Arguments are wrong: {'; '.join(said)}.") from error.__cause__
 
 
 class Tools:
@@ -319,24 +321,15 @@ class Tools:
         url = session.settings.url
         sentence = session.redact(str(error)).replace(url, url.partition("//")[2])
         if isinstance(error, InternalError) or set(sentence) & {"/", "\\"}:
-            return f"{_describe_kind(error)} The log of this server has more."
+            # The sentence of the class names nothing of this machine.
+            kind = (type(error).__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+            return f"{kind} The log of this server has more."
         return sentence
 
     def _keep(self, token: str, done: Downloaded) -> None:
         while len(self._files) >= _MOST_FILES:
             self._files.pop(next(iter(self._files))).path.unlink(missing_ok=True)
         self._files[token] = done
-
-
-def _describe_arguments(error: ValidationError) -> str:
-    wrong = [(".".join(map(str, each["loc"])), each) for each in error.errors()]
-    said = [f"{name} is missing" if each["type"] == "missing" else f"{name}: {each['msg']}" for name, each in wrong]
-    return f"Arguments are wrong: {'; '.join(said)}."
-
-
-def _describe_kind(error: ReelportError) -> str:
-    """The sentence of an error's class, which names nothing of this machine."""
-    return (type(error).__doc__ or "").partition("\n\n")[0].replace("\n", " ")
 
 
 def _describe_state(token: str, status: str, details: ReportDetails | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from reelport.additivity import advise_adding, plan_group
 from reelport.catalog import Dimension, Grain, Metric
-from reelport.charts.report_chart import Formula, Group, list_places
+from reelport.charts.report_chart import Formula, Group, Key, Number, find_grain, list_places
 from reelport.client.results.tables import Table
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
@@ -24,8 +24,6 @@ _DAY = len("2026-01-31")
 _PRECISION = 100
 """Digits within which sums are exact: more than any column holds."""
 
-Key = tuple[str, ...]
-Number = int | Decimal
 Numbers = Mapping[str, str]
 """A number by metric, as text, so that no reader rounds it."""
 
@@ -100,7 +98,7 @@ def summarize(
         date.min,
     )
     chosen = _choose(metric, query.metrics, "metric") if metric else None
-    times = {name: grain for name in query.dimensions if (grain := _grain(name)) is not None}
+    times = {name: grain for name in query.dimensions if (grain := find_grain(name)) is not None}
     kept = tuple(_choose(name, query.dimensions, "dimension") for name in by or ())
     kept = kept if by is not None else tuple(name for name in query.dimensions if name not in times)
     planned = [_plan_groups(query, ())]
@@ -143,7 +141,7 @@ def _read_groups(
 
 def _plan_groups(query: ReportQuery, kept: tuple[str, ...], *, period: str | None = None) -> Groups:
     """Plan how each metric adds up over dimensions that aren't kept, and hours of days."""
-    kept_whole = [name for name in kept if period != "day" or _grain(name) is Grain.DAY]
+    kept_whole = [name for name in kept if period != "day" or find_grain(name) is Grain.DAY]
     over = [name for name in query.dimensions if name not in kept_whole]
     unknown = next((name for name in over if name not in Dimension.__members__), None)
     plans = {name: plan_group(query, name, kept_whole) for name in query.metrics}
@@ -191,11 +189,6 @@ def _choose(name: str, known: Sequence[str], noun: str) -> str:
     if found not in known:
         raise UsageError(f"The report has no {noun} {name[:80]!r}, but {', '.join(known) or 'none'}.")
     return found
-
-
-def _grain(name: str) -> Grain | None:
-    row = Dimension.__members__.get(name)
-    return None if row is None else row.grain
 
 
 def _add(one: Number | None, other: Number | None) -> Number | None:

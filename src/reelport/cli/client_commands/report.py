@@ -100,7 +100,7 @@ def run(
             lambda: _resolve_windows_folder(to, chart) if keep_windows else to.shape(),
             partial(check_windows, window_days, max_windows),
             partial(to_seconds, deadline),
-            *_make_chart_check(chart, to, json=json),
+            partial(_check_chart, chart, to, json=json),
             beside=_list_settings_checks(ask, service),
         )
         query = reporter.query = ask.query()
@@ -210,17 +210,12 @@ def _plan_chart(chart: list[str] | None, query: ReportQuery) -> ChartOutput | No
     return plan_chart(query, chart[0] if chart else None)
 
 
-def _make_chart_check(chart: list[str] | None, to: Delivery, *, json: bool) -> Iterator[Callable[[], object]]:
+def _check_chart(chart: list[str] | None, to: Delivery, *, json: bool) -> None:
     if chart:
         from reelport.cli.output.chart import check_picture
 
-        yield partial(check_picture, chart[0])
-    elif chart is not None and json:
-        yield partial(_refuse_chart_among_json, to)
-
-
-def _refuse_chart_among_json(to: Delivery) -> None:
-    if to.output is None and not _is_drawn_alone(to):
+        check_picture(chart[0])
+    elif chart is not None and json and to.output is None and not _is_drawn_alone(to):
         raise UsageError(
             "--chart draws on stderr here, where --json puts its lines: name a picture (--chart FILE.png), or put the "
             "data into a file (-o FILE)."

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from reelport.charts.chart_types import Bar, BarChart, Chart
+from reelport.charts.chart_types import Bar, BarChart
 from reelport.charts.drawing import draw_file, explain_absence, render_png
 from reelport.charts.report_chart import (
     ChartPlan,
@@ -52,7 +52,8 @@ class ChartOutput:
         """Draw a downloaded report into the file, or on the console."""
         groups = self.groups(report)
         if self.file is not None:
-            content = render(self.plan.draw(groups), self.file.suffix.lower())
+            chart = self.plan.draw(groups)
+            content = draw_file(chart).encode() if self.file.suffix.lower() == ".svg" else render_png(chart)
             with Part(self.file, "chart") as part:
                 part.write(content)
                 part.publish(None, b"")
@@ -105,11 +106,6 @@ def check_picture(to: str) -> Path:
     if file.suffix.lower() == ".png" and (lacking := explain_absence()) is not None:
         raise UsageError(f"{lacking} One as SVG (--chart FILE.svg) needs none.")
     return file
-
-
-def render(chart: Chart, suffix: str) -> bytes:
-    """Render a PNG or SVG file. Fetches nothing. A viewer shows an SVG in its own fonts."""
-    return draw_file(chart).encode() if suffix == ".svg" else render_png(chart)
 
 
 def read_groups(

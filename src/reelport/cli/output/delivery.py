@@ -83,8 +83,7 @@ class Delivery:
     form: Annotated[
         Format | None,
         Parameter(
-            "--format",
-            help="The format; otherwise by the file's name; otherwise table on a terminal, csv in a pipe.",
+            "--format", help="The format; otherwise by the file's name; otherwise table on a terminal, csv in a pipe."
         ),
     ] = None
     excel_safe: Annotated[
@@ -242,9 +241,11 @@ def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, e
     table = done.table()
     match form:
         case Format.JSON:
-            _write_texts(_json_array(table), file)
+            for text in _json_array(table):
+                file.write(text.encode())
         case Format.NDJSON:
-            _write_texts((f"{line}\n" for line in format_json_lines(table)), file)
+            for line in format_json_lines(table):
+                file.write(f"{line}\n".encode())
         case Format.PARQUET | Format.XLSX:
             _copy(_write_table(table, form, report.with_suffix(f".{form.value}")), file)
         case Format.TABLE:
@@ -252,9 +253,9 @@ def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, e
 
             from reelport.cli.output.table_view import print_table
 
-            text = StringIO()
-            print_table(Console(file=text, color_system=None, highlight=False), table, done.rows)
-            file.write(text.getvalue().encode())
+            drawn = StringIO()
+            print_table(Console(file=drawn, color_system=None, highlight=False), table, done.rows)
+            file.write(drawn.getvalue().encode())
     return 0
 
 
@@ -280,18 +281,6 @@ def _json_array(table: Table) -> Iterator[str]:
         yield f"{before}{line}"
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
-
-
-def _write_texts(texts: Iterator[str], file: SupportsWrite[bytes]) -> None:
-    held: list[str] = []
-    size = 0
-    for text in texts:
-        held.append(text)
-        size += len(text)
-        if size > _FLUSHED:
-            file.write("".join(held).encode())
-            held, size = [], 0
-    file.write("".join(held).encode())
 
 
 def _copy(path: Path, file: SupportsWrite[bytes]) -> int:
