@@ -62,40 +62,27 @@ class Group:
         return None if whole is None else Decimal(whole).scaleb(-formula.digits)
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """A report's rows by key, in its order, and the formula by which they add up.
+Groups = Mapping[Key, Group]
+"""A report's rows by key, in its order."""
 
-    `many` is how many categories the report has, where these are only its largest.
+
+def read_groups(rows: Iterable[Sequence[Any]], width: int) -> Groups:
+    """Read rows that were summed by an engine.
+
+    Each has the cells of its key, `width` of them, then a count of rows, the number of one of them, and the sums.
     """
+    return {
+        tuple([str(cell or "") for cell in row[:width]]): make_group(row[width], row[width + 1], *row[width + 2 :])
+        for row in rows
+    }
 
-    by_key: Mapping[Key, Group]
-    formula: Formula
-    many: int | None = None
 
-    @classmethod
-    def of_sums(cls, rows: Iterable[Sequence[Any]], width: int, formula: Formula, many: int | None = None) -> Groups:
-        """Make groups of rows that were summed by an engine.
-
-        Each has the cells of its key, `width` of them, then a count of rows, the number of one of them, and the sums.
-        """
-        found = {
-            tuple([str(cell or "") for cell in row[:width]]): make_group(row[width], row[width + 1], *row[width + 2 :])
-            for row in rows
-        }
-        return cls(found, formula, many)
-
-    def list_values(self) -> list[tuple[Key, Decimal | None]]:
-        """Return the metric's value for each key; None where a rate has nothing to divide by."""
-        return [(key, group.value(self.formula)) for key, group in self.by_key.items()]
-
-    def merge_keys(self, change: Callable[[Key], Key]) -> Groups:
-        """Merge groups whose keys become the same by a change."""
-        merged: dict[Key, Group] = {}
-        for key, group in self.by_key.items():
-            other = change(key)
-            merged[other] = merged[other] + group if other in merged else group
-        return Groups(merged, self.formula, self.many)
+def _merge_keys(groups: Groups, change: Callable[[Key], Key]) -> Groups:
+    merged: dict[Key, Group] = {}
+    for key, group in groups.items():
+        other = change(key)
+        merged[other] = merged[other] + group if other in merged else group
+    return merged
 
 
 def list_places(formula: Formula) -> tuple[int, ...]:
@@ -150,21 +137,31 @@ class ChartPlan:
         row = Metric.__members__.get(self.metric)
         return None if row is None else row.unit
 
-    def draw(self, groups: Groups, last_complete: date | None = None, *, moving: bool = False) -> Chart:
-        """Draw the grouped rows; with `moving`, times after the last complete day are marked."""
+    def list_values(self, groups: Groups) -> list[tuple[Key, Decimal | None]]:
+        """Return the metric's value for each key; None where a rate has nothing to divide by."""
+        return [(key, group.value(self.formula)) for key, group in groups.items()]
+
+    def draw(
+        self, groups: Groups, last_complete: date | None = None, *, moving: bool = False, many: int | None = None
+    ) -> Chart:
+        """Draw the grouped rows; with `moving`, times after the last complete day are marked.
+
+        `many` is how many categories the report has, where the groups are of its largest alone.
+        """
         if self.time is None:
-            return self.draw_largest(groups, list_query_notes(self.query))
-        times = fit_times(groups, find_grain(self.time) or Grain.DAY, MOST_TIMES, filled=True)
+            return self.draw_largest(groups, list_query_notes(self.query), many)
+        times = self.fit_times(groups, MOST_TIMES, filled=True)
         settled = count_settled(times.labels, times.grain, last_complete, self.query.end) if moving else None
         notes = (
             *list_query_notes(self.query),
             *describe_partial(times.labels, times.grain, self.query.start, self.query.end),
         )
-        heading, values = self.head_times(times), dict(times.groups.list_values())
+        heading, values = self.head_times(times), dict(self.list_values(times.groups))
         numbers = {"": tuple(values.get((label,)) for label in times.labels)}
         names = {"": name_as_heading(self.metric)}
         if self.category is not None:
-            chosen, many = _choose_largest(times.groups)
+            chosen, known = self._rank_categories(times.groups)
+            many = many or known
             numbers = {name: tuple(values.get((label, name)) for label in times.labels) for name in chosen}
             names = {name: _name_value(self.category, name) for name in chosen}
             by = format_list([_(GRAIN_WORDS[times.grain]), name_in_sentence(self.category)])
@@ -178,11 +175,11 @@ class ChartPlan:
         """Return the heading of the metric by time."""
         return f"{_head(name_as_heading(self.metric), _(GRAIN_WORDS[times.grain]))}{times.tell_left_out()}"
 
-    def draw_largest(self, groups: Groups, notes: tuple[str, ...] = ()) -> BarChart:
+    def draw_largest(self, groups: Groups, notes: tuple[str, ...] = (), many: int | None = None) -> BarChart:
         """Draw the bars of the largest categories; those without a number come last."""
-        values = [(key[0], value) for key, value in groups.list_values()]
+        values = [(key[0], value) for key, value in self.list_values(groups)]
         values.sort(key=lambda each: (each[1] is None, -(each[1] or 0), each[0]))
-        by, many = name_in_sentence(self.category or ""), groups.many or len(values)
+        by, many = name_in_sentence(self.category or ""), many or len(values)
         heading = _head(name_as_heading(self.metric), by)
         if many > MOST_BARS:
             heading = _(
@@ -193,6 +190,33 @@ class ChartPlan:
             )
         bars = tuple(Bar(_name_value(self.category, label), value) for label, value in values[:MOST_BARS])
         return BarChart(heading, bars, self.unit, notes)
+
+    def fit_times(self, groups: Groups, most: int, *, filled: bool) -> Times:
+        """Fit at most `most` times: of a coarser grain where rows add up, else the last.
+
+        `filled` counts and lists times without rows too.
+        """
+        grain = find_grain(self.time) or Grain.DAY
+        count, labels = _list_times(groups, grain, filled=filled)
+        for coarser, length in LABEL_LENGTHS.items() if count > most and self.formula is not None else ():
+            if coarser <= grain:
+                continue
+            end = ":00:00Z" if coarser == Grain.HOUR else ""
+            rolled = _merge_keys(groups, partial(_cut_time, length, end))
+            count, rolled_labels = _list_times(rolled, coarser, filled=filled)
+            if 1 < count <= most:
+                return Times(tuple(rolled_labels), len(rolled_labels), coarser, rolled)
+        return Times(tuple(labels[-most:]), len(labels), grain, groups)
+
+    def _rank_categories(self, groups: Groups) -> tuple[list[str], int]:
+        largest: dict[str, Decimal] = {}
+        if self.formula is None:
+            for key, value in self.list_values(groups):
+                largest[key[1]] = max(largest.get(key[1], Decimal(0)), value or Decimal(0))
+        else:
+            merged = _merge_keys(groups, lambda key: key[1:])
+            largest = {key[0]: value or Decimal(0) for key, value in self.list_values(merged)}
+        return sorted(largest, key=lambda name: (-largest[name], name))[:MOST_LINES], len(largest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,29 +261,12 @@ def plan_chart_by(
     return ChartPlan(query, metric, time, category, formula)
 
 
-def fit_times(groups: Groups, grain: Grain, most: int, *, filled: bool) -> Times:
-    """Fit at most `most` times: of a coarser grain where rows add up, else the last.
-
-    `filled` counts and lists times without rows too.
-    """
-    count, labels = _list_times(groups, grain, filled=filled)
-    for coarser, length in LABEL_LENGTHS.items() if count > most and groups.formula is not None else ():
-        if coarser <= grain:
-            continue
-        end = ":00:00Z" if coarser == Grain.HOUR else ""
-        rolled = groups.merge_keys(partial(_cut_time, length, end))
-        count, rolled_labels = _list_times(rolled, coarser, filled=filled)
-        if 1 < count <= most:
-            return Times(tuple(rolled_labels), len(rolled_labels), coarser, rolled)
-    return Times(tuple(labels[-most:]), len(labels), grain, groups)
-
-
 def _cut_time(length: int, end: str, key: Key) -> Key:
     return (key[0][:length] + end, *key[1:])
 
 
 def _list_times(groups: Groups, grain: int, *, filled: bool) -> tuple[int, list[str]]:
-    known = sorted({key[0] for key in groups.by_key})
+    known = sorted({key[0] for key in groups})
     times = fill_times(known, grain) if filled else []
     shown = times if set(known) <= set(times) and len(times) <= MOST_FILLED else known
     return max(len(known), len(times)), shown
@@ -308,14 +315,3 @@ def find_grain(name: str | None) -> Grain | None:
     """Return a dimension's grain; None for one that is no time."""
     row = Dimension.__members__.get(name or "")
     return None if row is None else row.grain
-
-
-def _choose_largest(groups: Groups) -> tuple[list[str], int]:
-    merged = groups.merge_keys(lambda key: key[1:])
-    largest: dict[str, Decimal] = {}
-    if groups.formula is None:
-        for key, value in groups.list_values():
-            largest[key[1]] = max(largest.get(key[1], Decimal(0)), value or Decimal(0))
-    else:
-        largest = {key[0]: value or Decimal(0) for key, value in merged.list_values()}
-    return sorted(largest, key=lambda name: (-largest[name], name))[:MOST_LINES], groups.many or len(largest)

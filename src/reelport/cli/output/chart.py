@@ -23,7 +23,6 @@ from reelport.charts.report_chart import (
     NoChart,
     Number,
     find_grain,
-    fit_times,
     list_places,
     make_group,
     make_label,
@@ -57,7 +56,7 @@ class ChartOutput:
             with Part(self.file, "chart") as part:
                 part.write(content)
                 part.publish(None, b"")
-        elif not groups.by_key:
+        elif not groups:
             console.print("The report has no rows to draw.")
         else:
             console.print(draw_lines(self.fit(groups), console.width, fancy=console.encoding.startswith("utf")))
@@ -75,11 +74,10 @@ class ChartOutput:
     def fit(self, groups: Groups, most: int = _MOST_LINES) -> BarChart:
         """Return at most `most` bars: coarser times where they add up, else the last, with a note."""
         plan = self.plan
-        grain = find_grain(plan.time)
-        if grain is None:
+        if plan.time is None:
             return plan.draw_largest(groups)
-        times = fit_times(groups, grain, most, filled=False)
-        values = {key[0]: value for key, value in times.groups.list_values()}
+        times = plan.fit_times(groups, most, filled=False)
+        values = {key[0]: value for key, value in plan.list_values(times.groups)}
         bars = tuple(Bar(label, values[label]) for label in times.labels)
         notes = describe_partial(times.labels, times.grain, plan.query.start, plan.query.end)
         return BarChart(plan.head_times(times), bars, plan.unit, notes=notes)
@@ -135,7 +133,7 @@ def read_groups(
     if formula is None and found and (several := counts.most_common(1)[0])[1] > 1:
         label = ", ".join(several[0])[:80]
         raise UsageError(f"there are several rows of {label!r}, and {metrics[0]} doesn't add up.")
-    return Groups({key: make_group(counts[key], *sums) for key, sums in found.items()}, formula)
+    return {key: make_group(counts[key], *sums) for key, sums in found.items()}
 
 
 def _find_column(names: Sequence[str], name: str) -> int:

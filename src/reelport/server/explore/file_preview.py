@@ -16,7 +16,15 @@ from reelport.additivity import Added, Rate, plan_group
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.charts.chart_types import MOST_LINES, Chart
-from reelport.charts.report_chart import MOST_BARS, ChartPlan, Group, Groups, NoChart, list_places, plan_report_chart
+from reelport.charts.report_chart import (
+    MOST_BARS,
+    ChartPlan,
+    Group,
+    NoChart,
+    list_places,
+    plan_report_chart,
+    read_groups,
+)
 from reelport.charts.time_axis import GRAIN_WORDS
 from reelport.engine.plan import Plan
 from reelport.language import _
@@ -64,10 +72,11 @@ async def draw_chart(file: Path, query: ReportQuery, last_complete: date | None,
     plan = plan_report_chart(query)
     if isinstance(plan, NoChart):
         return plan
-    groups = await _sum_file(file, plan, fetch)
-    if isinstance(groups, OverBudget):
-        return NoChart(_("There is no chart. %(why)s", why=groups.sentence))
-    return plan.draw(groups, last_complete, moving=True)
+    rows = await fetch(_compile_groups(file, plan))
+    if isinstance(rows, OverBudget):
+        return NoChart(_("There is no chart. %(why)s", why=rows.sentence))
+    groups, many = read_groups([row[:-1] for row in rows], len(plan.keys)), rows[0][-1] if rows else None
+    return plan.draw(groups, last_complete, moving=True, many=many)
 
 
 async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[PreviewColumn, ...]:
@@ -76,22 +85,6 @@ async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[P
     rows = await fetch(Plan(f"SELECT {sums} FROM {_read(file, query)}", ()))  # noqa: S608 - names are quoted
     columns = [_make_column(Dimension[name]) for name in query.dimensions]
     return (*columns, *(_total_column(query, name, rows) for name in query.metrics))
-
-
-async def _sum_file(file: Path, plan: ChartPlan, fetch: Fetch) -> Groups | OverBudget:
-    if plan.category is None:
-        rows = await fetch(_compile_sums(file, plan, plan.keys))
-        return rows if isinstance(rows, OverBudget) else Groups.of_sums(rows, 1, plan.formula)
-    largest = await fetch(_compile_largest(file, plan))
-    if isinstance(largest, OverBudget):
-        return largest
-    many = largest[0][-1] if largest else 0
-    if plan.time is None or not largest:
-        return Groups.of_sums([row[:-1] for row in largest], len(plan.keys), plan.formula, many)
-    chosen = ", ".join(quote_text(row[0]) for row in largest)
-    where = f"WHERE coalesce({quote_name(plan.keys[-1])}, '') IN ({chosen})"
-    rows = await fetch(_compile_sums(file, plan, plan.keys, where=where))
-    return rows if isinstance(rows, OverBudget) else Groups.of_sums(rows, len(plan.keys), plan.formula, many)
 
 
 def _total_column(query: ReportQuery, name: str, rows: Rows | OverBudget) -> PreviewColumn:
@@ -114,24 +107,31 @@ def _make_column(dimension: Dimension) -> PreviewColumn:
     )
 
 
-def _compile_largest(file: Path, plan: ChartPlan) -> Plan:
-    key, most = plan.keys[-1], MOST_BARS if plan.time is None else MOST_LINES
-    value = _compile_order(plan)
-    if plan.time is not None:  # as lines are chosen: without a number as with 0
-        value = f"coalesce({value}, 0)"
-    sums = _compile_sums(file, plan, [key], f"{value} AS value").sql
-    names = ", ".join(f"#{place}" for place in range(1, 4 + len(plan.sums)))
-    order = f"ORDER BY value DESC NULLS LAST, {quote_name(key)} LIMIT {most:d}"
-    return Plan(f"SELECT {names}, count(*) OVER () FROM ({sums}) {order}", ())  # noqa: S608 - names are quoted
+def _compile_groups(file: Path, plan: ChartPlan) -> Plan:
+    """Compile the sums of the largest categories, of each with how many there are; or of all times."""
+    if plan.category is None:
+        return Plan(_compile_sums(file, plan, plan.keys, "NULL"), ())
+    key, value = quote_name(plan.keys[-1]), _compile_order(plan)
+    if plan.time is None:
+        names, most = ", ".join(f"#{place}" for place in range(1, 4 + len(plan.sums))), MOST_BARS
+    else:  # lines without a number are chosen as with 0
+        names, most, value = key, MOST_LINES, f"coalesce({value}, 0)"
+    sums = _compile_sums(file, plan, plan.keys[-1:], f"{value} AS value")
+    order = f"ORDER BY value DESC NULLS LAST, {key} LIMIT {most:d}"
+    largest = f"SELECT {names}, count(*) OVER () FROM ({sums}) {order}"  # noqa: S608 - names are quoted
+    if plan.time is None:
+        return Plan(largest, ())
+    of_largest = f"JOIN ({largest}) AS largest(category, many) ON coalesce({key}, '') = largest.category"
+    return Plan(_compile_sums(file, plan, plan.keys, "any_value(largest.many)", of_largest), ())
 
 
-def _compile_sums(file: Path, plan: ChartPlan, keys: Sequence[str], more: str | None = None, where: str = "") -> Plan:
+def _compile_sums(file: Path, plan: ChartPlan, keys: Sequence[str], more: str, joined: str = "") -> str:
     cells = [f"coalesce({quote_name(key)}, '') AS {quote_name(key)}" for key in keys]
     sums = [f"sum({_number(name)})" for name in plan.sums]
-    shown = [*cells, "count(*)", f"any_value({_number(plan.metric)})", *sums, *([more] if more else [])]
+    shown = [*cells, "count(*)", f"any_value({_number(plan.metric)})", *sums, more]
     places = ", ".join(str(place + 1) for place in range(len(keys)))
-    rows = f"{_read(file, plan.query)} {where} GROUP BY {places}"
-    return Plan(f"SELECT {', '.join(shown)} FROM {rows}", ())  # noqa: S608 - names and texts are quoted
+    rows = f"{_read(file, plan.query)} {joined} GROUP BY {places}"
+    return f"SELECT {', '.join(shown)} FROM {rows}"  # noqa: S608 - names and texts are quoted
 
 
 def _compile_order(plan: ChartPlan) -> str:
