@@ -16,6 +16,12 @@ GRAIN_WORDS: dict[int, str] = {
     Grain.WEEK: N_("week"),
     Grain.MONTH: N_("month"),
 }
+_STEPS: dict[int, timedelta] = {  # from a time to the next one; months have none
+    Grain.MINUTE: timedelta(minutes=1),
+    Grain.HOUR: timedelta(hours=1),
+    Grain.DAY: timedelta(days=1),
+    Grain.WEEK: timedelta(weeks=1),
+}
 # How many characters of a time's label name its hour, day or month. A week has the label of its first day.
 LABEL_LENGTHS: dict[int, int] = {Grain.HOUR: 13, Grain.DAY: 10, Grain.MONTH: 7}
 
@@ -55,29 +61,18 @@ def format_time(moment: date, grain: int) -> str:
 
 def next_time(moment: datetime, grain: int) -> datetime:
     """Return the time that follows one, of the same grain."""
-    match grain:
-        case Grain.MINUTE:
-            return moment + timedelta(minutes=1)
-        case Grain.HOUR:
-            return moment + timedelta(hours=1)
-        case Grain.DAY:
-            return moment + timedelta(days=1)
-        case Grain.WEEK:
-            return moment + timedelta(weeks=1)
-        case _:
-            return (moment.replace(day=1) + timedelta(days=31)).replace(day=1)
+    if step := _STEPS.get(grain):
+        return moment + step
+    return (moment.replace(day=1) + timedelta(days=31)).replace(day=1)
 
 
 def describe_partial(labels: Sequence[str], grain: int, start: date, end: date) -> tuple[str, ...]:
     """Say of which weeks or months only a part is shown; nothing where all are whole."""
     if grain < Grain.WEEK or not labels:
         return ()
-    first, last = parse_time(labels[0]), parse_time(labels[-1])
-    partial = []
-    if first is not None and first.date() < start:
-        partial.append(first)
-    if last is not None and last not in partial and next_time(last, grain).date() > end + timedelta(days=1):
-        partial.append(last)
+    ends = dict.fromkeys(moment for label in (labels[0], labels[-1]) if (moment := parse_time(label)))
+    after = end + timedelta(days=1)
+    partial = [each for each in ends if each.date() < start or next_time(each, grain).date() > after]
     times = [describe_time(format_time(moment, grain)) for moment in partial]
     if grain == Grain.WEEK:
         times = [_("the week of %(day)s", day=time) for time in times]
