@@ -16,7 +16,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reelport.errors import ReelportError
 from reelport.server.access import callers
 from reelport.server.access.callers import Caller
 from reelport.server.access.key_uses import KeyUses
@@ -184,8 +183,7 @@ async def run_while_connected(request: Request, work: Callable[[], Awaitable[Res
     Read the request's body before.
     """
     results: list[Result] = []
-    # Kept, since a task group would raise it within a group.
-    failures: list[ReelportError] = []
+    failures: list[Exception] = []
 
     async def cancel_when_gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -196,7 +194,7 @@ async def run_while_connected(request: Request, work: Callable[[], Awaitable[Res
         tasks.start_soon(cancel_when_gone)
         try:
             results.append(await work())
-        except ReelportError as error:
+        except Exception as error:  # noqa: BLE001 - kept, since a task group would raise it within a group
             failures.append(error)
         tasks.cancel_scope.cancel()
     if failures:

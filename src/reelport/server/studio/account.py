@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
-import anyio.to_thread
 import segno
 import structlog
 from markupsafe import Markup
@@ -32,7 +31,7 @@ from reelport.server.access.sessions import Halfway, Session
 from reelport.server.studio import guard, pages
 from reelport.server.studio.guard import Cookie
 from reelport.server.studio.languages import load_languages, name_language
-from reelport.server.studio.visit import Refused, Visit, begin_attempt, count_wrong_link, forgive_attempt, not_found
+from reelport.server.studio.visit import Refused, Visit, begin_attempt, count_wrong_link, not_found
 from reelport.storage.s3_address import is_loopback
 
 _TOO_MANY = N_("Too many wrong passwords or codes came from this address: try again later.")
@@ -46,12 +45,12 @@ T = TypeVar("T")
 _OUR_PATH = re.compile(r"/studio(/[A-Za-z0-9._~/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
 
 
-async def show_start(visit: Visit) -> Response:
+def show_start(visit: Visit) -> Response:
     """Send a signed-in user to the first page, anybody else to the sign-in."""
     return pages.redirect(f"{pages.ROOT}/sign-in" if visit.session is None else pages.find_first_page(visit))
 
 
-async def show_sign_in(visit: Visit) -> Response:
+def show_sign_in(visit: Visit) -> Response:
     """Show the form for e-mail address and password."""
     if visit.session is not None:
         return pages.redirect(find_target(visit.request.query_params.get("next", "")))
@@ -61,21 +60,18 @@ async def show_sign_in(visit: Visit) -> Response:
     return response
 
 
-async def sign_in(visit: Visit) -> Response:
+def sign_in(visit: Visit) -> Response:
     """Begin a session; an earlier one of this browser ends."""
     service, next_path = visit.service, visit.form.text("next")
     password = Password(visit.form.text("email"), visit.form.get("password", ""))
-    await begin_attempt(visit, visit.address, password.stored_email, _TOO_MANY)
-    life = guard.UNUSED_SESSION_LIFE
-    work = partial(sessions.begin_session, service.db, service.service_secret, password, visit.browser, visit.now, life)
-    session = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
+    begin_attempt(visit, visit.address, password.stored_email, _TOO_MANY)
+    given = password, visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
+    session = sessions.begin_session(service.db, service.service_secret, *given)
     if session is None:
         response = _show_sign_in(visit, next_path, 403, email=password.email, problem=_(_WRONG_LOGIN))
         return _record_failure(visit, response, password.email)
-    await forgive_attempt(visit, visit.address, password.stored_email)
-    if isinstance(session, Halfway):
-        return ask_for_factor(visit, session, next_path)
-    return await enter(visit, session, next_path)
+    service.login_attempts.forgive(visit.address, password.stored_email)
+    return enter(visit, session, next_path)
 
 
 def _record_failure(visit: Visit, response: Response, email: str) -> Response:
@@ -85,18 +81,19 @@ def _record_failure(visit: Visit, response: Response, email: str) -> Response:
     return response
 
 
-def ask_for_factor(visit: Visit, halfway: Halfway, next_path: str) -> Response:
-    """Lead a user whose first factor was right to the page of the second one."""
-    response = pages.redirect(f"{CODE_PATH}?{urlencode({'next': find_target(next_path)})}")
-    token = sessions.sign_halfway(visit.service.service_secret, halfway, visit.now)
-    guard.set_cookie(visit, response, Cookie.HALFWAY, token, sessions.HALFWAY_LIFE)
-    return response
+def enter(visit: Visit, session: Session | Halfway, next_path: str) -> Response:
+    """Lead a user who has just signed in to a page, or halfway to that of the second factor.
 
-
-async def enter(visit: Visit, session: Session, next_path: str) -> Response:
-    """Lead a user who has just signed in to a page; an earlier session of this browser ends."""
+    An earlier session of this browser ends with a new one.
+    """
+    service = visit.service
+    if isinstance(session, Halfway):
+        response = pages.redirect(f"{CODE_PATH}?{urlencode({'next': find_target(next_path)})}")
+        token = sessions.sign_halfway(service.service_secret, session, visit.now)
+        guard.set_cookie(visit, response, Cookie.HALFWAY, token, sessions.HALFWAY_LIFE)
+        return response
     if visit.session is not None:
-        await anyio.to_thread.run_sync(sessions.end_session, visit.service.db, visit.session, visit.actor, visit.now)
+        sessions.end_session(service.db, visit.session, visit.actor, visit.now)
     response = pages.redirect(find_target(next_path))
     guard.set_cookie(visit, response, Cookie.SESSION, session.token, guard.UNUSED_SESSION_LIFE)
     guard.set_cookie(visit, response, Cookie.HALFWAY, "", timedelta())
@@ -106,47 +103,47 @@ async def enter(visit: Visit, session: Session, next_path: str) -> Response:
 CODE_PATH = f"{pages.ROOT}/sign-in/code"
 
 
-async def show_code(visit: Visit) -> Response:
+def show_code(visit: Visit) -> Response:
     """Show the form for the second factor to a browser in which the password was right."""
     next_path = visit.request.query_params.get("next", "")
     halfway = _read_halfway(visit)
-    return _begin_again(next_path) if halfway is None else await _show_code(visit, halfway, next_path)
+    return _begin_again(next_path) if halfway is None else _show_code(visit, halfway, next_path)
 
 
-async def _show_code(visit: Visit, halfway: Halfway, next_path: str, problem: str = "") -> Response:
-    factors = await anyio.to_thread.run_sync(second_factors.read_factors, visit.service.db, halfway.user_id)
+def _show_code(visit: Visit, halfway: Halfway, next_path: str, problem: str = "") -> Response:
+    factors = second_factors.read_factors(visit.service.db, halfway.user_id)
     passkey = _prepare_passkey(visit, factors.passkeys) if factors.passkeys else None
     given = {"next_path": next_path, "passkey": passkey, "problems": [problem] if problem else []}
     return pages.render(visit, "sign_in_code.html", 403 if problem else 200, **given)
 
 
-async def sign_in_by_code(visit: Visit) -> Response:
+def sign_in_by_code(visit: Visit) -> Response:
     """Begin a session by the second factor."""
     service, next_path, halfway = visit.service, visit.form.text("next"), _read_halfway(visit)
     if halfway is None:
         return _begin_again(next_path)
-    await _begin_code(visit, halfway.user_id, halfway.email)
-    given = halfway, await _read_code(visit), visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
-    session = await service.read(second_factors.finish_session, service.service_secret, *given)
+    _begin_code(visit, halfway.user_id, halfway.email)
+    given = halfway, _read_code(visit), visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
+    session = second_factors.finish_session(service.db, service.service_secret, *given)
     if session is None:
-        return _record_failure(visit, await _show_code(visit, halfway, next_path, _(_WRONG_CODE)), halfway.email)
-    await _forgive_code(visit, halfway.user_id, halfway.email)
-    return await enter(visit, session, next_path)
+        return _record_failure(visit, _show_code(visit, halfway, next_path, _(_WRONG_CODE)), halfway.email)
+    _forgive_code(visit, halfway.user_id, halfway.email)
+    return enter(visit, session, next_path)
 
 
-async def sign_in_by_passkey(visit: Visit) -> Response:
+def sign_in_by_passkey(visit: Visit) -> Response:
     """Begin a session by a passkey alone: it stands for both factors."""
     service, next_path = visit.service, visit.form.text("next")
     too_many = N_("Too many passkeys that aren't known came from this address: try again later, or use the password.")
-    await begin_attempt(visit, visit.address, _PASSKEY, too_many)
-    checked, session = await _check_answer(visit), None
+    begin_attempt(visit, visit.address, _PASSKEY, too_many)
+    checked, session = _check_answer(visit), None
     if checked is not None:
         given = checked, visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
-        session = await service.read(second_factors.begin_session_by_passkey, service.service_secret, *given)
+        session = second_factors.begin_session_by_passkey(service.db, service.service_secret, *given)
     if session is None:
         return _show_sign_in(visit, next_path, 403, problem=_(_WRONG_PASSKEY))
-    await forgive_attempt(visit, visit.address, _PASSKEY)
-    return await enter(visit, session, next_path)
+    visit.service.login_attempts.forgive(visit.address, _PASSKEY)
+    return enter(visit, session, next_path)
 
 
 def _prepare_passkey(visit: Visit, own: Sequence[Passkey] = ()) -> dict[str, Any]:
@@ -163,14 +160,13 @@ def _read_answer(visit: Visit) -> Answer:
     return Answer(Site.of(visit.origin), visit.csrf, visit.form.text("challenge"), visit.form.get("credential", ""))
 
 
-async def _check_answer(visit: Visit) -> Checked | None:
-    given = visit.service.db, visit.service.service_secret, _read_answer(visit), visit.now
-    return await anyio.to_thread.run_sync(passkeys.check_answer, *given, limiter=visit.service.password_checks)
+def _check_answer(visit: Visit) -> Checked | None:
+    return passkeys.check_answer(visit.service.db, visit.service.service_secret, _read_answer(visit), visit.now)
 
 
-async def _read_code(visit: Visit) -> str | Checked:
+def _read_code(visit: Visit) -> str | Checked:
     """Read the code of a form, or the answer of a passkey; a wrong answer gives a wrong code."""
-    return (await _check_answer(visit) or "") if visit.form.get("credential", "") else visit.form.text("code")
+    return (_check_answer(visit) or "") if visit.form.get("credential", "") else visit.form.text("code")
 
 
 def _begin_again(next_path: str) -> Response:
@@ -183,25 +179,25 @@ def _read_halfway(visit: Visit) -> Halfway | None:
     return sessions.read_halfway(visit.service.service_secret, token, visit.now)
 
 
-async def _begin_code(visit: Visit, user_id: str, email: str) -> None:
+def _begin_code(visit: Visit, user_id: str, email: str) -> None:
     """Count an attempt at a second factor: of the address, and of all addresses.
 
     Only somebody with the password gets here. So the limit of all addresses locks nobody out whose password is secret.
     """
-    await begin_attempt(visit, visit.address, email, _TOO_MANY)
-    if pause := await anyio.to_thread.run_sync(visit.service.login_attempts.begin_code, user_id):
-        await forgive_attempt(visit, visit.address, email)
+    begin_attempt(visit, visit.address, email, _TOO_MANY)
+    if pause := visit.service.login_attempts.begin_code(user_id):
+        visit.service.login_attempts.forgive(visit.address, email)
         raise Refused(429, N_("Too many attempts"), _TOO_MANY_CODES, math.ceil(pause))
 
 
-async def _forgive_code(visit: Visit, user_id: str, email: str) -> None:
-    await forgive_attempt(visit, visit.address, email)
-    await anyio.to_thread.run_sync(visit.service.login_attempts.forgive_code, user_id)
+def _forgive_code(visit: Visit, user_id: str, email: str) -> None:
+    visit.service.login_attempts.forgive(visit.address, email)
+    visit.service.login_attempts.forgive_code(user_id)
 
 
-async def sign_out(visit: Visit) -> Response:
+def sign_out(visit: Visit) -> Response:
     """End this session."""
-    await anyio.to_thread.run_sync(sessions.end_session, visit.service.db, visit.user, visit.actor, visit.now)
+    sessions.end_session(visit.service.db, visit.user, visit.actor, visit.now)
     return leave(visit)
 
 
@@ -232,19 +228,17 @@ _TOO_MANY_THERE = N_("Too many sign-ins by the provider failed at this address: 
 _LOG = structlog.get_logger(__name__)
 
 
-async def begin_sign_in_there(visit: Visit) -> Response:
+def begin_sign_in_there(visit: Visit) -> Response:
     """Send the browser to the provider; a cookie ties the answer to this browser."""
     token = oidc.sign_begun(visit.service.service_secret, visit.now)
     following = quote(find_target(visit.request.query_params.get("next", "")), safe="")
-    response = pages.redirect(
-        await _ask_provider(visit, _find_provider(visit).begin, token, f"{visit.origin}{_CALLBACK}")
-    )
+    response = pages.redirect(_ask_provider(_find_provider(visit).begin, token, f"{visit.origin}{_CALLBACK}"))
     kept = f"{token}.{following if len(following) <= _LONGEST_NEXT else ''}"
     guard.set_cookie(visit, response, Cookie.BEGUN, kept, oidc.LIFE)
     return response
 
 
-async def finish_sign_in_there(visit: Visit) -> Response:
+def finish_sign_in_there(visit: Visit) -> Response:
     """Begin the session of whom the provider signed in.
 
     A refusal, too, uses up what the browser kept.
@@ -254,40 +248,38 @@ async def finish_sign_in_there(visit: Visit) -> Response:
     if not provider.is_own(token, query.get("state", ""), visit.now):
         raise Refused(400, N_("This sign-in is not valid"), _NOT_BEGUN)
     try:
-        response = await _enter_from_there(visit, provider, token, unquote(following))
+        response = _enter_from_there(visit, provider, token, unquote(following))
     except Refused as refused:
         response = guard.show_refusal(visit, refused)
     guard.set_cookie(visit, response, Cookie.BEGUN, "", timedelta())
     return response
 
 
-async def _enter_from_there(visit: Visit, provider: Provider, token: str, following: str) -> Response:
+def _enter_from_there(visit: Visit, provider: Provider, token: str, following: str) -> Response:
     service = visit.service
-    await begin_attempt(visit, visit.address, _COUNTED_AS, _TOO_MANY_THERE)
-    if not await anyio.to_thread.run_sync(oidc.use_begun, service.db, token, visit.now):
+    begin_attempt(visit, visit.address, _COUNTED_AS, _TOO_MANY_THERE)
+    if not oidc.use_begun(service.db, token, visit.now):
         raise Refused(400, N_("This sign-in is not valid"), _NOT_BEGUN)
     answer = dict(visit.request.query_params)
     try:
-        identity = await _ask_provider(visit, provider.finish, token, answer, f"{visit.origin}{_CALLBACK}")
+        identity = _ask_provider(provider.finish, token, answer, f"{visit.origin}{_CALLBACK}")
     except Refused as refused:
         if refused.status == _AWAY:
-            await forgive_attempt(visit, visit.address, _COUNTED_AS)
+            service.login_attempts.forgive(visit.address, _COUNTED_AS)
         raise
-    await forgive_attempt(visit, visit.address, _COUNTED_AS)
-    given = service.db, service.service_secret, provider, identity, visit.browser, visit.now
+    service.login_attempts.forgive(visit.address, _COUNTED_AS)
+    given = provider, identity, visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
     try:
-        session = await anyio.to_thread.run_sync(partial(oidc.begin_session, *given, guard.UNUSED_SESSION_LIFE))
+        session = oidc.begin_session(service.db, service.service_secret, *given)
     except NoAccess as error:
         _LOG.warning("the provider's groups give no access", user=identity.email, groups=sorted(identity.groups)[:50])
         raise Refused(403, N_("No access"), str(error)) from None
     if session is None:
         raise Refused(409, N_("That has just changed"), N_("Sign in again."))
-    if isinstance(session, Halfway):
-        return ask_for_factor(visit, session, following)
-    return await enter(visit, session, following)
+    return enter(visit, session, following)
 
 
-async def sign_out_there(visit: Visit) -> Response:
+def sign_out_there(visit: Visit) -> Response:
     """Send the browser to where the provider ends its own session.
 
     By the link of the page that this browser was shown: no page of others signs anybody out.
@@ -296,7 +288,7 @@ async def sign_out_there(visit: Visit) -> Response:
     given = visit.request.query_params.get("state", "").encode("utf-8", "replace")
     if not hmac.compare_digest(_make_end_state(visit).encode(), given):
         return pages.redirect(f"{back}?left=provider")
-    return pages.redirect(await _ask_provider(visit, _find_provider(visit).find_end, back))
+    return pages.redirect(_ask_provider(_find_provider(visit).find_end, back))
 
 
 def _make_end_state(visit: Visit) -> str:
@@ -309,9 +301,9 @@ def _find_provider(visit: Visit) -> Provider:
     return visit.service.provider
 
 
-async def _ask_provider(visit: Visit, work: Callable[..., T], *given: object) -> T:
+def _ask_provider(work: Callable[..., T], *given: object) -> T:
     try:
-        return await anyio.to_thread.run_sync(partial(work, *given), limiter=_find_provider(visit).calls)
+        return work(*given)
     except ProviderFailed as error:
         _LOG.warning("a sign-in by the provider failed", reason=str(error))
         if error.is_away:
@@ -321,20 +313,19 @@ async def _ask_provider(visit: Visit, work: Callable[..., T], *given: object) ->
         raise Refused(403, N_("Not signed in"), sentence) from error
 
 
-async def show_password_form(visit: Visit) -> Response:
+def show_password_form(visit: Visit) -> Response:
     """Show whose password the link sets, and the form for it."""
-    return _show_password(visit, await _find_link(visit), [])
+    return _show_password(visit, _find_link(visit), [])
 
 
-async def set_password(visit: Visit) -> Response:
+def set_password(visit: Visit) -> Response:
     """Set the password, which uses up the link and ends every login of the user."""
-    link, service = await _find_link(visit), visit.service
+    link = _find_link(visit)
     if visit.form.get("new", "") != visit.form.get("again", ""):
         return _show_password(visit, link, [_("The two passwords differ.")])
-    given = visit.named("token"), visit.form.get("new", "")
-    work = partial(people.set_password, service.db, service.service_secret, *given, visit.address, visit.now)
+    given = visit.named("token"), visit.form.get("new", ""), visit.address, visit.now
     try:
-        used = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
+        used = people.set_password(visit.service.db, visit.service.service_secret, *given)
     except UsageError as error:
         return _show_password(visit, link, str(error).splitlines())
     if used is None:
@@ -343,11 +334,10 @@ async def set_password(visit: Visit) -> Response:
     return _hide_address(_show_sign_in(visit, "", email=used.email, done=done))
 
 
-async def _find_link(visit: Visit) -> PasswordLink:
-    service = visit.service
-    link = await service.read(people.find_link, service.service_secret, visit.named("token"), visit.now)
+def _find_link(visit: Visit) -> PasswordLink:
+    link = people.find_link(visit.service.db, visit.service.service_secret, visit.named("token"), visit.now)
     if link is None:
-        await count_wrong_link(visit)
+        count_wrong_link(visit)
         raise Refused(404, N_("This link is not valid"), _WRONG_LINK)
     return link
 
@@ -383,127 +373,122 @@ _DONE = {
 }
 
 
-async def show_account(visit: Visit, problems: Sequence[str] = ()) -> Response:
+def show_account(visit: Visit, problems: Sequence[str] = ()) -> Response:
     """Show the user's role and sessions, and the form for another password."""
-    db = visit.service.db
-    found = await anyio.to_thread.run_sync(sessions.list_sessions, db, visit.user.user_id, visit.now)
-    factors = await anyio.to_thread.run_sync(second_factors.read_factors, db, visit.user.user_id)
+    found = sessions.list_sessions(visit.service.db, visit.user.user_id, visit.now)
+    factors = second_factors.read_factors(visit.service.db, visit.user.user_id)
     done = "" if problems else _(_DONE.get(visit.request.query_params.get("done", ""), ""))
     known = {"sessions": found, "factors": factors, "problems": problems, "done": done}
     languages = {code: name_language(code) for code in load_languages()}
     return pages.render(visit, "account.html", 400 if problems else 200, languages=languages, **known)
 
 
-async def choose_language(visit: Visit) -> Response:
+def choose_language(visit: Visit) -> Response:
     """Write the user's pages in one language, or in that of each browser."""
     language = visit.form.text("language")
-    chosen = language if language in load_languages() else None
-    await anyio.to_thread.run_sync(sessions.choose_language, visit.service.db, visit.user, chosen)
+    sessions.choose_language(visit.service.db, visit.user, language if language in load_languages() else None)
     return pages.redirect(f"{PATH}?done=language")
 
 
-async def change_password(visit: Visit) -> Response:
+def change_password(visit: Visit) -> Response:
     """Change the user's password; this session goes on, every other login ends."""
     service, form = visit.service, visit.form
     if form.get("new", "") != form.get("again", ""):
-        return await show_account(visit, [_("The two new passwords differ.")])
-    await begin_attempt(visit, visit.address, visit.user.email, _TOO_MANY)
-    given = form.get("current", ""), form.get("new", "")
-    work = partial(sessions.change_own_password, service.db, visit.user, *given, visit.actor, visit.now)
+        return show_account(visit, [_("The two new passwords differ.")])
+    begin_attempt(visit, visit.address, visit.user.email, _TOO_MANY)
+    given = form.get("current", ""), form.get("new", ""), visit.actor, visit.now
     try:
-        is_right = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
+        is_right = sessions.change_own_password(service.db, visit.user, *given)
     except UsageError as error:
-        await forgive_attempt(visit, visit.address, visit.user.email)
-        return await show_account(visit, str(error).splitlines())
+        service.login_attempts.forgive(visit.address, visit.user.email)
+        return show_account(visit, str(error).splitlines())
     if not is_right:
-        wrong = await show_account(visit, [_("The current password is wrong.")])
+        wrong = show_account(visit, [_("The current password is wrong.")])
         return _record_failure(visit, wrong, visit.user.email)
-    await forgive_attempt(visit, visit.address, visit.user.email)
+    service.login_attempts.forgive(visit.address, visit.user.email)
     return pages.redirect(f"{PATH}?done=password")
 
 
 AUTHENTICATOR_PATH = f"{PATH}/authenticator"
 
 
-async def add_authenticator(visit: Visit) -> Response:
+def add_authenticator(visit: Visit) -> Response:
     """Add the offered authenticator, and show the recovery codes once, in a new session."""
     form = visit.form
     given = form.text("offer"), form.get("password", ""), form.text("code")
     sentence = N_("The password or the code is wrong. If both are right, set the clock of the telephone.")
-    return await _add_factor(visit, second_factors.add_authenticator, given, sentence, form.text("offer"))
+    return _add_factor(visit, second_factors.add_authenticator, given, sentence, form.text("offer"))
 
 
-async def add_passkey(visit: Visit) -> Response:
+def add_passkey(visit: Visit) -> Response:
     """Add a passkey in a new session; show recovery codes once if it is the first factor."""
     given = _read_answer(visit), visit.form.get("password", ""), visit.form.text("name")
     sentence = N_("The password is wrong, or the passkey can't be added: try again.")
-    return await _add_factor(visit, second_factors.add_passkey, given, sentence)
+    return _add_factor(visit, second_factors.add_passkey, given, sentence)
 
 
-async def _add_factor(
+def _add_factor(
     visit: Visit, add: Callable[..., Added | None], given: tuple[object, ...], problem: str, offer: str = ""
 ) -> Response:
     service = visit.service
-    await _begin_code(visit, visit.user.user_id, visit.user.email)
+    _begin_code(visit, visit.user.user_id, visit.user.email)
     known = *given, visit.browser, visit.now
-    work = partial(add, service.db, service.service_secret, visit.user, *known, life=guard.UNUSED_SESSION_LIFE)
     try:
-        added = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
+        added = add(service.db, service.service_secret, visit.user, *known, life=guard.UNUSED_SESSION_LIFE)
     except UsageError as error:
         added, problem = None, str(error)
     if added is None:
-        return await show_authenticator(visit, _(problem), offer)
-    await _forgive_code(visit, visit.user.user_id, visit.user.email)
+        return show_authenticator(visit, _(problem), offer)
+    _forgive_code(visit, visit.user.user_id, visit.user.email)
     session, codes = added
     visit = guard.make_visit(visit.request, visit.service, session)
     there = pages.redirect(f"{AUTHENTICATOR_PATH}?done=added")
-    response = await show_authenticator(visit, codes=codes) if codes else there
+    response = show_authenticator(visit, codes=codes) if codes else there
     guard.set_cookie(visit, response, Cookie.SESSION, session.token, guard.UNUSED_SESSION_LIFE)
     return response
 
 
-async def rename_passkey(visit: Visit) -> Response:
+def rename_passkey(visit: Visit) -> Response:
     """Give a passkey another name."""
     given = visit.user.user_id, visit.named("passkey"), visit.form.text("name")
-    if not await visit.service.read(passkeys.rename_passkey, *given):
+    if not passkeys.rename_passkey(visit.service.db, *given):
         raise not_found()
     return pages.redirect(f"{AUTHENTICATOR_PATH}?done=renamed")
 
 
-async def remove_passkey(visit: Visit) -> Response:
+def remove_passkey(visit: Visit) -> Response:
     """Remove a passkey, by a code or the answer of a passkey."""
-    if await _use_code(visit, partial(second_factors.remove_factor, passkey_id=visit.form.text("passkey"))):
+    if _use_code(visit, partial(second_factors.remove_factor, passkey_id=visit.form.text("passkey"))):
         return pages.redirect(f"{AUTHENTICATOR_PATH}?done=passkey")
-    return await show_authenticator(visit, _(_WRONG_CODE))
+    return show_authenticator(visit, _(_WRONG_CODE))
 
 
-async def remove_authenticator(visit: Visit) -> Response:
+def remove_authenticator(visit: Visit) -> Response:
     """Remove the authenticator, by a code of it or a recovery code."""
-    if await _use_code(visit, second_factors.remove_factor):
+    if _use_code(visit, second_factors.remove_factor):
         return pages.redirect(f"{AUTHENTICATOR_PATH}?done=authenticator")
-    return await show_authenticator(visit, _(_WRONG_CODE))
+    return show_authenticator(visit, _(_WRONG_CODE))
 
 
-async def make_recovery_codes(visit: Visit) -> Response:
+def make_recovery_codes(visit: Visit) -> Response:
     """Make recovery codes in place of the earlier ones, and show them once."""
-    codes = await _use_code(visit, second_factors.make_recovery_codes)
-    return await show_authenticator(visit, "" if codes else _(_WRONG_CODE), codes=codes or ())
+    codes = _use_code(visit, second_factors.make_recovery_codes)
+    return show_authenticator(visit, "" if codes else _(_WRONG_CODE), codes=codes or ())
 
 
-async def _use_code(visit: Visit, change: Callable[..., T]) -> T:
+def _use_code(visit: Visit, change: Callable[..., T]) -> T:
     service, user = visit.service, visit.user
-    await _begin_code(visit, user.user_id, user.email)
-    given = service.db, service.service_secret, user, await _read_code(visit), visit.actor, visit.now
-    changed = await anyio.to_thread.run_sync(change, *given)
+    _begin_code(visit, user.user_id, user.email)
+    changed = change(service.db, service.service_secret, user, _read_code(visit), visit.actor, visit.now)
     if changed:
-        await _forgive_code(visit, user.user_id, user.email)
+        _forgive_code(visit, user.user_id, user.email)
     return changed
 
 
-async def show_authenticator(visit: Visit, problem: str = "", token: str = "", codes: Sequence[str] = ()) -> Response:
+def show_authenticator(visit: Visit, problem: str = "", token: str = "", codes: Sequence[str] = ()) -> Response:
     """Offer an authenticator, or show the forms of the one that the user has."""
     service, user = visit.service, visit.user
-    factors = await anyio.to_thread.run_sync(second_factors.read_factors, service.db, user.user_id)
+    factors = second_factors.read_factors(service.db, user.user_id)
     offer = second_factors.offer_authenticator(service.service_secret, user, token)
     passkey = _prepare_passkey(visit, factors.passkeys)
     done = "" if problem else _(_DONE.get(visit.request.query_params.get("done", ""), ""))
@@ -514,22 +499,22 @@ async def show_authenticator(visit: Visit, problem: str = "", token: str = "", c
     return pages.render(visit, "authenticator.html", 403 if problem else 200, problems=problems, **given)
 
 
-async def end_session(visit: Visit) -> Response:
+def end_session(visit: Visit) -> Response:
     """End one of the user's sessions."""
-    service, wanted = visit.service, visit.named("session")
-    own = await anyio.to_thread.run_sync(sessions.list_sessions, service.db, visit.user.user_id, visit.now)
+    db, wanted = visit.service.db, visit.named("session")
+    own = sessions.list_sessions(db, visit.user.user_id, visit.now)
     found = next((each for each in own if each.id == wanted), None)
     if found is None:
         raise not_found()
-    await anyio.to_thread.run_sync(sessions.end_session, service.db, found, visit.actor, visit.now)
+    sessions.end_session(db, found, visit.actor, visit.now)
     if found.id == visit.user.id:
         return leave(visit)
     return pages.redirect(f"{PATH}?done=session")
 
 
-async def sign_out_everywhere(visit: Visit) -> Response:
+def sign_out_everywhere(visit: Visit) -> Response:
     """End every session of the user, this one too, and every token of public keys."""
-    await anyio.to_thread.run_sync(sessions.sign_out_everywhere, visit.service.db, visit.user, visit.actor, visit.now)
+    sessions.sign_out_everywhere(visit.service.db, visit.user, visit.actor, visit.now)
     return leave(visit)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-import anyio.to_thread
 from starlette.responses import Response
 
 from reelport.server.access import audit_log, channel_registry
@@ -20,7 +18,7 @@ PATH = f"{pages.ROOT}/audit"
 _ROWS = 100
 
 
-async def show_audit_log(visit: Visit) -> Response:
+def show_audit_log(visit: Visit) -> Response:
     """Show a page of the audit log, newest first.
 
     It may be of one person or one kind of action. Owners see what concerns their organization,
@@ -30,8 +28,7 @@ async def show_audit_log(visit: Visit) -> Response:
     person, action = normalize_email(given.get("person", ""))[:320], given.get("action", "")
     organization_id, subject = visit.user.organization_id, given.get("subject", "")
     before = re.fullmatch("[0-9]{1,18}", given.get("before", ""))
-    read = partial(
-        audit_log.list_actions,
+    found = audit_log.list_actions(
         visit.service.db,
         organization_id=organization_id,
         platform_only=organization_id is None,
@@ -41,14 +38,13 @@ async def show_audit_log(visit: Visit) -> Response:
         before=int(before[0]) if before else None,
         most=_ROWS + 1,
     )
-    found = await anyio.to_thread.run_sync(read)
     older = None
     if len(found) > _ROWS:
         kept = {"person": person, "action": action, "subject": subject, "before": str(found[_ROWS - 1].number)}
         older = f"{PATH}?{urlencode({name: value for name, value in kept.items() if value}, errors='replace')}"
     channels: dict[str, str] = {}
     if any(isinstance(each.details.get("channels"), list) for each in found):  # most pages need no table of facts
-        listed = await anyio.to_thread.run_sync(channel_registry.list_channels, visit.service.settings)
+        listed = channel_registry.list_channels(visit.service.settings)
         channels = {each.id: each.name or each.slug for each in listed}
     rows = [(each, audit_log.describe_action(each, channels)) for each in found[:_ROWS]]
     shown: dict[str, Any] = {"rows": rows, "actions": list(Action), "older": older, "visitor": audit_log.VISITOR}

@@ -7,8 +7,9 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum
+from enum import Enum, auto
 from functools import partial
+from inspect import iscoroutinefunction
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -21,14 +22,18 @@ from reelport.language import N_, _, write_in
 from reelport.server.access import sessions
 from reelport.server.access.roles import Role
 from reelport.server.access.sessions import Session
-from reelport.server.http.service import Service
+from reelport.server.http.service import Service, run_while_connected
 from reelport.server.settings import Settings
 from reelport.server.studio import pages
 from reelport.server.studio.languages import choose_language
 from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Elsewhere, Refused, Visit, not_found, read_form
 
-Endpoint = Callable[[Visit], Awaitable[Response]]
+Endpoint = Callable[[Visit], Response | Awaitable[Response]]
+"""Answers a visit. A plain function may wait for the state's disk: it runs in a thread.
+
+An async one computes for as long as its browser waits: then it is cancelled.
+"""
 UNUSED_SESSION_LIFE = timedelta(hours=12)  # how long a session lives without being used: a working day
 _LOG = structlog.get_logger(__name__)
 _NOT_FOUND = 404
@@ -40,14 +45,22 @@ _UNAVAILABLE = Refused(
 _FAILED = Refused(500, N_("That failed"), N_("The service failed; it isn't your fault. Its log says why."))
 
 
-def guard(endpoint: Endpoint, right: Right, *, is_embedded: bool = False) -> Callable[[Request], Awaitable[Response]]:
+class Pool(Enum):
+    """The threads of which one runs a plain endpoint."""
+
+    ANY = auto()
+    PAGES = auto()  # at its organization's turn: it may write hundreds of rows
+    LOGINS = auto()  # a few: a password's hash takes memory and a core
+    PROVIDER = auto()  # a few: the provider that signs people in may be slow
+
+
+def guard(
+    endpoint: Endpoint, right: Right, pool: Pool = Pool.ANY, *, is_embedded: bool = False
+) -> Callable[[Request], Awaitable[Response]]:
     """Wrap an endpoint: only visitors with this right, and forms of our own pages, reach it.
 
     What `is_embedded` stands within pages of other sites: whoever looks at it isn't signed in, and gets no cookie.
     """
-
-    def finish(visit: Visit, response: Response) -> Response:
-        return response if is_embedded else _finish(visit, response)
 
     async def answer(request: Request) -> Response:
         service: Service = request.app.state.service
@@ -63,29 +76,44 @@ def guard(endpoint: Endpoint, right: Right, *, is_embedded: bool = False) -> Cal
                 visit = replace(await _find_visitor(request, service), form=form)
                 _check_right(visit, right)
                 _check_form(visit)
-            response = await (_act(visit, endpoint) if request.method == "POST" else endpoint(visit))
+            response = await _call(endpoint, visit, pool)
+            await _renew(visit, response)
         except Elsewhere as elsewhere:
-            return finish(visit, pages.redirect(str(elsewhere)))
+            response = pages.redirect(str(elsewhere))
         except Refused as refused:
-            return finish(visit, show_refusal(visit, refused))
+            response = show_refusal(visit, refused)
         except StorageError as error:
             _LOG.error("the state can't be used", reason=str(error))
-            return show_refusal(visit, _UNAVAILABLE)
+            response = show_refusal(visit, _UNAVAILABLE)
         except ClientDisconnect:
             raise
         except Exception:  # noqa: BLE001 - a defect: log it with its traceback, and answer with a page
             _LOG.exception("a page failed", path=_hide_parameters(request))
-            return show_refusal(visit, _FAILED)
-        await _renew(visit, response)
-        return finish(visit, response)
+            response = show_refusal(visit, _FAILED)
+        return response if is_embedded else _finish(visit, response)
 
     return answer
 
 
-async def _act(visit: Visit, endpoint: Endpoint) -> Response:
+async def _call(endpoint: Endpoint, visit: Visit, pool: Pool) -> Response:
+    async def answer() -> Response:
+        answered: Response | Awaitable[Response]
+        if iscoroutinefunction(endpoint):
+            answered = endpoint(visit)
+        elif pool is Pool.PAGES:
+            answered = await pages.write_page(visit, visit.organization_id, partial(endpoint, visit))
+        else:
+            service, provider = visit.service, visit.service.provider
+            limiters = {Pool.LOGINS: service.password_checks, Pool.PROVIDER: provider.calls if provider else None}
+            answered = await anyio.to_thread.run_sync(endpoint, visit, limiter=limiters.get(pool))
+        return answered if isinstance(answered, Response) else await answered
+
+    is_dropped = iscoroutinefunction(endpoint) or pool is Pool.PAGES  # when its browser goes away
     try:
-        return await endpoint(visit)
+        return await (run_while_connected(visit.request, answer) if is_dropped else answer())
     except UsageError as error:
+        if visit.request.method != "POST":  # there is no form that could be wrong
+            raise
         raise Refused(422, N_("That can't be done"), str(error)) from None
 
 
@@ -129,18 +157,13 @@ def _check_right(visit: Visit, right: Right) -> None:
     if visit.may(right):
         return
     if visit.session is None:
-        raise Elsewhere(f"{pages.ROOT}/sign-in?next={quote(_find_page(visit.request))}")
+        request, url = visit.request, visit.request.url
+        shown = f"{url.path}?{url.query}" if url.query else url.path
+        following = _find_form_page(request) if request.method == "POST" else shown
+        raise Elsewhere(f"{pages.ROOT}/sign-in?next={quote(following)}")
     if visit.lacks_factor:
         raise Elsewhere(f"{pages.ROOT}/account/authenticator")
     raise Refused(403, N_("Not yours to do"), _describe_lack(visit.session, right))
-
-
-def _find_page(request: Request) -> str:
-    """Return the page to show after the sign-in: for a form the one that it was on."""
-    url = request.url
-    if request.method == "POST":
-        return _find_form_page(request)
-    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 def _find_form_page(request: Request) -> str:

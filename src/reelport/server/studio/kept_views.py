@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from html import escape
 from typing import Any
 from urllib.parse import parse_qsl
@@ -29,11 +28,9 @@ from reelport.server.access.callers import clean_text, find_readable_channels, f
 from reelport.server.access.roles import Reach, Role
 from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
-from reelport.server.explore.numbers import Numbers
 from reelport.server.explore.view import Parameter, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
-from reelport.server.http.service import run_while_connected
-from reelport.server.state.database import reading, write
+from reelport.server.state.database import reading, write, writing
 from reelport.server.state.tables import ORGANIZATIONS, SAVED_VIEWS, SHARED_VIEWS, USERS
 from reelport.server.studio import exports, pages, view_page
 from reelport.server.studio.explore import read_defaults
@@ -56,74 +53,61 @@ Kept = Row[*tuple[Any, ...]]
 """A row of a kept view. Its `parameters` are those of a URL, without days where it moves on."""
 
 
-async def show_saved(visit: Visit) -> Response:
+def show_saved(visit: Visit) -> Response:
     """List the saved views by folder and name; those that are in none come first."""
-
-    def write() -> Response:
-        return pages.render(visit, "saved.html", shown=list(find_shown_views(visit, read_defaults(visit))))
-
-    return await write_page(visit, visit.organization_id, write)
+    return pages.render(visit, "saved.html", shown=list(find_shown_views(visit, read_defaults(visit))))
 
 
-async def save(visit: Visit) -> Response:
+def save(visit: Visit) -> Response:
     """Save the view of a form under its name. Its days move on where a range's name chose them."""
-    view, name, folder = await _read_view(visit), _clean_name(visit.form.text("name")), _read_folder(visit)
-    organization_id, now = visit.organization_id, visit.now
-
-    def insert(connection: Connection) -> None:
-        _lock_organization(connection, organization_id)
-        saved = select(func.count()).select_from(SAVED_VIEWS).where(SAVED_VIEWS.c.organization_id == organization_id)
+    view, name, folder = _read_view(visit), _clean_name(visit.form.text("name")), _read_folder(visit)
+    with writing(visit.service.db) as connection:
+        _lock_organization(connection, visit.organization_id)
+        of_organization = SAVED_VIEWS.c.organization_id == visit.organization_id
+        saved = select(func.count()).select_from(SAVED_VIEWS).where(of_organization)
         if connection.execute(saved).scalar_one() >= _MOST_SAVED:
             raise UsageError(f"{_MOST_SAVED} views are saved already: delete some that nobody needs.")
         row = {
             "id": credentials.short_id(),
-            "organization_id": organization_id,
+            "organization_id": visit.organization_id,
             "name": name,
             "parameters": view.rolling_query(),
             "created_by": visit.user.email,
-            "created_at": now,
+            "created_at": visit.now,
             "folder": folder,
         }
         connection.execute(SAVED_VIEWS.insert().values(**row))
-        audit_log.record_action(connection, organization_id, visit.actor, Action.VIEW_SAVED, name, now)
-
-    await anyio.to_thread.run_sync(write, visit.service.db, insert)
+        audit_log.record_action(connection, visit.organization_id, visit.actor, Action.VIEW_SAVED, name, visit.now)
     return pages.redirect(_SAVED_PATH)
 
 
-async def place_view(visit: Visit) -> Response:
+def place_view(visit: Visit) -> Response:
     """Put a saved view into a folder, and on the overview or off it."""
     sentence = N_("You may place the views that you saved. An owner of your organization may place any.")
-    view = await _find_own(visit, SAVED_VIEWS, sentence)
     folder, pinned = _read_folder(visit), "pinned" in visit.form
-
-    def place(connection: Connection) -> None:
+    with writing(visit.service.db) as connection:
         _lock_organization(connection, visit.organization_id)
+        view = _find_own(connection, visit, SAVED_VIEWS, sentence)
         of_organization = SAVED_VIEWS.c.organization_id == visit.organization_id
         others = of_organization, SAVED_VIEWS.c.pinned_at.is_not(None), SAVED_VIEWS.c.id != view.id
         count = connection.execute(select(func.count()).select_from(SAVED_VIEWS).where(*others)).scalar_one()
         if pinned and count >= _MOST_PINNED:
             raise UsageError(f"{_MOST_PINNED} views are pinned already: take another one off the overview first.")
-        placed = SAVED_VIEWS.update().where(of_organization, SAVED_VIEWS.c.id == view.id)
+        placed = SAVED_VIEWS.update().where(SAVED_VIEWS.c.id == view.id)
         connection.execute(placed.values(folder=folder, pinned_at=visit.now if pinned else None))
         given = visit.actor, Action.VIEW_PLACED, view.name, visit.now, {"folder": folder, "pinned": pinned}
         audit_log.record_action(connection, visit.organization_id, *given)
-
-    await anyio.to_thread.run_sync(write, visit.service.db, place)
     return pages.redirect(_SAVED_PATH)
 
 
-async def delete_view(visit: Visit) -> Response:
+def delete_view(visit: Visit) -> Response:
     """Delete a saved view."""
     sentence = N_("You may delete the views that you saved. An owner of your organization may delete any.")
-    view = await _find_own(visit, SAVED_VIEWS, sentence)
-
-    def delete(connection: Connection) -> None:
-        if connection.execute(SAVED_VIEWS.delete().where(SAVED_VIEWS.c.id == view.id)).rowcount == 1:
-            given = visit.organization_id, visit.actor, Action.VIEW_DELETED, view.name, visit.now
-            audit_log.record_action(connection, *given)
-
-    await anyio.to_thread.run_sync(write, visit.service.db, delete)
+    with writing(visit.service.db) as connection:
+        view = _find_own(connection, visit, SAVED_VIEWS, sentence)
+        connection.execute(SAVED_VIEWS.delete().where(SAVED_VIEWS.c.id == view.id))
+        given = visit.organization_id, visit.actor, Action.VIEW_DELETED, view.name, visit.now
+        audit_log.record_action(connection, *given)
     return pages.redirect(_SAVED_PATH)
 
 
@@ -143,8 +127,9 @@ def _parse(kept: Kept, defaults: Defaults) -> ParsedView:
     return parse_view(parse_qsl(kept.parameters, keep_blank_values=True), defaults)
 
 
-async def _find_own(visit: Visit, table: Table, sentence: str) -> Kept:
-    found = await visit.service.read(find_view, table, visit.reach, visit.named("view_id"))
+def _find_own(connection: Connection, visit: Visit, table: Table, sentence: str) -> Kept:
+    """Find and lock the kept view of an address. Refused for one of others, with a sentence."""
+    found = find_view(connection, table, visit.reach, visit.named("view_id"))
     if found is None:
         raise not_found()
     if not visit.may_change(found.created_by):
@@ -152,12 +137,12 @@ async def _find_own(visit: Visit, table: Table, sentence: str) -> Kept:
     return found
 
 
-async def _read_view(visit: Visit) -> View:
+def _read_view(visit: Visit) -> View:
     """Read the view of a form; Refused when something is wrong: no other is taken for it."""
     # A range by its name has the days that it has now, which may be others than when the form was shown.
     left_out = {*_OWN_FIELDS, *({Parameter.START, Parameter.END} if visit.form.text(Parameter.PRESET) else ())}
     pairs = [pair for pair in visit.form.multi_items() if pair[0] not in left_out]
-    parsed = parse_view(pairs, await anyio.to_thread.run_sync(read_defaults, visit))
+    parsed = parse_view(pairs, read_defaults(visit))
     if parsed.problems:
         sentences = " ".join(problem.sentence for problem in parsed.problems)
         raise Refused(422, N_("This view can't be kept"), sentences)
@@ -181,11 +166,10 @@ def list_saved_views(db: Engine, organization_id: int) -> Sequence[Kept]:
         return connection.execute(wanted).all()
 
 
-def find_view(db: Engine, table: Table, reach: Reach, view_id: str) -> Kept | None:
-    """Find a kept view by its id; None for an unknown one and for one out of reach."""
+def find_view(connection: Connection, table: Table, reach: Reach, view_id: str) -> Kept | None:
+    """Find and lock a kept view by its id; None for an unknown one and for one out of reach."""
     own = table.c.organization_id == reach.organization_id, table.c.id == clean_text(view_id)
-    with reading(db) as connection:
-        found = connection.execute(select(table).where(*own)).first()
+    found = connection.execute(select(table).where(*own).with_for_update()).first()
     is_reached = found is not None and (table is SAVED_VIEWS or reach.covers(json.loads(found.channels)))
     return found if is_reached else None
 
@@ -234,33 +218,29 @@ def _is_open(now: datetime) -> ColumnElement[bool]:
     return and_(SHARED_VIEWS.c.revoked_at.is_(None), SHARED_VIEWS.c.expires_at > now)
 
 
-async def show_links(visit: Visit, link: str | None = None, frame: str | None = None) -> Response:
+def show_links(visit: Visit, link: str | None = None, frame: str | None = None) -> Response:
     """List the organization's links, the newest first, and a new link or frame."""
-
-    def write() -> Response:
-        defaults = read_defaults(visit)
-        found = list_shared_views(visit.service.db, visit.reach, visit.now)
-        views = [(each, _parse(each, defaults).view) for each in found]
-        links = [(each, view.sentence()) for each, view in views if _may_know(visit, view, each.created_by)]
-        opened = Action.SHARED_VIEW_OPENED
-        return pages.render(visit, "shared.html", opened=opened, links=links, link=link, frame=frame)
-
-    return await write_page(visit, visit.organization_id, write)
+    defaults = read_defaults(visit)
+    found = list_shared_views(visit.service.db, visit.reach, visit.now)
+    views = [(each, _parse(each, defaults).view) for each in found]
+    links = [(each, view.sentence()) for each, view in views if _may_know(visit, view, each.created_by)]
+    opened = Action.SHARED_VIEW_OPENED
+    return pages.render(visit, "shared.html", opened=opened, links=links, link=link, frame=frame)
 
 
-async def share(visit: Visit) -> Response:
+def share(visit: Visit) -> Response:
     """Make a link to the view of a form, or an embed of it, and show it this once."""
-    view = await _read_view(visit)
+    view = _read_view(visit)
     service, is_embed = visit.service, "hosts" in visit.form
     lives = {str(days): days for days in (*LIVES, *EMBED_LIVES)}.get(visit.form.text("days"), 0)
     name, hosts = visit.form.text("name"), parse_hosts(visit.form.text("hosts")) if is_embed else ()
     given = service.db, service.service_secret, visit.reach, visit.actor, name, view, lives, visit.now
-    token = await anyio.to_thread.run_sync(partial(share_view, *given, hosts=hosts))
+    token = share_view(*given, hosts=hosts)
     if not is_embed:
-        return await show_links(visit, link=f"{visit.origin}{_SHARED_PATH}/{token}")
+        return show_links(visit, link=f"{visit.origin}{_SHARED_PATH}/{token}")
     address, title = escape(f"{visit.origin}{_EMBED_PATH}/{token}"), escape(name)
     size = 'width="100%" height="640" loading="lazy" referrerpolicy="no-referrer"'
-    return await show_links(visit, frame=f'<iframe src="{address}" title="{title}" {size}></iframe>')
+    return show_links(visit, frame=f'<iframe src="{address}" title="{title}" {size}></iframe>')
 
 
 def parse_hosts(text: str) -> tuple[str, ...]:
@@ -278,18 +258,22 @@ def parse_hosts(text: str) -> tuple[str, ...]:
     return tuple(f"{'http' if word.partition(':')[0] in own else 'https'}://{word}" for word in named)
 
 
-async def revoke_link(visit: Visit) -> Response:
+def revoke_link(visit: Visit) -> Response:
     """End a link at once."""
     sentence = N_("You may revoke the links that you made. An owner of your organization may revoke any.")
-    found = await _find_own(visit, SHARED_VIEWS, sentence)
-    await anyio.to_thread.run_sync(revoke_shared_view, visit.service.db, found, visit.actor, visit.now)
+    with writing(visit.service.db) as connection:
+        link = _find_own(connection, visit, SHARED_VIEWS, sentence)
+        if link.revoked_at is None:
+            connection.execute(SHARED_VIEWS.update().where(SHARED_VIEWS.c.id == link.id).values(revoked_at=visit.now))
+            given = visit.actor, Action.SHARED_VIEW_REVOKED, link.id, visit.now, {"name": link.name}
+            audit_log.record_action(connection, visit.organization_id, *given)
     return pages.redirect(_SHARED_PATH)
 
 
 async def open_link(visit: Visit) -> Response:
     """Show the view of a link to whoever has it."""
     exported = exports.Exports(f"{_SHARED_PATH}/{visit.named('token')}/export")
-    return await _show_view(visit, await _open(visit), "shared_view.html", exported)
+    return await _show_view(visit, await _open(visit, embedded=False), "shared_view.html", exported)
 
 
 async def export_part(visit: Visit) -> Response:
@@ -297,11 +281,10 @@ async def export_part(visit: Visit) -> Response:
     part, form = exports.read_choice(visit)
     if form not in exports.TABLE_FORMS:
         raise not_found()
-    opened = await _open(visit)
-    parsed, defaults = await anyio.to_thread.run_sync(_parse_shared, visit, opened)
-    view = exports.narrow_view(parsed, part)
-    numbers = await _compute(visit, opened, view)
-    can_change = view_page.find_unknown_days(parsed, defaults) is None
+    shared, tenant, whole, defaults = await _open(visit, embedded=False)
+    view = exports.narrow_view(whole, part)
+    numbers = await visit.service.explorer.compute(view, tenant, shared.organization_id)
+    can_change = view_page.find_unknown_days(whole, defaults) is None
     return _hide(await exports.answer_table(view, numbers, form, can_change=can_change))
 
 
@@ -320,15 +303,29 @@ async def show_embed(visit: Visit) -> Response:
     return response
 
 
-async def _open(visit: Visit, *, embedded: bool = False) -> Opened:
-    service, token = visit.service, visit.named("token")
-    find = partial(open_shared_view, service.db, service.service_secret, token, visit.address, visit.now)
-    opened = await anyio.to_thread.run_sync(partial(find, embedded=embedded))
-    if opened is None:
-        if not embedded:  # else any page could have its visitors try, and use up what their address may
-            await count_wrong_link(visit)
-        raise not_found()
-    return opened
+# A shared view as it is kept, for whom it is computed, what it shows, and by which defaults.
+_Shared = tuple[Kept, Tenant, View, Defaults]
+
+
+async def _open(visit: Visit, *, embedded: bool) -> _Shared:
+    def open_view() -> _Shared:
+        service, token = visit.service, visit.named("token")
+        given = service.db, service.service_secret, token, visit.address, visit.now
+        opened = open_shared_view(*given, embedded=embedded)
+        if opened is None:
+            if not embedded:  # else any page could have its visitors try, and use up what their address may
+                count_wrong_link(visit)
+            raise not_found()
+        shared, channels = opened
+        defaults = read_defaults(visit, scoped=False)
+        parsed = _parse(shared, defaults)
+        if parsed.problems:
+            # Such as a metric that this version of the service doesn't know: other numbers must not be taken for it.
+            sentence = N_("This service can't show this view any more. Ask whoever sent the link for another one.")
+            raise Refused(410, N_("This view is gone"), sentence)
+        return shared, Tenant(channels), parsed.view, defaults
+
+    return await anyio.to_thread.run_sync(open_view)
 
 
 def _hide(response: Response) -> Response:
@@ -338,31 +335,14 @@ def _hide(response: Response) -> Response:
     return response
 
 
-def _parse_shared(visit: Visit, opened: Opened) -> tuple[View, Defaults]:
-    defaults = read_defaults(visit, scoped=False)
-    parsed = _parse(opened[0], defaults)
-    if parsed.problems:
-        # Such as a metric that this version of the service doesn't know: other numbers must not be taken for it.
-        sentence = N_("This service can't show this view any more. Ask whoever sent the link for another one.")
-        raise Refused(410, N_("This view is gone"), sentence)
-    return parsed.view, defaults
-
-
-async def _compute(visit: Visit, opened: Opened, view: View) -> Numbers:
-    shared, channels = opened
-    work = partial(visit.service.explorer.compute, view, Tenant(channels), shared.organization_id)
-    return await run_while_connected(visit.request, work)
-
-
-async def _show_view(visit: Visit, opened: Opened, template: str, exported: exports.Exports | None) -> Response:
-    view, defaults = await anyio.to_thread.run_sync(_parse_shared, visit, opened)
-    numbers = await _compute(visit, opened, view)
+async def _show_view(visit: Visit, opened: _Shared, template: str, exported: exports.Exports | None) -> Response:
+    shared, tenant, view, defaults = opened
+    numbers = await visit.service.explorer.compute(view, tenant, shared.organization_id)
 
     def write() -> Response:
-        page = make_page(view, numbers, defaults)
-        return pages.render(visit, template, page=page, shared=opened[0], exports=exported)
+        return pages.render(visit, template, page=make_page(view, numbers, defaults), shared=shared, exports=exported)
 
-    return _hide(await write_page(visit, opened[0].organization_id, write))
+    return _hide(await write_page(visit, shared.organization_id, write))
 
 
 def share_view(
@@ -388,8 +368,7 @@ def share_view(
     if days not in lives:
         raise UsageError(f"{kind} lives {', '.join(map(str, lives))} days.")
     token, organization_id = credentials.mint(_PREFIX), reach.organization_id
-
-    def share(connection: Connection) -> None:
+    with writing(db) as connection:
         _lock_organization(connection, organization_id)
         # The user, too: a removal meanwhile would not see the new link.
         sharer = USERS.c.email == actor.name, USERS.c.organization_id == organization_id
@@ -419,8 +398,6 @@ def share_view(
         connection.execute(SHARED_VIEWS.insert().values(**row))
         details, id_ = {"name": cleaned, "days": days, **({"hosts": hosts} if hosts else {})}, str(row["id"])
         audit_log.record_action(connection, organization_id, actor, Action.VIEW_SHARED, id_, now, details)
-
-    write(db, share)
     return token
 
 
@@ -469,20 +446,6 @@ def list_shared_views(db: Engine, reach: Reach, now: datetime) -> list[Kept]:
     with reading(db) as connection:
         found = connection.execute(wanted.order_by(SHARED_VIEWS.c.created_at.desc(), SHARED_VIEWS.c.id)).all()
     return [row for row in found if reach.covers(json.loads(row.channels))]
-
-
-def revoke_shared_view(db: Engine, view: Kept, actor: Actor, now: datetime) -> bool:
-    """End a link at once; False when it was revoked before."""
-
-    def revoke(connection: Connection) -> bool:
-        alive = SHARED_VIEWS.c.id == view.id, SHARED_VIEWS.c.revoked_at.is_(None)
-        revoked = connection.execute(SHARED_VIEWS.update().where(*alive).values(revoked_at=now)).rowcount == 1
-        if revoked:
-            details, action = {"name": view.name}, Action.SHARED_VIEW_REVOKED
-            audit_log.record_action(connection, view.organization_id, actor, action, view.id, now, details)
-        return revoked
-
-    return write(db, revoke)
 
 
 def _delete_ended(connection: Connection, organization_id: int, now: datetime) -> None:

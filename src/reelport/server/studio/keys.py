@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import TypeVar
 
-import anyio.to_thread
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from starlette.responses import PlainTextResponse, Response
 
 from reelport.catalog import Scope
@@ -25,13 +22,10 @@ from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, parse_max_days
 from reelport.server.access.keys import Key, KeyDetails, expires_soon, list_marks
 from reelport.server.access.organizations import Organization
 from reelport.server.settings import Settings
-from reelport.server.state.database import reading, write
+from reelport.server.state.database import reading, writing
 from reelport.server.studio import pages
-from reelport.server.studio.pages import write_page
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import format_list
-
-T = TypeVar("T")
 
 _MOST_BOXES = 100  # channels above which a key's limit is typed, not ticked
 _FIRST_SCOPES = (Scope.CREATE_REPORTS, Scope.READ_REPORTS)  # switched on in the form for a new key
@@ -41,50 +35,46 @@ _PATH = f"{pages.ROOT}/keys"
 _SEPARATORS = re.compile(r"[\s,]+")
 
 
-async def show_keys(visit: Visit, problems: Sequence[str] = ()) -> Response:
+def show_keys(visit: Visit, problems: Sequence[str] = ()) -> Response:
     """Show the organization's keys, and the form for a new one as it was sent."""
     settings, db, form = visit.service.settings, visit.service.db, visit.form
-    holder, channels = await anyio.to_thread.run_sync(read_choices, settings, db, visit.organization)
-    found = await anyio.to_thread.run_sync(keys.list_keys, db, visit.organization)
+    holder, channels = read_choices(settings, db, visit.organization)
+    found = keys.list_keys(db, visit.organization)
     valid = [key for key in found if key.revoked_at is None]
     days = min(_DEFAULT_DAYS, holder.max_key_days or _DEFAULT_DAYS)
-
-    def write() -> Response:
-        return pages.render(
-            visit,
-            "keys.html",
-            _INVALID if problems else 200,
-            keys=valid,
-            revoked=[key for key in found if key.revoked_at is not None],
-            ending=[key for key in valid if expires_soon(key, visit.now)],
-            marks={key.id: list_marks(key, visit.now) for key in found},
-            kinds=(KeyKind.PRIVATE, KeyKind.PUBLIC),
-            kind=form.text("kind", KeyKind.PRIVATE),
-            name=form.text("name"),
-            scopes=Scope,
-            chosen=form.getlist("scope") if problems else _FIRST_SCOPES,
-            channels=channels if len(channels) <= _MOST_BOXES else None,
-            limit=form.getlist("channel"),
-            typed=form.text("channels"),
-            expires=form.text("expires") if problems else str(days),
-            days=days,
-            max_days=holder.max_key_days,
-            most_days=MOST_DAYS,
-            problems=problems,
-        )
-
-    return await write_page(visit, visit.organization_id, write)
+    return pages.render(
+        visit,
+        "keys.html",
+        _INVALID if problems else 200,
+        keys=valid,
+        revoked=[key for key in found if key.revoked_at is not None],
+        ending=[key for key in valid if expires_soon(key, visit.now)],
+        marks={key.id: list_marks(key, visit.now) for key in found},
+        kinds=(KeyKind.PRIVATE, KeyKind.PUBLIC),
+        kind=form.text("kind", KeyKind.PRIVATE),
+        name=form.text("name"),
+        scopes=Scope,
+        chosen=form.getlist("scope") if problems else _FIRST_SCOPES,
+        channels=channels if len(channels) <= _MOST_BOXES else None,
+        limit=form.getlist("channel"),
+        typed=form.text("channels"),
+        expires=form.text("expires") if problems else str(days),
+        days=days,
+        max_days=holder.max_key_days,
+        most_days=MOST_DAYS,
+        problems=problems,
+    )
 
 
-async def show_key(visit: Visit) -> Response:
+def show_key(visit: Visit) -> Response:
     """Show one key, and what may be done with it."""
-    key = await _find_key(visit)
+    key = _find_key(visit)
     return pages.render(
         visit,
         "key.html",
         key=key,
         marks=list_marks(key, visit.now),
-        channels=await _name_channels(visit, key.channels),
+        channels=_name_channels(visit, key.channels),
         scopes=[scope for scope in Scope if scope.value in key.permissions],
         is_valid=key.revoked_at is None and not key.is_expired(visit.now),
         has_old_secret=key.old_secret_until is not None and visit.now < key.old_secret_until,
@@ -93,23 +83,19 @@ async def show_key(visit: Visit) -> Response:
     )
 
 
-async def _find_key(visit: Visit) -> Key:
-    def look() -> Key | None:
-        with reading(visit.service.db) as connection:
-            return keys.look_for_key(connection, clean_text(visit.named("key_id")))
-
-    found = await anyio.to_thread.run_sync(look)
+def _find_key(visit: Visit) -> Key:
+    with reading(visit.service.db) as connection:
+        found = keys.look_for_key(connection, clean_text(visit.named("key_id")))
     if found is None or found.organization_id != visit.organization_id:
         raise not_found()
     return found
 
 
-async def _name_channels(visit: Visit, channels: Iterable[str] | None) -> list[str] | None:
+def _name_channels(visit: Visit, channels: Iterable[str] | None) -> list[str] | None:
     """Name channels by their ids or slugs, as people do; None for all."""
     if channels is None:
         return None
-    given = visit.service.settings, visit.service.db, visit.organization
-    _holder, own = await anyio.to_thread.run_sync(read_choices, *given)
+    _holder, own = read_choices(visit.service.settings, visit.service.db, visit.organization)
     names = {name: each.name or each.slug for each in own for name in (each.slug, each.id)}
     return sorted({names.get(each, each) for each in channels})
 
@@ -123,64 +109,63 @@ def read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Org
     return holder, tuple(sorted(channels, key=lambda each: (each.slug, each.id)))
 
 
-async def create_key(visit: Visit) -> Response:
+def create_key(visit: Visit) -> Response:
     """Make a key, and show its secret in this answer alone."""
     service, form = visit.service, visit.form
     if not form.text("name"):
-        return await show_keys(visit, [_("Give the key a name that says what it is for.")])
+        return show_keys(visit, [_("Give the key a name that says what it is for.")])
     channels = [*form.getlist("channel"), *(word for word in _SEPARATORS.split(form.text("channels")) if word)]
-    work = partial(
-        channel_registry.create_key,
-        service.db,
-        service.settings,
-        service.service_secret,
-        visit.organization,
-        form.getlist("scope"),
-        visit.now,
-        channels=channels or None,
-        kind=form.text("kind"),
-        details=KeyDetails(form.text("name"), form.text("expires") or None, visit.actor),
-    )
     # Before: the answer alone has the secret.
-    said = {"name": form.text("name"), "channels": await _name_channels(visit, channels or None)}
+    said = {"name": form.text("name"), "channels": _name_channels(visit, channels or None)}
     try:
-        new = await anyio.to_thread.run_sync(work)
+        new = channel_registry.create_key(
+            service.db,
+            service.settings,
+            service.service_secret,
+            visit.organization,
+            form.getlist("scope"),
+            visit.now,
+            channels=channels or None,
+            kind=form.text("kind"),
+            details=KeyDetails(form.text("name"), form.text("expires") or None, visit.actor),
+        )
     except UsageError as error:
-        return await show_keys(visit, str(error).splitlines())
+        return show_keys(visit, str(error).splitlines())
     return pages.render(visit, "key_secret.html", 200, new=new, is_rotated=False, **said)
 
 
-async def rename_key(visit: Visit) -> Response:
+def rename_key(visit: Visit) -> Response:
     """Give a key another name."""
-    return await _change_key(visit, partial(keys.rename_key, name=visit.form.text("name")))
+    return _change_key(visit, keys.rename_key, visit.form.text("name"))
 
 
-async def rotate_key(visit: Visit) -> Response:
+def rotate_key(visit: Visit) -> Response:
     """Make a second secret of a key, and show it in this answer alone."""
-    key, given = await _find_key(visit), visit.form.text("grace")
+    key, given = _find_key(visit), visit.form.text("grace")
     if not given.isdecimal() or len(given) >= 10:  # noqa: PLR2004 - no number of hours is longer
         raise UsageError(_("The grace is a number of hours, such as 24."))
     rotation = visit.service.service_secret, key.id, int(given), visit.actor, visit.now
-    said = {"name": key.name, "channels": await _name_channels(visit, key.channels)}
-    new = await _write(visit, lambda connection: keys.rotate_key(connection, *rotation))
+    said = {"name": key.name, "channels": _name_channels(visit, key.channels)}
+    with writing(visit.service.db) as connection:
+        new = keys.rotate_key(connection, *rotation)
     return pages.render(visit, "key_secret.html", 200, new=new, is_rotated=True, hours=int(given), **said)
 
 
-async def cancel_rotation(visit: Visit) -> Response:
+def cancel_rotation(visit: Visit) -> Response:
     """Take back a second secret that nobody has used."""
-    return await _change_key(visit, keys.cancel_rotation)
+    return _change_key(visit, keys.cancel_rotation)
 
 
-async def revoke_key(visit: Visit) -> Response:
+def revoke_key(visit: Visit) -> Response:
     """End a key with its tokens."""
-    key = await _find_key(visit)
-    await anyio.to_thread.run_sync(keys.revoke_key, visit.service.db, key.id, visit.now, visit.actor)
+    key = _find_key(visit)
+    keys.revoke_key(visit.service.db, key.id, visit.now, visit.actor)
     return pages.redirect(_PATH)
 
 
-async def download_secret(visit: Visit) -> Response:
+def download_secret(visit: Visit) -> Response:
     """Give back the secret that a page shows as a file; it comes and goes in bodies alone."""
-    key, secret = await _find_key(visit), visit.form.get("secret", "")
+    key, secret = _find_key(visit), visit.form.get("secret", "")
     if not credentials.is_well_formed(credentials.KEY_SECRET, secret):
         raise Refused(400, N_("No secret"), N_("What was sent isn't the secret of a key."))
     lines = [f"REELPORT_URL={visit.origin}", f"REELPORT_API_KEY={key.id}", f"REELPORT_API_SECRET={secret}"]
@@ -190,30 +175,24 @@ async def download_secret(visit: Visit) -> Response:
     return PlainTextResponse("\n".join(lines) + "\n", headers={**pages.HEADERS, **attached})
 
 
-async def limit_key_life(visit: Visit) -> Response:
+def limit_key_life(visit: Visit) -> Response:
     """Set how long keys live at most. Keys that would end by it must be meant to."""
     days = parse_max_days(visit.form.text("days") or "none")
-    found = await anyio.to_thread.run_sync(keys.list_keys, visit.service.db, visit.organization)
+    found = keys.list_keys(visit.service.db, visit.organization)
     ended = keys.find_too_old_keys(found, days, visit.now)
     if ended and "confirmed" not in visit.form:
         names = format_list([key.name or key.id for key in found if key.id in ended])
         raise UsageError(
             _("These keys would end at once: %(names)s. Check the box beside the days to end them.", names=names)
         )
-
-    def limit(connection: Connection) -> None:
+    with writing(visit.service.db) as connection:
         holder = organizations.find_organization(connection, visit.organization)
         organizations.limit_key_life(connection, holder, days, visit.actor, visit.now)
-
-    await _write(visit, limit)
     return pages.redirect(_PATH)
 
 
-async def _change_key(visit: Visit, change: Callable[..., object]) -> Response:
-    key = await _find_key(visit)
-    await _write(visit, lambda connection: change(connection, key.id, actor=visit.actor, now=visit.now))
+def _change_key(visit: Visit, change: Callable[..., object], *given: str) -> Response:
+    key = _find_key(visit)
+    with writing(visit.service.db) as connection:
+        change(connection, key.id, *given, visit.actor, visit.now)
     return pages.redirect(f"{_PATH}/{key.id}")
-
-
-async def _write(visit: Visit, work: Callable[[Connection], T]) -> T:
-    return await anyio.to_thread.run_sync(write, visit.service.db, work)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import anyio.to_thread
 from markupsafe import Markup
 from sqlalchemy import Engine, Row
 from starlette.responses import Response
@@ -74,34 +73,28 @@ class QueuedReport:
     why: str
 
 
-async def show_platform(visit: Visit) -> Response:
-    """Show workers, queue and disks."""
-    service = visit.service
-    state = await anyio.to_thread.run_sync(_read_platform, service.db, service.settings, visit.now)
-    return await render(visit, "operator.html", **state)
+def show_platform(visit: Visit) -> Response:
+    """Show workers, queue and disks. Starting workers, of this machine, make no reports yet."""
+    db, settings = visit.service.db, visit.service.settings
+    ready = liveness.list_ready(db, settings)
+    return _render(
+        visit,
+        "operator.html",
+        ready=ready,
+        starting=[owner for owner in liveness.list_living(settings) if owner not in ready],
+        queue=[_make_queued(each, visit.now) for each in backlog.list_entries(db, unfinished_only=True, most=_QUEUE)],
+        ended=sorted((*ending, count) for ending, count in tallies.read_tallies(db).ended.items()),
+        disks=list(_list_disks(settings)),
+    )
 
 
-async def render(visit: Visit, template: str, **values: object) -> Response:
-    """Render a page for operators, on a thread: hundreds of rows take a while."""
-    menu = list_pages(visit)
-    return await anyio.to_thread.run_sync(partial(pages.render, visit, template, 200, pages=menu, **values))
+def _render(visit: Visit, template: str, **values: object) -> Response:
+    return pages.render(visit, template, 200, pages=list_pages(visit), **values)
 
 
 def list_pages(visit: Visit) -> list[NavigationEntry]:
     """List the pages that an operator may open."""
     return [each for each in PAGES if visit.may(each.right)]
-
-
-def _read_platform(db: Engine, settings: Settings, now: datetime) -> dict[str, object]:
-    """Read the platform's state. Starting workers, of this machine, make no reports yet."""
-    ready = liveness.list_ready(db, settings)
-    return {
-        "ready": ready,
-        "starting": [owner for owner in liveness.list_living(settings) if owner not in ready],
-        "queue": [_make_queued(each, now) for each in backlog.list_entries(db, unfinished_only=True, most=_QUEUE)],
-        "ended": sorted((*ending, count) for ending, count in tallies.read_tallies(db).ended.items()),
-        "disks": list(_list_disks(settings)),
-    }
 
 
 def _make_queued(entry: Entry, now: datetime) -> QueuedReport:
@@ -141,11 +134,10 @@ def _list_disks(settings: Settings) -> Iterator[tuple[str, int, int]]:
         yield ", ".join(names), space.free, space.total
 
 
-async def show_reports(visit: Visit) -> Response:
+def show_reports(visit: Visit) -> Response:
     """Show the reports of four weeks, day by day, as charts and as a table."""
-    days = await anyio.to_thread.run_sync(read_report_days, visit.service.db, visit.now)
-    charts = await anyio.to_thread.run_sync(draw_report_days, days)
-    return await render(visit, "operator_reports.html", days=days[::-1], charts=charts)
+    days = read_report_days(visit.service.db, visit.now)
+    return _render(visit, "operator_reports.html", days=days[::-1], charts=draw_report_days(days))
 
 
 def draw_report_days(days: Sequence[ReportDay]) -> list[tuple[str, Markup]]:
@@ -193,20 +185,19 @@ At the end the name of the file of rejects beside the loaded one, where the data
 """
 
 
-async def show_days(visit: Visit) -> Response:
+def show_days(visit: Visit) -> Response:
     """Show three months of days of each table, up to the month of the address."""
     root, today = visit.service.settings.facts_root, visit.now.date()
     last = _read_month(visit)
     months, tables, problem = list[Month](), tuple[TableReport, ...](), ""
     try:
-        months = await anyio.to_thread.run_sync(read_months, root, last, today)
-        tables = await anyio.to_thread.run_sync(tables_report, root, today)
+        months, tables = read_months(root, last, today), tables_report(root, today)
     except ReelportError as error:
         problem = str(error)
     links = {"earlier": _write_address(DAYS, month=_shift(last, -_MONTHS)), "later": None}
     if last < today.replace(day=1):
         links["later"] = _write_address(DAYS, month=min(_shift(last, _MONTHS), today))
-    return await render(
+    return _render(
         visit,
         "operator_days.html",
         months=months,
@@ -235,7 +226,7 @@ def read_months(root: Path, last: date, today: date) -> list[Month]:
     return months
 
 
-async def show_loads(visit: Visit) -> Response:
+def show_loads(visit: Visit) -> Response:
     """Show the loads of a month, newest first, perhaps of one table."""
     given = visit.request.query_params
     month, table = _read_month(visit), given.get("table", "")
@@ -243,13 +234,12 @@ async def show_loads(visit: Visit) -> Response:
     page = int(given.get("page", "")) if re.fullmatch("[1-9][0-9]{0,5}", given.get("page", "")) else 1
     rows, count, problem = list[ShownLoad](), 0, ""
     try:
-        read = partial(read_loads, visit.service.settings.facts_root, chosen, month, page)
-        rows, count = await anyio.to_thread.run_sync(read)
+        rows, count = read_loads(visit.service.settings.facts_root, chosen, month, page)
     except ReelportError as error:
         problem = str(error)
     write = partial(_write_address, LOADS, table=chosen[0] if len(chosen) == 1 else "")
     is_past = month < visit.now.date().replace(day=1)
-    return await render(
+    return _render(
         visit,
         "operator_loads.html",
         rows=rows,
@@ -307,10 +297,10 @@ _SQL = Statements("studio/platform")
 _ORGANIZATIONS = 200
 
 
-async def show_organizations(visit: Visit) -> Response:
+def show_organizations(visit: Visit) -> Response:
     """Show at most 200 organizations, those with unfinished reports first."""
-    rows = await visit.service.read(read_organizations)
-    return await render(visit, "operator_organizations.html", rows=rows, to_moment=to_moment)
+    rows = read_organizations(visit.service.db)
+    return _render(visit, "operator_organizations.html", rows=rows, to_moment=to_moment)
 
 
 def read_organizations(db: Engine, organization_id: int | None = None) -> Sequence[Row[*tuple[Any, ...]]]:
@@ -320,25 +310,23 @@ def read_organizations(db: Engine, organization_id: int | None = None) -> Sequen
         return _SQL.run(connection, "organizations", values).all()
 
 
-async def show_organization(visit: Visit) -> Response:
+def show_organization(visit: Visit) -> Response:
     """Show an organization's limits, keys, people and reports by day."""
-    found = await anyio.to_thread.run_sync(_read_organization, visit)
-    return await render(visit, "operator_organization.html", settings=visit.service.settings, **found)
-
-
-def _read_organization(visit: Visit) -> dict[str, object]:
     db, id_, now = visit.service.db, _read_id(visit), visit.now
     if not (rows := read_organizations(db, id_)):
         raise not_found()
     held = [key for key in keys.list_keys(db, rows[0].name) if key.revoked_at is None]
     days = read_report_days(db, now, id_)
-    return {
-        "found": rows[0],
-        "keys": [(key, keys.list_marks(key, now)) for key in held],
-        "people": people.list_people(db, id_, now),
-        "days": days,
-        "charts": draw_report_days(days),
-    }
+    return _render(
+        visit,
+        "operator_organization.html",
+        settings=visit.service.settings,
+        found=rows[0],
+        keys=[(key, keys.list_marks(key, now)) for key in held],
+        people=people.list_people(db, id_, now),
+        days=days,
+        charts=draw_report_days(days),
+    )
 
 
 def _read_id(visit: Visit) -> int:
@@ -346,11 +334,11 @@ def _read_id(visit: Visit) -> int:
     return int(visit.named("organization")) if re.fullmatch("[0-9]{1,9}", visit.named("organization")) else 0
 
 
-async def begin_look(visit: Visit) -> Response:
+def begin_look(visit: Visit) -> Response:
     """Begin to look at an organization, and lead to its first page."""
     given = visit.user, _read_id(visit), visit.form.text("reason"), visit.actor, visit.now
     try:
-        has_begun = await visit.service.read(looks.begin_look, *given)
+        has_begun = looks.begin_look(visit.service.db, *given)
     except UsageError as error:
         raise Refused(400, N_("The reason is missing"), str(error)) from None
     if not has_begun:
@@ -358,8 +346,8 @@ async def begin_look(visit: Visit) -> Response:
     return pages.redirect(f"{pages.ROOT}/overview")
 
 
-async def end_look(visit: Visit) -> Response:
+def end_look(visit: Visit) -> Response:
     """End the look of this session, and lead back to the organization's page for operators."""
     looked = visit.user.organization_id if visit.user.look else None
-    await anyio.to_thread.run_sync(looks.end_look, visit.service.db, visit.user, visit.now)
+    looks.end_look(visit.service.db, visit.user, visit.now)
     return pages.redirect(f"{PATH}/organizations/{looked}" if looked else pages.ROOT)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import anyio.to_thread
@@ -22,7 +21,7 @@ from reelport.server.explore.numbers import Figure, Leaderboard, OverBudget
 from reelport.server.explore.view import View
 from reelport.server.studio import explore, operator, overview, pages
 from reelport.server.studio.formats import choose_metric_unit
-from reelport.server.studio.overview import Wanted
+from reelport.server.studio.overview import Asked, Wanted
 from reelport.server.studio.view_page import Cell, make_cell, make_change
 from reelport.server.studio.visit import Visit, not_found
 
@@ -40,11 +39,7 @@ Ranked = tuple[int | None, str, list[tuple[Cell, Cell | None]]]
 
 async def show_numbers(visit: Visit) -> Response:
     """Show the numbers of every channel, and the organizations with the highest."""
-    platform = await anyio.to_thread.run_sync(looks.find_platform, visit.service.db, visit.user.user_id)
-    if platform is None:
-        raise not_found()
-    unscoped = await anyio.to_thread.run_sync(partial(explore.read_defaults, visit, scoped=False))
-    asked = overview.read_asked(visit, replace(unscoped, scopes=platform.every_channel.scopes), PATH)
+    platform, asked = await anyio.to_thread.run_sync(_read, visit)
     by_channel = [_split_by_channel(view) for view in asked.views]
     wanted: list[Wanted] = [(view, platform.every_channel, 1) for view in asked.views]
     wanted += [(view, platform.partners, 1) for view in by_channel]
@@ -66,6 +61,14 @@ async def show_numbers(visit: Visit) -> Response:
         return pages.render(visit, "operator_numbers.html", pages=operator.list_pages(visit), **page, **ranking)
 
     return await pages.write_page(visit, _PARTNER, show)
+
+
+def _read(visit: Visit) -> tuple[Platform, Asked]:
+    platform = looks.find_platform(visit.service.db, visit.user.user_id)
+    if platform is None:
+        raise not_found()
+    unscoped = explore.read_defaults(visit, scoped=False)
+    return platform, overview.read_asked(visit, replace(unscoped, scopes=platform.every_channel.scopes), PATH)
 
 
 def _split_by_channel(view: View) -> View:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import PurePath
+from typing import TypeVar
 
 import anyio.to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -23,12 +24,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from reelport.charts.stylesheet import write_page_stylesheet
 from reelport.language import N_, _, current_language
 from reelport.server.http.request_log import STUDIO_PATH
-from reelport.server.http.service import run_while_connected
 from reelport.server.studio.formats import FILTERS, format_whole
 from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Visit, not_found
 
 ROOT = STUDIO_PATH
+Written = TypeVar("Written")
 
 
 def write_policy(hosts: Sequence[str] = ()) -> str:
@@ -103,18 +104,13 @@ def find_picture(address: str | None, hosts: Sequence[str]) -> str | None:
     return found[0] if found and found[1] in hosts else None
 
 
-async def write_page(visit: Visit, organization_id: Hashable, write: Callable[[], Response]) -> Response:
-    """Call `write` in a thread at this organization's turn, while the browser waits.
+async def write_page(visit: Visit, organization_id: Hashable, write: Callable[[], Written]) -> Written:
+    """Call `write` in a thread at this organization's turn.
 
     Few large pages are written at a time: all share one core with the event loop, which answers others meanwhile.
     """
-    service = visit.service
-
-    async def write_in_turn() -> Response:
-        async with service.page_turns.turn(organization_id):
-            return await anyio.to_thread.run_sync(write, limiter=service.page_writers)
-
-    return await run_while_connected(visit.request, write_in_turn)
+    async with visit.service.page_turns.turn(organization_id):
+        return await anyio.to_thread.run_sync(write, limiter=visit.service.page_writers)
 
 
 def redirect(path: str) -> Response:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
-import anyio.to_thread
 from starlette.responses import Response
 
 from reelport.errors import UsageError
@@ -15,8 +13,7 @@ from reelport.server.access import people, second_factors
 from reelport.server.access.people import AddressTaken, NewPasswordLink, NoOwner
 from reelport.server.access.roles import OF_ORGANIZATION, Role
 from reelport.server.studio import account, keys, pages
-from reelport.server.studio.pages import write_page
-from reelport.server.studio.visit import Refused, Visit, begin_attempt, forgive_attempt, not_found
+from reelport.server.studio.visit import Refused, Visit, begin_attempt, not_found
 
 PATH = f"{pages.ROOT}/people"
 T = TypeVar("T")
@@ -29,7 +26,7 @@ _DONE = {
 }
 
 
-async def show_people(
+def show_people(
     visit: Visit,
     problems: Sequence[str] = (),
     email: str = "",
@@ -38,83 +35,74 @@ async def show_people(
 ) -> Response:
     """List the people, with a form to add one, and a new link for a password."""
     done = "" if problems else _(_DONE.get(visit.request.query_params.get("done", ""), ""))
-    found = await visit.service.read(people.list_people, visit.organization_id, visit.now)
+    found = people.list_people(visit.service.db, visit.organization_id, visit.now)
     given = {"problems": problems, "done": done, "email": email, "role": role, "link": link}
-
-    def write() -> Response:
-        status = 400 if problems else 200
-        return pages.render(visit, "people.html", status, people=found, roles=OF_ORGANIZATION, **given)
-
-    return await write_page(visit, visit.organization_id, write)
+    return pages.render(visit, "people.html", 400 if problems else 200, people=found, roles=OF_ORGANIZATION, **given)
 
 
-async def add_person(visit: Visit) -> Response:
+def add_person(visit: Visit) -> Response:
     """Add a person, and show once the link that sets the first password."""
     email, role = visit.form.text("email"), visit.form.text("role")
     # Not an address of the network: whoever owns an organization may try few addresses, wherever from.
     guesser = f"organization {visit.organization_id}"
-    await begin_attempt(visit, guesser, "", N_("Too many addresses that can't be added were tried: try again later."))
+    begin_attempt(visit, guesser, "", N_("Too many addresses that can't be added were tried: try again later."))
     service = visit.service
-    work = partial(people.add_person, service.db, service.service_secret, visit.user, email, role)
     try:
-        link = await _change(visit, work)
+        link = _change(visit, people.add_person, service.service_secret, visit.user, email, role)
     except AddressTaken as error:
-        return await show_people(visit, [str(error)], email, role)
+        return show_people(visit, [str(error)], email, role)
     except UsageError as error:
-        await forgive_attempt(visit, guesser, "")
-        return await show_people(visit, str(error).splitlines(), email, role)
-    await forgive_attempt(visit, guesser, "")
-    return await show_people(visit, link=link)
+        service.login_attempts.forgive(guesser, "")
+        return show_people(visit, str(error).splitlines(), email, role)
+    service.login_attempts.forgive(guesser, "")
+    return show_people(visit, link=link)
 
 
-async def make_password_link(visit: Visit) -> Response:
+def make_password_link(visit: Visit) -> Response:
     """Make a link for somebody who forgot the password, and show it once."""
-    service = visit.service
-    work = partial(people.make_password_link, service.db, service.service_secret, visit.user, visit.named("user"))
-    return await show_people(visit, link=await _change(visit, work))
+    link = _change(visit, people.make_password_link, visit.service.service_secret, visit.user, visit.named("user"))
+    return show_people(visit, link=link)
 
 
-async def change_role(visit: Visit) -> Response:
+def change_role(visit: Visit) -> Response:
     """Give a person another role."""
-    role = visit.form.text("role")
-    await _change(visit, partial(people.change_role, visit.service.db, visit.user, visit.named("user"), role))
+    _change(visit, people.change_role, visit.user, visit.named("user"), visit.form.text("role"))
     # Whoever is no owner any more can't see the people.
     return pages.redirect(f"{account.PATH}?done=role" if _is_self(visit) else f"{PATH}?done=role")
 
 
-async def show_channels(visit: Visit) -> Response:
+def show_channels(visit: Visit) -> Response:
     """Show which channels a person may see, with a form to change that."""
-    known = await visit.service.read(people.list_people, visit.organization_id, visit.now)
+    known = people.list_people(visit.service.db, visit.organization_id, visit.now)
     person = next((each for each in known if each.id == visit.named("user")), None)
     if person is None:
         raise not_found()
-    given = visit.service.settings, visit.service.db, visit.organization
-    _, channels = await anyio.to_thread.run_sync(keys.read_choices, *given)
+    _, channels = keys.read_choices(visit.service.settings, visit.service.db, visit.organization)
     return pages.render(visit, "person_channels.html", person=person, channels=channels)
 
 
-async def limit_channels(visit: Visit) -> Response:
+def limit_channels(visit: Visit) -> Response:
     """Let a person see all channels, or the chosen ones alone."""
     channels = None if visit.form.text("which") == "all" else visit.form.getlist("channel")
-    await _change(visit, partial(people.limit_channels, visit.service.db, visit.user, visit.named("user"), channels))
+    _change(visit, people.limit_channels, visit.user, visit.named("user"), channels)
     return pages.redirect(f"{PATH}?done=channels")
 
 
-async def reset_factors(visit: Visit) -> Response:
+def reset_factors(visit: Visit) -> Response:
     """Remove the second factors of somebody who lost them."""
-    await _change(visit, partial(second_factors.reset_factors, visit.service.db, visit.user, visit.named("user")))
+    _change(visit, second_factors.reset_factors, visit.user, visit.named("user"))
     return pages.redirect(f"{PATH}?done=factors")
 
 
-async def remove_person(visit: Visit) -> Response:
+def remove_person(visit: Visit) -> Response:
     """Remove a person, with every login."""
-    await _change(visit, partial(people.remove_person, visit.service.db, visit.user, visit.named("user")))
+    _change(visit, people.remove_person, visit.user, visit.named("user"))
     return account.leave(visit) if _is_self(visit) else pages.redirect(f"{PATH}?done=removed")
 
 
-async def _change(visit: Visit, work: Callable[..., T | None]) -> T:
+def _change(visit: Visit, change: Callable[..., T | None], *given: object) -> T:
     try:
-        changed = await anyio.to_thread.run_sync(work, visit.actor, visit.now)
+        changed = change(visit.service.db, *given, visit.actor, visit.now)
     except NoOwner as error:
         raise Refused(403, N_("Not yours to do"), str(error)) from None
     if not changed:

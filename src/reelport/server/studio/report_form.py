@@ -13,7 +13,6 @@ import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import partial
 
 import anyio.to_thread
 from starlette.responses import Response
@@ -31,9 +30,7 @@ from reelport.server.access.keys import identify_studio
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.explore.view import NONE, Pairs, Parameter, View, name_cell
 from reelport.server.explore.view_parameters import Defaults, explain_day, known_metrics, parse_view
-from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import AskedReport, ask_report, find_problems
-from reelport.server.reports.report_list import ListedReport
 from reelport.server.studio import explore, pages, reports
 from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.formats import name_dimension, name_metric
@@ -82,7 +79,7 @@ class Question:
 
 async def show_form(visit: Visit) -> Response:
     """Show what would be asked for, how large it would be, and the same as programs."""
-    question = await _read_question(visit, visit.request.query_params.multi_items())
+    question = await anyio.to_thread.run_sync(_read_question, visit, visit.request.query_params.multi_items())
     return _show(visit, question, size=await _describe_size(visit, question.query) if question.is_askable else "")
 
 
@@ -90,9 +87,10 @@ async def _describe_size(visit: Visit, query: ReportQuery) -> str:
     if not query.dimensions:
         return _("One row.")
     tenant = await explore.find_visitor_tenant(visit)
-    explorer, seconds = visit.service.explorer, min(_ESTIMATE_SECONDS, visit.service.settings.explore_seconds)
-    work = partial(explorer.run, visit.organization_id, lambda engine, session: engine.estimate(session, query, tenant))
-    size = await run_while_connected(visit.request, partial(work, seconds))
+    seconds = min(_ESTIMATE_SECONDS, visit.service.settings.explore_seconds)
+    size = await visit.service.explorer.run(
+        visit.organization_id, lambda engine, session: engine.estimate(session, query, tenant), seconds
+    )
     match size:
         case None:
             return _("The days that were looked at have no rows.")
@@ -106,7 +104,8 @@ async def _describe_size(visit: Visit, query: ReportQuery) -> str:
 
 async def ask(visit: Visit) -> Response:
     """Ask for the report, and lead to its page. Of a wrong query every problem is told."""
-    question = await _read_question(visit, [pair for pair in visit.form.multi_items() if pair[0] != "csrf"])
+    pairs = [pair for pair in visit.form.multi_items() if pair[0] != "csrf"]
+    question = await anyio.to_thread.run_sync(_read_question, visit, pairs)
     if any(problem.fatal for problem in question.problems):
         return _show(visit, question, 422)
     service, query = visit.service, question.query
@@ -146,22 +145,17 @@ def _describe_rows(view: View) -> str:
     )
 
 
-async def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question:
-    given = dict(pairs)
-    report = await reports.find_report(visit, given[_REPORT]) if _REPORT in given else None
-    return await anyio.to_thread.run_sync(_read_pairs, visit, pairs, report)
-
-
-def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedReport | None) -> Question:
-    defaults, view = read_defaults(visit), None
-    if earlier is None:
+def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question:
+    defaults, view, given = read_defaults(visit), None, dict(pairs)
+    if _REPORT not in given:
         parsed = parse_view([pair for pair in pairs if pair[0] != _COLUMN], defaults)
         view, problems = parsed.view, list(parsed.problems)
         source = tuple(pair for pair in view.params() if pair[0] not in _DAYS)
         base = _add_titles(view.report_query(), defaults.rules)
     else:
+        earlier = reports.find_report(visit, given[_REPORT])
         source, problems = ((_REPORT, earlier.id),), list[Problem]()
-        given, last = dict(pairs), defaults.last_day(known_metrics(earlier.query.metrics))
+        last = defaults.last_day(known_metrics(earlier.query.metrics))
         start = _read_day(given, Parameter.START, last - timedelta(days=earlier.query.days - 1), problems)
         base = earlier.query.within(start, _read_day(given, Parameter.END, last, problems))
     fixed = tuple(view.kept_by_dimension()) if view else ()

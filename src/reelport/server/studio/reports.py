@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -35,7 +35,6 @@ from reelport.server.explore.numbers import OverBudget
 from reelport.server.explore.view import name_cell
 from reelport.server.files import signed_urls
 from reelport.server.http.downloads import Unmade, require_form
-from reelport.server.http.service import run_while_connected
 from reelport.server.reports import removal, report_list
 from reelport.server.reports.removal import Remover
 from reelport.server.reports.report_list import Cursor, ListedReport, StateFilter
@@ -60,22 +59,20 @@ _AGAIN_SECONDS = 2
 """After so long a page that shows something unfinished is looked at again."""
 
 
-async def show_reports(visit: Visit) -> Response:
+def show_reports(visit: Visit) -> Response:
     """Show a page of the list, newest first."""
     state = visit.request.query_params.get("state", "")
     shown = StateFilter(state) if state in set(StateFilter) else StateFilter.ALL
     cursor = Cursor.parse(visit.request.query_params.get("after", ""))
-    service, now = visit.service, visit.now
-    work = partial(report_list.list_reports, shown=shown, after=cursor)
-    page = await anyio.to_thread.run_sync(work, service.db, visit.reach, now)
-    counts = await anyio.to_thread.run_sync(report_list.count_by_filter, service.db, visit.reach, now)
+    given = visit.service.db, visit.reach, visit.now
+    page = report_list.list_reports(*given, shown=shown, after=cursor)
     return pages.render(
         visit,
         "reports.html",
         page=page,
         shown=shown,
         filters=list(StateFilter),
-        counts=counts,
+        counts=report_list.count_by_filter(*given),
         is_first=cursor is None,
         next_path=page.next and f"{PATH}?{urlencode({'state': shown.value, 'after': str(page.next)})}",
         again=_AGAIN_SECONDS if page.has_unfinished else 0,
@@ -84,7 +81,7 @@ async def show_reports(visit: Visit) -> Response:
 
 async def show_report(visit: Visit) -> Response:
     """Show one report: its state, what may be done with it, and a preview of a finished one."""
-    report = await find_report(visit, visit.request.path_params["report_id"])
+    report = await anyio.to_thread.run_sync(_find_report, visit)
     preview: dict[str, Any] = {}
     if report.state is State.FINISHED:
         try:
@@ -104,27 +101,25 @@ async def show_report(visit: Visit) -> Response:
     )
 
 
-async def cancel_report(visit: Visit) -> Response:
+def cancel_report(visit: Visit) -> Response:
     """Cancel a report that hasn't ended."""
-    report = await _find_own_report(visit)
-    remover = Remover(visit.organization_id, visit.actor)
-    if not await visit.service.read(removal.cancel_report, remover, report.id, visit.now):
+    report, remover = _find_own_report(visit), Remover(visit.organization_id, visit.actor)
+    if not removal.cancel_report(visit.service.db, remover, report.id, visit.now):
         raise Refused(409, N_("It has ended already"), N_("This report had ended before it could be cancelled."))
     return pages.redirect(f"{PATH}/{report.id}")
 
 
-async def delete_report(visit: Visit) -> Response:
+def delete_report(visit: Visit) -> Response:
     """Delete a report that has ended, with its file."""
-    report, remover = await _find_own_report(visit), Remover(visit.organization_id, visit.actor)
-    given = visit.service.settings, remover, report.id, visit.now
-    if not await visit.service.read(removal.delete_report, *given):
+    report, remover = _find_own_report(visit), Remover(visit.organization_id, visit.actor)
+    if not removal.delete_report(visit.service.db, visit.service.settings, remover, report.id, visit.now):
         raise Refused(409, N_("It has not ended"), N_("Cancel the report first: then it can be deleted."))
     return pages.redirect(PATH)
 
 
 async def download_report(visit: Visit) -> Response:
     """Send the browser to a fresh link of the file in a form."""
-    report = await find_report(visit, visit.request.path_params["report_id"])
+    report = await anyio.to_thread.run_sync(_find_report, visit)
     if report.state is not State.FINISHED:
         raise Refused(409, N_("There is no file"), N_("This report has no file now: look at its page."))
     form = {"": CSV, **FORM_TYPES}.get(visit.form.text("form"))
@@ -138,16 +133,20 @@ async def download_report(visit: Visit) -> Response:
     return pages.redirect(link)
 
 
-async def find_report(visit: Visit, report_id: str) -> ListedReport:
+def find_report(visit: Visit, report_id: str) -> ListedReport:
     """Find a report of the visitor's organization; any other is refused as not found."""
-    found = await visit.service.read(report_list.find_listed_report, visit.reach, report_id, visit.now)
+    found = report_list.find_listed_report(visit.service.db, visit.reach, report_id, visit.now)
     if found is None:
         raise not_found()
     return found
 
 
-async def _find_own_report(visit: Visit) -> ListedReport:
-    report = await find_report(visit, visit.request.path_params["report_id"])
+def _find_report(visit: Visit) -> ListedReport:
+    return find_report(visit, visit.named("report_id"))
+
+
+def _find_own_report(visit: Visit) -> ListedReport:
+    report = _find_report(visit)
     if not visit.may_change(report.asked_by):
         sentence = N_(
             "You may cancel and delete the reports that you asked for. An owner of your organization may do it."
@@ -170,14 +169,11 @@ _ROWS = 50
 
 
 async def _read_preview(visit: Visit, report: ListedReport) -> dict[str, Any]:
-    with holding():
-        file = await _find_file(visit, report)
-        read = partial(read_first_rows, visit.service.settings.report_store, file.name, _ROWS)
-        total = partial(file_preview.total_columns, file, report.query, partial(_fetch, visit))
-        with _present(file):
-            rows = await anyio.to_thread.run_sync(read)
-            chart = await _draw_chart(visit, report, file)
-            columns = await run_while_connected(visit.request, total)
+    async with _open_file(visit, report) as file:
+        given = visit.service.settings.report_store, file.name, _ROWS
+        rows = await anyio.to_thread.run_sync(read_first_rows, *given)
+        chart = await _draw_chart(visit, report, file)
+        columns = await file_preview.total_columns(file, report.query, partial(_fetch, visit))
     return {
         "chart": None if isinstance(chart, NoChart) else Markup(embed_chart(chart)),  # noqa: S704 - its texts are escaped
         "heading": chart.reason if isinstance(chart, NoChart) else chart.heading,
@@ -194,52 +190,39 @@ async def _read_preview(visit: Visit, report: ListedReport) -> dict[str, Any]:
 
 async def download_chart(visit: Visit) -> Response:
     """Give a finished report's chart as a file."""
-    kind = visit.request.path_params["kind"]
+    kind = visit.named("kind")
     view_page.require_kind(kind)
-    report = await find_report(visit, visit.request.path_params["report_id"])
-    with holding():
-        file = await _find_file(visit, report)
-        with _present(file):
-            chart = await _draw_chart(visit, report, file)
+    report = await anyio.to_thread.run_sync(_find_report, visit)
+    async with _open_file(visit, report) as file:
+        chart = await _draw_chart(visit, report, file)
     if isinstance(chart, NoChart):
         raise Refused(409, N_("There is no chart"), chart.reason)
     return await view_page.answer_chart(chart, kind, report.query)
 
 
-async def _find_file(visit: Visit, report: ListedReport) -> Path:
+@asynccontextmanager
+async def _open_file(visit: Visit, report: ListedReport) -> AsyncIterator[Path]:
+    """Hold a report's file. Refused without it: a report may be deleted at any moment."""
     if report.state is not State.FINISHED or report.file is None:
         raise Refused(409, N_("There is no file"), N_("This report has no file now: look at its page."))
-    find_paths = partial(visit.service.settings.report_store.local_paths, [report.file])
-    try:
-        return (await anyio.to_thread.run_sync(find_paths))[0]
-    except StorageError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        raise _missing() from error
+    file: Path | None = None
+    with holding():
+        try:
+            (file,) = await anyio.to_thread.run_sync(visit.service.settings.report_store.local_paths, [report.file])
+            yield file
+        except (FileNotFoundError, StorageError) as error:
+            if file.is_file() if file else not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            sentence = N_("The file of this report is missing: ask for it again.")
+            raise Refused(409, N_("There is no file"), sentence) from error
 
 
 async def _draw_chart(visit: Visit, report: ListedReport, file: Path) -> Chart | NoChart:
-    draw = partial(file_preview.draw_chart, file, report.query, report.last_complete_day, partial(_fetch, visit))
-    return await run_while_connected(visit.request, draw)
+    return await file_preview.draw_chart(file, report.query, report.last_complete_day, partial(_fetch, visit))
 
 
 async def _fetch(visit: Visit, plan: Plan) -> Rows | OverBudget:
     return await visit.service.explorer.run(visit.organization_id, lambda engine, session: engine.fetch(session, plan))
-
-
-@contextmanager
-def _present(file: Path) -> Iterator[None]:
-    """Refuse the page when the file is gone: a report may be deleted at any moment."""
-    try:
-        yield
-    except (FileNotFoundError, StorageError) as error:
-        if file.is_file():
-            raise
-        raise _missing() from error
-
-
-def _missing() -> Refused:
-    return Refused(409, N_("There is no file"), N_("The file of this report is missing: ask for it again."))
 
 
 def _write_cell(column: PreviewColumn, text: str) -> str:

@@ -20,7 +20,7 @@ from reelport.server.studio import (
     report_form,
     reports,
 )
-from reelport.server.studio.guard import Endpoint, guard
+from reelport.server.studio.guard import Endpoint, Pool, guard
 from reelport.server.studio.rights import Right
 
 
@@ -32,6 +32,7 @@ class StudioRoute:
     path: str
     endpoint: Endpoint
     right: Right
+    pool: Pool = Pool.ANY
     is_embedded: bool = False  # stands within pages of other sites: it knows of no cookie, and sets none
 
 
@@ -39,13 +40,13 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio", account.show_start, Right.ENTER),
     StudioRoute("GET", "/studio/static/{name}", pages.answer_asset, Right.ENTER),
     StudioRoute("GET", "/studio/sign-in", account.show_sign_in, Right.ENTER),
-    StudioRoute("POST", "/studio/sign-in", account.sign_in, Right.ENTER),
+    StudioRoute("POST", "/studio/sign-in", account.sign_in, Right.ENTER, Pool.LOGINS),
     StudioRoute("GET", "/studio/sign-in/code", account.show_code, Right.ENTER),
-    StudioRoute("POST", "/studio/sign-in/code", account.sign_in_by_code, Right.ENTER),
-    StudioRoute("POST", "/studio/sign-in/passkey", account.sign_in_by_passkey, Right.ENTER),
-    StudioRoute("GET", "/studio/oidc", account.begin_sign_in_there, Right.ENTER),
-    StudioRoute("GET", "/studio/oidc/callback", account.finish_sign_in_there, Right.ENTER),
-    StudioRoute("GET", "/studio/oidc/end", account.sign_out_there, Right.ENTER),
+    StudioRoute("POST", "/studio/sign-in/code", account.sign_in_by_code, Right.ENTER, Pool.LOGINS),
+    StudioRoute("POST", "/studio/sign-in/passkey", account.sign_in_by_passkey, Right.ENTER, Pool.LOGINS),
+    StudioRoute("GET", "/studio/oidc", account.begin_sign_in_there, Right.ENTER, Pool.PROVIDER),
+    StudioRoute("GET", "/studio/oidc/callback", account.finish_sign_in_there, Right.ENTER, Pool.PROVIDER),
+    StudioRoute("GET", "/studio/oidc/end", account.sign_out_there, Right.ENTER, Pool.PROVIDER),
     StudioRoute("POST", "/studio/sign-out", account.sign_out, Right.LEAVE),
     StudioRoute("GET", "/studio/overview", overview.show_overview, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/explore", explore.show_explore, Right.READ_NUMBERS),
@@ -62,18 +63,18 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/reports/{report_id}/cancel", reports.cancel_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/delete", reports.delete_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.DOWNLOAD),
-    StudioRoute("GET", "/studio/saved", kept_views.show_saved, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/saved", kept_views.show_saved, Right.READ_NUMBERS, Pool.PAGES),
     StudioRoute("POST", "/studio/saved", kept_views.save, Right.ASK_FOR_REPORTS),
-    StudioRoute("GET", "/studio/shared", kept_views.show_links, Right.SHARE_VIEWS),
-    StudioRoute("POST", "/studio/shared", kept_views.share, Right.SHARE_VIEWS),
+    StudioRoute("GET", "/studio/shared", kept_views.show_links, Right.SHARE_VIEWS, Pool.PAGES),
+    StudioRoute("POST", "/studio/shared", kept_views.share, Right.SHARE_VIEWS, Pool.PAGES),
     StudioRoute("POST", "/studio/shared/{view_id}/revoke", kept_views.revoke_link, Right.SHARE_VIEWS),
     StudioRoute("GET", "/studio/shared/{token}", kept_views.open_link, Right.ENTER),
     StudioRoute("GET", "/studio/shared/{token}/export", kept_views.export_part, Right.ENTER),
     StudioRoute("GET", "/studio/embed/{token}", kept_views.show_embed, Right.ENTER, is_embedded=True),
     StudioRoute("POST", "/studio/saved/{view_id}/place", kept_views.place_view, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/saved/{view_id}/delete", kept_views.delete_view, Right.ASK_FOR_REPORTS),
-    StudioRoute("GET", "/studio/keys", keys.show_keys, Right.MANAGE_KEYS),
-    StudioRoute("POST", "/studio/keys", keys.create_key, Right.MANAGE_KEYS),
+    StudioRoute("GET", "/studio/keys", keys.show_keys, Right.MANAGE_KEYS, Pool.PAGES),
+    StudioRoute("POST", "/studio/keys", keys.create_key, Right.MANAGE_KEYS, Pool.PAGES),
     StudioRoute("POST", "/studio/keys/max-age", keys.limit_key_life, Right.MANAGE_KEYS),
     StudioRoute("GET", "/studio/keys/{key_id}", keys.show_key, Right.MANAGE_KEYS),
     StudioRoute("POST", "/studio/keys/{key_id}/rename", keys.rename_key, Right.MANAGE_KEYS),
@@ -83,21 +84,21 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/keys/{key_id}/revoke", keys.revoke_key, Right.MANAGE_KEYS),
     StudioRoute("GET", "/studio/account", account.show_account, Right.STAY),
     StudioRoute("POST", "/studio/account/language", account.choose_language, Right.STAY),
-    StudioRoute("POST", "/studio/account/password", account.change_password, Right.STAY),
+    StudioRoute("POST", "/studio/account/password", account.change_password, Right.STAY, Pool.LOGINS),
     StudioRoute("GET", "/studio/account/authenticator", account.show_authenticator, Right.GUARD_ACCOUNT),
-    StudioRoute("POST", "/studio/account/authenticator", account.add_authenticator, Right.GUARD_ACCOUNT),
-    StudioRoute("POST", "/studio/account/authenticator/remove", account.remove_authenticator, Right.STAY),
-    StudioRoute("POST", "/studio/account/passkeys", account.add_passkey, Right.GUARD_ACCOUNT),
-    StudioRoute("POST", "/studio/account/passkeys/remove", account.remove_passkey, Right.STAY),
+    StudioRoute("POST", "/studio/account/authenticator", account.add_authenticator, Right.GUARD_ACCOUNT, Pool.LOGINS),
+    StudioRoute("POST", "/studio/account/authenticator/remove", account.remove_authenticator, Right.STAY, Pool.LOGINS),
+    StudioRoute("POST", "/studio/account/passkeys", account.add_passkey, Right.GUARD_ACCOUNT, Pool.LOGINS),
+    StudioRoute("POST", "/studio/account/passkeys/remove", account.remove_passkey, Right.STAY, Pool.LOGINS),
     StudioRoute("POST", "/studio/account/passkeys/{passkey}/rename", account.rename_passkey, Right.STAY),
-    StudioRoute("POST", "/studio/account/recovery-codes", account.make_recovery_codes, Right.STAY),
+    StudioRoute("POST", "/studio/account/recovery-codes", account.make_recovery_codes, Right.STAY, Pool.LOGINS),
     StudioRoute("POST", "/studio/account/sessions/{session}/end", account.end_session, Right.STAY),
     StudioRoute("POST", "/studio/account/sign-out-everywhere", account.sign_out_everywhere, Right.STAY),
     StudioRoute("GET", "/studio/password/{token}", account.show_password_form, Right.ENTER),
-    StudioRoute("POST", "/studio/password/{token}", account.set_password, Right.ENTER),
-    StudioRoute("GET", "/studio/people", people.show_people, Right.MANAGE_PEOPLE),
-    StudioRoute("POST", "/studio/people", people.add_person, Right.MANAGE_PEOPLE),
-    StudioRoute("POST", "/studio/people/{user}/password", people.make_password_link, Right.MANAGE_PEOPLE),
+    StudioRoute("POST", "/studio/password/{token}", account.set_password, Right.ENTER, Pool.LOGINS),
+    StudioRoute("GET", "/studio/people", people.show_people, Right.MANAGE_PEOPLE, Pool.PAGES),
+    StudioRoute("POST", "/studio/people", people.add_person, Right.MANAGE_PEOPLE, Pool.PAGES),
+    StudioRoute("POST", "/studio/people/{user}/password", people.make_password_link, Right.MANAGE_PEOPLE, Pool.PAGES),
     StudioRoute("POST", "/studio/people/{user}/role", people.change_role, Right.MANAGE_PEOPLE),
     StudioRoute("GET", "/studio/people/{user}/channels", people.show_channels, Right.MANAGE_PEOPLE),
     StudioRoute("POST", "/studio/people/{user}/channels", people.limit_channels, Right.MANAGE_PEOPLE),
@@ -119,6 +120,10 @@ ROUTES: tuple[StudioRoute, ...] = (
 def make_routes() -> list[ExactRoute]:
     """Make the routes for the app, each behind its guard."""
     return [
-        ExactRoute(each.path, guard(each.endpoint, each.right, is_embedded=each.is_embedded), methods=[each.method])
+        ExactRoute(
+            each.path,
+            guard(each.endpoint, each.right, each.pool, is_embedded=each.is_embedded),
+            methods=[each.method],
+        )
         for each in ROUTES
     ]

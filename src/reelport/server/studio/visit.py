@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qsl
 
-import anyio.to_thread
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
@@ -146,24 +145,19 @@ class Visit:
         return self.may(Right.CHANGE_ANYBODYS) or (self.session is not None and self.session.email == made_by)
 
 
-async def begin_attempt(visit: Visit, guesser: str, name: str, sentence: str) -> None:
+def begin_attempt(visit: Visit, guesser: str, name: str, sentence: str) -> None:
     """Count an attempt of a guesser at a name, until forgiven; Refused (429) after too many."""
-    if pause := await anyio.to_thread.run_sync(visit.service.login_attempts.begin, guesser, name):
+    if pause := visit.service.login_attempts.begin(guesser, name):
         raise Refused(429, N_("Too many attempts"), sentence, math.ceil(pause))
 
 
-async def forgive_attempt(visit: Visit, guesser: str, name: str) -> None:
-    """Don't count an attempt that was right, or wasn't looked at."""
-    await anyio.to_thread.run_sync(visit.service.login_attempts.forgive, guesser, name)
-
-
-async def count_wrong_link(visit: Visit) -> None:
+def count_wrong_link(visit: Visit) -> None:
     """Count a link that isn't valid at the visit's address; Refused (429) after too many.
 
     A valid link always opens: nobody is locked out of it by whoever shares the address, or made its browser try links.
     """
     sentence = N_("Too many links that aren't valid came from this address: try again later. A valid link still opens.")
-    await begin_attempt(visit, visit.address, _GUESSED, sentence)
+    begin_attempt(visit, visit.address, _GUESSED, sentence)
 
 
 # Not frozen: a context manager that an exception passes, such as a transaction, sets its traceback.
