@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from functools import partial
-from typing import Any
 
 import pytest
 
@@ -23,37 +21,41 @@ from reelport.server.explore.numbers import (
 )
 from reelport.server.explore.view import Comparison, View
 from reelport.server.explore.view_parameters import Defaults
-from reelport.server.studio.formats import MetricUnit, write_change, write_number, write_share
-from reelport.server.studio.view_page import keep_value, make_board, make_change, make_page
+from reelport.server.studio.formats import MetricUnit, write_number, write_share
+from reelport.server.studio.view_page import Board, Page, keep_value, make_change
 
 FIRST, COMPLETE, TODAY = date(2026, 6, 1), date(2026, 7, 20), date(2026, 7, 22)
 DEFAULTS = Defaults((Metric.VIEWS,), (), {"plays": Freshness("plays", COMPLETE, None, FIRST)}, TODAY)
 
 
-def show_months(end: date) -> dict[str, Any]:
+def show_months(end: date) -> Page:
     """Make the page of June and July, up to a day, by month."""
     view = View((Metric.VIEWS,), (), FIRST, end, Metric.VIEWS, Grain.MONTH)
     points = tuple(Point(day, (Figure(views),)) for day, views in ((FIRST, 30), (date(2026, 7, 1), 20)))
     numbers = Numbers((Figure(50),), points, {})
-    return make_page(view, numbers, DEFAULTS)
+    return Page(view, numbers, DEFAULTS)
 
 
 @pytest.mark.parametrize(("end", "is_moving"), [(COMPLETE, False), (TODAY, True)])
 def test_page_picture_and_table_agree_on_a_month_of_which_a_part_is_shown(end: date, is_moving: bool) -> None:
     """It may still move where one of the days that are shown may."""
     page = show_months(end)
-    assert page["is_moving"] is is_moving
-    assert [row[-1] for row in page["times"]] == [False, is_moving]
-    assert ("From Jul 2026 on, numbers may still change." in page["charts"][0][-1]) is is_moving
-    assert ("chart-hatch" in page["charts"][0][-1]) is is_moving
-    assert "Of Jul 2026 only a part is shown." in page["charts"][0][-1]
+    assert page.is_moving is is_moving
+    assert [row[-1] for row in page.times] == [False, is_moving]
+    assert ("From Jul 2026 on, numbers may still change." in page.charts[0][-1]) is is_moving
+    assert ("chart-hatch" in page.charts[0][-1]) is is_moving
+    assert "Of Jul 2026 only a part is shown." in page.charts[0][-1]
 
 
 VIEW = View(
     (Metric.VIEWS,), (Dimension.MEDIA_TYPE,), date(2026, 7, 1), date(2026, 7, 4), Metric.VIEWS, Grain.DAY,
     comparison=Comparison.PREVIOUS,
 )  # fmt: skip
-UNITS = {Metric.VIEWS: MetricUnit(Metric.VIEWS)}
+
+
+def make_board(dimension: Dimension, board: Leaderboard | OverBudget) -> Board:
+    """Make the table of a leaderboard, beside lines without a time."""
+    return Page(VIEW, Numbers((Figure(3),), (), {dimension: board}), DEFAULTS).make_board(dimension)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_what_no_address_or_form_can_hold_is_no_link(cell: str) -> None:
 def test_each_value_of_a_leaderboard_narrows() -> None:
     """A country has no filter in a report: the view alone is narrowed."""
     entry = Entry("FR", None, (Figure(3, 0),), (None,))
-    board = make_board(VIEW, Dimension.VISITOR_COUNTRY, _board(entry, rows=1), UNITS)
+    board = make_board(Dimension.VISITOR_COUNTRY, _board(entry, rows=1))
     assert board.rows[0].view == replace(VIEW, kept=((Dimension.VISITOR_COUNTRY, "FR"),))
     assert board.notes == ("1 value in all.",)
 
@@ -108,24 +110,24 @@ def test_what_was_nothing_is_new_and_what_is_gone_says_so() -> None:
     """What is new has no percentage; what is gone lost all of it."""
     new = Entry("live", None, (Figure(3, 0),), (None,))
     gone = Entry("video", None, (Figure(0, 5),), (None,), is_shown=False)
-    board = make_board(VIEW, Dimension.MEDIA_TYPE, _board(new, gone, rows=1), UNITS)
+    board = make_board(Dimension.MEDIA_TYPE, _board(new, gone, rows=1))
     assert [[cell.text for cell in row.cells][-1] for row in board.rows] == [
         "new",
         "\N{MINUS SIGN}100.0%",
     ]
-    assert [row.is_gone for row in board.rows] == [False, True]
+    assert [row.entry.is_shown for row in board.rows] == [True, False]
 
 
 def test_without_numbers_in_the_compared_days_there_is_no_change() -> None:
     """The board says why."""
     entry = Entry("live", None, (Figure(3),), (None,))
-    board = make_board(VIEW, Dimension.MEDIA_TYPE, replace(_board(entry, rows=1), compared=0), UNITS)
+    board = make_board(Dimension.MEDIA_TYPE, replace(_board(entry, rows=1), compared=0))
     assert "The compared days have no numbers: there is no change to show." in board.notes
 
 
 def test_a_board_over_the_budget_says_why() -> None:
     """It has no rows that could be taken for all of them."""
-    board = make_board(VIEW, Dimension.MEDIA_TYPE, OverBudget("It took longer than 10.0 s."), UNITS)
+    board = make_board(Dimension.MEDIA_TYPE, OverBudget("It took longer than 10.0 s."))
     assert (board.rows, board.over_budget) == ((), OverBudget("It took longer than 10.0 s."))
 
 
@@ -172,7 +174,7 @@ def test_a_number_is_rounded_only_behind_the_point(metric: Metric, value: Number
 )
 def test_a_change_is_a_percentage_where_there_was_something(figure: Figure, text: str) -> None:
     """From nothing it is the number itself; one that is rounded to none has no sign."""
-    assert write_change(figure, partial(write_number, VIEWS)) == text
+    assert MetricUnit(VIEWS).write_change(figure) == text
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class FirstDays:
-    """When a video was uploaded (UTC, no zone), and its windows, or why there are none."""
+    """When a video was uploaded (UTC, no zone), and its windows."""
 
     born: datetime
-    windows: tuple[Window, ...] | OverBudget
+    windows: tuple[Window, ...]
 
 
 @dataclass(frozen=True, slots=True)

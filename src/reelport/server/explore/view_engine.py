@@ -22,7 +22,7 @@ import structlog
 
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.catalog.labels import find_cells
-from reelport.charts.time_axis import parse_time
+from reelport.charts.time_axis import next_time, parse_time
 from reelport.engine.aggregation import DUCKDB, Aggregator, DuckDBAggregator
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.engine import QueryEngine, Session
@@ -143,7 +143,7 @@ class ViewEngine:
         metrics: tuple[Metric, ...],
         tenant: Tenant,
         complete: tuple[date, date],
-    ) -> FirstDays | None:
+    ) -> FirstDays | OverBudget | None:
         """Compute a video's first hours and days beside those of its channel's last ones.
 
         None for a video of which the tenant knows no upload. `metrics` add up, `complete` are the first and last
@@ -170,7 +170,7 @@ class ViewEngine:
             planned = self._plan_part(compile_part, tenant, snapshot, self._list_rollups(), budget)
             sums = planned.outcome if planned.outcome is not None else self._run_alone(session, planned)
         if isinstance(sums, OverBudget):
-            return FirstDays(births[video], sums)
+            return sums
         width = len(metrics)
         values = {
             (name, window): tuple(value or 0 for value in row[place * width : (place + 1) * width])
@@ -545,13 +545,8 @@ def _fill(metric: Metric, value: Number) -> Number:
 
 
 def _list_times(view: View) -> Iterator[date]:
-    days = (view.start + timedelta(number) for number in range(view.days))
-    match view.grain:
-        case Grain.HOUR:
-            return (datetime(day.year, day.month, day.day, hour) for day in days for hour in range(24))  # noqa: DTZ001 - as a label is parsed
-        case Grain.WEEK:
-            return iter(dict.fromkeys(day - timedelta(day.weekday()) for day in days))
-        case Grain.MONTH:
-            return iter(dict.fromkeys(day.replace(day=1) for day in days))
-        case _:
-            return days
+    firsts = {Grain.WEEK: view.start - timedelta(view.start.weekday()), Grain.MONTH: view.start.replace(day=1)}
+    moment = datetime.combine(firsts.get(view.grain, view.start), datetime.min.time())
+    while moment.date() <= view.end:
+        yield moment if view.grain is Grain.HOUR else moment.date()
+        moment = next_time(moment, view.grain)

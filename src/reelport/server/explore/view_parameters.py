@@ -9,18 +9,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from reelport import check
-from reelport.catalog import Dimension, Filter, Grain, Metric, Product
-from reelport.catalog.labels import DIMENSION_GROUPS
+from reelport.catalog import Dimension, Family, Filter, Grain, Metric, Product
+from reelport.catalog.labels import (
+    DIMENSION_GROUPS,
+    capitalize,
+    label_dimension,
+    label_family,
+    label_filter,
+    label_metric,
+    label_names,
+)
 from reelport.charts.time_axis import GRAIN_WORDS
 from reelport.check import Rules
 from reelport.engine.mapping import find_sources
 from reelport.errors import Problem
 from reelport.facts.log.freshness import Freshness
 from reelport.facts.tables import TABLES
-from reelport.language import _, current_language, localize
+from reelport.language import N_, _, current_language, localize
 from reelport.query import ReportQuery, parse_day
 from reelport.server.explore.view import (
     DEFAULT_PRESET,
@@ -379,11 +387,12 @@ def _read_url(pairs: Iterable[tuple[str, str]]) -> _UrlTexts:
 
 _DAY = date(2000, 1, 1)
 _ANY = "?"  # stands for the value of a filter that takes any text
-Row = TypeVar("Row", Metric, Dimension, Filter)
+_MOST_FAMILIES = 4  # families of metrics that a sentence names
+Row = Metric | Dimension | Filter
 
 
 @dataclass(frozen=True, slots=True)
-class Option(Generic[Row]):
+class Option:
     """A row of the catalog that a view has or might have; `reason` says why it can't be added."""
 
     row: Row
@@ -391,56 +400,57 @@ class Option(Generic[Row]):
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """All metrics, leaderboards and filters, those of the view and the others."""
-
-    metrics: tuple[Option[Metric], ...]
-    dimensions: tuple[Option[Dimension], ...]
-    filters: tuple[Option[Filter], ...]
-
-
-def list_options(view: View, rules: Rules, scopes: frozenset[str] | None = None) -> Options:
-    """List what the view has and could have; what not, with why a report would be refused.
-
-    Metrics that need other `scopes` are left out; None: none are.
-    """
+def list_options(view: View, rules: Rules) -> Mapping[Row, Option]:
+    """List what a view has and could have; what not, with why a report would be refused."""
     # Reasons depend on names alone: days and values of filters would only spoil the cache.
     filters = tuple(sorted(_pair(filter_) for filter_, _value in view.filters))
     query = replace(view.report_query(), filters=filters, start=_DAY, end=_DAY)
-    found = _list_options(query, view.dimensions, rules, current_language().code)
-    within = (each for each in found.metrics if scopes is None or each.row.family.scopes <= scopes)
-    return replace(found, metrics=tuple(within))
+    return _list_options(query, view.dimensions, rules, current_language().code)
 
 
 @lru_cache(maxsize=256)
-def _list_options(query: ReportQuery, boards: tuple[Dimension, ...], rules: Rules, _language: str) -> Options:
+def _list_options(
+    query: ReportQuery, boards: tuple[Dimension, ...], rules: Rules, _language: str
+) -> Mapping[Row, Option]:
     chosen = {*query.metrics, *(row.name for row in boards), *dict(query.filters)}
     allowed = check.allowed_with(query, rules)
     # What only narrows the view is in its report already, and may become a leaderboard.
-    fitting = {
-        *allowed.metrics,
-        *allowed.dimensions,
-        *allowed.filters,
-        *map(Dimension.__members__.get, query.dimensions),
-    }
+    fitting = {*chosen, *query.dimensions}
+    fitting |= {row.name for row in (*allowed.metrics, *allowed.dimensions, *allowed.filters)}
+    rows: list[Row] = [*Metric, *(row for row in Dimension if row.grain is None), *Filter]
+    reasons = {row: None if row.name in fitting else _explain(query, row, rules) for row in rows}
+    return {row: Option(row, row.name in chosen, reason) for row, reason in reasons.items()}
 
-    def offer(row: Row) -> Option[Row]:
-        """Offer a row that is chosen or fits; of another, say why the query with it is refused."""
-        if row.name in chosen or row in fitting:
-            return Option(row, row.name in chosen)
-        match row:
-            case Metric():
-                added = replace(query, metrics=(*query.metrics, row.name))
-            case Dimension():
-                added = replace(query, dimensions=(*query.dimensions, row.name))
-            case Filter():
-                added = replace(query, filters=(*query.filters, _pair(row)))
-        found = check.problems(added, today=_DAY, rules=rules)
-        return Option(row, is_chosen=False, reason=next(each.sentence for each in found))
 
-    dimensions = tuple(offer(row) for row in Dimension if row.grain is None)
-    return Options(tuple(map(offer, Metric)), dimensions, tuple(map(offer, Filter)))
+def _explain(query: ReportQuery, row: Row, rules: Rules) -> str:
+    """Say why a row can't be added: what of the view its families lack, else as a report's refusal does."""
+    match row:
+        case Metric():
+            added = replace(query, metrics=(*query.metrics, row.name))
+            known = row.family.dimensions(permissive=rules.permissive)
+            by = [label_dimension(each) for each in map(Dimension.__getitem__, query.dimensions) if each not in known]
+            narrowed = [Filter[name] for name, _value in query.filters]
+            filters = [label_filter(each) for each in narrowed if each not in row.family.filters]
+            sentence, fitting = N_("%(group)s can't be split by %(names)s. Choose another split for these."), [*Family]
+            if not by:
+                sentence = N_("%(group)s can't be narrowed by %(names)s. Choose another filter for these.")
+            if by or filters:
+                return _(sentence, group=capitalize(label_family(row.family)), names=format_list(by or filters))
+        case Dimension():
+            added = replace(query, dimensions=(*query.dimensions, row.name))
+            fitting = [each for each in Family if row in each.dimensions(permissive=rules.permissive)]
+            sentence = N_("%(metrics)s can't be split by this. What can: %(fitting)s.")
+        case Filter():
+            added = replace(query, filters=(*query.filters, _pair(row)))
+            fitting = [each for each in Family if row in each.filters]
+            sentence = N_("%(metrics)s can't be narrowed by this. What can: %(fitting)s.")
+    against = [label_metric(Metric[name]) for name in query.metrics if Metric[name].family not in fitting]
+    if not against:
+        return label_names(next(each.sentence for each in check.problems(added, today=_DAY, rules=rules)))
+    named = [label_family(family) for family in fitting[:_MOST_FAMILIES]]
+    if len(fitting) > _MOST_FAMILIES:
+        named.append(_("%(count)s more", count=len(fitting) - _MOST_FAMILIES))
+    return _(sentence, metrics=capitalize(format_list(against)), fitting=format_list(named))
 
 
 def _pair(row: Filter) -> tuple[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ from sqlalchemy import Engine
 from starlette.responses import Response
 
 from reelport import check
-from reelport.catalog import Dimension, Family, Filter, Product
+from reelport.catalog import Dimension, Family, Filter, Metric, Product
 from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS, Subject
 from reelport.catalog.labels import (
     DIMENSION_GROUPS,
@@ -24,11 +23,8 @@ from reelport.catalog.labels import (
     label_family,
     label_filter,
     label_metric,
-    label_names,
 )
-from reelport.charts.chart_types import MOST_STACKED
 from reelport.charts.report_chart import list_query_notes
-from reelport.check import Rules
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.freshness import read_freshness
 from reelport.language import N_, _
@@ -39,31 +35,18 @@ from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset,
 from reelport.server.explore.view_parameters import (
     Defaults,
     Option,
-    Options,
     can_pick,
     list_grains,
     list_options,
     parse_view,
 )
-from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
 from reelport.server.studio import exports, pages, view_page
 from reelport.server.studio.formats import choose_metric_unit, name_dimension, name_metric
 from reelport.server.studio.guard import Endpoint
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.view_page import (
-    Board,
-    Cell,
-    Parts,
-    draw_shares,
-    has_numbers,
-    keep_value,
-    make_cell,
-    make_line_chart,
-    make_page,
-    make_picker,
-)
+from reelport.server.studio.view_page import Cell, Page, Parts, keep_value, make_cell
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import format_days, format_list
 
@@ -80,7 +63,6 @@ _HIDDEN = frozenset(
         *(row.name for row in Filter if not row.choices),
     }
 )
-_MOST_FAMILIES = 4  # families of metrics that a sentence names
 _MOST_SHARES = 5  # cells whose shares are drawn, beside those of all others together
 _MOST_SUGGESTED = 3  # values that are named where none is like the text
 
@@ -92,33 +74,34 @@ async def show_explore(visit: Visit) -> Response:
     asked = parsed.view
     if parsed.is_relative and not parsed.problems:
         return pages.redirect(address_of(await put_causes_first(visit, asked)))
-    numbers = await compute_view(visit, asked, visit.organization_id)
-    suggestions = await _suggest_values(visit, asked, numbers, defaults)
-    shares = await _compute_shares(visit, asked, numbers)
-    near = await _suggest_search(visit, asked, numbers, defaults)
+    page = Page(asked, await compute_view(visit, asked), defaults)
+    suggestions = await _suggest_values(visit, page)
+    shares = await _compute_shares(visit, page)
+    near = await _suggest_search(visit, page)
     has_channels = bool((await find_visitor_tenant(visit)).channels)
 
     def write() -> Response:
         view, rules = asked.without_picking(), defaults.rules
-        options = list_options(view, rules, defaults.scopes)
-        page = make_page(view, numbers, defaults)
-        metrics, dimensions = _group_choices(view, options, rules)
-        boards = [_add_shares(board, view, numbers, defaults, shares) for board in page["boards"]]
+        options, shown = list_options(view, rules), {row.family for row in Metric if defaults.may_show(row)}
         return pages.render(
             visit,
             "explore.html",
-            page={**page, "boards": boards},
+            page=replace(page, view=view, parts=shares),
             metric_names=format_list([label_metric(metric) for metric in view.metrics]),
             board_names=format_list([label_dimension(dimension) for dimension in view.dimensions]),
             problems=[problem.sentence for problem in parsed.problems],
-            metrics=metrics,
-            dimensions=dimensions,
-            filters=[(each, _explain(view, each, rules)) for each in options.filters if each.row.choices],
+            metrics=[
+                _group(label_family(family), [options[row] for row in Metric if row.family is family])
+                for family in Family
+                if family in shown
+            ],
+            dimensions=[_group(_(label), [options[row] for row in rows]) for label, rows in DIMENSION_GROUPS.items()],
+            filters=[options[row] for row in Filter if row.choices],
             has_channels=has_channels,
             address_of=address_of,
             exports=exports.offer_exports(visit, view),
             suggestions=suggestions,
-            picker=make_picker(asked, numbers, near),
+            picker=page.make_picker(near),
             several=" ".join(SEVERAL),
             grains=list_grains(view, rules),
             presets=list(_list_presets(view, defaults, PATH)),
@@ -139,7 +122,7 @@ async def put_causes_first(visit: Visit, view: View) -> View:
     """Turn the view of one day where its number fell: what fell most comes first."""
     if Parameter.DAY not in visit.request.query_params:
         return view
-    totals = (await compute_view(visit, replace(view, dimensions=(), longer=None), visit.organization_id)).totals
+    totals = (await compute_view(visit, replace(view, dimensions=(), longer=None))).totals
     place = view.metrics.index(view.ranked_by)
     fell = not isinstance(totals, OverBudget) and (totals[place].difference or 0) < 0
     return replace(view, reverse=fell)
@@ -163,108 +146,48 @@ async def export_part(visit: Visit) -> Response:
     narrowed = exports.narrow_view(view, part)
     if form not in exports.TABLE_FORMS:
         return await _answer_line(visit, narrowed, form, defaults)
-    numbers = await compute_view(visit, narrowed, visit.organization_id)
-    can_change = view_page.find_unknown_days(view, defaults) is None
-    return await exports.answer_table(narrowed, numbers, form, can_change=can_change)
+    return await exports.answer_table(Page(narrowed, await compute_view(visit, narrowed), defaults), form)
 
 
 async def _answer_line(visit: Visit, view: View, kind: str, defaults: Defaults) -> Response:
     view_page.require_kind(kind)
     if view.dimensions or len(view.metrics) > 1:
         raise not_found()
-    lines = (await compute_view(visit, view, visit.organization_id)).lines
-    if isinstance(lines, OverBudget):
-        raise Refused(409, N_("There is no chart"), lines.sentence)
-    chart = make_line_chart(view, lines, 0, defaults.complete_days(view.metrics))
+    numbers = await compute_view(visit, view)
+    if isinstance(numbers.lines, OverBudget):
+        raise Refused(409, N_("There is no chart"), numbers.lines.sentence)
+    chart = Page(view, numbers, defaults).line_charts[view.metrics[0]]
     query = view.query((view.time,))
     notes = (*list_query_notes(query, [(dimension.name, cell) for dimension, cell in view.kept]), *chart.notes)
     return await view_page.answer_chart(replace(chart, notes=notes), kind, query)
 
 
-async def _compute_shares(visit: Visit, view: View, numbers: Numbers) -> Parts | OverBudget:
-    parts: list[tuple[str, Lines]] = []
-    if view.shares is None or not _may_share(view, view.shares, numbers):
+async def _compute_shares(visit: Visit, page: Page) -> Parts | OverBudget:
+    view, parts = page.view, list[tuple[str, Lines]]()
+    if view.shares is None or not page.may_share(view.shares):
         return parts
-    board = numbers.leaderboards[view.shares]
+    board = page.numbers.leaderboards[view.shares]
     entries = [each for each in board.entries if each.is_shown] if isinstance(board, Leaderboard) else []
     plain = replace(view.without_picking(), comparison=Comparison.NONE, sort=Sort.VALUE)
     alone = replace(plain, metrics=(view.ranked_by,), dimensions=(), longer=None, shares=None)
     for entry in entries[:_MOST_SHARES]:
-        lines = (await compute_view(visit, alone.keep(view.shares, [entry.cell or ""]), visit.organization_id)).lines
+        lines = (await compute_view(visit, alone.keep(view.shares, [entry.cell or ""]))).lines
         if isinstance(lines, OverBudget):
             return lines
         parts.append((entry.title or name_cell(view.shares, entry.cell), lines))
     return parts
 
 
-def _may_share(view: View, dimension: Dimension, numbers: Numbers) -> bool:
-    board, lines = numbers.leaderboards[dimension], numbers.lines
-    if not isinstance(board, Leaderboard) or isinstance(lines, OverBudget):
-        return False
-    wholes = [point.figures[view.metrics.index(view.ranked_by)].value or 0 for point in lines]
-    is_apart = view.ranked_by not in board.reasons and board.rows > 1
-    return is_apart and len(wholes) <= MOST_STACKED and any(wholes) and min(wholes) >= 0
-
-
-def _add_shares(board: Board, view: View, numbers: Numbers, defaults: Defaults, found: Parts | OverBudget) -> Board:
-    if not _may_share(view, board.dimension, numbers):
-        return board
-    if view.shares is not board.dimension:
-        return replace(board, other_shares=replace(view, shares=board.dimension))
-    hidden = replace(board, other_shares=replace(view, shares=None))
-    if isinstance(found, OverBudget) or isinstance(numbers.lines, OverBudget):
-        return replace(hidden, notes=(*board.notes, found.sentence if isinstance(found, OverBudget) else ""))
-    return replace(hidden, shares=draw_shares(view, numbers.lines, found, defaults.complete_days([view.ranked_by])))
-
-
 # Choices below one heading: those that fit; the others by the sentence that says why.
-_Group = tuple[str, list[Option[Any]], dict[str, list[Option[Any]]]]
+_Group = tuple[str, list[Option], dict[str, list[Option]]]
 
 
-def _group_choices(view: View, options: Options, rules: Rules) -> tuple[list[_Group], list[_Group]]:
-    split = [Dimension[name] for name in view.report_query().dimensions]
-
-    def explain(option: Option[Any]) -> str:
-        if isinstance(option.row, Dimension):
-            return _explain(view, option, rules)
-        family, reason = option.row.family, label_names(option.reason or "")
-        group = capitalize(label_family(family))
-        by = [label_dimension(row) for row in split if row not in family.dimensions(permissive=rules.permissive)]
-        filters = [label_filter(row) for row, _value in view.filters if row not in family.filters]
-        if by:
-            sentence = N_("%(group)s can't be split by %(names)s. Choose another split for these.")
-            return _(sentence, group=group, names=format_list(by))
-        sentence = N_("%(group)s can't be narrowed by %(names)s. Choose another filter for these.")
-        return _(sentence, group=group, names=format_list(filters)) if filters else reason
-
-    def group(label: str, offered: Iterable[Option[Any]]) -> _Group:
-        fitting: list[Option[Any]] = []
-        refused: dict[str, list[Option[Any]]] = {}
-        for each in offered:
-            (fitting if each.reason is None else refused.setdefault(explain(each), [])).append(each)
-        return capitalize(label), fitting, refused
-
-    metrics = ((family, [each for each in options.metrics if each.row.family is family]) for family in Family)
-    offered = {each.row: each for each in options.dimensions}
-    return (
-        [group(label_family(family), found) for family, found in metrics if found],
-        [group(_(label), [offered[row] for row in rows]) for label, rows in DIMENSION_GROUPS.items()],
-    )
-
-
-def _explain(view: View, option: Option[Any], rules: Rules) -> str:
-    sentence = N_("%(metrics)s can't be narrowed by this. What can: %(fitting)s.")
-    fitting = [family for family in Family if option.row in family.filters]
-    if isinstance(option.row, Dimension):
-        sentence = N_("%(metrics)s can't be split by this. What can: %(fitting)s.")
-        fitting = [each for each in Family if option.row in each.dimensions(permissive=rules.permissive)]
-    against = [label_metric(metric) for metric in view.metrics if metric.family not in fitting]
-    if option.reason is None or not against:
-        return label_names(option.reason or "")
-    named = [label_family(family) for family in fitting[:_MOST_FAMILIES]]
-    if len(fitting) > _MOST_FAMILIES:
-        named.append(_("%(count)s more", count=len(fitting) - _MOST_FAMILIES))
-    return _(sentence, metrics=capitalize(format_list(against)), fitting=format_list(named))
+def _group(label: str, offered: Iterable[Option]) -> _Group:
+    fitting: list[Option] = []
+    refused: dict[str, list[Option]] = {}
+    for each in offered:
+        (fitting if each.reason is None else refused.setdefault(each.reason, [])).append(each)
+    return capitalize(label), fitting, refused
 
 
 def _list_presets(view: View, defaults: Defaults, path: str) -> Iterator[tuple[str, str, str, bool]]:
@@ -282,19 +205,17 @@ def address_of(view: View) -> Markup:
     return Markup(f"{PATH}?{view.url_query()}")  # noqa: S704 - quoted for a URL
 
 
-async def _suggest_values(
-    visit: Visit, view: View, numbers: Numbers, defaults: Defaults
-) -> list[tuple[str, str, bool, dict[str, View]]]:
+async def _suggest_values(visit: Visit, page: Page) -> list[tuple[str, str, bool, dict[str, View]]]:
     """Suggest values of these days and other filters, for a view that has no numbers.
 
     Of each filter whose text matches nothing: its name, the text, whether the values are like that, and the views that
     have another value in its place.
     """
-    found: list[tuple[str, str, bool, dict[str, View]]] = []
-    if isinstance(numbers.lines, OverBudget) or has_numbers(numbers.lines):
+    view, found = page.view, list[tuple[str, str, bool, dict[str, View]]]()
+    if isinstance(page.numbers.lines, OverBudget) or page.has_numbers:
         return found
     for row, text in view.filters:
-        if text and not row.choices and (values := await _list_values(visit, view, row.dimension, defaults)):
+        if text and not row.choices and (values := await _list_values(visit, page, row.dimension)):
             near = _find_near(row.dimension, text, values)
             shown = [near] if near else list(values)[:_MOST_SUGGESTED]
             views = {
@@ -305,19 +226,20 @@ async def _suggest_values(
     return found
 
 
-async def _suggest_search(visit: Visit, view: View, numbers: Numbers, defaults: Defaults) -> str | None:
-    if view.picked is None or not view.search or not isinstance(numbers.picked, Leaderboard) or numbers.picked.entries:
+async def _suggest_search(visit: Visit, page: Page) -> str | None:
+    view, board = page.view, page.numbers.picked
+    if view.picked is None or not view.search or not isinstance(board, Leaderboard) or board.entries:
         return None
-    values = await _list_values(visit, view, view.picked, defaults)
+    values = await _list_values(visit, page, view.picked)
     near = _find_near(view.picked, view.search, values)
     return near and (values[near] or name_cell(view.picked, near))
 
 
-async def _list_values(visit: Visit, view: View, dimension: Dimension, defaults: Defaults) -> dict[str, str | None]:
-    listed = replace(view, dimensions=(), picked=dimension, search="")
-    if not can_pick(listed, defaults):
+async def _list_values(visit: Visit, page: Page, dimension: Dimension) -> dict[str, str | None]:
+    listed = replace(page.view, dimensions=(), picked=dimension, search="")
+    if not can_pick(listed, page.defaults):
         return {}
-    board = (await compute_view(visit, listed, visit.organization_id)).picked
+    board = (await compute_view(visit, listed)).picked
     entries = board.entries if isinstance(board, Leaderboard) else ()
     return {entry.cell: entry.title for entry in entries if entry.cell}
 
@@ -333,11 +255,9 @@ def _find_near(dimension: Dimension, text: str, values: Mapping[str, str | None]
     return names[near] if near else None
 
 
-async def compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
-    """Compute a view, for as long as the browser waits for it."""
-    tenant = await find_visitor_tenant(visit)
-    compute = partial(visit.service.explorer.compute, view, tenant, organization_id)
-    return await run_while_connected(visit.request, compute)
+async def compute_view(visit: Visit, view: View) -> Numbers:
+    """Compute a view of what the visitor may see."""
+    return await visit.service.explorer.compute(view, await find_visitor_tenant(visit), visit.organization_id)
 
 
 async def find_visitor_tenant(visit: Visit) -> Tenant:
@@ -410,19 +330,17 @@ async def _show_subject(visit: Visit, page: _SubjectPage) -> Response:
         return pages.redirect(page.address_of(await put_causes_first(visit, view)))
     # Its own leaderboard has one row: its title.
     titled = replace(view, dimensions=tuple(dict.fromkeys((dimension, *view.dimensions))))
-    numbers = await compute_view(visit, titled, visit.organization_id)
+    numbers = await compute_view(visit, titled)
     first_days = await _compute_first_days(visit, page, defaults)
 
     def write() -> Response:
         own = numbers.leaderboards[dimension]
         entry = next(iter(own.entries), None) if isinstance(own, Leaderboard) else None
         shown = page.widen(view)
-        made = make_page(view, numbers, defaults)
         return pages.render(
             visit,
             "subject.html",
-            # What the address narrows it to is no filter that could be removed.
-            page={**made, "filters": [each for each in made["filters"] if each[-1] != shown]},
+            page=Page(view, numbers, defaults, fixed=dimension),
             kind=name_dimension(dimension),
             name=name_cell(dimension, page.value),
             value=page.value,
@@ -450,11 +368,10 @@ async def _compute_first_days(visit: Visit, page: _SubjectPage, defaults: Defaul
         return None
     given = page.value, page.subject.dimension, FIRST_METRICS, await find_visitor_tenant(visit), complete
 
-    def compute(engine: ViewEngine, session: Session) -> FirstDays | None:
+    def compute(engine: ViewEngine, session: Session) -> FirstDays | OverBudget | None:
         return engine.compute_first_days(session, *given)
 
-    work = partial(visit.service.explorer.run, visit.organization_id, compute)
-    return await run_while_connected(visit.request, work)
+    return await visit.service.explorer.run(visit.organization_id, compute)
 
 
 def _describe_first_days(found: FirstDays | OverBudget) -> dict[str, Any]:
@@ -462,16 +379,15 @@ def _describe_first_days(found: FirstDays | OverBudget) -> dict[str, Any]:
 
     Of each window there are its name, a note, and per metric the number, the usual one and how they differ.
     """
-    computed = found.windows if isinstance(found, FirstDays) else found
-    if isinstance(computed, OverBudget) or not isinstance(found, FirstDays):
-        return {"missing": computed.sentence if isinstance(computed, OverBudget) else None}
+    if isinstance(found, OverBudget):
+        return {"missing": found.sentence}
     units = []
     for place, metric in enumerate(FIRST_METRICS):
-        values = [numbers[place] for each in computed for numbers in (each.own, each.usual) if numbers]
+        values = [numbers[place] for each in found.windows for numbers in (each.own, each.usual) if numbers]
         units.append(choose_metric_unit(metric, values))
     nothing = (None,) * len(units)
     windows: list[tuple[str, str, list[tuple[Cell, str, str]]]] = []
-    for each in computed:
+    for each in found.windows:
         is_day, days = each.hours == _A_DAY, each.hours // _A_DAY
         label = _("First %(n)s hours", n=each.hours) if is_day else _("First %(n)s days", n=days)
         figures = [Figure(*pair) for pair in zip(each.own or nothing, each.usual or nothing, strict=True)]

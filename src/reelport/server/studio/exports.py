@@ -24,11 +24,12 @@ from reelport.engine.mapping import find_title_dimension
 from reelport.engine.report_format import CSV, XLSX
 from reelport.language import N_, _
 from reelport.query import ReportQuery, name_file
-from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Number, Numbers, OverBudget
+from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Number, OverBudget
 from reelport.server.explore.view import NONE, Comparison, Pairs, View, name_cell
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages, view_page
 from reelport.server.studio.rights import Right
+from reelport.server.studio.view_page import Page
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.spreadsheet_guard import SpreadsheetGuard
 
@@ -93,18 +94,19 @@ def narrow_view(view: View, part: str) -> View:
     raise not_found()
 
 
-async def answer_table(view: View, numbers: Numbers, form: str, *, can_change: bool) -> Response:
+async def answer_table(page: Page, form: str) -> Response:
     """Answer with the table of a narrowed view as a file.
 
-    It is that of its leaderboard, else of its lines. Without `can_change` a leaderboard tells no change, as on the
-    page. Refused where there are no numbers.
+    It is that of its leaderboard, else of its lines. A leaderboard tells a change where the page does. Refused where
+    there are no numbers.
     """
+    view, numbers = page.view, page.numbers
     part = numbers.leaderboards[view.dimensions[0]] if view.dimensions else numbers.lines
     match part:
         case OverBudget():
             raise Refused(409, N_("There is no table"), _("%(why)s Ask for it as a report.", why=part.sentence))
         case Leaderboard():
-            compares = can_change and view.comparison is not Comparison.NONE
+            compares = not page.unknown and view.comparison is not Comparison.NONE
             shown, columns = part.dimension, _tabulate_board(view, part, compares=compares)
         case _:
             shown, columns = view.time, _tabulate_lines(view, part)

@@ -14,7 +14,7 @@ from reelport.charts.amounts import add_sign, choose_unit, currency_sign, format
 from reelport.charts.time_axis import describe_time
 from reelport.language import _, localize, ngettext
 from reelport.query import describe_query
-from reelport.server.explore.numbers import Figure, Number
+from reelport.server.explore.numbers import Figure
 from reelport.wording import format_day, format_duration, format_size
 
 Drawn = chart_types.Number | None
@@ -63,23 +63,6 @@ def _write_percent(percent: Decimal) -> str:
     return _("%(amount)s%%", amount=_write_digits(f"{percent:,.{abs(percent) < _LEAST_WHOLE_PERCENT:d}f}"))
 
 
-def write_change(figure: Figure, write: Callable[[Number], str], *, in_full: bool = False) -> str:
-    """Write by what part a number changed; from nothing, and `in_full`, by how much."""
-    if figure.difference is None:
-        return NO_NUMBER
-    size = -figure.difference if figure.difference < 0 else figure.difference
-    amount = f"{_sign(figure.difference)}{write(size)}"
-    if figure.change is None:
-        return amount
-    percent = round(abs(figure.change) * 100, 1)
-    part = f"{_sign(figure.difference) if percent else ''}{_write_percent(percent)}"
-    return f"{amount} ({part})" if in_full else part
-
-
-def _sign(difference: int | Decimal) -> str:
-    return _MINUS if difference < 0 else "+" if difference > 0 else ""
-
-
 def _write_digits(text: str) -> str:
     """Write a number with the language's signs, and a minus as wide as a digit."""
     return localize(text).replace("-", _MINUS)
@@ -125,8 +108,16 @@ class MetricUnit:
         return f"{self.write(value)} {self.unit}" if self.is_named_apart and value is not None else self.write(value)
 
     def write_change(self, figure: Figure, *, in_full: bool = False) -> str:
-        """Write how much a number changed."""
-        return write_change(figure, self.write, in_full=in_full)
+        """Write by what part a number changed; from nothing, and `in_full`, by how much."""
+        if figure.difference is None:
+            return NO_NUMBER
+        sign = _MINUS if figure.difference < 0 else "+" if figure.difference > 0 else ""
+        amount = f"{sign}{self.write(-figure.difference if figure.difference < 0 else figure.difference)}"
+        if figure.change is None:
+            return amount
+        percent = round(abs(figure.change) * 100, 1)
+        part = f"{sign if percent else ''}{_write_percent(percent)}"
+        return f"{amount} ({part})" if in_full else part
 
 
 def choose_metric_unit(metric: Metric, values: Iterable[Drawn]) -> MetricUnit:

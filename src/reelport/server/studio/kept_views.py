@@ -32,11 +32,11 @@ from reelport.server.explore.view import Parameter, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.state.database import reading, write, writing
 from reelport.server.state.tables import ORGANIZATIONS, SAVED_VIEWS, SHARED_VIEWS, USERS
-from reelport.server.studio import exports, pages, view_page
+from reelport.server.studio import exports, pages
 from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import RIGHTS, Right
-from reelport.server.studio.view_page import make_page
+from reelport.server.studio.view_page import Page
 from reelport.server.studio.visit import Refused, Visit, count_wrong_link, not_found
 from reelport.wire import Code
 from reelport.wording import clean_line
@@ -284,8 +284,7 @@ async def export_part(visit: Visit) -> Response:
     shared, tenant, whole, defaults = await _open(visit, embedded=False)
     view = exports.narrow_view(whole, part)
     numbers = await visit.service.explorer.compute(view, tenant, shared.organization_id)
-    can_change = view_page.find_unknown_days(whole, defaults) is None
-    return _hide(await exports.answer_table(view, numbers, form, can_change=can_change))
+    return _hide(await exports.answer_table(Page(view, numbers, defaults), form))
 
 
 async def show_embed(visit: Visit) -> Response:
@@ -340,7 +339,7 @@ async def _show_view(visit: Visit, opened: _Shared, template: str, exported: exp
     numbers = await visit.service.explorer.compute(view, tenant, shared.organization_id)
 
     def write() -> Response:
-        return pages.render(visit, template, page=make_page(view, numbers, defaults), shared=shared, exports=exported)
+        return pages.render(visit, template, page=Page(view, numbers, defaults), shared=shared, exports=exported)
 
     return _hide(await write_page(visit, shared.organization_id, write))
 

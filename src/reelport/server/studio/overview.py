@@ -30,10 +30,9 @@ from reelport.query import parse_day
 from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import expires_soon
-from reelport.server.explore.numbers import Leaderboard, Numbers, OverBudget
+from reelport.server.explore.numbers import Numbers, OverBudget
 from reelport.server.explore.view import Comparison, Preset, View, default_grain
 from reelport.server.explore.view_parameters import EARLIEST, Defaults
-from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list
 from reelport.server.reports.report_list import StateFilter
 from reelport.server.settings import Settings
@@ -42,18 +41,7 @@ from reelport.server.studio.formats import choose_metric_unit
 from reelport.server.studio.kept_views import Kept, find_shown_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
-from reelport.server.studio.view_page import (
-    Board,
-    Cell,
-    LinePicture,
-    choose_units,
-    draw_line,
-    draw_map,
-    make_board,
-    make_cell,
-    make_change,
-    make_line_chart,
-)
+from reelport.server.studio.view_page import Board, Cell, Page, make_cell, make_change
 from reelport.server.studio.visit import Visit
 from reelport.wording import format_days, format_list
 
@@ -76,11 +64,11 @@ _MOST_REPORTS = 3
 class Choice:
     """What the address asks for. `days` are typed ones, in place of a range."""
 
-    range: str = _DEFAULT_RANGE
-    days: Span | None = None
-    channel: str = ""
-    metric: Metric | None = None
-    path: str = PATH
+    range: str
+    days: Span | None
+    channel: str
+    metric: Metric | None
+    path: str
 
     @property
     def address(self) -> str:
@@ -113,12 +101,11 @@ async def show_overview(visit: Visit) -> Response:
     # All that are pinned may together read as much as one.
     wanted += [(view, tenant, len(pins)) for _saved, _shown, view in pins]
     numbers = await compute_views(visit, wanted, visit.organization_id)
-    news = await anyio.to_thread.run_sync(_read_news, visit, asked.defaults)
 
     def show() -> Response:
         # No card where the number costs too much.
         pinned = [(saved, shown, next(_make_cards(view, numbers[view]), None)) for saved, shown, view in pins]
-        page = describe_page(visit, asked, numbers)
+        page, news = describe_page(visit, asked, numbers), _read_news(visit, asked.defaults)
         return pages.render(visit, "overview.html", news=news, pins=pinned, **page)
 
     return await write_page(visit, visit.organization_id, show)
@@ -142,8 +129,22 @@ def _read(visit: Visit) -> tuple[Asked, Tenant, _Pins]:
 
 def read_asked(visit: Visit, defaults: Defaults, path: str, channels: tuple[Channel, ...] = ()) -> Asked:
     """Read what the address of the overview at this path asks for."""
-    groups = _list_metrics(defaults)
-    choice = replace(_read_choice(visit, channels, groups), path=path)
+    given, groups = visit.request.query_params, _list_metrics(defaults)
+    try:
+        first, last = sorted(max(parse_day(given.get(name, "")), EARLIEST) for name in ("from", "to"))
+    except ValueError:
+        days = None
+    else:
+        days = (first, last)
+    slug, name = given.get("channel", ""), given.get("range", "")
+    metric = Metric.__members__.get(given.get("metric", ""))
+    choice = Choice(
+        name if name in _RANGES else _DEFAULT_RANGE,
+        days,
+        slug if any(each.slug == slug for each in channels) else "",
+        metric if any(metric in group for group in groups) else None,
+        path,
+    )
     return Asked(choice, defaults, channels, tuple(_make_views(choice, defaults, groups)))
 
 
@@ -161,24 +162,6 @@ def list_channels(settings: Settings) -> tuple[Channel, ...]:
 @lru_cache(maxsize=1)
 def _list_channels(settings: Settings, _files: tuple[DataFile, ...]) -> tuple[Channel, ...]:
     return channel_registry.list_channels(settings)
-
-
-def _read_choice(visit: Visit, channels: Sequence[Channel], groups: Sequence[tuple[Metric, ...]]) -> Choice:
-    given = visit.request.query_params
-    try:
-        first, last = sorted(max(parse_day(given.get(name, "")), EARLIEST) for name in ("from", "to"))
-    except ValueError:
-        days = None
-    else:
-        days = (first, last)
-    slug, name = given.get("channel", ""), given.get("range", "")
-    metric = Metric.__members__.get(given.get("metric", ""))
-    return Choice(
-        name if name in _RANGES else _DEFAULT_RANGE,
-        days,
-        slug if any(each.slug == slug for each in channels) else "",
-        metric if any(metric in group for group in groups) else None,
-    )
 
 
 def _make_views(choice: Choice, defaults: Defaults, groups: Sequence[tuple[Metric, ...]]) -> Iterator[View]:
@@ -212,7 +195,7 @@ def _compare(view: View, comparison: Comparison, defaults: Defaults) -> View:
 
 
 async def compute_views(visit: Visit, wanted: Iterable[Wanted], partner: Hashable) -> Mapping[View, Numbers]:
-    """Compute views at the same time in the partner's slots, while the browser waits."""
+    """Compute views at the same time in the partner's slots."""
     found: dict[View, Numbers] = {}
     failures: list[ReelportError] = []
 
@@ -222,12 +205,9 @@ async def compute_views(visit: Visit, wanted: Iterable[Wanted], partner: Hashabl
         except ReelportError as error:  # kept, since the task group would raise it within a group
             failures.append(error)
 
-    async def compute_all() -> None:
-        async with anyio.create_task_group() as tasks:
-            for each in wanted:
-                tasks.start_soon(compute, *each)
-
-    await run_while_connected(visit.request, compute_all)
+    async with anyio.create_task_group() as tasks:
+        for each in wanted:
+            tasks.start_soon(compute, *each)
     if failures:
         raise failures[0]
     return found
@@ -304,6 +284,7 @@ def _describe_numbers(visit: Visit, asked: Asked, numbers: Sequence[Numbers]) ->
         for view, each in zip(views, numbers, strict=True)
         for card in _make_cards(view, each)
     ]
+    page = Page(charted, found, defaults)
     return {
         "view": main,
         "days": format_days(main.start, main.end),
@@ -313,10 +294,10 @@ def _describe_numbers(visit: Visit, asked: Asked, numbers: Sequence[Numbers]) ->
         "causes": explore.address_of(replace(charted, ranked_by=metric, shares=None)),
         "address_of": explore.address_of if visit.may(Right.READ_NUMBERS) else None,
         "cards": cards,
-        "chart": _draw_chart(charted, charted.metrics.index(metric), found, defaults),
+        "chart": page.draw_line(metric) if page.lines else None,
         "chart_exports": exports.offer_exports(visit, charted, "export-chart"),
         "list_exports": exports.offer_exports(visit, charted, "export-lists"),
-        "lists": [_make_list(charted, by, found) for by in charted.dimensions],
+        "lists": [_make_list(page, by) for by in charted.dimensions],
         "second": 1 - len(charted.metrics),  # the place of the second metric's column, from the end; 0 without one
         "over_budget": next((each.over_budget for each in numbers if each.over_budget), None),
     }
@@ -334,17 +315,8 @@ def _make_cards(view: View, numbers: Numbers) -> Iterator[Card]:
         yield metric, written.heading, number, change, spark
 
 
-def _draw_chart(view: View, place: int, numbers: Numbers, defaults: Defaults) -> LinePicture | None:
-    if isinstance(numbers.lines, OverBudget):
-        return None
-    chart = make_line_chart(view, numbers.lines, place, defaults.complete_days(view.metrics))
-    return draw_line(chart, choose_units(view, numbers)[view.metrics[place]])
-
-
-def _make_list(view: View, by: Dimension, numbers: Numbers) -> tuple[Board, str, Markup | None]:
-    units, found = choose_units(view, numbers), numbers.leaderboards[by]
-    board = make_board(view, by, found, units)
-    # Drawn of many countries, of which a few are listed.
-    picture = draw_map(found, 0, units[view.metrics[0]]) if isinstance(found, Leaderboard) else None
-    address = explore.address_of(replace(view, dimensions=(by,), longer=by))
-    return replace(board, rows=board.rows[:_LISTED]), address, picture
+def _make_list(page: Page, by: Dimension) -> tuple[Board, str, Markup | None]:
+    board = page.make_board(by)
+    address = explore.address_of(replace(page.view, dimensions=(by,), longer=by))
+    # The map is drawn of many countries, of which a few are listed.
+    return replace(board, rows=board.rows[:_LISTED]), address, page.draw_map(by)
