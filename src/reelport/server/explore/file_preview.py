@@ -108,7 +108,7 @@ def _make_column(dimension: Dimension) -> PreviewColumn:
 
 
 def _compile_groups(file: Path, plan: ChartPlan) -> Plan:
-    """Compile the sums of the largest categories, of each with how many there are; or of all times."""
+    """Compile the sums of all times, or of the largest categories and how many there are."""
     if plan.category is None:
         return Plan(_compile_sums(file, plan, plan.keys, "NULL"), ())
     key, value = quote_name(plan.keys[-1]), _compile_order(plan)

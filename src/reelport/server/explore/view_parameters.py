@@ -423,7 +423,7 @@ def _list_options(
 
 
 def _explain(query: ReportQuery, row: Row, rules: Rules) -> str:
-    """Say why a row can't be added: what of the view its families lack, else as a report's refusal does."""
+    """Say why a row can't be added: what its families lack, else what a report would be told."""
     match row:
         case Metric():
             added = replace(query, metrics=(*query.metrics, row.name))

@@ -170,7 +170,7 @@ class Page:
 
     @cached_property
     def totals(self) -> list[tuple[str, str, str, Cell, str | None]]:
-        """The totals: of each metric its name, unit, sentence and number, and how that changed."""
+        """The totals: name, unit, sentence and number of each metric, and how it changed."""
         found, totals = [], () if isinstance(self.numbers.totals, OverBudget) else self.numbers.totals
         for metric, figure in zip(self.view.metrics, totals, strict=bool(totals)):
             written, label = self.units[metric], name_metric(metric)
@@ -238,7 +238,7 @@ class Page:
 
     @cached_property
     def times(self) -> list[tuple[str, str, list[Cell], bool]]:
-        """The lines as a table: each time, in words too, with its numbers, and whether they may still change."""
+        """The lines as a table: each time with its numbers, and whether these may change."""
         view, times = self.view, self.line_charts[self.view.metrics[0]].times
         settled = count_settled(times, view.grain, self.defaults.complete_day(view.metrics), view.end)
         columns = [(self.units[each], line.values) for each, chart in self.line_charts.items() for line in chart.lines]
