@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -18,7 +17,6 @@ from sqlalchemy import Connection, Engine, make_url
 from tests.patience import until
 from tests.server.conftest import State
 
-from reelport.cli.main import main
 from reelport.server.credentials import short_id
 from reelport.server.events.bus import Event, Kind, Subscription, publish, subscribe
 from reelport.server.events.notifications import NotifyBus
@@ -68,7 +66,7 @@ def listen(db: Engine, kind: Kind, *subscribers: Subscription) -> None:
 def test_an_event_is_heard_by_every_subscriber_of_its_kind_once_it_is_committed(state: State) -> None:
     """Not before, and not after a rollback; other kinds wake nobody."""
     ended = Kind.REPORT_ENDED
-    with subscribe(state.db, ended) as one, subscribe(state.db, Kind.TABLE_ADVANCED, ended) as two:
+    with subscribe(state.db, ended) as one, subscribe(state.db, Kind.FORM_QUEUED, ended) as two:
         listen(state.db, ended, one, two)
         with pytest.raises(ZeroDivisionError):
             write(state.db, publish_and_fail)
@@ -130,7 +128,7 @@ def test_a_notification_that_is_no_text_disturbs_like_a_lost_connection(state: S
             bus = NotifyBus(url)
 
             def is_heard(events: Subscription) -> bool:
-                bus.announce(Event(Kind.REPORT_ENDED, "r"))
+                stranger.execute("SELECT pg_notify('reelport_report_ended', 'r')")
                 return bool(events.wait())
 
             with bus.subscribe(Kind.REPORT_ENDED) as events, psycopg.connect(url, autocommit=True) as stranger:
@@ -241,28 +239,3 @@ def test_every_change_of_a_report_that_somebody_waits_for_is_published(
         assert hear(events) == (Event(QUEUED, report),)
         change(state, report)
         assert hear(events) == (Event(heard, report),)
-
-
-def test_a_load_and_its_undoing_tell_that_their_table_advanced(
-    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The same files again change nothing, and are not heard of."""
-    monkeypatch.setenv("REELPORT_DATABASE_URL", state.settings.database_url)
-    file = tmp_path / "channels.csv"
-    file.write_text("id,slug,name\nc1,one,One\n")
-
-    def run(*words: str) -> str:
-        with pytest.raises(SystemExit, match="0"):
-            main([*words, "--data", str(state.settings.data)])
-        return capsys.readouterr().out
-
-    advanced = Event(Kind.TABLE_ADVANCED, "channels")
-    with subscribe(state.db, Kind.TABLE_ADVANCED) as events:
-        listen(state.db, Kind.TABLE_ADVANCED, events)
-        loaded = run("load", "channels", str(file))
-        assert hear(events) == (advanced,)
-        run("load", "channels", str(file))
-        tell(state.db, Kind.TABLE_ADVANCED, "nothing since")
-        assert hear(events) == (Event(Kind.TABLE_ADVANCED, "nothing since"),)
-        run("load", "undo", re.findall(r"batch (\w+)", loaded)[0], "--yes")
-        assert hear(events) == (advanced,)

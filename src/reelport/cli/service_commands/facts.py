@@ -157,18 +157,9 @@ def _load(data: Path | None, table: str, files: Sequence[Path], terms: LoadOptio
             memory=terms.memory,
         )
     if not result.already:
-        _announce(settings, table)
         build_after_load(settings, table, terms.memory)
     note = None if result.already else describe_unread_rows(settings, owners)
     print_result(result, note, again=terms.again, as_json=as_json)
-
-
-def _announce(settings: Settings, *tables: str) -> None:
-    from reelport.server.events.bus import Event, Kind
-    from reelport.server.events.pipes import open_bus
-
-    for table in tables:
-        open_bus(settings).announce(Event(Kind.TABLE_ADVANCED, table))
 
 
 def _dry_run(data: Path | None, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
@@ -256,7 +247,6 @@ def load_undo(
     if not yes and not is_confirmed(f"Undo batch {plan.load.batch} of {plan.load.table}?"):
         return
     done = undo.undo_load(settings.facts_root, plan.load)
-    _announce(settings, done.table)
     if json:
         print_json(asdict(done) | {"days": [asdict(one) for one in plan.days]})
         return
@@ -321,7 +311,6 @@ def compact(
     settings = open_tables(data)
     root = settings.facts_root
     done = merge(root, today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory)
-    _announce(settings, *{one.table for one in done})
     for one in done:
         merged = f"{one.month} merged, {one.files:,} files into {one.into:,}"
         print(f"{one.table}: {merged}, {format_count(one.rows, 'row')}")

@@ -23,8 +23,6 @@ from reelport.server.access import keys, organizations
 from reelport.server.access.key_expiry import KeyKind
 from reelport.server.access.keys import KeyDetails, NewKey, find_problems
 from reelport.server.credentials import ServiceSecret, short_id
-from reelport.server.events.bus import Event, Kind
-from reelport.server.events.pipes import open_bus
 from reelport.server.settings import Settings
 from reelport.storage.durable import describe_os_error
 from reelport.wording import NAME_RULE, format_count, is_name
@@ -96,7 +94,6 @@ def add_channels(
 
         table = pa.Table.from_pylist(rows, stored_schema(CHANNELS.name))
         load_arrow(settings.facts_root, CHANNELS.name, table, f"{_BATCH}{short_id()}")
-        open_bus(settings).announce(Event(Kind.TABLE_ADVANCED, CHANNELS.name))
     organizations.allow_channels(db, holder.id, [each.id for each in channels])
     was = {each.id: known[each.id].slug for each in channels if each.id in known}
     return tuple(

@@ -29,8 +29,6 @@ class Kind(StrEnum):
     """
     FORM_QUEUED = "form_queued"
     """A form (the report's id and the suffix) is to be made of a finished report."""
-    TABLE_ADVANCED = "table_advanced"
-    """A fact table (its name) has a new version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +106,8 @@ class Subscription:
 OPTION = "event_bus"
 """The execution option by which an engine of the state knows its bus."""
 
-UNCOMMITTED = "uncommitted_events"
-"""The execution option of a connection with the events that are to be announced when its transaction has committed."""
+AFTER_COMMIT = "after_commit"
+"""The execution option of a connection with what is to be called when its transaction has committed."""
 
 
 class EventBus(Protocol):
@@ -117,9 +115,6 @@ class EventBus(Protocol):
 
     def publish(self, connection: Connection, event: Event) -> None:
         """Publish an event in a transaction that writes: its commit delivers the event."""
-
-    def announce(self, event: Event) -> None:
-        """Deliver an event of no transaction at once; one that can't be delivered is lost."""
 
     def subscribe(self, *kinds: Kind) -> AbstractContextManager[Subscription]:
         """Receive events of these kinds within the block. StorageError when that can't begin."""

@@ -11,13 +11,12 @@ import os
 import select
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
 
-from reelport.errors import UsageError
 from reelport.server.database_address import PARAMETERS, parse_address
 from reelport.server.events.bus import Event, Kind, Subscription
 
@@ -38,12 +37,7 @@ class NotifyBus:
 
     def publish(self, connection: Connection, event: Event) -> None:
         """Notify within the transaction."""
-        connection.exec_driver_sql("SELECT pg_notify(%s, %s)", _make_notification(event))
-
-    def announce(self, event: Event) -> None:
-        """Notify by a connection of its own."""
-        with suppress(psycopg.Error, UsageError), self._connect() as connection:
-            connection.execute("SELECT pg_notify(%s, %s)", _make_notification(event))
+        connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (f"{_PREFIX}{event.kind}", event.subject))
 
     @contextmanager
     def subscribe(self, *kinds: Kind) -> Iterator[Subscription]:
@@ -84,10 +78,6 @@ class NotifyBus:
             except (psycopg.Error, UnicodeError) as error:  # a database without an encoding delivers any bytes
                 _log.warning("can't listen for events, trying again", reason=str(error).strip())
                 _wait(_RETRY_SECONDS, ended)
-
-
-def _make_notification(event: Event) -> tuple[str, str]:
-    return f"{_PREFIX}{event.kind}", event.subject
 
 
 def _read_notification(notification: psycopg.Notify) -> Event | None:

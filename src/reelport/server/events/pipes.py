@@ -9,11 +9,12 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelport.server.credentials import short_id
-from reelport.server.events.bus import UNCOMMITTED, Event, EventBus, Kind, Subscription
+from reelport.server.events.bus import AFTER_COMMIT, Event, EventBus, Kind, Subscription
 from reelport.server.settings import Settings
 from reelport.storage.durable import translate_io_errors
 
@@ -28,12 +29,9 @@ class PipeBus:
         self._folder = folder
 
     def publish(self, connection: Connection, event: Event) -> None:
-        """Keep the event until its transaction has committed."""
-        connection.get_execution_options()[UNCOMMITTED].append(event)
-
-    def announce(self, event: Event) -> None:
-        """Write the event into every pipe for its kind."""
-        self._write(f"*.{event.kind}.*pipe", event.encode())
+        """Write the event into every pipe for its kind once its transaction has committed."""
+        deliver = partial(self._write, f"*.{event.kind}.*pipe", event.encode())
+        connection.get_execution_options()[AFTER_COMMIT].append(deliver)
 
     @contextmanager
     def subscribe(self, *kinds: Kind) -> Iterator[Subscription]:

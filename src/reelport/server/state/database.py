@@ -16,7 +16,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reelport.errors import DiskFull, StorageError
 from reelport.facts.layout import check_layout
-from reelport.server.events.bus import OPTION, UNCOMMITTED, Event, EventBus
+from reelport.server.events.bus import AFTER_COMMIT, OPTION
 from reelport.server.events.pipes import open_bus
 from reelport.server.settings import Settings
 from reelport.server.state.postgresql_engine import open_postgresql, unhurried
