@@ -6,20 +6,23 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from sqlalchemy import func, select
 from starlette.applications import Starlette
+from tests.disks import remount, small_disk
 from tests.patience import run_child, until
 from tests.server.conftest import State
 
 from reelport.errors import StorageError
 from reelport.server.app import create_app
+from reelport.server.files import retention
 from reelport.server.settings import read_settings
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import REPORTS
@@ -180,6 +183,26 @@ def test_a_life_that_is_cancelled_waits_for_no_long_sweep(state: State) -> None:
 
     asyncio.run(begin_and_cancel())
     assert 0 < count_expired(state) < _REPORTS
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_file_that_can_not_be_removed_is_told_and_ends_no_service(state: State) -> None:
+    """What the disk refuses to a sweep is a StorageError, and the next sweep is made."""
+    state.organization("demo")
+
+    async def live(logs: list[MutableMapping[str, Any]]) -> None:
+        app = create_app(state.again(sweep_seconds=0.01))
+        async with app.router.lifespan_context(app):
+            assert await asyncio.to_thread(until, lambda: len(logs) > 1)
+
+    with small_disk(state.settings.files_root, "4k") as disk:
+        (disk / "nobody00-1.csv").touch()
+        remount(disk, "ro")
+        with pytest.raises(StorageError, match="nobody00-1"):
+            retention.remove_orphans(state.db, state.settings)
+        with structlog.testing.capture_logs() as logs:
+            asyncio.run(live(logs))
+    assert {log["event"] for log in logs} == {"the sweep failed"}
 
 
 LOWERED = """

@@ -343,10 +343,7 @@ class Settings:
         5, ge=0, by=_WORKER, description="Time that running reports have to end when a worker is stopped."
     )
     sweep_seconds: float = setting(
-        60,
-        gt=0,
-        by=_SERVICE | _WORKER,
-        description="Seconds between two sweeps, which delete expired reports and files.",
+        60, gt=0, description="Seconds between two sweeps, which delete expired reports and files."
     )
 
     engine: str = setting(

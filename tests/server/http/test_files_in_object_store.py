@@ -19,14 +19,14 @@ from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
 from reelport import UsageError
 from reelport.cli.main import main
-from reelport.engine.duckdb.engine import Progress
+from reelport.engine.duckdb.engine import Progress, QueryEngine
 from reelport.errors import StorageError
 from reelport.server import app, credentials
 from reelport.server.doctor.checks import check_object_store, run_checks
 from reelport.server.explore.file_preview import read_first_rows
 from reelport.server.files import report_files, retention, store_owner
 from reelport.server.queue import jobs
-from reelport.server.queue.lease_keeper import LeaseKeeper
+from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
 from reelport.server.settings import Secret, Settings, read_settings
 from reelport.server.state.database import connected, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
@@ -91,7 +91,7 @@ def test_a_request_waits_only_briefly_for_a_store_that_is_away(
         assert faulty_server.count(Fault.RESET) == 1
 
 
-def test_a_sweep_that_waits_for_the_store_holds_up_no_lease(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+def test_an_estimate_that_waits_for_the_store_holds_up_no_lease(faulty_server: FaultyProxy, tmp_path: Path) -> None:
     """A store that is slow or away would else make every report of a worker one that is lost."""
     asked, answered = list[str](), threading.Event()
 
@@ -99,18 +99,22 @@ def test_a_sweep_that_waits_for_the_store_holds_up_no_lease(faulty_server: Fault
         asked.append(path)
         assert answered.wait(PATIENCE)
 
-    settings = settings_of(tmp_path)
-    with connected(settings) as db:
-        keeper = LeaseKeeper(settings, db, running=tuple, clock=lambda: datetime.now(UTC))
+    settings = settings_of(tmp_path, facts_url=f"s3://{BUCKET}/facts-{tmp_path.parent.name}-{tmp_path.name}")
+    with open_api(settings) as api, QueryEngine("200MB", 1, tmp_path / "spill") as engine:
+        api.ask()
+        claim = jobs.claim(api.service.db, "one", running=2, lease_seconds=30)
+        assert claim is not None
+        running = RunningAttempt(claim, engine.session())
+        keeper = LeaseKeeper(settings, api.service.db, running=lambda: (running,))
         faulty_server.choose = hold
         with closing(keeper):
             keeper.tick()
             assert until(lambda: asked)
+            before = running.renewed_at = running.renewed_at - settings.lease_seconds
             keeper.tick()
-            first = len(asked) == 1
+            after = running.renewed_at
             answered.set()
-    assert first, "the keeper ticks while the sweep's first request waits"
-    assert store_owner.PLACE_NAME in settings.report_store.list_names()
+    assert after > before, "the lease is renewed while the first request of the estimate waits"
 
 
 def test_a_look_at_a_running_report_asks_the_store_nothing(faulty_server: FaultyProxy, tmp_path: Path) -> None:

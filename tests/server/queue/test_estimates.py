@@ -47,9 +47,7 @@ def test_running_and_waiting_reports_are_told_with_an_estimate(state: State, tmp
     assert claim is not None
     with QueryEngine("200MB", 1, tmp_path / "spill") as engine, ThreadPoolExecutor(1) as pool:
         running = RunningAttempt(claim, engine.session())
-        keeper = LeaseKeeper(
-            state.again(slots=1), state.db, running=lambda: (running,), clock=lambda: datetime.now(UTC)
-        )
+        keeper = LeaseKeeper(state.again(slots=1), state.db, running=lambda: (running,))
         writing = pool.submit(running.session.write, single_piece(SLOW), tmp_path / "r.csv")
         with closing(keeper):
 

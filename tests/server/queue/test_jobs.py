@@ -16,7 +16,6 @@ from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, deaths, jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.queue.lease_keeper import LeaseKeeper
 from reelport.server.reports import report_access
 from reelport.wire import ReportStatus
 
@@ -297,11 +296,6 @@ def test_sweep_leaves_off_when_its_process_stops(state: State) -> None:
     orphan.touch()
     over, stops = state.now + timedelta(hours=48), iter([False, True])
     assert retention.sweep(state.db, state.settings, over, lambda: next(stops)) == 1
-    assert sorted(told(state, each.id)[0] for each in asked) == ["EXPIRED", "IN_PROGRESS", "IN_PROGRESS"]
-    keeper = LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: over)
-    keeper.close()
-    keeper.tick()
-    keeper.close()
     assert sorted(told(state, each.id)[0] for each in asked) == ["EXPIRED", "IN_PROGRESS", "IN_PROGRESS"]
     retention.remove_orphans(state.db, state.settings, lambda: True)
     assert orphan.exists()

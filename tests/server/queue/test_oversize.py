@@ -237,9 +237,7 @@ def test_only_the_express_slot_has_so_little_time(
     organization(state, "demo")
     with QueryEngine("200MB", 1, tmp_path / "spill") as engine:
         running = running_attempt(state, engine, 1, is_express=is_express)
-        keeper = LeaseKeeper(
-            state.settings, state.db, running=lambda: (running,), clock=attempt.clock, express_seconds=5000
-        )
+        keeper = LeaseKeeper(state.settings, state.db, running=lambda: (running,), express_seconds=5000)
         running.started_at = time.monotonic() - 4000
         keeper.tick()
         assert running.stop is None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import threading
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import structlog
 from sqlalchemy import text
-from tests.disks import remount, small_disk
+from tests.disks import small_disk
 from tests.forked import run_child
 from tests.patience import until
 from tests.server.conftest import NOW, State
@@ -21,7 +20,7 @@ from reelport.errors import StorageError
 from reelport.query import ReportQuery
 from reelport.server.access import organizations
 from reelport.server.events.bus import Kind, subscribe
-from reelport.server.files import report_files, retention
+from reelport.server.files import report_files
 from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
@@ -31,28 +30,13 @@ from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
 
 
-def test_file_that_can_not_be_removed_is_told_and_ends_no_keeper(state: State) -> None:
-    """What the disk refuses to a sweep is a StorageError, and the next tick is made."""
-    state.organization("demo")
-    with small_disk(state.settings.files_root, "4k") as disk:
-        (disk / "nobody00-1.csv").touch()
-        remount(disk, "ro")
-        with pytest.raises(StorageError, match="nobody00-1"):
-            retention.remove_orphans(state.db, state.settings)
-        keeper = LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now)
-        with structlog.testing.capture_logs() as logs, closing(keeper):
-            keeper.tick()
-            until(lambda: bool(logs))
-    assert [log["event"] for log in logs] == ["the sweep failed"]
-
-
 def test_keeper_outlives_what_nobody_foresaw(state: State) -> None:
     """Without its ticks the leases of all running reports would run out."""
 
     def unforeseen() -> tuple[RunningAttempt, ...]:
         raise ZeroDivisionError
 
-    keeper = LeaseKeeper(state.settings, state.db, running=unforeseen, clock=lambda: state.now)
+    keeper = LeaseKeeper(state.settings, state.db, running=unforeseen)
     with structlog.testing.capture_logs() as logs:
         keeper.tick()
         keeper.tick()

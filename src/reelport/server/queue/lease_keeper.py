@@ -1,4 +1,4 @@
-"""A worker's background duties: leases, cancelled attempts, jobs of dead workers, sweeps."""
+"""A worker's background duties: leases, cancelled attempts, jobs of dead workers, estimates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 
 import structlog
@@ -14,7 +13,6 @@ from sqlalchemy import Engine
 
 from reelport.engine.duckdb.engine import Progress, Session
 from reelport.errors import ReelportError, StorageError
-from reelport.server.files import retention
 from reelport.server.queue import deaths, jobs, liveness
 from reelport.server.queue.estimates import QUEUE_SECONDS, Estimates, Pace, expect_rest
 from reelport.server.queue.jobs import Claim
@@ -107,7 +105,7 @@ class RunningAttempt:
 class LeaseKeeper:
     """Keeps the leases of one worker's attempts. An unreachable database is only logged.
 
-    It sweeps in a thread of its own: a store that is slow or away may hold a sweep for longer than a lease.
+    It estimates in a thread of its own: a store that is slow or away may hold that for longer than a lease.
     """
 
     def __init__(
@@ -116,12 +114,11 @@ class LeaseKeeper:
         db: Engine,
         *,
         running: Callable[[], tuple[RunningAttempt, ...]],
-        clock: Callable[[], datetime],
-        ready: Callable[[], str] = lambda: "",
+        ready: str = "",
         express_seconds: float = EXPRESS_SECONDS,
         estimates: Estimates | None = None,
     ) -> None:
-        """`ready` names the worker to register now, '' for none."""
+        """`ready` names the worker whose heartbeats are sent, '' for none."""
         self._estimates = estimates or Estimates(settings)
         self._estimated_at = float("-inf")
         self._estimator: threading.Thread | None = None
@@ -131,18 +128,15 @@ class LeaseKeeper:
         self._ready = ready
         self._express_seconds = express_seconds
         self._heartbeat_at = time.monotonic()
-        self._clock = clock
         self._reaped_at = float("-inf")
-        self._sweeper: threading.Thread | None = None
-        self._closing = threading.Event()
 
     def tick(self) -> None:
         """Do every duty that is due; call it every WATCH_SECONDS."""
         try:
             self._watch()
-            if (ready := self._ready()) and time.monotonic() - self._heartbeat_at >= liveness.BEAT_SECONDS:
+            if self._ready and time.monotonic() - self._heartbeat_at >= liveness.BEAT_SECONDS:
                 self._heartbeat_at = time.monotonic()
-                liveness.record_heartbeat(self._db, ready)
+                liveness.record_heartbeat(self._db, self._ready)
             if time.monotonic() - self._reaped_at >= REAP_SECONDS:
                 self._reaped_at = time.monotonic()
                 self._reap()
@@ -153,11 +147,9 @@ class LeaseKeeper:
             _log.exception("upkeep failed")
 
     def close(self) -> None:
-        """End a sweep that runs, and wait for estimates; the next sweep does the rest."""
-        self._closing.set()
-        for thread in (self._sweeper, self._estimator):
-            if thread is not None:
-                thread.join()
+        """Wait for estimates that are being made."""
+        if self._estimator is not None:
+            self._estimator.join()
 
     def _watch(self) -> None:
         running = self._running()
@@ -188,7 +180,6 @@ class LeaseKeeper:
                 each.renewed_at = time.monotonic()
 
     def _start_estimates(self) -> None:
-        """Estimate the ends of reports in a thread of its own, for the reason of sweeps."""
         running, now = self._running(), time.monotonic()
         is_estimating = self._estimator is not None and self._estimator.is_alive()
         if running and now - self._estimated_at >= QUEUE_SECONDS and not is_estimating:
@@ -215,19 +206,6 @@ class LeaseKeeper:
             reason = "It gave no sign of life for as long as its lease."
             _log.warning("reports of a lost worker queued again", reports=list(overdue), reason=reason)
         release_dead_workers(self._db, self._settings)
-        is_sweeping = self._sweeper is not None and self._sweeper.is_alive()
-        if not is_sweeping and jobs.claim_chore(self._db, "sweep", self._settings.sweep_seconds):
-            self._sweeper = threading.Thread(target=self._sweep, name="sweep")
-            self._sweeper.start()
-
-    def _sweep(self) -> None:
-        try:
-            with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
-                retention.sweep_unless_jumped(self._db, self._settings, self._clock(), self._closing.is_set)
-        except ReelportError as error:
-            _log.warning("the sweep failed", reason=str(error))
-        except Exception:  # noqa: BLE001 - whatever it was, the next sweep is made
-            _log.exception("the sweep failed")
 
 
 def release_dead_workers(db: Engine, settings: Settings) -> tuple[str, ...]:

@@ -257,8 +257,7 @@ class Worker:
             self._settings,
             self._db,
             running=self._list_running,
-            clock=clock,
-            ready=lambda: "" if self._isolated else self._owner,
+            ready="" if self._isolated else self._owner,
             express_seconds=self._express_seconds,
             estimates=self._estimates,
         )
