@@ -16,7 +16,6 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from types import FrameType
 
 import structlog
 from sqlalchemy import Engine as Database
@@ -94,40 +93,41 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -
     # A worker whose disk was unmounted must not make a new directory.
     require_layout(settings.data)
     owner = liveness.make_owner_name(settings)
+    signal.signal(signal.SIGTERM, exit_process)
     with (
-        _handling_stops(exit_process),
         traced("worker"),
         connected(settings) as db,
         liveness.hold_name(settings, owner, supervisor),
         subscribe(db, Kind.REPORT_QUEUED) as events,
-        make_engine(settings, owner) as engine,
     ):
         require_own_tables(db, settings)
         release_dead_workers(db, settings)
         with retry_for(BRIEF_SECONDS):  # its supervisor starts another one, whatever fails this
             retention.remove_orphans(db, settings)
-        worker = Worker(settings, db, engine, owner, events, isolated=isolated)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.stop())
-        if is_ending():
-            worker.stop()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the service, which then stops its workers
-        exit_with_parent()
-        if not isolated:
-            warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
-            # Objects of now stay as long as the process: a full collection that visits them takes 30 ms.
-            gc.collect()
-            gc.freeze()
-            release_memory()
-        gc.enable()
-        # After the engine has started its threads, which are lowered too, and once the worker is as good as ready.
-        lower_priority(min(settings.worker_nice, _LOWEST))
-        if settings.worker_nice > _LOWEST:
-            idle_foreign_threads()
-        with nullcontext() if isolated else _register(db, owner):
-            _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
-            worker.run()
-            _log.info("worker stopped", worker=owner)
+        # From here on a stop is noted: DuckDB would make an error of its own of what a handler raises.
+        stopping = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+        with make_engine(settings, owner) as engine:
+            worker = Worker(settings, db, engine, owner, events, isolated=isolated)
+            signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+            if stopping.is_set() or is_ending():
+                worker.stop()
+            exit_with_parent()
+            if not isolated:
+                warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
+                # Objects of now stay as long as the process: a full collection that visits them takes 30 ms.
+                gc.collect()
+                gc.freeze()
+                release_memory()
+            gc.enable()
+            # After the engine has started its threads, which are lowered too, once the worker is as good as ready.
+            lower_priority(min(settings.worker_nice, _LOWEST))
+            if settings.worker_nice > _LOWEST:
+                idle_foreign_threads()
+            with nullcontext() if isolated else _register(db, owner):
+                _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
+                worker.run()
+                _log.info("worker stopped", worker=owner)
 
 
 @contextmanager
@@ -142,19 +142,9 @@ def _register(db: Database, owner: str) -> Iterator[None]:
             liveness.unregister(db, owner)
 
 
-@contextmanager
-def _handling_stops(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, former in before.items():
-            signal.signal(number, former)
-
-
 def make_engine(settings: Settings, owner: str) -> QueryEngine:
     """Make the worker's engine, limited in memory and to the files of facts and its spill."""
-    with translate_io_errors(settings.spill_root), without_signals():
+    with translate_io_errors(settings.spill_root):
         return QueryEngine(
             settings.worker_memory,
             settings.worker_threads or resources.count_cores(),
@@ -163,22 +153,6 @@ def make_engine(settings: Settings, owner: str) -> QueryEngine:
             # A copy of an object store's file is touched at each use, after which DuckDB reads its footer again.
             keeps_footers=not settings.facts_url,
         )
-
-
-@contextmanager
-def without_signals() -> Iterator[None]:
-    """Delay SIGTERM and SIGINT to the end of the block, which is in the main thread.
-
-    DuckDB would turn what their handlers raise into an error of its own. To block them in this thread is not enough:
-    the system gives them to another thread, and Python runs the handlers in this one all the same.
-    """
-    noted: list[int] = []
-    try:
-        with _handling_stops(lambda which, _: noted.append(which)):
-            yield
-    finally:
-        for noticed in noted:
-            signal.raise_signal(noticed)
 
 
 class Worker:
