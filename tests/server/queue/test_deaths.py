@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +16,14 @@ import pytest
 import structlog
 from sqlalchemy import text
 from tests import forked
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.server.conftest import State
 
 from reelport import killpoints
 from reelport.server import credentials
-from reelport.server.queue import backlog, deaths, jobs, liveness
+from reelport.server.queue import backlog, deaths, jobs, liveness, supervisor
 from reelport.server.queue.backlog import Entry
-from reelport.server.queue.deaths import Death, Deaths
+from reelport.server.queue.deaths import Death, record_watched_death
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import release_dead_workers
 from reelport.server.settings import read_settings
@@ -210,39 +211,38 @@ def worker(state: State, supervisor: str, reports: int = 1) -> Iterator[forked.P
         yield process
 
 
-def settled(noted: Deaths, true: Callable[[], bool]) -> bool:
-    """Whether it has become true by what a supervisor tells now."""
-    noted.record_due()
-    return true()
-
-
 def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: State) -> None:
-    """While the supervisor lives nobody else clears up after its worker; it does so a second after the death."""
+    """While the supervisor lives nobody else clears up after its worker."""
     (asked,) = ask(state)
-    seconds = [0.0]
-    with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
-        noted = Deaths(state.settings, state.db, supervisor, lambda: state.now, lambda: seconds[0])
+    with liveness.hold_supervisor_name(state.settings) as name, worker(state, name) as process:
         process.kill()
-        noted.add(process.pid, process.wait())
-        seconds[0] = 0.99
-        noted.record_due()
+        death = Death(process.pid, process.wait())
         with liveness.lock_unwatched_dead(state.settings) as dead:
             assert dead == ()
         assert entry(state, asked).state == "running"
-        seconds[0] = 1.0
-        assert until(lambda: settled(noted, lambda: entry(state, asked).deaths == 1))
+        assert until(lambda: record_watched_death(state.settings, state.db, name, death, state.now))
         assert (entry(state, asked).deaths, entry(state, asked).state) == (1, "queued")
         assert list(state.settings.workers_root.glob("*.lock")) == []
 
 
-def test_death_that_the_supervisor_did_not_outlive_is_nobodys_fault(state: State) -> None:
-    """Killed within the same second, both are dead for whoever clears up next; their files go."""
+def test_death_that_the_supervisor_did_not_outlive_is_nobodys_fault(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended within the same second, both are dead for whoever clears up next; their files go."""
+    monkeypatch.setattr(supervisor, "OUTLIVED_SECONDS", PATIENCE)
     (asked,) = ask(state)
-    with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
-        noted = Deaths(state.settings, state.db, supervisor, lambda: state.now, lambda: 0.0)
+    with (
+        liveness.hold_supervisor_name(state.settings) as name,
+        worker(state, name) as process,
+        ThreadPoolExecutor() as pool,
+    ):
+        watching = supervisor._Supervisor(state.settings, state.db, name, pool)  # noqa: SLF001 - as `run_workers` does
         process.kill()
-        noted.add(process.pid, process.wait())
-        noted.record_due()
+        recording = pool.submit(watching._record_death, Death(process.pid, process.wait()))  # noqa: SLF001
+        with pytest.raises(TimeoutError):
+            recording.result(0.3)
+        watching.ending.set()
+        recording.result(PATIENCE)
     with liveness.lock_unwatched_dead(state.settings) as dead:
         assert [deaths.requeue_jobs(state.db, owner) for owner in dead] == [(asked,)]
     found = entry(state, asked)
@@ -263,11 +263,11 @@ def test_supervisor_that_was_killed_is_known_to_be_dead(state: State) -> None:
         stdin=forked.PIPE,
         stdout=forked.PIPE,
         loads=forked.COMMANDS,
-    ) as supervisor:
-        assert supervisor.stdout is not None
-        with worker(state, supervisor.stdout.readline().strip()) as process:
-            supervisor.kill()
-            supervisor.wait()
+    ) as watching:
+        assert watching.stdout is not None
+        with worker(state, watching.stdout.readline().strip()) as process:
+            watching.kill()
+            watching.wait()
             with liveness.lock_unwatched_dead(state.settings) as dead:
                 assert dead == ()  # its worker lives
             process.kill()
@@ -292,15 +292,15 @@ def test_supervisor_that_was_killed_is_known_to_be_dead(state: State) -> None:
 )
 def test_only_failing_and_being_killed_is_a_death(status: int, own: bool) -> None:
     """A worker that somebody stopped on purpose, or that ended well, did not die by itself."""
-    assert Death(1, status, 0.0).is_its_own is own
+    assert Death(1, status).is_its_own is own
 
 
 def test_death_says_how() -> None:
     """The sentence names the signal or the status; a signal without a name by its number."""
-    assert Death(1, -signal.SIGSEGV, 0.0).how == "was killed by SIGSEGV"
-    assert Death(1, -signal.SIGKILL, 0.0).how == "was killed by SIGKILL (perhaps for lack of memory)"
-    assert Death(1, -200, 0.0).how == "was killed by signal 200"
-    assert [Death(1, status, 0.0).how for status in (0, 3)] == ["ended with exit status 0", "ended with exit status 3"]
+    assert Death(1, -signal.SIGSEGV).how == "was killed by SIGSEGV"
+    assert Death(1, -signal.SIGKILL).how == "was killed by SIGKILL (perhaps for lack of memory)"
+    assert Death(1, -200).how == "was killed by signal 200"
+    assert [Death(1, status).how for status in (0, 3)] == ["ended with exit status 0", "ended with exit status 3"]
 
 
 @pytest.mark.long
@@ -316,12 +316,12 @@ def test_worker_beside_no_service_is_watched_and_replaced(tmp_path: Path) -> Non
         env={**os.environ, **settings.environment(), killpoints.VARIABLE: f"claim:{tmp_path / 'claim'}"},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    ) as supervisor:
+    ) as watching:
         try:
             assert until(lambda: entry(state, asked).state == "finished")
         finally:
-            supervisor.terminate()
+            watching.terminate()
     found = entry(state, asked)
     assert (found.attempts, found.deaths, found.losses) == (2, 1, 0)
-    assert (supervisor.returncode, list(settings.workers_root.iterdir())) == (0, [])
+    assert (watching.returncode, list(settings.workers_root.iterdir())) == (0, [])
     db.dispose()

@@ -11,16 +11,13 @@ after the other, and the first of them didn't die by itself. A supervisor that e
 from __future__ import annotations
 
 import signal
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection, Engine, RowMapping
 
-from reelport.errors import OutOfMemory, StorageError
+from reelport.errors import OutOfMemory
 from reelport.server.queue import jobs, liveness
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.report_state import ReasonCode
@@ -56,11 +53,10 @@ _ENDED = (
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker's unasked end: status, negative for a signal, and monotonic time in seconds."""
+    """A worker's unasked end: its status, negative for a signal."""
 
     pid: int
     status: int
-    at: float
 
     @property
     def is_its_own(self) -> bool:
@@ -79,57 +75,20 @@ class Death:
         return f"was killed by {name}{' (perhaps for lack of memory)' if name == 'SIGKILL' else ''}"
 
 
-class Deaths:
-    """The deaths under one supervisor that the state doesn't have yet. Thread-safe."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        db: Engine,
-        supervisor: str,
-        clock: Callable[[], datetime],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._settings = settings
-        self._db = db
-        self._supervisor = supervisor
-        self._clock = clock
-        self._monotonic = monotonic
-        self._unrecorded: list[Death] = []
-        self._lock = threading.Lock()
-
-    def add(self, pid: int, status: int) -> None:
-        """Note that a worker has just ended unasked."""
-        with self._lock:
-            self._unrecorded.append(Death(pid, status, self._monotonic()))
-
-    def record_due(self) -> None:
-        """Record the deaths that are old enough; one that can't be stays for the next call."""
-        with self._lock:
-            now = self._monotonic()
-            due = [death for death in self._unrecorded if now - death.at >= OUTLIVED_SECONDS]
-        for death in due:
-            try:
-                self._record(death)
-            except StorageError as error:
-                _log.warning("a worker's death could not be recorded yet", pid=death.pid, reason=str(error))
-            except Exception:  # noqa: BLE001 - whatever it was, other deaths must be recorded
-                _log.exception("a worker's death could not be recorded yet", pid=death.pid)
-
-    def _record(self, death: Death) -> None:
-        reports: list[str] = []
-        with liveness.lock_dead(self._settings, self._supervisor, death.pid) as owners:
-            for owner in owners:
-                if death.is_its_own:
-                    reports += record_death(self._db, owner, death.how, limit=ATTEMPTS, now=self._clock())
-                else:
-                    reports += requeue_jobs(self._db, owner)
-        if liveness.is_unsettled(self._settings, self._supervisor, death.pid):
-            return  # Another process held the worker's lock just then: try again at the next call.
-        with self._lock:
-            self._unrecorded.remove(death)
-        if reports:
-            _log.warning("reports of a dead worker queued again", reports=reports, reason=f"It {death.how}.")
+def record_watched_death(settings: Settings, db: Engine, supervisor: str, death: Death, now: datetime) -> bool:
+    """Record the death of a worker that this supervisor watched; False if another process was cleaning up just then."""
+    reports: list[str] = []
+    with liveness.lock_dead(settings, supervisor, death.pid) as owners:
+        for owner in owners:
+            if death.is_its_own:
+                reports += record_death(db, owner, death.how, limit=ATTEMPTS, now=now)
+            else:
+                reports += requeue_jobs(db, owner)
+    if liveness.is_unsettled(settings, supervisor, death.pid):
+        return False
+    if reports:
+        _log.warning("reports of a dead worker queued again", reports=reports, reason=f"It {death.how}.")
+    return True
 
 
 def requeue_overdue(db: Engine, lease_seconds: float) -> tuple[str, ...]:
@@ -174,6 +133,7 @@ def isolate(db: Engine, claim: Claim, reason: str) -> bool:
     Any of them may have used the memory. False, and nothing changed, when the job ran alone (it is itself too
     large) or the lease was lost.
     """
+    told = {"reason": reason, "reason_code": OutOfMemory.code}
     with writing(db) as connection:
         if _SQL.run(connection, "beside", claim.fence).first() is None:
             return False

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -27,7 +28,7 @@ from reelport.server.credentials import SECRET_FILE, has_service_secret, load_se
 from reelport.server.files import forms
 from reelport.server.process import Ended, exit_process, keep_running, run_process, run_threads, wait_for_end
 from reelport.server.queue import jobs, liveness, worker_memory
-from reelport.server.queue.deaths import Death, Deaths
+from reelport.server.queue.deaths import OUTLIVED_SECONDS, Death, record_watched_death
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected, opened, reading
 from reelport.server.state.own_tables import require_own_tables
@@ -69,9 +70,13 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
             "REELPORT_ENGINE names a Spark, and its client isn't installed: "
             f"{advise_extra('server,spark', 'spark')}, or leave the setting out."
         )
-    with opened(settings) as db, liveness.hold_supervisor_name(settings) as name:
-        supervisor = _Supervisor(settings, db, name)
-        works = [supervisor.record_deaths, supervisor.keep_isolated_worker, *[supervisor.keep_worker] * workers]
+    with (
+        opened(settings) as db,
+        liveness.hold_supervisor_name(settings) as name,
+        ThreadPoolExecutor(thread_name_prefix="deaths") as pool,
+    ):
+        supervisor = _Supervisor(settings, db, name, pool)
+        works = [supervisor.keep_isolated_worker, *[supervisor.keep_worker] * workers]
         works += [partial(supervisor.keep_form_maker, f"{name}-{waited}", waited) for waited in _FORM_MAKERS]
         with run_threads("supervisor", works, supervisor.ending):
             yield
@@ -80,13 +85,13 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
 class _Supervisor:
     """What the threads of one supervisor share; each public method is the work of one thread."""
 
-    def __init__(self, settings: Settings, db: Engine, name: str) -> None:
+    def __init__(self, settings: Settings, db: Engine, name: str, pool: Executor) -> None:
         self.ending = threading.Event()
         self._settings = settings
         self._db = db
         self._name = name
+        self._pool = pool
         self._patience = settings.drain_seconds + 5
-        self._deaths = Deaths(settings, db, name, lambda: datetime.now(UTC))
 
     def keep_worker(self) -> None:
         """Keep one worker running until the supervisor ends."""
@@ -101,10 +106,6 @@ class _Supervisor:
         """Run a form maker of this name whenever a form is due that has waited so many seconds."""
         is_needed = partial(self._is_due, lambda: forms.has_due_form(self._db, self._settings.lease_seconds, waited))
         keep_running("form maker", lambda: self._run_form_maker(owner), self.ending, is_needed)
-
-    def record_deaths(self) -> None:
-        while not self.ending.wait(_RECORD_SECONDS):
-            self._deaths.record_due()
 
     def _is_due(self, check: Callable[[], bool]) -> bool:
         try:
@@ -121,13 +122,26 @@ class _Supervisor:
         if isinstance(process, dict):
             return process
         if not self.ending.is_set():
-            self._deaths.add(process.pid, process.returncode)
+            self._pool.submit(self._record_death, Death(process.pid, process.returncode))
         return {} if process.returncode == 0 else {"pid": process.pid, "status": process.returncode}
+
+    def _record_death(self, death: Death) -> None:
+        """Record a worker's death once this process has outlived it for so long; try again where that fails."""
+        pause = OUTLIVED_SECONDS
+        while not self.ending.wait(pause):
+            pause = _RECORD_SECONDS
+            try:
+                if record_watched_death(self._settings, self._db, self._name, death, datetime.now(UTC)):
+                    return
+            except StorageError as error:
+                _log.warning("a worker's death could not be recorded yet", pid=death.pid, reason=str(error))
+            except Exception:  # noqa: BLE001 - whatever it was, the death must be recorded
+                _log.exception("a worker's death could not be recorded yet", pid=death.pid)
 
     def _run_form_maker(self, owner: str) -> Ended:
         """Run a form maker until no form was due for a while; free what it held then."""
         ended = self._run_worker("--forms", owner)
-        died = not self.ending.is_set() and Death(0, int(ended.get("status", 0)), 0.0).is_its_own
+        died = not self.ending.is_set() and Death(0, int(ended.get("status", 0))).is_its_own
         try:
             forms.release_forms(self._db, owner, died=died)
         except StorageError as error:
