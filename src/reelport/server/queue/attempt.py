@@ -10,11 +10,10 @@ import hashlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -50,8 +49,6 @@ from reelport.server.traces.span import Kind, Span, Value
 from reelport.storage.digests import CHECKED_BYTES, DigestCheck
 from reelport.storage.file_cache import holding
 
-_HEAD_START = 0.01
-"""Seconds after which a pin is recorded in any case: who asks again is answered by it."""
 _TAKEN = "The job was taken away from this attempt."
 _PASSING = (DiskFull, EngineUnavailable, OutOfMemory, StoreUnavailable)
 """Errors that say nothing of the files that a report was written from."""
@@ -89,8 +86,8 @@ def make_report(
     try:
         with _explain_by_lost_lease(db, claim), holding() as fetched:
             snapshot = _pin_tables(settings, claim)
+            _record_pin(db, claim, snapshot, now().date(), stopping)
             with (
-                _record_pin(db, claim, snapshot, now().date(), session.underway, stopping),
                 tracing.span("write report"),
                 choose_aggregator(claim, snapshot, settings, session) as (aggregator, rollups),
             ):
@@ -128,7 +125,7 @@ def _explain_by_lost_lease(db: Database, claim: Claim) -> Iterator[None]:
     """Raise LeaseLost for an error of the block after a lost lease: others remove its draft."""
     try:
         yield
-    except (Cancelled, StateUnavailable):
+    except (Cancelled, LeaseLost, StateUnavailable):
         raise
     except Exception as error:
         with suppress(StorageError):  # the state can't be read: the error itself is told
@@ -145,43 +142,13 @@ def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
         return pinned
 
 
-@contextmanager
-def _record_pin(
-    db: Database,
-    claim: Claim,
-    snapshot: Snapshot,
-    today: date,
-    underway: threading.Event,
-    stopping: threading.Event,
-) -> Iterator[None]:
-    """Record the versions for later attempts while the block makes the report.
-
-    That begins once the engine is `underway`, without Python's lock, which two threads would else take from each other
-    in turns; or a moment later. LeaseLost after the block when the lease was lost: what the block made is of versions
-    that nobody recorded.
-    """
-    if claim.versions is not None:
-        yield
-        return
-    counted = {source.table for source in find_sources(tuple(Metric[name] for name in claim.query.metrics))}
-    complete = last_complete_day(snapshot, counted, today)
-
-    def record() -> bool:
-        underway.wait(_HEAD_START)
-        return sit_out(lambda: jobs.pin_versions(db, claim, snapshot.versions, complete), stopping)
-
-    recording = _get_recorders().submit(record)
-    try:
-        yield
-    finally:
-        wait((recording,))
-    if not recording.result():
-        raise LeaseLost(_TAKEN)
-
-
-@cache
-def _get_recorders() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_name_prefix="pin")
+def _record_pin(db: Database, claim: Claim, snapshot: Snapshot, today: date, stopping: threading.Event) -> None:
+    """Record the versions for later attempts, and for who asks again; LeaseLost when the lease was lost."""
+    if claim.versions is None:
+        counted = {source.table for source in find_sources(tuple(Metric[name] for name in claim.query.metrics))}
+        complete = last_complete_day(snapshot, counted, today)
+        if not sit_out(lambda: jobs.pin_versions(db, claim, snapshot.versions, complete), stopping):
+            raise LeaseLost(_TAKEN)
 
 
 @contextmanager

@@ -198,11 +198,8 @@ def pin_versions(db: Engine, claim: Claim, versions: Mapping[str, int], last_com
         "versions": json.dumps(dict(versions), sort_keys=True),
         "last_complete_day": format_complete_day(last_complete_day or NO_DAY),
     }
-    with writing(db, synced=False) as connection:
-        is_recorded = _SQL.run(connection, "pin", pinned).rowcount == 1
-    if is_recorded:
-        sync_commits(db)  # while others write
-    return is_recorded
+    with writing(db) as connection:
+        return _SQL.run(connection, "pin", pinned).rowcount == 1
 
 
 def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
