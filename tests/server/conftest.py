@@ -23,7 +23,8 @@ from reelport.server.access.callers import REPORT_SCOPES, Caller
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.keys import NewKey
 from reelport.server.credentials import ServiceSecret
-from reelport.server.reports.ask import AskedReport, ask_report
+from reelport.server.reports.ask import ask_report
+from reelport.server.reports.report_access import FoundReport
 from reelport.server.settings import Settings, read_settings, setting_names
 from reelport.server.state.database import connect, reading
 
@@ -80,7 +81,7 @@ class State:
         assert caller is not None
         return caller
 
-    def ask(self, caller: Caller, day: int = 1, *, metrics: tuple[str, ...] = ("VIEWS",)) -> AskedReport:
+    def ask(self, caller: Caller, day: int = 1, *, metrics: tuple[str, ...] = ("VIEWS",)) -> FoundReport:
         """Ask for a small report; another day is another report."""
         query = ReportQuery(metrics, ("DAY",), date(2026, 1, day), date(2026, 1, day))
         return ask_report(self.db, self.settings, caller, query, self.now)

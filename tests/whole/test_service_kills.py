@@ -31,7 +31,8 @@ from reelport.query import ReportQuery
 from reelport.server.access.callers import Caller
 from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry
-from reelport.server.reports.ask import AskedReport, ask_report
+from reelport.server.reports.ask import ask_report
+from reelport.server.reports.report_access import FoundReport
 from reelport.server.state.database import connect, reading
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.tables import REPORTS as REPORTS_TABLE
@@ -88,7 +89,7 @@ def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
         service.load("plays", plays(REPORTS))
         asker = caller(service, db, "demo")
 
-        def ask(day: int) -> AskedReport:
+        def ask(day: int) -> FoundReport:
             on = FIRST + timedelta(days=day)
             query = ReportQuery.of(["VIEWS"], ["DAY"], on, on)
             return ask_report(db, service.settings, asker, query, datetime.now(UTC))
@@ -101,7 +102,7 @@ def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
         def reached(count: int) -> bool:
             return finished() >= count
 
-        asked: list[AskedReport] = []
+        asked: list[FoundReport] = []
         for kill in range(1, KILLS + 1):
             asked += [ask(day) for day in range(len(asked), REPORTS * kill // KILLS)]
             some = chance.randint(finished(), len(asked))

@@ -22,7 +22,7 @@ from reelport.server.queue import jobs
 from reelport.server.queue.estimates import Pace, Speeds, Work, expect_rest, predict_ends
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
 from reelport.server.reports import report_access
-from reelport.server.reports.ask import AskedReport
+from reelport.server.reports.report_access import FoundReport
 
 SLOW = Plan("SELECT hash(i) AS n FROM range(1000000000000) t(i) WHERE hash(i) % 100 = 1", ("n",))
 """A report that takes hours."""
@@ -30,7 +30,7 @@ QUERY = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_ID"], date(2026, 1, 1), date(20
 OWN = frozenset({"c1"})
 
 
-def look(state: State, caller: Caller, asked: AskedReport) -> ReportDetails:
+def look(state: State, caller: Caller, asked: FoundReport) -> ReportDetails:
     """What is told of a report now."""
     found = report_access.find_report(state.db, caller, asked.token, datetime.now(UTC))
     assert found is not None

@@ -33,7 +33,8 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt, StopReason
 from reelport.server.queue.worker import Worker
 from reelport.server.reports import report_access, report_list
-from reelport.server.reports.ask import AskedReport, ask_report
+from reelport.server.reports.ask import ask_report
+from reelport.server.reports.report_access import FoundReport
 from reelport.wire import ReportStatus
 
 DAYS, VIDEOS = 10, 40
@@ -69,7 +70,7 @@ def caller(state: State, facts: Path) -> Caller:
 
 
 @pytest.fixture
-def asked(state: State, caller: Caller) -> AskedReport:
+def asked(state: State, caller: Caller) -> FoundReport:
     """A report of all of them."""
     return ask_report(state.db, state.settings, caller, QUERY, state.now)
 
@@ -81,7 +82,7 @@ def worker(state: State, tmp_path: Path) -> Iterator[Worker]:
         yield Worker(state.again(worker_memory="2MB"), state.db, engine, "one", events)
 
 
-def failure(state: State, caller: Caller, asked: AskedReport) -> Failure:
+def failure(state: State, caller: Caller, asked: FoundReport) -> Failure:
     """Why it failed, by the wire; Studio says the same."""
     found = report_access.find_report(state.db, caller, asked.token, state.now)
     assert found is not None
@@ -103,7 +104,7 @@ def without_size(message: str) -> tuple[str, str]:
 
 
 def test_what_needs_too_much_memory_alone_says_how_large_it_is(
-    state: State, caller: Caller, asked: AskedReport, worker: Worker
+    state: State, caller: Caller, asked: FoundReport, worker: Worker
 ) -> None:
     """Its rows and its widest dimension; the engine's own words are the operator's."""
     with state.db.begin() as connection:
@@ -125,7 +126,7 @@ def claim(state: State, *, suspect: bool = False) -> Claim:
     return found
 
 
-def test_what_kills_its_worker_says_how_large_it_is(state: State, caller: Caller, asked: AskedReport) -> None:
+def test_what_kills_its_worker_says_how_large_it_is(state: State, caller: Caller, asked: FoundReport) -> None:
     """It is measured before an isolated worker makes it: afterwards nobody is left who could."""
     for suspect in (False, True, True):
         made = claim(state, suspect=suspect)
@@ -137,7 +138,7 @@ def test_what_kills_its_worker_says_how_large_it_is(state: State, caller: Caller
     assert without_size(found.message) == (FailureReason.TOO_LARGE.sentence, "")
 
 
-def test_a_size_is_no_reason_of_another_failure(state: State, caller: Caller, asked: AskedReport) -> None:
+def test_a_size_is_no_reason_of_another_failure(state: State, caller: Caller, asked: FoundReport) -> None:
     """What was stored of a suspect isn't told where something else failed it, nor of a finished one."""
     made = claim(state)
     oversize.note_suspect(state.db, state.settings, made)
@@ -146,7 +147,7 @@ def test_a_size_is_no_reason_of_another_failure(state: State, caller: Caller, as
 
 
 def test_what_takes_too_long_says_how_large_it_is(
-    state: State, caller: Caller, asked: AskedReport, worker: Worker, tmp_path: Path
+    state: State, caller: Caller, asked: FoundReport, worker: Worker, tmp_path: Path
 ) -> None:
     """The time that it had comes first."""
     made = claim(state)
@@ -159,7 +160,7 @@ def test_what_takes_too_long_says_how_large_it_is(
     assert without_size(found.message) == (f"It was not made in {seconds} seconds.", "")
 
 
-def test_how_many_times_the_memory_is_said_where_it_is_much(state: State, asked: AskedReport) -> None:
+def test_how_many_times_the_memory_is_said_where_it_is_much(state: State, asked: FoundReport) -> None:
     """By the memory of a worker."""
     made = claim(state)
     assert made.report_id == asked.id
@@ -168,7 +169,7 @@ def test_how_many_times_the_memory_is_said_where_it_is_much(state: State, asked:
     assert re.fullmatch(r", which need about \d times the memory of the platform's limit", need)
 
 
-def test_a_size_that_can_not_be_found_is_left_out(state: State, asked: AskedReport) -> None:
+def test_a_size_that_can_not_be_found_is_left_out(state: State, asked: FoundReport) -> None:
     """Files that are gone, or a report without dimensions: nothing is raised."""
     made = claim(state)
     assert made.report_id == asked.id

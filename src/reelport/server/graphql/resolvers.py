@@ -41,7 +41,6 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.graphql.faults import Fault
 from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask, report_access
-from reelport.server.reports.ask import AskedReport
 from reelport.server.reports.report_access import FoundReport
 from reelport.server.settings import Settings
 from reelport.server.state.database import StateUnavailable
@@ -77,10 +76,14 @@ class Context:
     reports: dict[str, ReportDetails] = field(default_factory=dict)
     slots: Slots | None = None
 
-    def tell(self, report: AskedReport | FoundReport) -> None:
+    def tell(self, report: FoundReport) -> None:
         """Tell of a report, and of its partner's slots, in place of what was told of them before."""
         self.reports[report.details.id] = report.details
         self.slots = report.load.count_slots(self.settings)
+        if report.file is not None:
+            self.finished.add(report.id)
+            if report.last_complete_day is not None:
+                self.complete_days.add(report.last_complete_day)
 
     def format_extensions(self) -> dict[str, Any]:
         """Write `extensions`; empty if no report was told and no ask refused for want of a slot."""
@@ -111,7 +114,7 @@ def _resolve_ask(_: object, info: _Info, input: Object) -> Object | None:  # noq
     }
 
 
-def _ask_report(context: Context, wire: Object) -> AskedReport:
+def _ask_report(context: Context, wire: Object) -> FoundReport:
     try:
         query = ReportQuery.from_wire(wire)
     except QueryRefused:
@@ -120,8 +123,6 @@ def _ask_report(context: Context, wire: Object) -> AskedReport:
         ) from None
     asked = ask.ask_report(context.db, context.settings, context.caller, query, context.now)
     context.tell(asked)
-    if asked.status is ReportStatus.FINISHED:
-        context.finished.add(asked.id)
     return asked
 
 
@@ -135,24 +136,15 @@ def _resolve_report_file(_: object, info: _Info, reportToken: str) -> Object | N
 
 
 def _find_report(context: Context, token: str) -> FoundReport | None:
-    found = _read_report(context, token)
-    if found is not None and found.status is ReportStatus.IN_PROGRESS:
-        context.unfinished.add(found.id)
-    return found
-
-
-def _read_report(context: Context, token: str) -> FoundReport | None:
     found = report_access.find_report(context.db, context.caller, token, context.now)
     if found is not None:
         context.tell(found)
-    if found is not None and found.file is not None:
-        context.finished.add(found.id)
-        if found.last_complete_day is not None:
-            context.complete_days.add(found.last_complete_day)
+        if found.status is ReportStatus.IN_PROGRESS:
+            context.unfinished.add(found.id)
     return found
 
 
-def _make_report(report: AskedReport | FoundReport) -> Object:
+def _make_report(report: FoundReport) -> Object:
     return {
         "__typename": "PartnerReportFile",
         "id": _encode_id("PartnerReportFile", report.token),
@@ -175,10 +167,7 @@ def _resolve_download_links(root: Object, info: _Info, first: int | None = None,
         context.faults.extend(_make_fault(info, problem) for problem in problems)
         return None
     report = root["report"]
-    if isinstance(report, AskedReport):
-        # A request that an earlier report answers may be finished already.
-        report = _run_or_refuse(info, lambda: _read_report(info.context, report.token))
-    links = [] if report is None or report.file is None else [_make_link(info.context, report, report.file)]
+    links = [] if report.file is None else [_make_link(info.context, report, report.file)]
     return _make_connection(links, root["reportToken"], first, page)
 
 
@@ -225,7 +214,7 @@ def _resolve_node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A0
     match type_, report:
         case _, None:
             return None
-        case "PartnerReportFile", FoundReport():
+        case "PartnerReportFile", _:
             return _make_report(report)
         case "Metadata", _:
             return _make_metadata(key)

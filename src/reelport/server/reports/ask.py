@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
@@ -25,7 +24,13 @@ from reelport.server.access import audit_log, callers
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import Caller
 from reelport.server.queue import jobs
-from reelport.server.reports.report_access import PartnerLoad, describe_report, make_scope_problem, select_details
+from reelport.server.reports.report_access import (
+    FoundReport,
+    PartnerLoad,
+    make_report,
+    make_scope_problem,
+    select_reports,
+)
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, sync_commits, write
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
@@ -48,7 +53,7 @@ _UNFINISHED = select(func.count()).select_from(JOBS).where(JOBS.c.organization_i
 _LEASED = type_coerce(JOBS.c.leased_until, BigInteger) - func.clock_ms(type_=BigInteger)
 """For how many milliseconds yet a worker has a report on its lease; NULL where none has it."""
 _SAME_ASK = (
-    select_details(REPORTS.c.versions, _LEASED.label("leased"))
+    select_reports(_LEASED.label("leased"))
     .where(
         REPORTS.c.key_id == bindparam("key"),
         REPORTS.c.fingerprint == bindparam("question"),
@@ -70,21 +75,6 @@ _LOAD = select(
 )
 _LOCK_ORGANIZATION = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == bindparam("organization")).with_for_update()
 _INSERT_REPORT = REPORTS.insert()
-
-
-@dataclass(frozen=True, slots=True)
-class AskedReport:
-    """The answer to an ask: `id` is public, for logs and links; `token` the caller's secret.
-
-    `details` are what `extensions` tell of it; `load` is that of its partner. Both are of this moment.
-    """
-
-    id: str
-    token: str
-    status: ReportStatus
-    created_at: datetime
-    details: ReportDetails = field(compare=False)
-    load: PartnerLoad = field(compare=False)
 
 
 class PartnerQueueFull(QueueFull):
@@ -114,7 +104,7 @@ def ask_report(
     query: ReportQuery,
     now: datetime,
     asker: Actor | None = None,
-) -> AskedReport:
+) -> FoundReport:
     """Queue a report, or return a current one that the same key asked for earlier.
 
     `asker` is the user who asks in Studio. QueryRefused lists every problem; PartnerQueueFull when the partner is at
@@ -148,7 +138,7 @@ def _ask_once(
     asker: Actor | None,
     span: Span,
     until: float,
-) -> AskedReport | None:
+) -> FoundReport | None:
     """Reuse a report or queue one; None while it awaits an earlier one's versions, `until`."""
     # Equal for the same query over the same channels.
     question = hashlib.sha256("\n".join([query.fingerprint(), *sorted(caller.channels)]).encode()).hexdigest()
@@ -157,7 +147,7 @@ def _ask_once(
     # Read at most once, and if possible before the transaction, in which all other writers wait.
     versions = cache(lambda: newest_versions(settings.facts_root))
 
-    def reuse_or_insert(connection: Connection) -> AskedReport | None:
+    def reuse_or_insert(connection: Connection) -> FoundReport | None:
         _lock_organization(connection, caller, now)
         ask_state = _read_ask_state(connection, caller, question, least)
         if _is_awaited(settings, ask_state, until):
@@ -193,7 +183,7 @@ def _read_ask_state(connection: Connection, caller: Caller, question: str, least
 
 def _reuse_report(
     settings: Settings, ask_state: _AskState, versions: Callable[[], Mapping[str, int]], span: Span, now: datetime
-) -> AskedReport | None:
+) -> FoundReport | None:
     """Return the earlier report if its facts are the newest and its file is there; else None."""
     if ask_state.id is None or _is_in_doubt(ask_state):
         return None
@@ -201,8 +191,7 @@ def _reuse_report(
     if any(newest.get(table, -1) != version for table, version in pinned.items()) or not _has_file(settings, ask_state):
         return None
     span.link(ask_state.traceparent)
-    told, load = describe_report(ask_state, now), PartnerLoad(ask_state.unfinished, ask_state.waiting)
-    return AskedReport(ask_state.id, ask_state.token, ReportStatus[ask_state.status], ask_state.created_at, told, load)
+    return make_report(ask_state, now)
 
 
 def _is_awaited(settings: Settings, ask_state: _AskState, until: float) -> bool:
@@ -270,17 +259,30 @@ def _insert_report(
     before: PartnerLoad,
     now: datetime,
     traceparent: str | None,
-) -> AskedReport:
+) -> FoundReport:
     token, expires_at = credentials.mint(credentials.REPORT_TOKEN), now + timedelta(hours=settings.retention_hours)
     load = PartnerLoad(before.unfinished + 1, before.waiting + 1)
-    told = ReportDetails(token, State.QUEUED, place=load.waiting, expires_at=expires_at)
-    asked = AskedReport(credentials.short_id(), token, ReportStatus.IN_PROGRESS, now, told, load)
+    asked = FoundReport(
+        id=credentials.short_id(),
+        token=token,
+        organization_id=caller.organization_id,
+        status=ReportStatus.IN_PROGRESS,
+        created_at=now,
+        expires_at=expires_at,
+        file=None,
+        query=query.canonical(),
+        last_complete_day=None,
+        traceparent=traceparent,
+        versions=None,
+        details=ReportDetails(token, State.QUEUED, place=load.waiting, expires_at=expires_at),
+        load=load,
+    )
     row = {
         "id": asked.id,
         "token": asked.token,
         "organization_id": caller.organization_id,
         "key_id": caller.key_id,
-        "query": query.canonical(),
+        "query": asked.query,
         "channels": json.dumps(sorted(caller.channels)),
         "scopes": " ".join(sorted(check.scopes_of(query))),
         "fingerprint": question,

@@ -6,7 +6,7 @@ Every status query and every download finds its report here, by token or by link
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH, Code, ReportStatus, par
 
 _COLUMNS = (
     *("id", "token", "status", "created_at", "expires_at", "traceparent", "reason_code", "partner_reason"),
-    *("file", "rows", "bytes", "sha256", "last_complete_day"),
+    *("file", "rows", "bytes", "sha256", "last_complete_day", "organization_id", "query", "versions"),
 )
 _SECOND = timedelta(seconds=1)
 
@@ -46,15 +46,14 @@ class PartnerLoad:
         return Slots(self.waiting, settings.waiting_limit)
 
 
-def select_details(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
-    """Select what `describe_report` needs of reports, with their jobs, and more columns."""
+def select_reports(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+    """Select what `make_report` needs of reports, with their jobs, but the load; and more columns."""
     columns = (REPORTS.c[name] for name in _COLUMNS)
     told = JOBS.c.owner, JOBS.c.rows_written, JOBS.c.bytes_written, JOBS.c.ready_at
     return select(*columns, *told, report_state.PLACE, *more).outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
 
 
-def describe_report(row: Row[*tuple[Any, ...]], now: datetime) -> ReportDetails:
-    """Describe a report's row of `select_details` to its partner."""
+def _describe_report(row: Row[*tuple[Any, ...]], now: datetime) -> ReportDetails:
     state = report_state.find_state(row, now)
     is_running = state is State.RUNNING
     has_failed = state in {State.FAILED, State.CANCELLED}
@@ -77,12 +76,11 @@ def _round_up(moment: datetime) -> datetime:
     return moment + (_SECOND - timedelta(microseconds=moment.microsecond or 1_000_000))
 
 
-_SEEN = REPORTS.c.organization_id, REPORTS.c.query, REPORTS.c.channels, REPORTS.c.scopes, REPORTS.c.versions
 _LOAD = (
     report_state.OF_PARTNER.scalar_subquery().label("unfinished"),
     report_state.WAITING.scalar_subquery().label("waiting"),
 )
-_REPORTS = select_details(*_SEEN, *_LOAD)
+_REPORTS = select_reports(REPORTS.c.channels, REPORTS.c.scopes, *_LOAD)
 _BY_TOKEN = _REPORTS.where(REPORTS.c.token == bindparam("name"))
 _BY_ID = _REPORTS.where(REPORTS.c.id == bindparam("name"))
 
@@ -93,7 +91,7 @@ class FoundReport:
 
     `last_complete_day` is that of the facts that the report is made of; None when it isn't known. `versions` is JSON
     too: those of the tables. `traceparent` is the span of its ask, if traces were recorded. `details` are what `/v1/`
-    and `extensions` tell; `load` is its partner's.
+    and `extensions` tell; `load` is its partner's. What changes while a report is made is not compared.
     """
 
     id: str
@@ -102,13 +100,13 @@ class FoundReport:
     status: ReportStatus
     created_at: datetime
     expires_at: datetime
-    file: FileRecord | None
+    file: FileRecord | None = field(compare=False)
     query: str
-    last_complete_day: date | None
+    last_complete_day: date | None = field(compare=False)
     traceparent: str | None
-    versions: str | None
-    details: ReportDetails
-    load: PartnerLoad
+    versions: str | None = field(compare=False)
+    details: ReportDetails = field(compare=False)
+    load: PartnerLoad = field(compare=False)
 
 
 def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundReport | None:
@@ -152,9 +150,14 @@ def _find_visible(
     )
     if row is None or not may_see:
         return None
+    return make_report(row, now)
+
+
+def make_report(row: Row[*tuple[Any, ...]], now: datetime) -> FoundReport:
+    """Make the report of a row of `select_reports` that has its partner's load, too."""
     status = report_state.find_status(row, now)
     file = FileRecord(row.file, row.rows, row.bytes, row.sha256) if status is ReportStatus.FINISHED else None
-    told = describe_report(row, now)
+    told = _describe_report(row, now)
     return FoundReport(
         row.id,
         row.token,

@@ -30,7 +30,8 @@ from reelport.server.access.keys import identify_studio
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.explore.view import NONE, Pairs, Parameter, View, name_cell
 from reelport.server.explore.view_parameters import Defaults, explain_day, known_metrics, parse_view
-from reelport.server.reports.ask import AskedReport, ask_report, find_problems
+from reelport.server.reports.ask import ask_report, find_problems
+from reelport.server.reports.report_access import FoundReport
 from reelport.server.studio import explore, pages, reports
 from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.formats import name_dimension, name_metric
@@ -110,7 +111,7 @@ async def ask(visit: Visit) -> Response:
         return _show(visit, question, 422)
     service, query = visit.service, question.query
 
-    def ask_as_studio() -> AskedReport:
+    def ask_as_studio() -> FoundReport:
         caller = identify_studio(service.db, visit.reach, visit.now)
         return ask_report(service.db, service.settings, caller, query, visit.now, visit.actor)
 
