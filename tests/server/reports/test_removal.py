@@ -22,8 +22,8 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import deaths, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.reports import removal, report_access
-from reelport.server.reports.ask import AskedReport
 from reelport.server.reports.removal import Withdrawal
+from reelport.server.reports.report_access import FoundReport
 from reelport.server.state.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS
 
 HELD = (JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS)
@@ -43,7 +43,7 @@ def settled(state: State, claim: Claim) -> FileRecord:
     return report_files.publish_draft(state.settings, draft, Written(0, 10, "ab"))
 
 
-def finished(state: State, caller: Caller, day: int = 1) -> AskedReport:
+def finished(state: State, caller: Caller, day: int = 1) -> FoundReport:
     """A report with its file."""
     asked = state.ask(caller, day)
     claim = claimed(state)

@@ -22,7 +22,8 @@ from reelport.server.queue import backlog, deaths, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.report_state import ReasonCode
 from reelport.server.reports import report_access, report_list
-from reelport.server.reports.ask import AskedReport, ask_report
+from reelport.server.reports.ask import ask_report
+from reelport.server.reports.report_access import FoundReport
 from reelport.server.reports.report_list import PAGE, Cursor, ReportPage, StateFilter
 from reelport.server.state.database import writing
 from reelport.server.state.tables import REPORTS
@@ -135,13 +136,13 @@ LATE = "It was not made in 60 seconds."
 
 
 @pytest.fixture
-def asked(state: State) -> AskedReport:
+def asked(state: State) -> FoundReport:
     """A report of the organization `demo`."""
     state.organization("demo", "c")
     return state.ask(state.caller(state.key("demo")))
 
 
-def claim(state: State, report: AskedReport) -> Claim:
+def claim(state: State, report: FoundReport) -> Claim:
     """The job of the report, taken by a worker that makes nothing else."""
     found = jobs.claim(state.db, "w", running=9, lease_seconds=30)
     assert found is not None
@@ -149,14 +150,14 @@ def claim(state: State, report: AskedReport) -> Claim:
     return found
 
 
-def read(state: State, report: AskedReport) -> str:
+def read(state: State, report: FoundReport) -> str:
     """What its people read of it."""
     found = report_list.find_listed_report(state.db, Reach(1), report.id, state.now)
     assert found is not None
     return str(found.reason)
 
 
-def read_by_wire(state: State, report: AskedReport) -> Failure | None:
+def read_by_wire(state: State, report: FoundReport) -> Failure | None:
     """What a program reads of it."""
     caller = state.caller(state.key("demo"))
     found = report_access.find_report(state.db, caller, report.token, state.now)
@@ -169,7 +170,7 @@ def describe(reason: FailureReason) -> Failure:
     return Failure(reason.value, reason.sentence, reason.advice)
 
 
-def read_as_operator(state: State, report: AskedReport) -> str:
+def read_as_operator(state: State, report: FoundReport) -> str:
     """What an operator reads of it."""
     return str(backlog.get_entry(state.db, report.id).reason)
 
@@ -185,7 +186,7 @@ def read_as_operator(state: State, report: AskedReport) -> str:
     ],
 )
 def test_a_failed_report_says_what_to_do_and_nothing_of_the_inside(
-    state: State, asked: AskedReport, code: str, reason: FailureReason
+    state: State, asked: FoundReport, code: str, reason: FailureReason
 ) -> None:
     """The partner reads a sentence and advice by the kind of error, by wire and Studio; the operator the error."""
     assert jobs.fail(state.db, claim(state, asked), INSIDE, state.now, code=code)
@@ -194,7 +195,7 @@ def test_a_failed_report_says_what_to_do_and_nothing_of_the_inside(
     assert read_as_operator(state, asked) == INSIDE
 
 
-def test_a_waiting_report_says_what_for(state: State, asked: AskedReport) -> None:
+def test_a_waiting_report_says_what_for(state: State, asked: FoundReport) -> None:
     """The same while it is tried again, or waits for room or the engine."""
     assert jobs.retry(state.db, claim(state, asked), INSIDE, 0, code=StorageError.code)
     assert read(state, asked) == "the platform could not make it yet: it tries again by itself"
@@ -205,7 +206,7 @@ def test_a_waiting_report_says_what_for(state: State, asked: AskedReport) -> Non
     assert read_as_operator(state, asked) == INSIDE
 
 
-def test_a_lost_process_is_told_without_its_signal(state: State, asked: AskedReport) -> None:
+def test_a_lost_process_is_told_without_its_signal(state: State, asked: FoundReport) -> None:
     """Neither how it died nor a setting of the platform is a partner's matter."""
     claim(state, asked)
     deaths.requeue_jobs(state.db, "w")
@@ -222,7 +223,7 @@ def test_a_lost_process_is_told_without_its_signal(state: State, asked: AskedRep
     assert "REELPORT_WORKER_MEMORY" in read_as_operator(state, asked)
 
 
-def test_a_process_that_is_only_silent_is_not_said_to_have_ended(state: State, asked: AskedReport) -> None:
+def test_a_process_that_is_only_silent_is_not_said_to_have_ended(state: State, asked: FoundReport) -> None:
     """A lease that ran out tells no more than that."""
     claim(state, asked)
     with state.db.begin() as connection:
@@ -239,7 +240,7 @@ def test_a_process_that_is_only_silent_is_not_said_to_have_ended(state: State, a
     ],
 )
 def test_what_is_about_the_request_stays_as_it_is(
-    state: State, asked: AskedReport, code: str, own: str, reason: FailureReason
+    state: State, asked: FoundReport, code: str, own: str, reason: FailureReason
 ) -> None:
     """Its words are the partner's: it says what was wrong, and the reason what to change."""
     assert jobs.fail(state.db, claim(state, asked), own, state.now, code=code)
@@ -247,7 +248,7 @@ def test_what_is_about_the_request_stays_as_it_is(
     assert read(state, asked) == f"{own} {reason.advice}"
 
 
-def test_a_cancelled_report_says_by_whom(state: State, asked: AskedReport) -> None:
+def test_a_cancelled_report_says_by_whom(state: State, asked: FoundReport) -> None:
     """Also after an attempt that failed."""
     assert jobs.retry(state.db, claim(state, asked), INSIDE, 0, code=StorageError.code)
     backlog.cancel(state.db, asked.id, state.now)
@@ -256,7 +257,7 @@ def test_a_cancelled_report_says_by_whom(state: State, asked: AskedReport) -> No
     assert read(state, asked) == f"{own} {reason.advice}"
 
 
-def test_a_reason_of_an_older_version_tells_nothing(state: State, asked: AskedReport) -> None:
+def test_a_reason_of_an_older_version_tells_nothing(state: State, asked: FoundReport) -> None:
     """It has no code: who knows what is in it."""
     assert jobs.fail(state.db, claim(state, asked), INSIDE, state.now)
     with state.db.begin() as connection:

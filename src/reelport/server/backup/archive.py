@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -20,7 +18,7 @@ from reelport.facts.tables import MONTH, TABLES
 from reelport.storage.durable import make_folder, private, replace_file, sync_file, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile
 from reelport.storage.local_folder import LocalFolder
-from reelport.storage.locked_folders import open_scratch_folder
+from reelport.storage.locked_folders import claim_folder, open_scratch_folder
 from reelport.wording import format_count
 
 FACTS, FILES = STORES = ("facts", "files")
@@ -125,16 +123,15 @@ class Archive:
         with translate_io_errors(self.root), private():
             for name in (_MANIFESTS, _OBJECTS, _WORK):
                 make_folder(self.root / name)
-            handle = os.open(self.root, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(f"Another backup into {self.root} is running.") from None
-            with translate_io_errors(self.root), open_scratch_folder("reelport-", self.root / _WORK) as work:
+            with (
+                claim_folder(self.root),
+                translate_io_errors(self.root),
+                open_scratch_folder("reelport-", self.root / _WORK) as work,
+            ):
                 yield work
-        finally:
-            os.close(handle)
+        except BlockingIOError:
+            raise UsageError(f"Another backup into {self.root} is running.") from None
 
     def list_ids(self) -> tuple[str, ...]:
         """List the backups, the oldest first."""

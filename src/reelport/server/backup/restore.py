@@ -7,8 +7,6 @@ try a restore, or the migrations of a state, a PostgreSQL's state needs an empty
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -49,7 +47,7 @@ from reelport.server.state.own_tables import read_tables_identity
 from reelport.server.state.revisions import describe_newer_revision
 from reelport.server.state.tables import REPORTS
 from reelport.storage.durable import private, strip_draft, translate_io_errors
-from reelport.storage.locked_folders import open_scratch_folder
+from reelport.storage.locked_folders import claim_folder, open_scratch_folder
 from reelport.wire import ReportStatus
 from reelport.wording import format_count
 
@@ -118,10 +116,9 @@ def _lock(data: Path) -> Iterator[None]:
     is_new = not data.exists()
     with translate_io_errors(data), private():
         data.mkdir(parents=True, exist_ok=True)
-        handle = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        with claim_folder(data):
+            yield
     except BlockingIOError:
         raise UsageError(f"Another restore into {data} is running.") from None
     except ReelportError:
@@ -129,8 +126,6 @@ def _lock(data: Path) -> Iterator[None]:
             with suppress(OSError):  # it isn't empty: the restore had begun
                 data.rmdir()
         raise
-    finally:
-        os.close(handle)
 
 
 def _restore_files(

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
 
 from reelport import killpoints
@@ -43,7 +42,7 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import StateUnavailable, sit_out, writing
-from reelport.server.state.tallies import Fallback, RollupCheck
+from reelport.server.state.tallies import Counted, Fallback, RollupCheck
 from reelport.server.traces import tracing
 from reelport.server.traces.span import Kind, Span, Value
 from reelport.storage.digests import CHECKED_BYTES, DigestCheck
@@ -102,10 +101,10 @@ def make_report(
                         again = partial(write, _Way(rollups.without(), snapshot))
                         written = _check_rollups(db, settings, claim, rollups, draft, written, again, log)
         if way.unread is not None:
-            _count(db, partial(tallies.count_fallback, unread=way.unread), log)
+            _count(db, log, Counted.FALLBACK, way.unread)
         if fetched.bytes:
             tracing.current_span().set("reelport.fetched_bytes", fetched.bytes)
-            _count(db, partial(tallies.count_fetched, size=fetched.bytes), log)
+            _count(db, log, Counted.FETCHED, number=fetched.bytes)
         with _explain_by_lost_lease(db, claim), tracing.span("publish file"):
             record = report_files.publish_draft(settings, draft, written)
     finally:
@@ -269,7 +268,7 @@ def _check_rollups(
         from_facts = write_from_facts(scratch)
         is_same = written.sha256 == from_facts.sha256
         outcome = RollupCheck.SAME if is_same else RollupCheck.DIFFERENT
-        _count(db, partial(tallies.count_rollup_check, outcome=outcome), log)
+        _count(db, log, Counted.ROLLUP_CHECK, outcome)
         if not is_same:
             log.error("rollups gave other numbers than the facts", used=used)
             rollups.forget()
@@ -289,11 +288,11 @@ def is_sampled(report_id: str, share: float) -> bool:
     return int.from_bytes(digest[:8]) < share * 2**64
 
 
-def _count(db: Database, count: Callable[[Connection], None], log: Log) -> None:
+def _count(db: Database, log: Log, counted: Counted, label: str = "", number: int = 1) -> None:
     """Add to a counter; a state that is lost ends no report."""
     try:
         with writing(db) as connection:
-            count(connection)
+            tallies.count(connection, counted, label, number)
     except StorageError as error:
         log.warning("a counter was not added to", reason=str(error))
 

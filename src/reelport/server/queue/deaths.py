@@ -137,9 +137,7 @@ def isolate(db: Engine, claim: Claim, reason: str) -> bool:
     with writing(db) as connection:
         if _SQL.run(connection, "beside", claim.fence).first() is None:
             return False
-        return jobs.requeue(connection, claim.fence, suspect=True, pause_seconds=0) and jobs.update_report(
-            connection, claim.report_id, reason=reason, reason_code=OutOfMemory.code
-        )
+        return jobs.requeue(connection, claim.fence, suspect=True, told=told)
 
 
 def _find_jobs_of(connection: Connection, owner: str) -> list[RowMapping]:
@@ -154,9 +152,9 @@ def _blame(connection: Connection, row: RowMapping, how: str, limit: int, now: d
             code = ReasonCode.WORKER_DIED
             jobs.fail_report(connection, row["report_id"], _ENDED.format(**known), now, code=code, deaths=deaths)
             tallies.count_end(connection, Outcome.FAILED, code)
-    elif jobs.requeue(connection, _make_fence(row), suspect=True, pause_seconds=_compute_pause(deaths)):
-        died = {"reason": _DIED.format(**known), "reason_code": ReasonCode.WORKER_DIED}
-        jobs.update_report(connection, row["report_id"], **died, deaths=deaths)
+    else:
+        told = {"reason": _DIED.format(**known), "reason_code": ReasonCode.WORKER_DIED, "deaths": deaths}
+        jobs.requeue(connection, _make_fence(row), suspect=True, pause_seconds=_compute_pause(deaths), told=told)
     return str(row["report_id"])
 
 
@@ -170,9 +168,9 @@ def _requeue_lost(
 ) -> str:
     losses = row["losses"] + 1
     suspect = suspect or bool(row["suspect"]) or losses >= MOST_LOSSES
-    if jobs.requeue(connection, _make_fence(row), suspect=suspect, pause_seconds=_compute_pause(losses - MOST_LOSSES)):
-        lost = {"reason": reason, "reason_code": code}
-        jobs.update_report(connection, row["report_id"], **lost, losses=losses)
+    told = {"reason": reason, "reason_code": code, "losses": losses}
+    pause = _compute_pause(losses - MOST_LOSSES)
+    jobs.requeue(connection, _make_fence(row), suspect=suspect, pause_seconds=pause, told=told)
     return str(row["report_id"])
 
 

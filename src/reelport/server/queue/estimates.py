@@ -120,12 +120,6 @@ class Work:
     seconds: float
 
 
-@dataclass(slots=True)
-class _Running:
-    work: Work
-    left: float
-
-
 def predict_ends(
     running: Iterable[Work],
     waiting: Sequence[Work],
@@ -144,30 +138,27 @@ def predict_ends(
     for work in reversed(waiting):
         queues.setdefault(work.partner, []).append(work)
     order = sorted(queues, key=lambda partner: served.get(partner, 0))
-    active = [_Running(work, work.seconds) for work in running]
+    left = {work: work.seconds for work in running}
     at_once, passed, ends = max(workers, 1) * slots, 0.0, dict[str, float]()
-    while active or queues:
-        held = Counter(each.work.partner for each in active)
-        while len(active) < at_once:
+    while left or queues:
+        held = Counter(work.partner for work in left)
+        while len(left) < at_once:
             partner = next((each for each in order if held[each] < partner_limit), None)
             if partner is None:
                 break
             work = queues[partner].pop()
-            active.append(_Running(work, work.seconds))
+            left[work] = work.seconds
             held[partner] += 1
             order.remove(partner)
             if queues[partner]:
                 order.append(partner)
             else:
                 del queues[partner]
-        speed = min(1.0, max(workers, 1) / len(active))
-        step = min(each.left for each in active)
+        speed = min(1.0, max(workers, 1) / len(left))
+        step = min(left.values())
         passed += step / speed
-        for each in active:
-            each.left -= step
-            if each.left <= 0:
-                ends[each.work.report_id] = passed
-        active = [each for each in active if each.left > 0]
+        ends |= {work.report_id: passed for work in left if left[work] <= step}
+        left = {work: seconds - step for work, seconds in left.items() if seconds > step}
     return ends
 
 

@@ -247,35 +247,35 @@ def fail(
 
 def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: str = InternalError.code) -> bool:
     """Requeue the job, due after the pause, after an attempt that its report made fail."""
+    told = {"reason": reason, "reason_code": code, "failures": claim.failures + 1}
     with writing(db) as connection:
-        return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=pause_seconds) and update_report(
-            connection, claim.report_id, reason=reason, reason_code=code, failures=claim.failures + 1
-        )
+        return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=pause_seconds, told=told)
 
 
 def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: str = DiskFull.code) -> bool:
     """Requeue the job while the disk is full, and add the pause to `waited_for_room`."""
+    told = {"reason": reason, "reason_code": code}
     with writing(db) as connection:
-        requeued = requeue(
+        return requeue(
             connection,
             claim.fence,
             suspect=claim.suspect,
             pause_seconds=pause_seconds,
             waited_seconds=pause_seconds,
+            told=told,
         )
-        return requeued and update_report(connection, claim.report_id, reason=reason, reason_code=code)
 
 
 def give_back(db: Engine, claim: Claim) -> bool:
     """Requeue the job, due at once, without counting a failure: its worker is being stopped."""
     with writing(db) as connection:
-        return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=0)
+        return requeue(connection, claim.fence, suspect=claim.suspect)
 
 
 def postpone(db: Engine, claim: Claim) -> bool:
     """Requeue the job, due at once, as one too long for an express slot; no failure is counted."""
     with writing(db) as connection:
-        return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=0, is_long=True)
+        return requeue(connection, claim.fence, suspect=claim.suspect, is_long=True)
 
 
 def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
@@ -291,12 +291,6 @@ def cancel_job(connection: Connection, report_id: str, reason: str, now: datetim
     if cancelled:
         tallies.count_end(connection, Outcome.CANCELLED, by.value)
     return cancelled
-
-
-def list_owners(db: Engine) -> frozenset[str]:
-    """List the owners that hold jobs: names of worker processes."""
-    with reading(db) as connection:
-        return frozenset(_SQL.run(connection, "owners").scalars())
 
 
 def claim_chore(db: Engine, chore: str, every_seconds: float) -> bool:
@@ -320,13 +314,14 @@ def requeue(
     fence: Mapping[str, str | int],
     *,
     suspect: bool,
-    pause_seconds: float,
+    pause_seconds: float = 0.0,
     waited_seconds: float = 0.0,
     is_long: bool = False,
+    told: Mapping[str, object] | None = None,
 ) -> bool:
     """Requeue an attempt's job, due after at most LONGEST_PAUSE; False when it lost its lease.
 
-    One that `is_long` stays so.
+    One that `is_long` stays so. `told` are columns of the report to set with it, such as why it was requeued.
     """
     freed = {
         **fence,
@@ -338,7 +333,7 @@ def requeue(
     requeued = _SQL.run(connection, "again", freed).rowcount == 1
     if requeued and not freed["pause"]:
         publish(connection, Event(Kind.REPORT_QUEUED, str(fence["report_id"])))
-    return requeued
+    return requeued and (told is None or update_report(connection, str(fence["report_id"]), **told))
 
 
 def fail_report(

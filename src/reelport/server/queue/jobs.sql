@@ -104,11 +104,6 @@ SET owner = NULL, leased_until = NULL, suspect = :suspect, ready_at = NULL, expe
     is_long = CASE WHEN :is_long = 1 THEN 1 ELSE is_long END
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
--- owners: the workers that hold a job
-SELECT DISTINCT owner
-FROM jobs
-WHERE owner IS NOT NULL
-
 -- chore: whether a chore is due; one due later than its period counts as due: the clock was set back since
 SELECT due_at NOT BETWEEN clock_ms() + 1 AND clock_ms() + :every AS due
 FROM chores

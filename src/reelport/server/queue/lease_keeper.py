@@ -212,9 +212,8 @@ def release_dead_workers(db: Engine, settings: Settings) -> tuple[str, ...]:
     """Requeue the jobs of workers that died here unseen; returns the ids of their reports."""
     released: list[str] = []
     with liveness.lock_unwatched_dead(settings) as dead:
-        if dead:
-            for owner in jobs.list_owners(db) & frozenset(dead):
-                released += deaths.requeue_jobs(db, owner)
+        for owner in dead:
+            released += deaths.requeue_jobs(db, owner)
     if released:
         reason = "It ended together with its service, or nobody watched it."
         _log.warning("reports of a dead worker queued again", reports=released, reason=reason)

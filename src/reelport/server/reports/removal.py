@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, select
 
 from reelport.check import suggest
 from reelport.errors import StorageError, UsageError
@@ -26,7 +26,7 @@ from reelport.server.files import forms
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
-from reelport.server.state.database import reading, write, writing
+from reelport.server.state.database import reading, writing
 from reelport.server.state.postgresql_engine import unhurried
 from reelport.server.state.tables import (
     JOBS,
@@ -53,8 +53,7 @@ class Remover:
 
 def cancel_report(db: Engine, remover: Remover, report_id: str, now: datetime) -> bool:
     """End a report as failed, with who did it as reason; False for an ended or foreign one."""
-
-    def cancel(connection: Connection) -> bool:
+    with writing(db) as connection:
         found = _lock_report(connection, remover, report_id)
         if found is None:
             return False
@@ -65,8 +64,6 @@ def cancel_report(db: Engine, remover: Remover, report_id: str, now: datetime) -
             audit_log.record_action(connection, remover.organization_id, remover.actor, *subject)
         return cancelled
 
-    return write(db, cancel)
-
 
 def delete_report(db: Engine, settings: Settings, remover: Remover, report_id: str, now: datetime) -> bool:
     """Delete the record and the files of a report that has ended.
@@ -74,23 +71,16 @@ def delete_report(db: Engine, settings: Settings, remover: Remover, report_id: s
     Its id, token and links are then unknown, and a download that runs ends at its next check. False when it hasn't
     ended, or is another organization's.
     """
-
-    def delete(connection: Connection) -> tuple[bool, tuple[str, ...]]:
+    with writing(db) as connection:
         found = _lock_report(connection, remover, report_id)
         if found is None or connection.execute(select(JOBS.c.number).where(JOBS.c.report_id == report_id)).first():
-            return False, ()
+            return False
         files = () if found.file is None else (found.file, *forms.list_files(connection, REPORTS.c.id == report_id))
         connection.execute(REPORTS.delete().where(REPORTS.c.id == report_id))
         subject = Action.REPORT_DELETED, report_id, now, {"query": json.loads(found.query)}
         audit_log.record_action(connection, remover.organization_id, remover.actor, *subject)
-        return True, files
-
-    deleted, files = write(db, delete)
-    for file in files:
-        # A file that can't be deleted now is an orphan: the next sweep deletes it.
-        with suppress(StorageError):
-            settings.report_store.delete(file)
-    return deleted
+    _delete_files(settings, files)
+    return True
 
 
 def _lock_report(connection: Connection, remover: Remover, report_id: str) -> Row[*tuple[Any, ...]] | None:
@@ -137,8 +127,8 @@ def remove_channels(
         if wrong or not channels:
             raise UsageError("\n".join(wrong) or "Name the channels that are to be removed by --id.")
         gone = frozenset(channels)
-        lists = _find_channel_lists(connection, holder.id, gone)
-        ended = _count_withdrawal(connection, holder.id, gone, lists)
+        affected = _find_affected_reports(connection, holder.id, gone)
+        ended = _count_withdrawal(connection, holder.id, gone, affected)
         connection.execute(
             READABLE.delete().where(READABLE.c.organization_id == holder.id, READABLE.c.channel_id.in_(gone))
         )
@@ -148,11 +138,11 @@ def remove_channels(
             )
         )
         connection.execute(KEYS.update().where(KEYS.c.id.in_(ended.keys)).values(revoked_at=now))
-        _delete_reports(connection, holder.id, lists)
+        _delete_reports(connection, holder.id, affected)
         ended = replace(ended, links=shared_links.withdraw_channels(connection, holder.id, gone, now))
         details = {"channels": sorted(gone), **_describe(ended)}
         audit_log.record_command(connection, holder.id, Action.CHANNELS_REMOVED, "", details)
-    _delete_files(settings, ended)
+    _delete_files(settings, ended.files)
     return ended
 
 
@@ -160,10 +150,10 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
     """Delete an organization with its keys, tokens and reports; UsageError when there is none."""
     with writing(db) as connection, unhurried(connection):
         holder = organizations.lock_organization(connection, organization)
-        lists = _find_channel_lists(connection, holder.id, None)
-        ended = _count_withdrawal(connection, holder.id, None, lists)
+        affected = _find_affected_reports(connection, holder.id, None)
+        ended = _count_withdrawal(connection, holder.id, None, affected)
         ended = replace(ended, links=shared_links.count_open_links(connection, holder.id, datetime.now(UTC)))
-        _delete_reports(connection, holder.id, lists)
+        _delete_reports(connection, holder.id, affected)
         connection.execute(KEY_CHANNELS.delete().where(KEY_CHANNELS.c.key_id.in_(_select_keys(holder.id))))
         # Users before keys, as where a token is granted to a user. Their refresh tokens go with them.
         for table in (SAVED_VIEWS, SHARED_VIEWS, USERS, KEYS, READABLE):
@@ -171,7 +161,7 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
         connection.execute(ORGANIZATIONS.delete().where(ORGANIZATIONS.c.id == holder.id))
         # No id: the next organization may get the same id, and its owners read the rows that have it.
         audit_log.record_command(connection, None, Action.ORGANIZATION_REMOVED, holder.name, _describe(ended))
-    _delete_files(settings, ended)
+    _delete_files(settings, ended.files)
     return ended
 
 
@@ -179,7 +169,8 @@ def preview_removal(db: Engine, organization: str) -> Withdrawal:
     """Count what `remove_organization` would remove now, without removing it."""
     with reading(db) as connection:
         holder = organizations.find_organization(connection, organization)
-        return _count_withdrawal(connection, holder.id, None, _find_channel_lists(connection, holder.id, None))
+        affected = _find_affected_reports(connection, holder.id, None)
+        return _count_withdrawal(connection, holder.id, None, affected)
 
 
 def _describe(ended: Withdrawal) -> dict[str, object]:
@@ -189,22 +180,12 @@ def _describe(ended: Withdrawal) -> dict[str, object]:
 
 
 def _count_withdrawal(
-    connection: Connection, organization_id: int, gone: frozenset[str] | None, lists: Collection[str]
+    connection: Connection, organization_id: int, gone: frozenset[str] | None, affected: ColumnElement[bool]
 ) -> Withdrawal:
     """Count what goes with these channels (`gone`), or with the whole organization when None."""
     ended, narrowed = _find_affected_keys(connection, organization_id, gone)
-    of_organization = REPORTS.c.organization_id == organization_id
-    reports = (
-        select(REPORTS.c.status, REPORTS.c.file, JOBS.c.number, JOBS.c.owner)
-        .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
-        .where(of_organization)
-    )
-    derived = [
-        name
-        for channels in lists
-        for name in forms.list_files(connection, of_organization, REPORTS.c.channels == channels)
-    ]
-    rows = [row for channels in lists for row in connection.execute(reports.where(REPORTS.c.channels == channels))]
+    reports = select(REPORTS.c.status, REPORTS.c.file, JOBS.c.number, JOBS.c.owner)
+    rows = connection.execute(reports.outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id).where(affected)).all()
     states = [_classify(row) for row in rows]
     users = select(func.count()).select_from(USERS).where(USERS.c.organization_id == organization_id)
     return Withdrawal(
@@ -216,7 +197,7 @@ def _count_withdrawal(
         running=states.count("running"),
         finished=states.count("finished"),
         forgotten=states.count("forgotten"),
-        files=(*(row.file for row in rows if row.file is not None), *derived),
+        files=(*(row.file for row in rows if row.file is not None), *forms.list_files(connection, affected)),
     )
 
 
@@ -241,10 +222,16 @@ def _select_keys(organization_id: int) -> Select[str]:
     return select(KEYS.c.id).where(KEYS.c.organization_id == organization_id)
 
 
-def _find_channel_lists(connection: Connection, organization_id: int, gone: frozenset[str] | None) -> tuple[str, ...]:
-    lists = select(REPORTS.c.channels).where(REPORTS.c.organization_id == organization_id).distinct()
-    texts = connection.execute(lists).scalars().all()
-    return tuple(text for text in texts if gone is None or not gone.isdisjoint(json.loads(text)))
+def _find_affected_reports(
+    connection: Connection, organization_id: int, gone: frozenset[str] | None
+) -> ColumnElement[bool]:
+    """Make the condition of the reports that cover one of these channels; of all reports for None."""
+    of_organization = REPORTS.c.organization_id == organization_id
+    if gone is None:
+        return of_organization
+    lists = connection.execute(select(REPORTS.c.channels).where(of_organization).distinct()).scalars()
+    affected = [channels for channels in lists if not gone.isdisjoint(json.loads(channels))]
+    return and_(of_organization, REPORTS.c.channels.in_(affected))
 
 
 def _classify(row: Row[*tuple[str, ...]]) -> str:
@@ -253,24 +240,21 @@ def _classify(row: Row[*tuple[str, ...]]) -> str:
     return "finished" if row.status == ReportStatus.FINISHED.value else "forgotten"
 
 
-def _delete_reports(connection: Connection, organization_id: int, lists: Iterable[str]) -> None:
+def _delete_reports(connection: Connection, organization_id: int, affected: ColumnElement[bool]) -> None:
     # Lock jobs by number, as every transaction does that writes several: otherwise two could deadlock.
     held = select(JOBS.c.number).where(JOBS.c.organization_id == organization_id).order_by(JOBS.c.number)
     connection.execute(held.with_for_update())
-    unmade: list[str] = []
-    for channels in lists:
-        these = REPORTS.c.organization_id == organization_id, REPORTS.c.channels == channels
-        # Jobs before reports, as in every transaction that writes both, for the same reason.
-        jobs = JOBS.delete().where(JOBS.c.report_id.in_(select(REPORTS.c.id).where(*these)))
-        unmade += connection.execute(jobs.returning(JOBS.c.report_id)).scalars()
-        connection.execute(REPORTS.delete().where(*these))
+    # Jobs before reports, as in every transaction that writes both, for the same reason.
+    jobs = JOBS.delete().where(JOBS.c.report_id.in_(select(REPORTS.c.id).where(affected)))
+    unmade = connection.execute(jobs.returning(JOBS.c.report_id)).scalars().all()
+    connection.execute(REPORTS.delete().where(affected))
     for report_id in unmade:
         publish(connection, Event(Kind.REPORT_ENDED, report_id))
     tallies.count_end(connection, Outcome.CANCELLED, "access_withdrawn", times=len(unmade))
 
 
-def _delete_files(settings: Settings, ended: Withdrawal) -> None:
-    for name in ended.files:
+def _delete_files(settings: Settings, names: Iterable[str]) -> None:
+    for name in names:
         # A file that can't be deleted, as on another machine's disk, is an orphan now: the next sweep deletes it.
         with suppress(StorageError):
             settings.report_store.delete(name)

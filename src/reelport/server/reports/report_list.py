@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Self
 
@@ -24,13 +24,12 @@ from reelport.server.access.callers import clean_text
 from reelport.server.access.roles import Reach
 from reelport.server.queue import report_state
 from reelport.server.state.database import reading, sync_commits
-from reelport.server.state.tables import JOBS, KEYS, REPORTS, to_moment
+from reelport.server.state.tables import JOBS, KEYS, REPORTS, to_milliseconds, to_moment
 from reelport.wire import ReportStatus, parse_complete_day
 
 PAGE = 50
 """Reports of one page."""
 _CURSOR = re.compile(r"([0-9]{1,15})-([0-9a-z]{1,40})")
-_MILLISECOND = timedelta(milliseconds=1)
 _MOST_ASKED = 100_000
 """The reports that are read back at most, the newest."""
 
@@ -53,7 +52,7 @@ class Cursor:
     id: str
 
     def __str__(self) -> str:
-        return f"{(self.created_at - to_moment(0)) // _MILLISECOND}-{self.id}"
+        return f"{to_milliseconds(self.created_at)}-{self.id}"
 
     @classmethod
     def parse(cls, text: str) -> Self | None:

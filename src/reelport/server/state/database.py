@@ -75,7 +75,7 @@ def connect(settings: Settings) -> Engine:
 def _open_state(settings: Settings, *, make: bool) -> Engine | None:
     traces = find_traces(settings)
     check_layout(settings.data)
-    require_present(settings, traces)
+    _refuse(describe_missing(settings, traces))
     if not (make or settings.database_url or settings.state_file.exists()):
         return None
     with ExitStack() as unless_open:  # the connections must not stay open
@@ -85,7 +85,7 @@ def _open_state(settings: Settings, *, make: bool) -> Engine | None:
             with reading(db) as connection:
                 found = read_revision(connection)
             if found is None:
-                require_new(settings, traces)
+                _refuse(describe_empty(settings, traces))
                 if not make:
                     return None
             if found != REVISION:
@@ -242,14 +242,19 @@ def sit_out(work: Callable[[], T], stopping: threading.Event) -> T:
 def read_state_revision(settings: Settings) -> str | None:
     """Read the state's revision; None for one never made, StorageError for a missing one."""
     traces = find_traces(settings)
-    require_present(settings, traces)
+    _refuse(describe_missing(settings, traces))
     if not settings.database_url and not settings.state_file.exists():
         return None
     with opened(settings) as db, reading(db) as connection:
         found = read_revision(connection)
     if found is None:
-        require_new(settings, traces)
+        _refuse(describe_empty(settings, traces))
     return found
+
+
+def _refuse(fault: str | None) -> None:
+    if fault is not None:
+        raise StorageError(fault)
 
 
 def upgrade(db: Engine) -> None:

@@ -45,18 +45,6 @@ def find_traces(settings: Settings) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def require_present(settings: Settings, traces: Sequence[Path]) -> None:
-    """Raise StorageError where the state is missing, if that is known without opening it."""
-    if (sentence := describe_missing(settings, traces)) is not None:
-        raise StorageError(sentence)
-
-
-def require_new(settings: Settings, traces: Sequence[Path]) -> None:
-    """Raise StorageError where a database is empty and the data directory had a state."""
-    if (sentence := describe_empty(settings, traces)) is not None:
-        raise StorageError(sentence)
-
-
 def describe_missing(settings: Settings, traces: Sequence[Path]) -> str | None:
     """Describe a state that is missing, if that is known without opening it; else None."""
     if settings.database_url:

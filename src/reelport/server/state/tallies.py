@@ -20,12 +20,21 @@ _SQL = Statements("state/tallies")
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 7200.0)
 """Upper bounds of the histogram's buckets, in seconds; one more bucket without a bound holds all longer times."""
 
-_ENDED = "ended"
 _SUM = "sum"
-_ROLLUP_CHECK = "rollup check"
-_FALLBACK = "fallback"
-_FETCHED = "fetched bytes"
 _BACKUP = "last backup"
+
+
+class Counted(StrEnum):
+    """What is counted. Each but the bytes has labels."""
+
+    ENDED = "ended"
+    """Reports that ended, by an outcome and a reason: `count_end`."""
+    ROLLUP_CHECK = "rollup check"
+    """Reports that were made both ways, by RollupCheck."""
+    FALLBACK = "fallback"
+    """Reports that were made without what could not be read, by Fallback."""
+    FETCHED = "fetched bytes"
+    """Bytes that reports have fetched from an object store."""
 
 
 class Outcome(StrEnum):
@@ -78,35 +87,25 @@ class Tallies:
     last_backup: float
 
 
+def count(connection: Connection, counted: Counted, label: str = "", number: int = 1) -> None:
+    """Add to a counter."""
+    _add(connection, {(counted, label): number})
+
+
 def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
     """Count reports that ended with this outcome; `reason` is one of a few codes."""
     if times:
-        _add(connection, {(_ENDED, f"{outcome} {reason}"): times})
+        count(connection, Counted.ENDED, f"{outcome} {reason}", times)
 
 
 def count_finished(connection: Connection, seconds: float) -> None:
     """Count a finished report, and the seconds that its attempt took."""
-    _add(connection, {(_ENDED, f"{Outcome.FINISHED} "): 1, **_count_time(Times.MAKING, seconds)})
+    _add(connection, {(Counted.ENDED, f"{Outcome.FINISHED} "): 1, **_count_time(Times.MAKING, seconds)})
 
 
 def count_started(connection: Connection, seconds: float) -> None:
     """Count a report whose first attempt begins `seconds` after its ask."""
     _add(connection, _count_time(Times.WAITING, seconds))
-
-
-def count_rollup_check(connection: Connection, outcome: RollupCheck) -> None:
-    """Count a report that was made both ways, and compared."""
-    _add(connection, {(_ROLLUP_CHECK, outcome): 1})
-
-
-def count_fallback(connection: Connection, unread: Fallback) -> None:
-    """Count a report that was made without what could not be read."""
-    _add(connection, {(_FALLBACK, unread): 1})
-
-
-def count_fetched(connection: Connection, size: int) -> None:
-    """Count bytes that a report has fetched from an object store."""
-    _add(connection, {(_FETCHED, ""): size})
 
 
 def record_backup(connection: Connection, ended_at: datetime) -> None:
@@ -121,18 +120,18 @@ def read_tallies(db: Engine) -> Tallies:
         rows = {(name, label): value for name, label, value in _SQL.run(connection, "all")}
     ended = {}
     for (name, label), value in rows.items():
-        if name == _ENDED:
+        if name == Counted.ENDED:
             outcome, _, reason = label.partition(" ")
             ended[outcome, reason] = value
-    checks = {outcome: rows.get((_ROLLUP_CHECK, outcome), 0) for outcome in RollupCheck}
-    fallbacks = {unread: rows.get((_FALLBACK, unread), 0) for unread in Fallback}
+    checks = {outcome: rows.get((Counted.ROLLUP_CHECK, outcome), 0) for outcome in RollupCheck}
+    fallbacks = {unread: rows.get((Counted.FALLBACK, unread), 0) for unread in Fallback}
     buckets = [_format_bucket(place) for place in range(len(BOUNDS) + 1)]
     times = {
         each: Histogram(tuple(rows.get((each, bucket), 0) for bucket in buckets), rows.get((each, _SUM), 0) / 1000)
         for each in Times
     }
     last_backup = rows.get((_BACKUP, ""), 0) / 1000
-    return Tallies(ended, times, checks, fallbacks, rows.get((_FETCHED, ""), 0), last_backup)
+    return Tallies(ended, times, checks, fallbacks, rows.get((Counted.FETCHED, ""), 0), last_backup)
 
 
 def _count_time(times: Times, seconds: float) -> dict[tuple[str, str], int]:
