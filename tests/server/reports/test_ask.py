@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -13,8 +12,7 @@ from threading import Barrier
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, event, select, text
-from tests.patience import PATIENCE, until
+from sqlalchemy import event, select, text
 from tests.server.conftest import NOW, State
 from tests.server.syncs import no_sync
 from tests.server.traces.collector import collecting
@@ -31,7 +29,7 @@ from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.reports import report_access
 from reelport.server.reports.ask import ask_report
-from reelport.server.state.database import reading, write
+from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
 from reelport.server.traces import tracing
 from reelport.wire import ReportStatus
@@ -214,33 +212,6 @@ def test_waiting_reports_are_limited_a_partner(state: State, caller: Caller) -> 
         assert sum(pool.map(ask, range(1, 13))) == 5
     state.organization("rival")
     assert state.ask(state.caller(state.key("rival"))).status is ReportStatus.IN_PROGRESS
-
-
-def test_the_limit_holds_within_one_batch_of_asks(state: State, caller: Caller) -> None:
-    """Asks that come while SQLite commits are written in one transaction: each counts those before it."""
-    if state.settings.database_url:
-        pytest.skip("PostgreSQL writes each ask by itself")
-    state.settings = state.again(waiting_limit=5)
-    queue = state.db.get_execution_options()["write_queue"]
-    begun, commit = threading.Event(), threading.Event()
-
-    def hold(_: Connection) -> None:
-        begun.set()
-        commit.wait(PATIENCE)
-
-    def ask(day: int) -> bool:
-        try:
-            return bool(state.ask(caller, day))
-        except QueueFull:
-            return False
-
-    with ThreadPoolExecutor(9) as pool:
-        pool.submit(write, state.db, hold)
-        assert begun.wait(PATIENCE)
-        asked = [pool.submit(ask, day) for day in range(1, 9)]
-        assert until(lambda: len(queue) == len(asked))
-        commit.set()
-        assert sum(each.result(PATIENCE) for each in asked) == 5
 
 
 def test_refuse_policy_lets_two_be_unfinished(state: State, caller: Caller) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,6 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.reports import removal, report_access
 from reelport.server.state import tallies
 from reelport.server.state.database import connect, reading, write, writing
-from reelport.server.state.sqlite_engine import MOST, get_queue
 from reelport.server.state.tallies import BOUNDS, Times
 
 TALKING = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA")
@@ -118,29 +116,8 @@ def test_an_ask_is_on_the_disk_before_anybody_is_answered_by_it(state: State) ->
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_asks_of_a_moment_share_a_commit(state: State) -> None:
-    """While one transaction is open twenty asks wait in line; then one more transaction writes them all."""
-    queue = get_queue(state.db)
-    assert queue is not None
-    callers = []
-    for number in range(20):
-        state.organization(f"partner-{number}", f"c{number}")
-        callers.append(state.caller(state.key(f"partner-{number}")))
-    with seen(state.db) as asking, ThreadPoolExecutor(20) as threads:
-        with writing(state.db):
-            asked = [threads.submit(state.ask, caller) for caller in callers]
-            _wait_for(lambda: len(queue) == 20, asking)
-            before = asking.commits
-        tokens = {each.result().token for each in asked}
-    assert len(tokens) == 20
-    assert asking.commits - before == 2
-    with reading(state.db) as connection:
-        assert connection.execute(text("SELECT count(*) FROM jobs")).scalar_one() == 20
-
-
-@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_an_error_in_a_shared_commit_is_its_own_threads_alone(state: State) -> None:
-    """Of pieces of work that go to the disk together the failing one leaves nothing, and the others are whole."""
+def test_an_error_is_its_own_threads_alone(state: State) -> None:
+    """Of writers that wait in line together the failing one leaves nothing, and the others are whole."""
 
     def put(connection: Connection, number: int) -> int:
         connection.execute(text("INSERT INTO chores (name, due_at) VALUES (:name, 1)"), {"name": f"n{number}"})
@@ -184,18 +161,11 @@ def test_writers_of_two_processes_take_turns(state: State) -> None:
         connection.execute(text("UPDATE chores SET due_at = :next WHERE name = 'sum'"), {"next": found + 1})
 
     with ThreadPoolExecutor(12) as threads:
-        for done in [threads.submit(write, db, add) for _ in range(MOST) for db in (state.db, other)]:
+        for done in [threads.submit(write, db, add) for _ in range(50) for db in (state.db, other)]:
             done.result()
     with reading(other) as connection:
-        assert connection.execute(text("SELECT due_at FROM chores WHERE name = 'sum'")).scalar_one() == 2 * MOST
+        assert connection.execute(text("SELECT due_at FROM chores WHERE name = 'sum'")).scalar_one() == 100
     other.dispose()
-
-
-def _wait_for(condition: Callable[[], bool], found: Seen) -> None:
-    until = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < until, found.statements
-        time.sleep(0.01)
 
 
 def claim(state: State) -> Claim:

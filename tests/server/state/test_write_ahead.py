@@ -127,27 +127,23 @@ def test_a_long_read_keeps_its_snapshot_and_fails_no_commit(local: Settings) -> 
             assert alone.execute("SELECT count(*) FROM chores").fetchone()[0] > CHECKPOINT_COMMITS
 
 
-def test_commits_wait_for_the_disk_unless_they_may_be_lost_with_the_machine(local: Settings) -> None:
-    """SQLite syncs each by itself, but for those that say so, whichever connection they come by."""
-    with connected(local) as db:
-        levels = []
-        for synced in (True, False, True, False, False, True):
-            with writing(db, synced=synced) as connection:
-                levels.append(connection.execute(text("PRAGMA synchronous")).scalar())
-        assert levels == [2, 1, 2, 1, 1, 2]
+def test_writers_wait_for_the_disk_unless_their_commit_may_be_lost_with_the_machine(local: Settings) -> None:
+    """Each syncs once; what was copied into the state has no log that could be synced."""
 
+    def put_unsynced() -> None:
+        with writing(db, synced=False) as connection:
+            connection.execute(_PUT, {"name": "may be lost"})
 
-def test_a_sync_is_called_where_a_commit_did_not(local: Settings) -> None:
-    """Early writes are synced once each; what was copied into the state has no log that could be synced."""
     with connected(local) as db:
-        assert count_syncs(lambda: put(db, "whole")) == 0
-        assert count_syncs(lambda: write(db, lambda each: each.execute(_PUT, {"name": "early"}), seen_early=True)) == 1
+        assert count_syncs(lambda: put(db, "one")) == 1
+        assert count_syncs(put_unsynced) == 0
+        assert count_syncs(lambda: put(db, "two")) == 1
         assert count_syncs(lambda: sync_commits(db)) == 1
     sync_commits(db)
     assert not local.state_file.with_name("state.db-wal").exists()
 
 
-def test_a_log_that_cannot_be_synced_fails_the_early_write(local: Settings) -> None:
+def test_a_log_that_cannot_be_synced_fails_the_write(local: Settings) -> None:
     """It is told as a fault of the storage, like a commit that fails."""
     log = local.state_file.with_name("state.db-wal")
     with connected(local) as db:

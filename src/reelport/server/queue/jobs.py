@@ -208,7 +208,7 @@ def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
     Again it changes nothing, and is True: the answer to the first commit may have been lost. Others may see the end a
     moment before it is on the disk: who tells of it sees to that.
     """
-    with writing(db, seen_early=True) as connection:
+    with writing(db) as connection:
         if not delete_job(connection, claim.fence):
             own = {"report_id": claim.report_id, "file": file.name, "sha256": file.sha256}
             return _SQL.run(connection, "published", own).first() is not None

@@ -32,7 +32,7 @@ from reelport.server.reports.report_access import (
     select_reports,
 )
 from reelport.server.settings import Settings
-from reelport.server.state.database import reading, sync_commits, write
+from reelport.server.state.database import reading, sync_commits, writing
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
 from reelport.server.traces import tracing
 from reelport.server.traces.span import Kind, Span
@@ -156,7 +156,6 @@ def _ask_once(
             return answer
         load = PartnerLoad(ask_state.unfinished, ask_state.waiting)
         _check_queue_limit(settings, load)
-        # The span is handed on: another thread may be the one that writes.
         answer = _insert_report(connection, settings, caller, query, question, load, now, span.traceparent)
         if asker is not None:
             connection.execute(REPORTS.update().where(REPORTS.c.id == answer.id).values(asked_by=asker.name))
@@ -168,12 +167,12 @@ def _ask_once(
         ask_state = _read_ask_state(connection, caller, question, least)
     if _is_awaited(settings, ask_state, until):
         return None
-    if (answer := _reuse_report(settings, ask_state, versions, span, now)) is not None:
-        if answer.status is ReportStatus.IN_PROGRESS:
-            sync_commits(db)  # the earlier ask may not be on the disk yet
-        return answer
-    # A worker may begin before the ask is on the disk; the caller is answered afterwards.
-    return write(db, reuse_or_insert, seen_early=True)
+    if (answer := _reuse_report(settings, ask_state, versions, span, now)) is None:
+        with writing(db, synced=False) as connection:
+            answer = reuse_or_insert(connection)
+    if answer is not None and answer.status is ReportStatus.IN_PROGRESS:
+        sync_commits(db)  # a worker may begin before the ask is on the disk; the caller is answered afterwards
+    return answer
 
 
 def _read_ask_state(connection: Connection, caller: Caller, question: str, least: datetime) -> _AskState:

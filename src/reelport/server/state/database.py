@@ -21,16 +21,8 @@ from reelport.server.events.pipes import open_bus
 from reelport.server.settings import Settings
 from reelport.server.state.postgresql_engine import open_postgresql, unhurried
 from reelport.server.state.revisions import REVISION, migrate, read_revision, require_known_revision
-from reelport.server.state.sqlite_engine import (
-    TransactionKind,
-    get_log,
-    get_queue,
-    is_busy,
-    is_full,
-    open_sqlite,
-    set_kind,
-)
-from reelport.server.state.state_record import find_traces, record_state, require_new, require_present
+from reelport.server.state.sqlite_engine import get_log, is_busy, is_full, note_reading, open_sqlite
+from reelport.server.state.state_record import describe_empty, describe_missing, find_traces, record_state
 from reelport.server.state.write_ahead import StateLocked
 from reelport.storage.durable import FULL_DISK, full_disk_sentence, private
 
@@ -117,85 +109,47 @@ def opened(settings: Settings, *, is_unhurried: bool = False) -> Iterator[Engine
 def reading(db: Engine) -> Iterator[Connection]:
     """Run the block in a transaction that only reads; it blocks no writer."""
     with _translate_errors(), db.connect() as connection:
-        set_kind(connection, TransactionKind.READING)
+        note_reading(connection)
         with connection.begin():
             yield connection
 
 
 @contextmanager
-def writing(db: Engine, *, synced: bool = True, seen_early: bool = False) -> Iterator[Connection]:
+def writing(db: Engine, *, synced: bool = True) -> Iterator[Connection]:
     """Run the block in a transaction that writes: commit at its end, roll back on an error.
 
-    On SQLite the writers of one process take turns by a lock. Unless `synced`, its commit may be undone by the end of
-    the machine, though not of any process, until a later one is synced or `sync_commits` is called. With `seen_early`
-    others may see the commit a moment before it is on the disk; the end of the block and its events come afterwards.
+    On SQLite the writers of one process take turns. Others may see a commit a moment before it is on the disk; the end
+    of the block and its events come afterwards. Unless `synced`, they don't wait for that: the commit may be undone by
+    the end of the machine, though not of any process, until a later one is synced or `sync_commits` is called.
     """
-    queue, log = get_queue(db), get_log(db)
-    is_early = seen_early and log is not None
-    with _announcing(db) as events:
-        with (
-            nullcontext() if queue is None else queue.turn(),
-            _committing(db, events, synced=synced and not is_early) as connection,
-        ):
-            yield connection
-        if is_early:
-            sync_commits(db)  # while others write
-
-
-def write(db: Engine, work: Callable[[Connection], T], *, seen_early: bool = False) -> T:
-    """Call `work` in a transaction that writes and return its result.
-
-    Its error rolls it back and is raised here. On SQLite writes of several threads share one transaction (group
-    commit): another thread may call `work`. With `seen_early` others may see the commit, and hear of it, a moment
-    before it is on the disk; this returns afterwards.
-    """
-    queue = get_queue(db)
-    if queue is None:
-        with _transaction(db) as connection:
-            return work(connection)
+    after_commit: list[Callable[[], object]] = []
     log = get_log(db)
-    if log is None or not seen_early:
-        return queue.run(lambda: _transaction(db), work)
-    return queue.run(lambda: _transaction(db, synced=False), work, log.sync)
+    with nullcontext() if log is None else log.hold(db), _translate_errors(), db.connect() as connection:
+        connection.execution_options(**{AFTER_COMMIT: after_commit})
+        with connection.begin():
+            yield connection
+    if synced:
+        sync_commits(db)  # while others write
+    for announce in after_commit:
+        announce()
+
+
+def write(db: Engine, work: Callable[[Connection], T]) -> T:
+    """Call `work` in a transaction that writes, as `writing` does, and return its result."""
+    with writing(db) as connection:
+        return work(connection)
 
 
 def sync_commits(db: Engine) -> None:
     """Return once all that was committed is on the disk; StorageError when the disk fails."""
-    log = get_log(db)
-    if log is not None:
+    if (log := get_log(db)) is not None:
         log.sync()
 
 
 def require_room(db: Engine) -> None:
     """Raise DiskFull when no room is left for a SQLite state; PostgreSQL tells by itself."""
-    log = get_log(db)
-    if log is not None:
+    if (log := get_log(db)) is not None:
         log.require_room()
-
-
-@contextmanager
-def _transaction(db: Engine, *, synced: bool = True) -> Iterator[Connection]:
-    with _announcing(db) as events, _committing(db, events, synced=synced) as connection:
-        yield connection
-
-
-@contextmanager
-def _announcing(db: Engine) -> Iterator[list[Event]]:
-    events: list[Event] = []
-    yield events
-    bus: EventBus = db.get_execution_options()[OPTION]
-    for each in events:
-        bus.announce(each)
-
-
-@contextmanager
-def _committing(db: Engine, events: list[Event], *, synced: bool) -> Iterator[Connection]:
-    log = get_log(db)
-    with nullcontext() if log is None else log.hold(db), _translate_errors(), db.connect() as connection:
-        connection.execution_options(**{UNCOMMITTED: events})
-        set_kind(connection, TransactionKind.SYNCED if synced else TransactionKind.UNSYNCED)
-        with connection.begin():
-            yield connection
 
 
 @contextmanager

@@ -5,19 +5,20 @@ SQLite lets one connection checkpoint while another one writes. In most versions
 Here neither happens beside the other. SQLite's automatic checkpoints are off, and whoever writes or checkpoints holds
 a lock of ours, between processes too. The checkpoint of the last connection that closes is alone by SQLite's own lock.
 
+Commits sync nothing by themselves: who made one syncs the log after it has let go of the lock (`LogFile.sync`).
+
 Linux tells an error of writing a file back to each open descriptor once, and not to one that is opened after somebody
-was told. So a few descriptors stay open, one for each sync that runs at the same time: whoever else was told of an
-error, each of them is told too. What could not be written counts as written afterwards, so that later syncs succeed
-beside a hole in the log, at which SQLite would end its recovery. It may stay a hole: ext4 keeps blocks that could not
-be written for the first time as unwritten, whatever is written into them later. So no sync is believed after one that
-failed, until the log was copied into the state and emptied.
+was told. So one descriptor stays open: whoever else was told of an error, it is told too. What could not be written
+counts as written afterwards, so that later syncs succeed beside a hole in the log, at which SQLite would end its
+recovery. It may stay a hole: ext4 keeps blocks that could not be written for the first time as unwritten, whatever is
+written into them later. So no sync is believed after one that failed, until the log was copied into the state and
+emptied.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import queue
 import sqlite3
 import threading
 import time
@@ -43,12 +44,12 @@ SIZE_LIMIT = 16_000_000
 LONG_LOG = 256_000_000
 """Bytes of a log that grew through a read of minutes; some 10 kB a commit while the read goes on."""
 _TRY_SECONDS = 0.001
+_TURN_SECONDS = 0.01
+"""For how long threads of a process hand the lock on to each other while another process may wait for it."""
 _CHECKPOINT_WAIT = 20
 """Milliseconds that a checkpoint waits for reads that began before the last commit."""
 _RECORD_BYTES = 160
 _PIECE_BYTES = 1_048_576
-PARALLEL_SYNCS = 4
-"""Syncs that run at the same time; others wait. One that came while another one runs would else end after both."""
 _Identity = tuple[int, int]
 
 
@@ -57,17 +58,24 @@ class StateLocked(StorageError):
 
 
 class WriteAheadLog:
-    """The log of one state file, as one engine uses it.
+    """The log of one state file, as one engine uses it; with the rollback journal, its lock alone.
 
     The lock is a file of its own: SQLite would lose its locks of a file that somebody else closes. It holds the
     identities of state and log, by which a log is known that another state left behind.
     """
 
-    def __init__(self, state: Path, busy_seconds: float) -> None:
+    def __init__(self, state: Path, busy_seconds: float, pause_seconds: float = 0.0) -> None:
+        """`pause_seconds` is left between two transactions of a process, for others."""
         self._state = state
         self._log = state.with_name(f"{state.name}-wal")
         self._lock = state.with_name(f"{state.name}-writer")
         self._busy_seconds = busy_seconds
+        self._pause_seconds = pause_seconds
+        self._turn = threading.Lock()
+        self._waiting: list[None] = []  # as many as threads wait for their turn
+        self._kept: int | None = None
+        self._began_at = 0.0
+        self._ended_at = -pause_seconds
         self._file = LogFile(self._log)
         self._holder: int | None = None
         self._commits = CHECKPOINT_COMMITS - 1  # the first one copies what processes left that ended without it
@@ -76,10 +84,9 @@ class WriteAheadLog:
     def hold(self, db: Engine) -> Iterator[None]:
         """Keep other writers out of the block, which commits one transaction.
 
-        Now and then a checkpoint follows it. StorageError when another process doesn't let go of the lock. Call it in
-        one thread at a time.
+        Now and then a checkpoint follows it. StorageError when another process doesn't let go of the lock.
         """
-        with self._locked() as descriptor:
+        with self._take_turn() as descriptor:
             self._set_aside_foreign_log(descriptor)
             with translate_io_errors(self._state):
                 state = _identify(self._state)
@@ -88,7 +95,7 @@ class WriteAheadLog:
             try:
                 yield
             except StorageError as error:
-                if _is_io_error(getattr(error.__cause__, "orig", None)):
+                if self._log.exists() and _is_io_error(getattr(error.__cause__, "orig", None)):
                     self._file.doubt()
                 raise
             self._commits += 1
@@ -96,6 +103,37 @@ class WriteAheadLog:
                 self._commits = 0
                 self._checkpoint(db)
             self._record_files(descriptor, state)
+
+    @contextmanager
+    def _take_turn(self) -> Iterator[int]:
+        """Lock the file, or take it over from the thread before; threads that wait share a lock for a while."""
+        self._waiting.append(None)
+        try:
+            self._turn.acquire()
+        except BaseException:  # the lock may have been kept for this thread, which is stopped
+            self._waiting.pop()
+            with self._turn:
+                self._hand_on()
+            raise
+        self._waiting.pop()
+        try:
+            if self._kept is None:
+                time.sleep(max(self._ended_at + self._pause_seconds - time.monotonic(), 0))
+                self._kept, self._began_at = self._lock_file(), time.monotonic()
+            self._holder = threading.get_ident()
+            try:
+                yield self._kept
+            finally:
+                self._holder = None
+                self._hand_on()
+        finally:
+            self._turn.release()
+
+    def _hand_on(self) -> None:
+        """Keep the lock for a thread that waits, or let go of it."""
+        if self._kept is not None and not (self._waiting and time.monotonic() - self._began_at < _TURN_SECONDS):
+            os.close(self._kept)
+            self._kept, self._ended_at = None, time.monotonic()
 
     def sync(self) -> None:
         """Return once every commit of now is on the disk; StorageError when the disk fails."""
@@ -112,8 +150,11 @@ class WriteAheadLog:
         """
         with suppress(FileNotFoundError), translate_io_errors(self._lock, FileNotFoundError):
             if self._holder != threading.get_ident() and self._find_former_state(self._lock.read_bytes()):
-                with self._locked() as descriptor:
+                descriptor = self._lock_file()
+                try:
                     self._set_aside_foreign_log(descriptor)
+                finally:
+                    os.close(descriptor)
 
     def require_room(self) -> None:
         """Raise DiskFull when no block is left, though a commit may still fit into the log."""
@@ -122,19 +163,15 @@ class WriteAheadLog:
         if found.f_blocks and not found.f_bavail:  # one without a limit tells of no blocks at all
             raise DiskFull(f"The state database can't be used: {self._state}: the disk is full: make room.")
 
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
+    def _lock_file(self) -> int:
         with translate_io_errors(self._lock):
             descriptor = self._open_lock()
         try:
             self._acquire(descriptor)
-            self._holder = threading.get_ident()
-            try:
-                yield descriptor
-            finally:
-                self._holder = None
-        finally:
+        except BaseException:
             os.close(descriptor)
+            raise
+        return descriptor
 
     def _open_lock(self) -> int:
         try:
@@ -249,8 +286,9 @@ class WriteAheadLog:
         try:
             state = _identify(self._state)
             state = state if state.split(":")[:2] == before.split(":")[:2] else before
-            record = f"{state} {_identify(self._log)}".ljust(_RECORD_BYTES).encode()
-            if os.pread(descriptor, _RECORD_BYTES, 0) != record:
+            log = _identify(self._log)
+            record = f"{state} {log}".ljust(_RECORD_BYTES).encode()
+            if log and os.pread(descriptor, _RECORD_BYTES, 0) != record:
                 os.pwrite(descriptor, record, 0)
         except OSError as error:  # the transaction is committed; the next one records them
             _warn("the files of the state can't be recorded", reason=str(error))
@@ -309,72 +347,53 @@ def _identify(file: Path) -> str:
     return f"{found.st_dev}:{found.st_ino}:{found.st_mtime_ns}:{found.st_ctime_ns}"
 
 
-class _Descriptor:
-    def __init__(self, path: Path) -> None:
-        self.number: int | None = None
-        self._path = path
-        self._opened: _Identity | None = None
-        self._finalize: Callable[[], object] = lambda: None
-
-    def follow(self) -> None:
-        """Open the file that is there now, unless it is open; close one that is there no more."""
-        if _identify_file(self._path) == self._opened:
-            return
-        self.close()
-        with suppress(FileNotFoundError):
-            self.number = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            found = os.fstat(self.number)
-            self._opened = (found.st_dev, found.st_ino)
-            self._finalize = weakref.finalize(self, os.close, self.number)
-
-    def close(self) -> None:
-        self._finalize()
-        self.number = self._opened = None
-
-
 class LogFile:
     """One log as one process uses it. Each method may be called by any thread."""
 
     def __init__(self, path: Path, sync: Callable[[int], object] = os.fdatasync) -> None:
         self._path = path
         self._sync = sync
-        self._free: queue.SimpleQueue[_Descriptor] = queue.SimpleQueue()
-        for _ in range(PARALLEL_SYNCS):
-            self._free.put(_Descriptor(path))
-        self._watched: _Identity | None = None
-        self._counting = threading.Lock()
+        self._descriptor: int | None = None
+        self._opened: _Identity | None = None
+        self._finalize: Callable[[], object] = lambda: None
+        self._turn = threading.Condition()
+        self._is_syncing = False
+        self._asked = 0
+        self._synced = 0
         self._failures = 0
         self._emptied_failures = 0
 
     def watch(self) -> None:
         """Open the file that is there, unless it is open: the next sync knows of all errors since."""
         with translate_io_errors(self._path):
-            found = _identify_file(self._path)
-            if found != self._watched:
-                self._for_each_free(_Descriptor.follow)
-                self._watched = found
+            if _identify_file(self._path) != self._opened:
+                with self._between_syncs():
+                    self._follow()
 
     def sync(self) -> None:
-        """Return once what was written is on the disk; StorageError if the disk fails, or did."""
-        own = self._free.get()
-        try:
-            with translate_io_errors(self._path):
-                own.follow()
-                if own.number is not None:
-                    self._sync_open_file(own.number)
-        finally:
-            self._free.put(own)
+        """Return once what was written is on the disk; StorageError if the disk fails, or did.
+
+        Threads that come while a sync runs share the next one.
+        """
+        with self._turn:
+            self._asked += 1
+            own = self._asked
+            self._turn.wait_for(lambda: self._synced >= own or not self._is_syncing)
+            is_next, shared = self._synced < own, self._asked
+            self._is_syncing = self._is_syncing or is_next
+        if is_next:
+            self._sync_for(shared)
         if self.is_doubtful:
             raise StorageError(f"{self._path}: the disk reported an error: what was written may not be kept.")
 
     def close(self) -> None:
         """Close the file, which `watch` and `sync` open again."""
-        self._watched = None
-        self._for_each_free(_Descriptor.close)
+        with self._between_syncs():
+            self._close()
 
     def doubt(self) -> None:
         """Note that the disk failed: what is in the log may have a hole."""
-        with self._counting:
+        with self._turn:
             self._failures += 1
 
     @property
@@ -396,6 +415,25 @@ class LogFile:
             self._sync_open_file(file.fileno())
         self._emptied_failures = failures
 
+    def _sync_for(self, shared: int) -> None:
+        """Sync the file for all who had asked by then."""
+        try:
+            with translate_io_errors(self._path):
+                self._follow()
+                if self._descriptor is not None:
+                    self._sync_open_file(self._descriptor)
+            self._synced = shared
+        finally:
+            with self._turn:
+                self._is_syncing = False
+                self._turn.notify_all()
+
+    @contextmanager
+    def _between_syncs(self) -> Iterator[None]:
+        with self._turn:
+            self._turn.wait_for(lambda: not self._is_syncing)
+            yield
+
     def _sync_open_file(self, number: int) -> None:
         try:
             self._sync(number)
@@ -403,16 +441,20 @@ class LogFile:
             self.doubt()
             raise
 
-    def _for_each_free(self, do: Callable[[_Descriptor], object]) -> None:
-        taken = []
-        try:
-            with suppress(queue.Empty):
-                while True:
-                    taken.append(self._free.get_nowait())
-                    do(taken[-1])
-        finally:
-            for each in taken:
-                self._free.put(each)
+    def _follow(self) -> None:
+        """Open the file that is there now, unless it is open; close one that is there no more."""
+        if _identify_file(self._path) == self._opened:
+            return
+        self._close()
+        with suppress(FileNotFoundError):
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self._finalize = weakref.finalize(self, os.close, self._descriptor)
+            found = os.fstat(self._descriptor)
+            self._opened = (found.st_dev, found.st_ino)
+
+    def _close(self) -> None:
+        self._finalize()
+        self._descriptor = self._opened = None
 
 
 def _identify_file(path: Path) -> _Identity | None:

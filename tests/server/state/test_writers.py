@@ -1,0 +1,48 @@
+"""The turns of a process's writers: what becomes of those that wait when one is interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.forked import run_child
+
+_INTERRUPTED = """
+import signal, sys, threading, time
+from pathlib import Path
+from reelport.server.settings import read_settings
+from reelport.server.state.database import connect, write, writing
+db = connect(read_settings(data=Path(sys.argv[1])))
+held, let_go, done = threading.Event(), threading.Event(), []
+def hold():
+    with writing(db):
+        held.set()
+        let_go.wait()
+def wait_for_turn_of(thread):
+    while sys._current_frames()[thread.ident].f_code.co_name != "_take_turn":
+        time.sleep(0.01)
+def interrupt():
+    main = threading.main_thread()
+    wait_for_turn_of(main)
+    behind = threading.Thread(target=lambda: done.append(write(db, lambda _: "behind")))
+    behind.start()
+    wait_for_turn_of(behind)
+    signal.pthread_kill(main.ident, signal.SIGINT)
+    let_go.set()
+    behind.join()
+threads = [threading.Thread(target=hold), threading.Thread(target=interrupt)]
+print("ready", flush=True)
+threads[0].start()
+held.wait()
+threads[1].start()
+try:
+    write(db, lambda _: done.append("interrupted"))
+except KeyboardInterrupt:
+    for each in threads:
+        each.join()
+print(done, write(db, lambda _: "later"))
+"""
+
+
+def test_a_writer_that_is_interrupted_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Its work is not written, and who stands behind it writes in its place."""
+    assert run_child(_INTERRUPTED, str(tmp_path / "data")) == "['behind'] later\n"
