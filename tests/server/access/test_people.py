@@ -47,8 +47,8 @@ def add(state: State, email: str, role: str, organization: str = "demo") -> str:
 
 def sign_in(state: State, email: str) -> Session:
     """A session of that user."""
-    given, life = Password(email, PASSWORD), timedelta(hours=1)
-    session = sessions.begin_session(state.db, state.service_secret, given, Browser("", "Firefox"), state.now, life)
+    given = Password(email, PASSWORD)
+    session = sessions.begin_session(state.db, state.service_secret, given, Browser("", "Firefox"), state.now)
     assert isinstance(session, Session)
     return session
 

@@ -24,7 +24,7 @@ from reelport.server.state.database import reading, write, writing
 from reelport.server.state.tables import AUTHENTICATORS, RECOVERY_CODES, USERS
 
 ANN, PASSWORD = "ann@demo.example", "a long enough password"
-BROWSER, LIFE = Browser("192.0.2.1", "Firefox"), timedelta(hours=1)
+BROWSER = Browser("192.0.2.1", "Firefox")
 STEP = timedelta(seconds=STEP_SECONDS)
 ACTOR = Actor(ANN, "192.0.2.1")
 
@@ -32,7 +32,7 @@ ACTOR = Actor(ANN, "192.0.2.1")
 def sign_in(state: State, now: datetime | None = None) -> Session | Halfway:
     """What the right password gives."""
     password, moment = Password(ANN, PASSWORD), now or state.now
-    found = sessions.begin_session(state.db, state.service_secret, password, BROWSER, moment, LIFE)
+    found = sessions.begin_session(state.db, state.service_secret, password, BROWSER, moment)
     assert found is not None
     return found
 
@@ -49,7 +49,7 @@ def finish(state: State, code: str, now: datetime) -> Session | None:
     """The session that password and code give."""
     halfway = sign_in(state, now)
     assert isinstance(halfway, Halfway)
-    return second_factors.finish_session(state.db, state.service_secret, halfway, code, BROWSER, now, LIFE)
+    return second_factors.finish_session(state.db, state.service_secret, halfway, code, BROWSER, now)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def add(state: State, session: Session, *, password: str = PASSWORD) -> tuple[Se
 
     code = compute_code(base64.b32decode(offer.secret), int(state.now.timestamp()) // STEP_SECONDS)
     given = offer.token, password, code, BROWSER, state.now
-    return second_factors.add_authenticator(state.db, state.service_secret, session, *given, life=LIFE)
+    return second_factors.add_authenticator(state.db, state.service_secret, session, *given)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_what_a_first_factor_gave_ends(guarded: tuple[State, Session, tuple[str,
     assert sessions.find_session(state.db, state.service_secret, token, state.now) is None, "it is no session"
     users.change_password(state.db, ANN, "another long password")
     begin = second_factors.finish_session
-    assert begin(state.db, state.service_secret, halfway, codes[0], BROWSER, state.now, LIFE) is None
+    assert begin(state.db, state.service_secret, halfway, codes[0], BROWSER, state.now) is None
     assert session.email == ANN
 
 
@@ -228,7 +228,7 @@ def test_an_owner_resets_others_of_the_organization_alone(guarded: tuple[State, 
     quick_users.add_user(state.db, "demo", "ben@demo.example", "owner", PASSWORD, state.now)
 
     def sign_in_as(email: str) -> Session:
-        given = Password(email, PASSWORD), BROWSER, state.now, LIFE
+        given = Password(email, PASSWORD), BROWSER, state.now
         found = sessions.begin_session(state.db, state.service_secret, *given)
         assert isinstance(found, Session)
         return found
@@ -247,9 +247,8 @@ def test_an_owner_resets_no_factor_of_an_owner(guarded: tuple[State, Session, tu
     """Nor of whom an owner has made something less first; the operator does, by the command."""
     state, ann, _ = guarded
     quick_users.add_user(state.db, "demo", "ben@demo.example", "owner", PASSWORD, state.now)
-    ben = sessions.begin_session(
-        state.db, state.service_secret, Password("ben@demo.example", PASSWORD), BROWSER, state.now, LIFE
-    )
+    given = Password("ben@demo.example", PASSWORD)
+    ben = sessions.begin_session(state.db, state.service_secret, given, BROWSER, state.now)
     assert isinstance(ben, Session)
     for _ in range(2):
         with pytest.raises(UsageError, match="operator"):
@@ -296,10 +295,8 @@ GROUPS = "heads=demo:owner, staff=demo:analyst, platform=operator"
 def arrive(state: State, *groups: str, subject: str = "1", email: str = "ada@sso.example") -> Session | None:
     """Sign somebody in whom the provider has signed in."""
     provider = Provider("https://sso.example", "reelport", oidc.parse_groups(GROUPS), "", state.service_secret)
-    identity, life = Identity(subject, email, frozenset(groups)), timedelta(hours=12)
-    found = oidc.begin_session(
-        state.db, state.service_secret, provider, identity, Browser("192.0.2.1", ""), state.now, life
-    )
+    identity, browser = Identity(subject, email, frozenset(groups)), Browser("192.0.2.1", "")
+    found = oidc.begin_session(state.db, state.service_secret, provider, identity, browser, state.now)
     assert found is None or isinstance(found, Session)
     return found
 

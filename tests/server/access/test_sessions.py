@@ -39,8 +39,8 @@ def session(state: State) -> Session:
 
 def sign_in(state: State, password: str = OLD) -> Session:
     """Another session of that user."""
-    given, life = Password(ANN, password), timedelta(hours=1)
-    found = sessions.begin_session(state.db, state.service_secret, given, Browser("", ""), state.now, life)
+    given = Password(ANN, password)
+    found = sessions.begin_session(state.db, state.service_secret, given, Browser("", ""), state.now)
     assert isinstance(found, Session)
     return found
 
@@ -237,8 +237,7 @@ def use_link(state: State, link: NewPasswordLink, password: str = OLD, *, after:
 def begin_session(state: State, password: str = OLD) -> Session | None:
     """The session that begins by that password."""
     given = Password(ANN, password)
-    life = timedelta(hours=1)
-    found = sessions.begin_session(state.db, state.service_secret, given, Browser("", ""), state.now, life)
+    found = sessions.begin_session(state.db, state.service_secret, given, Browser("", ""), state.now)
     return found if isinstance(found, Session) else None
 
 

@@ -94,7 +94,7 @@ def test_a_link_ends_with_the_user_who_made_it(state: State) -> None:
     assert opened(state, again)
     assert opened(state, bens) is None
     browser, given = Browser("192.0.2.1", "Firefox"), Password(ANN.name, "a long enough password")
-    owner = sessions.begin_session(state.db, state.service_secret, given, browser, state.now, timedelta(hours=1))
+    owner = sessions.begin_session(state.db, state.service_secret, given, browser, state.now)
     assert isinstance(owner, sessions.Session)
     ben = next(each.id for each in users.list_users(state.db) if each.email == BEN.name)
     assert people.remove_person(state.db, owner, ben, ANN, state.now)

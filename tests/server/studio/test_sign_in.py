@@ -148,13 +148,13 @@ def test_a_session_ends_when_it_is_not_used(people: Api) -> None:
     """Its life is moved on by use, but not beyond fourteen days."""
     db, secret, now = people.service.db, people.service.service_secret, datetime.now(UTC)
     life = timedelta(hours=12)
-    session = sessions.begin_session(db, secret, Password(OWNER, PASSWORD), NO_BROWSER, now, life)
+    session = sessions.begin_session(db, secret, Password(OWNER, PASSWORD), NO_BROWSER, now)
     assert isinstance(session, Session)
     assert sessions.find_session(db, secret, session.token, now + life - timedelta(seconds=1))
     assert sessions.find_session(db, secret, session.token, now + life) is None
-    sessions.renew_session(db, session, NO_BROWSER, now + timedelta(hours=10), life)
+    sessions.renew_session(db, session, NO_BROWSER, now + timedelta(hours=10))
     assert sessions.find_session(db, secret, session.token, now + timedelta(hours=21))
-    sessions.renew_session(db, session, NO_BROWSER, now + timedelta(days=13, hours=23), life)
+    sessions.renew_session(db, session, NO_BROWSER, now + timedelta(days=13, hours=23))
     assert sessions.find_session(db, secret, session.token, now + timedelta(days=14)) is None
 
 
@@ -177,7 +177,7 @@ def test_a_session_of_another_secret_is_none(people: Api) -> None:
     """A cookie that another service signed is refused without a look at the state."""
     db, secret, now = people.service.db, people.service.service_secret, datetime.now(UTC)
     password = Password(OWNER, PASSWORD)
-    session = sessions.begin_session(db, secret, password, NO_BROWSER, now, timedelta(hours=1))
+    session = sessions.begin_session(db, secret, password, NO_BROWSER, now)
     assert isinstance(session, Session)
     assert sessions.find_session(db, ServiceSecret(b"another secret of the service"), session.token, now) is None
 

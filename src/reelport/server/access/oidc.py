@@ -64,9 +64,11 @@ _OK, _SERVER_FAILED = 200, 500
 
 
 class ProviderFailed(ServiceError):
-    """The provider's answer is not right, or with `is_away` there is none."""
+    """The provider's answer is not right."""
 
-    is_away = False
+
+class ProviderAway(ProviderFailed):
+    """The provider doesn't answer."""
 
 
 class NoAccess(ServiceError):
@@ -144,7 +146,7 @@ class Provider:
             "code_challenge": credentials.encode_base64(challenge),
             "code_challenge_method": "S256",
         }
-        return _add_query(self._find_endpoint("authorization"), asked)
+        return _add_query(self._find_address("authorization_endpoint"), asked)
 
     def is_own(self, token: str, state: str, now: datetime) -> bool:
         """Whether a state is that of a sign-in which began with this token, not too long ago."""
@@ -176,7 +178,7 @@ class Provider:
         if "end_session_endpoint" not in self._describe():
             return redirect_uri
         asked = {"client_id": self.client_id, "post_logout_redirect_uri": redirect_uri}
-        return _add_query(self._find_endpoint("end_session"), asked)
+        return _add_query(self._find_address("end_session_endpoint"), asked)
 
     def _derive(self, part: str, token: str) -> str:
         return self._service_secret.hash(f"oidc {part}", token)
@@ -189,7 +191,7 @@ class Provider:
             auth = quote_plus(self.client_id), quote_plus(self._secret)  # RFC 6749, section 2.3.1
         else:
             form |= {"client_id": self.client_id, **({"client_secret": self._secret} if self._secret else {})}
-        return _ask("POST", self._find_endpoint("token"), data=form, auth=auth)
+        return _ask("POST", self._find_address("token_endpoint"), data=form, auth=auth)
 
     def _read_id_token(self, token: str, nonce: str) -> dict[str, Any]:
         """Check an identity by the provider's keys, if need be by newly read ones."""
@@ -225,7 +227,7 @@ class Provider:
         return dict(claims)
 
     def _read_userinfo(self, token: str, subject: str) -> dict[str, Any]:
-        found = _ask("GET", self._find_endpoint("userinfo"), headers={"Authorization": f"Bearer {token}"})
+        found = _ask("GET", self._find_address("userinfo_endpoint"), headers={"Authorization": f"Bearer {token}"})
         if found.get("sub") != subject:
             raise ProviderFailed("The provider tells of somebody else than it signed in.")
         return found
@@ -235,9 +237,6 @@ class Provider:
         if found.get("issuer") != self.issuer:
             raise ProviderFailed(f"The provider calls itself {found.get('issuer')!r}, and not {self.issuer!r}.")
         return found
-
-    def _find_endpoint(self, name: str) -> str:
-        return self._find_address(f"{name}_endpoint")
 
     def _find_address(self, name: str) -> str:
         found = str(self._describe().get(name, ""))
@@ -306,12 +305,12 @@ def _ask(method: str, address: str, headers: Mapping[str, str] | None = None, **
     try:
         status, body = anyio.run(fetch)
     except (httpx2.TransportError, OSError) as error:
-        raise _away(f"{address} doesn't answer: {error}") from error
+        raise ProviderAway(f"{address} doesn't answer: {error}") from error
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         raise ProviderFailed(f"{address} can't be asked: {error}") from error
     shown = body[:300].decode(errors="replace")
     if status >= _SERVER_FAILED:
-        raise _away(f"{address} answers {status}: {shown!r}")
+        raise ProviderAway(f"{address} answers {status}: {shown!r}")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -319,12 +318,6 @@ def _ask(method: str, address: str, headers: Mapping[str, str] | None = None, **
     if status != _OK or not isinstance(found, dict):
         raise ProviderFailed(f"{address} answers {status}: {shown!r}")
     return found
-
-
-def _away(sentence: str) -> ProviderFailed:
-    failed = ProviderFailed(sentence)
-    failed.is_away = True
-    return failed
 
 
 def _list(found: Mapping[str, Any], name: str) -> list[object]:
@@ -343,7 +336,6 @@ def begin_session(
     identity: Identity,
     browser: Browser,
     now: datetime,
-    life: timedelta,
 ) -> Session | Halfway | None:
     """Begin the session of whom a provider signed in; the first time, add the user.
 
@@ -353,7 +345,7 @@ def begin_session(
     """
     granted = next((grant for name, grant in provider.groups.items() if name in identity.groups), None)
     subject = f"{provider.issuer}\n{identity.subject}"
-    work = partial(_begin, service_secret, subject, identity, granted, browser, now, life)
+    work = partial(_begin, service_secret, subject, identity, granted, browser, now)
     try:
         found = write(db, work)
     except IntegrityError:  # the same person signs in twice at this moment
@@ -370,7 +362,6 @@ def _begin(
     granted: Granted | None,
     browser: Browser,
     now: datetime,
-    life: timedelta,
     connection: Connection,
 ) -> Session | Halfway | str | None:
     """Begin the session, or return why there is none.
@@ -406,7 +397,7 @@ def _begin(
         halfway = Halfway(known.id, known.epoch, known.email)
         if has_factor(connection, known.id):
             return halfway
-    return sessions.insert_session(connection, service_secret, halfway, browser, now, life, BY_PROVIDER)
+    return sessions.insert_session(connection, service_secret, halfway, browser, now, BY_PROVIDER)
 
 
 def _withdraw(connection: Connection, known: Row[*tuple[Any, ...]], actor: Actor, now: datetime) -> None:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Row, select
 
 from reelport.errors import UsageError
 from reelport.language import N_
 from reelport.server import credentials
 from reelport.server.access.callers import clean_text
+from reelport.server.access.sessions import Halfway
 from reelport.server.credentials import ServiceSecret, encode_base64
 from reelport.server.limits.rate_limits import use_once
 from reelport.server.state.database import reading, write
@@ -55,16 +56,8 @@ class Site:
         return cls(f"{parts.scheme}://{host}{port}", host)
 
 
-@dataclass(frozen=True, slots=True)
-class Passkey:
-    """A passkey, as its user sees it. `host` is where it signs in."""
-
-    id: str
-    credential_id: str
-    name: str
-    host: str
-    created_at: datetime
-    used_at: datetime | None
+Passkey = Row[*tuple[Any, ...]]
+"""A passkey's row. Its `host` is where it signs in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +74,8 @@ class Answer:
 class Checked:
     """A right answer of a user's passkey, whose use is still to be recorded."""
 
-    user_id: str
-    email: str
-    epoch: int
+    user: Halfway
+    is_by_provider: bool
     credential_id: str
     sign_count: int
     new_sign_count: int
@@ -92,12 +84,9 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A new passkey, whose right answer is still to be recorded."""
+    """What a new passkey's row has of its right answer, which is still to be recorded."""
 
-    credential_id: str
-    public_key: str
-    sign_count: int
-    host: str
+    row: Mapping[str, object]
     challenge: str = field(repr=False)
 
 
@@ -129,13 +118,10 @@ def write_creation(site: Site, challenge: str, user_id: str, email: str, passkey
     return json.dumps(options)
 
 
-def list_passkeys(connection: Connection, user_id: str) -> tuple[Passkey, ...]:
+def list_passkeys(connection: Connection, user_id: str) -> Sequence[Passkey]:
     """List a user's passkeys, the oldest first."""
     own = select(PASSKEYS).where(PASSKEYS.c.user_id == user_id).order_by(PASSKEYS.c.created_at, PASSKEYS.c.id)
-    return tuple(
-        Passkey(row.id, row.credential_id, row.name, row.host, row.created_at, row.used_at)
-        for row in connection.execute(own)
-    )
+    return connection.execute(own).all()
 
 
 def check_answer(db: Engine, service_secret: ServiceSecret, answer: Answer, now: datetime) -> Checked | None:
@@ -149,7 +135,7 @@ def check_answer(db: Engine, service_secret: ServiceSecret, answer: Answer, now:
     given = _attempt(lambda: parse_authentication_credential_json(answer.credential))
     if given is None or not _is_valid(service_secret, answer, now):
         return None
-    known = select(PASSKEYS, USERS.c.email, USERS.c.epoch).join(USERS)
+    known = select(PASSKEYS, USERS.c.email, USERS.c.epoch, USERS.c.subject).join(USERS)
     with reading(db) as connection:
         row = connection.execute(known.where(PASSKEYS.c.credential_id == clean_text(given.id))).first()
     # No other passkey of the user stands for this one: the device says whose it is.
@@ -168,8 +154,8 @@ def check_answer(db: Engine, service_secret: ServiceSecret, answer: Answer, now:
     )
     if found is None:
         return None
-    user = row.user_id, row.email, row.epoch
-    return Checked(*user, row.credential_id, row.sign_count, found.new_sign_count, answer.challenge)
+    user, counts = Halfway(row.user_id, row.epoch, row.email), (row.sign_count, found.new_sign_count)
+    return Checked(user, row.subject is not None, row.credential_id, *counts, answer.challenge)
 
 
 def use_answer(connection: Connection, checked: Checked, now: datetime) -> bool:
@@ -200,8 +186,9 @@ def check_new(service_secret: ServiceSecret, answer: Answer, now: datetime) -> N
     )
     if found is None or len(found.credential_id) > _LONGEST_CREDENTIAL:
         return None
-    key = encode_base64(found.credential_id), encode_base64(found.credential_public_key), found.sign_count
-    return NewKey(*key, answer.site.host, answer.challenge)
+    credential_id, public_key = encode_base64(found.credential_id), encode_base64(found.credential_public_key)
+    key = {"credential_id": credential_id, "public_key": public_key, "sign_count": found.sign_count}
+    return NewKey({**key, "host": answer.site.host}, answer.challenge)
 
 
 def insert_passkey(connection: Connection, user_id: str, key: NewKey, name: str, now: datetime) -> bool:
@@ -211,12 +198,11 @@ def insert_passkey(connection: Connection, user_id: str, key: NewKey, name: str,
     """
     if len(list_passkeys(connection, user_id)) >= MOST:
         raise UsageError(N_("You have as many passkeys as one person may have: remove one first."))
-    known = select(PASSKEYS.c.id).where(PASSKEYS.c.credential_id == key.credential_id)
+    known = select(PASSKEYS.c.id).where(PASSKEYS.c.credential_id == key.row["credential_id"])
     if connection.execute(known).first() is not None or not _use_challenge(connection, key.challenge, now):
         return False
     row = {"id": credentials.short_id(), "user_id": user_id, "name": _clean_name(name), "created_at": now}
-    of_key = {"credential_id": key.credential_id, "public_key": key.public_key, "sign_count": key.sign_count}
-    connection.execute(PASSKEYS.insert().values(**row, **of_key, host=key.host))
+    connection.execute(PASSKEYS.insert().values({**key.row, **row}))
     return True
 
 

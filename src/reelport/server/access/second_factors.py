@@ -11,11 +11,10 @@ import base64
 import hmac
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, func, select
@@ -52,6 +51,10 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 """Letters and digits of recovery codes, 5 bits each: none that is easily read as another."""
 
 
+Added = tuple[Session, tuple[str, ...]]
+"""The session that begins when a factor is added, and the recovery codes, which are known only then."""
+
+
 class Factor(StrEnum):
     """What a second factor was: as the audit log tells it."""
 
@@ -83,7 +86,7 @@ class Factors:
 
     added_at: datetime | None
     recovery_codes: int
-    passkeys: tuple[Passkey, ...]
+    passkeys: Sequence[Passkey]
 
     @property
     def exist(self) -> bool:
@@ -143,7 +146,7 @@ def use_code(
     # The user before the factors, as where a user is removed with them.
     connection.execute(select(USERS.c.id).where(USERS.c.id == user_id).with_for_update(key_share=True))
     if isinstance(given, Checked):
-        is_own = given.user_id == user_id and passkeys.use_answer(connection, given, now)
+        is_own = given.user.user_id == user_id and passkeys.use_answer(connection, given, now)
         return Factor.PASSKEY if is_own else None
     code = re.sub(r"[\s-]", "", clean_text(given)).lower()
     if not re.fullmatch(rf"[0-9]{{{DIGITS}}}", code):
@@ -167,7 +170,6 @@ def finish_session(
     code: str | Checked,
     browser: Browser,
     now: datetime,
-    life: timedelta,
 ) -> Session | None:
     """Begin a session after a right password, by a code or passkey; None if it is wrong."""
 
@@ -176,7 +178,7 @@ def finish_session(
         if factor is None:
             return None
         details = {"by": factor.value}
-        return sessions.insert_session(connection, service_secret, halfway, browser, now, life, details)
+        return sessions.insert_session(connection, service_secret, halfway, browser, now, details)
 
     return write(db, finish)
 
@@ -190,30 +192,23 @@ def add_authenticator(
     code: str,
     browser: Browser,
     now: datetime,
-    *,
-    life: timedelta,
-) -> tuple[Session, tuple[str, ...]] | None:
+) -> Added | None:
     """Add an offered authenticator; None if password or code is wrong, or the user has one.
 
-    Ends every login of the user, and begins a session in place of this one. Gives it, and the recovery codes, which are
-    known only now. Hashing takes some 20 ms of CPU.
+    Ends every login of the user, and begins a session in place of this one. Hashing takes some 20 ms of CPU.
     """
     seed = credentials.read_signed(service_secret, _OFFER, offer, session.id)
-    epoch = _find_epoch(db, session, password, now)
     step = None if seed is None else find_step(derive_secret(service_secret, seed), _read_digits(code), now, 0)
-    if epoch is None or seed is None or step is None:
-        return None
 
     def insert(connection: Connection) -> bool:
         own = select(AUTHENTICATORS.c.user_id).where(AUTHENTICATORS.c.user_id == session.user_id)
-        if connection.execute(own).first() is not None:
+        if seed is None or step is None or connection.execute(own).first() is not None:
             return False
         row = {"user_id": session.user_id, "seed": seed.hex(), "created_at": now, "last_step": step}
         connection.execute(AUTHENTICATORS.insert().values(**row))
         return True
 
-    add, action = partial(_add_factor, browser=browser, now=now, life=life), Action.AUTHENTICATOR_ADDED
-    return write(db, lambda connection: add(connection, service_secret, session, epoch, action, insert))
+    return _add_factor(db, service_secret, session, password, insert, Action.AUTHENTICATOR_ADDED, browser, now)
 
 
 def add_passkey(
@@ -225,74 +220,60 @@ def add_passkey(
     name: str,
     browser: Browser,
     now: datetime,
-    *,
-    life: timedelta,
-) -> tuple[Session, tuple[str, ...]] | None:
+) -> Added | None:
     """Add a passkey, as `add_authenticator` does; None if the password or the answer is wrong."""
-    epoch = _find_epoch(db, session, password, now)
-    key = None if epoch is None else passkeys.check_new(service_secret, answer, now)
-    if epoch is None or key is None:
-        return None
 
     def insert(connection: Connection) -> bool:
-        return passkeys.insert_passkey(connection, session.user_id, key, name, now)
+        return key is not None and passkeys.insert_passkey(connection, session.user_id, key, name, now)
 
-    add, action = partial(_add_factor, browser=browser, now=now, life=life), Action.PASSKEY_ADDED
-    return write(db, lambda connection: add(connection, service_secret, session, epoch, action, insert))
-
-
-def _find_epoch(db: Engine, session: Session, password: str, now: datetime) -> int | None:
-    """Find the epoch of a session's user; None if the password is wrong.
-
-    Whom a provider signs in has none: then the sign-in must be new, else a stolen session would be enough.
-    """
-    if session.is_by_provider and now - session.created_at > _NEW:
-        raise UsageError(_OLD_SIGN_IN)
-    with reading(db) as connection:
-        found = select(USERS.c.password_hash, USERS.c.epoch).where(USERS.c.id == session.user_id)
-        user = connection.execute(found).first()
-    is_right = session.is_by_provider or users.is_password(password, user.password_hash if user else None)
-    return user.epoch if user and is_right else None
+    key = passkeys.check_new(service_secret, answer, now)
+    return _add_factor(db, service_secret, session, password, insert, Action.PASSKEY_ADDED, browser, now)
 
 
 def _add_factor(
-    connection: Connection,
+    db: Engine,
     service_secret: ServiceSecret,
     session: Session,
-    epoch: int,
-    action: Action,
+    password: str,
     insert: Callable[[Connection], bool],
-    *,
+    action: Action,
     browser: Browser,
     now: datetime,
-    life: timedelta,
-) -> tuple[Session, tuple[str, ...]] | None:
-    locked = select(USERS.c.id).where(USERS.c.id == session.user_id, USERS.c.epoch == epoch)
-    if connection.execute(locked.with_for_update()).first() is None:
-        return None  # all logins ended meanwhile
-    is_first = not has_factor(connection, session.user_id)
-    if not insert(connection):
+) -> Added | None:
+    # Whom a provider signs in has no password: then the sign-in must be new, else a stolen session would be enough.
+    if session.is_by_provider and now - session.created_at > _NEW:
+        raise UsageError(_OLD_SIGN_IN)
+    of_user = USERS.c.id == session.user_id
+    with reading(db) as connection:
+        user = connection.execute(select(USERS.c.password_hash, USERS.c.epoch).where(of_user)).first()
+    if user is None or not (session.is_by_provider or users.is_password(password, user.password_hash)):
         return None
-    codes = _replace_recovery_codes(connection, service_secret, session.user_id, now) if is_first else ()
-    epoch = users.end_logins(connection, session.user_id)
-    actor, halfway = Actor(session.email, browser.address), sessions.Halfway(session.user_id, epoch, session.email)
-    audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
-    begun = sessions.insert_session(connection, service_secret, halfway, browser, now, life, earlier=session)
-    return None if begun is None else (begun, codes)
+
+    def add(connection: Connection) -> Added | None:
+        locked = select(USERS.c.id).where(of_user, USERS.c.epoch == user.epoch).with_for_update()
+        if connection.execute(locked).first() is None:
+            return None  # all logins ended meanwhile
+        is_first = not has_factor(connection, session.user_id)
+        if not insert(connection):
+            return None
+        codes = _replace_recovery_codes(connection, service_secret, session.user_id, now) if is_first else ()
+        epoch = users.end_logins(connection, session.user_id)
+        actor, halfway = Actor(session.email, browser.address), sessions.Halfway(session.user_id, epoch, session.email)
+        audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
+        begun = sessions.insert_session(connection, service_secret, halfway, browser, now, earlier=session)
+        return None if begun is None else (begun, codes)
+
+    return write(db, add)
 
 
 def begin_session_by_passkey(
-    db: Engine, service_secret: ServiceSecret, checked: Checked, browser: Browser, now: datetime, life: timedelta
+    db: Engine, service_secret: ServiceSecret, checked: Checked, browser: Browser, now: datetime
 ) -> Session | None:
     """Begin the session of a passkey's user; None if its answer was used already.
 
     None, too, for a user whom a provider signs in: the provider must say first that the user has access still.
     """
-    with reading(db) as connection:
-        if connection.execute(select(USERS.c.subject).where(USERS.c.id == checked.user_id)).scalar() is not None:
-            return None
-    user = sessions.Halfway(checked.user_id, checked.epoch, checked.email)
-    return finish_session(db, service_secret, user, checked, browser, now, life)
+    return None if checked.is_by_provider else finish_session(db, service_secret, checked.user, checked, browser, now)
 
 
 def remove_factor(

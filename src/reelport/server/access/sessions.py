@@ -35,6 +35,8 @@ _PURPOSE = "session"
 _TOKEN_BYTES = 24
 _SEEN_STEP = timedelta(minutes=5)
 """How often the use of a session is written at most."""
+UNUSED_LIFE = timedelta(hours=12)
+"""How long a session lives without being used: a working day."""
 _LONGEST_LIFE = timedelta(days=14)
 """After so long a user signs in again, however much the session is used."""
 _LONGEST_LIFE_BY_PROVIDER = timedelta(hours=12)
@@ -123,7 +125,7 @@ def read_halfway(service_secret: ServiceSecret, token: str, now: datetime) -> Ha
 
 
 def begin_session(
-    db: Engine, service_secret: ServiceSecret, password: Password, browser: Browser, now: datetime, life: timedelta
+    db: Engine, service_secret: ServiceSecret, password: Password, browser: Browser, now: datetime
 ) -> Session | Halfway | None:
     """Begin a session by e-mail address and password; None when one of them is wrong.
 
@@ -138,7 +140,7 @@ def begin_session(
     halfway = Halfway(user.id, user.epoch, password.stored_email)
     if user.factors:
         return halfway
-    return write(db, lambda connection: insert_session(connection, service_secret, halfway, browser, now, life))
+    return write(db, lambda connection: insert_session(connection, service_secret, halfway, browser, now))
 
 
 def insert_session(
@@ -147,7 +149,6 @@ def insert_session(
     user: Halfway,
     browser: Browser,
     now: datetime,
-    life: timedelta,
     details: Mapping[str, object] | None = None,
     *,
     earlier: Session | None = None,
@@ -161,9 +162,8 @@ def insert_session(
     found = connection.execute(locked.with_for_update(read=True, key_share=True)).first()
     if found is None:
         return None  # removed, or given another password, meanwhile
-    begun, longest = now, _LONGEST_LIFE
-    if earlier is not None and earlier.is_by_provider:
-        begun, longest = earlier.created_at, _LONGEST_LIFE_BY_PROVIDER
+    is_by_provider = earlier is not None and earlier.is_by_provider
+    begun = earlier.created_at if earlier is not None and is_by_provider else now
     token = credentials.sign(service_secret, _PREFIX, secrets.token_bytes(_TOKEN_BYTES))
     token_hash = service_secret.hash(_PURPOSE, token)
     connection.execute(
@@ -174,7 +174,7 @@ def insert_session(
             epoch=user.epoch,
             created_at=begun,
             seen_at=now,
-            expires_at=min(now + life, begun + longest),
+            expires_at=_find_end(begun, now, is_by_provider=is_by_provider),
             address=browser.address,
             agent=clean_text(browser.agent)[:200],
         )
@@ -183,6 +183,10 @@ def insert_session(
     actor = Actor(user.email, browser.address)
     audit_log.record_action(connection, found.organization_id, actor, Action.SIGNED_IN, user.email, now, details)
     return _find(connection, token_hash, token, now)
+
+
+def _find_end(begun: datetime, now: datetime, *, is_by_provider: bool) -> datetime:
+    return min(now + UNUSED_LIFE, begun + (_LONGEST_LIFE_BY_PROVIDER if is_by_provider else _LONGEST_LIFE))
 
 
 def record_failure(db: Engine, password: Password, browser: Browser, now: datetime) -> None:
@@ -226,10 +230,9 @@ def is_renewal_due(session: Session, now: datetime) -> bool:
     return now - session.seen_at >= _SEEN_STEP
 
 
-def renew_session(db: Engine, session: Session, browser: Browser, now: datetime, life: timedelta) -> None:
+def renew_session(db: Engine, session: Session, browser: Browser, now: datetime) -> None:
     """Note that a session is used, and move its end on."""
-    longest = _LONGEST_LIFE_BY_PROVIDER if session.is_by_provider else _LONGEST_LIFE
-    until = min(now + life, session.created_at + longest)
+    until = _find_end(session.created_at, now, is_by_provider=session.is_by_provider)
     used = {"seen_at": now, "expires_at": until, "address": browser.address}
     write(
         db, lambda connection: connection.execute(SESSIONS.update().where(SESSIONS.c.id == session.id).values(**used))

@@ -24,9 +24,10 @@ from reelport.errors import UsageError
 from reelport.language import N_, _
 from reelport.server.access import oidc, passkeys, people, second_factors, sessions
 from reelport.server.access.grants import Password
-from reelport.server.access.oidc import NoAccess, Provider, ProviderFailed
+from reelport.server.access.oidc import NoAccess, Provider, ProviderAway, ProviderFailed
 from reelport.server.access.passkeys import Answer, Checked, Passkey, Site
 from reelport.server.access.people import PasswordLink
+from reelport.server.access.second_factors import Added
 from reelport.server.access.sessions import Halfway, Session
 from reelport.server.studio import guard, pages
 from reelport.server.studio.guard import Cookie
@@ -40,7 +41,6 @@ _WRONG_LOGIN = N_("The e-mail address or the password is wrong.")
 _WRONG_PASSKEY = N_("The passkey is not known here, or the page was too old: try again, or use the password.")
 _PASSKEY = "passkey"  # stands for a user's address where wrong answers are counted: no address looks like it
 _WRONG_CODE = N_("The code or passkey is wrong, was used before, or is too old: wait for the next code, or try again.")
-Added = tuple[Session, tuple[str, ...]]
 T = TypeVar("T")
 _OUR_PATH = re.compile(r"/studio(/[A-Za-z0-9._~/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
 
@@ -65,7 +65,7 @@ def sign_in(visit: Visit) -> Response:
     service, next_path = visit.service, visit.form.text("next")
     password = Password(visit.form.text("email"), visit.form.get("password", ""))
     begin_attempt(visit, visit.address, password.stored_email, _TOO_MANY)
-    given = password, visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
+    given = password, visit.browser, visit.now
     session = sessions.begin_session(service.db, service.service_secret, *given)
     if session is None:
         response = _show_sign_in(visit, next_path, 403, email=password.email, problem=_(_WRONG_LOGIN))
@@ -95,7 +95,7 @@ def enter(visit: Visit, session: Session | Halfway, next_path: str) -> Response:
     if visit.session is not None:
         sessions.end_session(service.db, visit.session, visit.actor, visit.now)
     response = pages.redirect(find_target(next_path))
-    guard.set_cookie(visit, response, Cookie.SESSION, session.token, guard.UNUSED_SESSION_LIFE)
+    guard.set_cookie(visit, response, Cookie.SESSION, session.token, sessions.UNUSED_LIFE)
     guard.set_cookie(visit, response, Cookie.HALFWAY, "", timedelta())
     return response
 
@@ -123,7 +123,7 @@ def sign_in_by_code(visit: Visit) -> Response:
     if halfway is None:
         return _begin_again(next_path)
     _begin_code(visit, halfway.user_id, halfway.email)
-    given = halfway, _read_code(visit), visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
+    given = halfway, _read_code(visit), visit.browser, visit.now
     session = second_factors.finish_session(service.db, service.service_secret, *given)
     if session is None:
         return _record_failure(visit, _show_code(visit, halfway, next_path, _(_WRONG_CODE)), halfway.email)
@@ -138,7 +138,7 @@ def sign_in_by_passkey(visit: Visit) -> Response:
     begin_attempt(visit, visit.address, _PASSKEY, too_many)
     checked, session = _check_answer(visit), None
     if checked is not None:
-        given = checked, visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
+        given = checked, visit.browser, visit.now
         session = second_factors.begin_session_by_passkey(service.db, service.service_secret, *given)
     if session is None:
         return _show_sign_in(visit, next_path, 403, problem=_(_WRONG_PASSKEY))
@@ -268,7 +268,7 @@ def _enter_from_there(visit: Visit, provider: Provider, token: str, following: s
             service.login_attempts.forgive(visit.address, _COUNTED_AS)
         raise
     service.login_attempts.forgive(visit.address, _COUNTED_AS)
-    given = provider, identity, visit.browser, visit.now, guard.UNUSED_SESSION_LIFE
+    given = provider, identity, visit.browser, visit.now
     try:
         session = oidc.begin_session(service.db, service.service_secret, *given)
     except NoAccess as error:
@@ -306,7 +306,7 @@ def _ask_provider(work: Callable[..., T], *given: object) -> T:
         return work(*given)
     except ProviderFailed as error:
         _LOG.warning("a sign-in by the provider failed", reason=str(error))
-        if error.is_away:
+        if isinstance(error, ProviderAway):
             sentence = N_("The provider that signs you in doesn't answer: try again in a moment.")
             raise Refused(_AWAY, N_("The provider is away"), sentence, retry_after=30) from error
         sentence = N_("The provider did not sign you in: try again. If it fails again, the service's log says why.")
@@ -434,7 +434,7 @@ def _add_factor(
     _begin_code(visit, visit.user.user_id, visit.user.email)
     known = *given, visit.browser, visit.now
     try:
-        added = add(service.db, service.service_secret, visit.user, *known, life=guard.UNUSED_SESSION_LIFE)
+        added = add(service.db, service.service_secret, visit.user, *known)
     except UsageError as error:
         added, problem = None, str(error)
     if added is None:
@@ -444,7 +444,7 @@ def _add_factor(
     visit = guard.make_visit(visit.request, visit.service, session)
     there = pages.redirect(f"{AUTHENTICATOR_PATH}?done=added")
     response = show_authenticator(visit, codes=codes) if codes else there
-    guard.set_cookie(visit, response, Cookie.SESSION, session.token, guard.UNUSED_SESSION_LIFE)
+    guard.set_cookie(visit, response, Cookie.SESSION, session.token, sessions.UNUSED_LIFE)
     return response
 
 

@@ -34,7 +34,6 @@ Endpoint = Callable[[Visit], Response | Awaitable[Response]]
 
 An async one computes for as long as its browser waits: then it is cancelled.
 """
-UNUSED_SESSION_LIFE = timedelta(hours=12)  # how long a session lives without being used: a working day
 _LOG = structlog.get_logger(__name__)
 _NOT_FOUND = 404
 # Values of Sec-Fetch-Site for what a page of another origin made the browser ask for.
@@ -224,14 +223,13 @@ async def _renew(visit: Visit, response: Response) -> None:
     session, service = visit.session, visit.service
     if session is None or not sessions.is_renewal_due(session, visit.now) or "set-cookie" in response.headers:
         return
-    renew = partial(sessions.renew_session, service.db, session, visit.browser, visit.now, UNUSED_SESSION_LIFE)
     try:
-        await anyio.to_thread.run_sync(renew)
+        await anyio.to_thread.run_sync(sessions.renew_session, service.db, session, visit.browser, visit.now)
     except StorageError as error:
         # The answer may hold the only copy of a secret, and the session lives on without.
         _LOG.warning("a session could not be renewed", reason=str(error))
         return
-    set_cookie(visit, response, Cookie.SESSION, session.token, UNUSED_SESSION_LIFE)
+    set_cookie(visit, response, Cookie.SESSION, session.token, sessions.UNUSED_LIFE)
 
 
 def _finish(visit: Visit, response: Response) -> Response:

@@ -139,7 +139,7 @@ def test_an_old_session_of_the_provider_adds_no_factor(
     offer = next(value for form in find_forms(page.text) for name, value in form.fields if name == "offer")
     given = offer, "", Guarded.code_of(page), sessions.Browser("", ""), now
     with pytest.raises(UsageError, match="more than ten minutes ago"):
-        second_factors.add_authenticator(service.db, service.service_secret, old, *given, life=timedelta(hours=1))
+        second_factors.add_authenticator(service.db, service.service_secret, old, *given)
     assert comer.add().status_code == 200
 
 

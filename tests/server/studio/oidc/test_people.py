@@ -176,7 +176,7 @@ def test_the_provider_is_asked_again_after_a_working_day(
     session = sessions.find_session(service.db, service.service_secret, token, now)
     assert session is not None
     later = now + timedelta(hours=11)
-    sessions.renew_session(service.db, session, Browser("", ""), later, timedelta(hours=12))
+    sessions.renew_session(service.db, session, Browser("", ""), later)
     with reading(service.db) as connection:
         ends = connection.execute(select(SESSIONS.c.expires_at).where(SESSIONS.c.id == session.id)).scalar_one()
     assert ends == session.created_at + timedelta(hours=12)
