@@ -12,13 +12,13 @@ from threading import Barrier
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.server.conftest import NOW, State
+from tests.server.conftest import State
 
 from reelport.errors import UsageError
 from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
-from reelport.server.access.keys import FirstUse, KeyDetails, SecretHashes, SecretRole, find_role
+from reelport.server.access.keys import KeyDetails
 from reelport.server.state.database import writing
 
 HOUR = timedelta(hours=1)
@@ -189,20 +189,11 @@ def test_of_many_first_uses_at_once_each_is_granted(client: Client) -> None:
 
 def test_a_first_use_that_was_overtaken_by_a_cancellation_changes_nothing(client: Client) -> None:
     """It had seen the second secret; when it comes to make it the one, there is none."""
-    seen = FirstUse(client.key_id, client.state.service_secret.hash(keys.SECRET_PURPOSE, client.rotate()))
+    seen = client.state.service_secret.hash(keys.SECRET_PURPOSE, client.rotate())
     client.cancel()
     with writing(client.state.db) as connection:
-        assert not keys.activate_next_secret(connection, seen, client.now)
+        assert not keys.activate_next_secret(connection, client.key_id, seen, client.now)
     assert client.use(client.secrets[0])
-
-
-def test_each_secret_is_found_by_its_hash() -> None:
-    """Each role is found by its own hash, beside the others; what isn't stored matches nothing."""
-    stored = SecretHashes("a" * 64, "b" * 64, "c" * 64, NOW + HOUR)
-    roles = [find_role(letter * 64, stored, NOW) for letter in "abcd0"]
-    assert roles == [SecretRole.CURRENT, SecretRole.NEXT, SecretRole.OLD, None, None]
-    assert find_role("c" * 64, stored, NOW + HOUR) is None
-    assert [find_role(letter * 64, SecretHashes(), NOW) for letter in "abcd0"] == [None] * 5
 
 
 @dataclass

@@ -16,12 +16,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from reelport.check import suggest
 from reelport.errors import StorageError, UsageError
 from reelport.facts.tables import CHANNELS, stored_schema
 from reelport.server.access import keys, organizations
 from reelport.server.access.key_expiry import KeyKind
-from reelport.server.access.keys import KeyDetails, NewKey, find_problems
+from reelport.server.access.keys import KeyDetails, NewKey
 from reelport.server.credentials import ServiceSecret, short_id
 from reelport.server.settings import Settings
 from reelport.storage.durable import describe_os_error
@@ -178,36 +177,9 @@ def create_key(
     details: KeyDetails | None = None,
 ) -> NewKey:
     """Create a key, limited to `channels` (slugs or ids); UsageError lists every problem."""
-    wrong, holder = list[str](), None
-    try:
-        holder = organizations.get_organization(db, organization)
-    except UsageError as error:
-        wrong.append(str(error))
-    details = details or KeyDetails()
-    wrong += find_problems(holder, permissions, channels, kind, details, now)
-    known = {} if channels is None or holder is None else _index_by_name(db, settings, holder.id)
-    if holder is not None:
-        lacking = [name for name in channels or () if name not in known]
-        wrong += [f"{organization} has no channel {name!r}.{suggest(name, sorted(known))}" for name in lacking]
-        for name in channels or ():
-            if len(ids := known.get(name, set())) > 1:  # limiting a key by it could pick the wrong one
-                wrong.append(f"{name!r} may mean {' or '.join(sorted(ids))}: name each channel by what is its own.")
-    if wrong:
-        raise UsageError("\n".join(wrong))
-    limit = None if channels is None else {id_ for name in channels for id_ in known[name]}
-    return keys.create_key(
-        db, service_secret, organization, permissions, now, channels=limit, kind=kind, details=details
-    )
-
-
-def _index_by_name(db: Engine, settings: Settings, organization_id: int) -> dict[str, set[str]]:
-    """Map ids and slugs to the ids of an organization's channels: two may share a slug."""
-    readable = organizations.list_readable_channels(db, organization_id)
-    found = {id_: {id_} for id_ in readable}
-    for each in list_channels(settings):
-        if each.id in readable:
-            found.setdefault(each.slug, set()).add(each.id)
-    return found
+    slugs = None if channels is None else {each.id: each.slug for each in list_channels(settings)}
+    given = db, service_secret, organization, permissions, now
+    return keys.create_key(*given, channels=channels, slugs=slugs, kind=kind, details=details)
 
 
 _STDIN = Path("-")

@@ -5,6 +5,7 @@ A private key gets one by its secret. A user gets one by a public key: with a pa
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -27,20 +28,16 @@ from reelport.server.access.callers import (
     make_token,
     read_terms,
 )
-from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry, is_expired
-from reelport.server.access.keys import (
-    SECRET_PURPOSE,
-    FirstUse,
-    SecretHashes,
-    SecretRole,
-    activate_next_secret,
-    find_role,
-)
+from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry
+from reelport.server.access.keys import SECRET_PURPOSE, activate_next_secret
 from reelport.server.access.roles import Role, demands_factor
 from reelport.server.access.users import is_password, normalize_email
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import REFRESH_TOKENS, USERS, to_moment
+
+_NO_HASH = "-" * 64
+"""As long as a hash, and equal to none."""
 
 
 class Refusal(StrEnum):
@@ -57,10 +54,7 @@ class ClientCredentials:
     """The id and secret of a key, as they came with a request."""
 
     id: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"ClientCredentials({self.id})"
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +64,20 @@ class Grant:
     A grant to a user has the user's id and a refresh token, too. `key_expires_at` is when the key ends by itself.
     """
 
-    token: str
+    token: str = field(repr=False)
     scopes: tuple[str, ...]
     seconds: int
     user_id: str | None = None
-    refresh_token: str | None = None
+    refresh_token: str | None = field(repr=False, default=None)
     key_expires_at: datetime | None = None
-
-    def __repr__(self) -> str:
-        return f"Grant({' '.join(self.scopes)})"
 
 
 @dataclass(frozen=True, slots=True)
 class _GrantingKey:
     """A key that is valid and whose secret was right.
 
-    `expires_at` is when the key expires; `secret_until` when the sent secret ends, which may be before.
+    `expires_at` is when the key expires; `secret_until` when the sent secret ends, which may be before. `next_hash` is
+    that of a next secret which is used first: a rotation's, whose end comes before any grant.
     """
 
     id: str
@@ -94,6 +86,7 @@ class _GrantingKey:
     scopes: frozenset[str]
     expires_at: datetime | None
     secret_until: datetime | None
+    next_hash: str | None
 
 
 def grant_token(
@@ -149,39 +142,32 @@ def _find_key(
     while True:
         with reading(db) as connection:
             found = _look_for_key(connection, service_secret, client, now)
-        if not isinstance(found, FirstUse):
+        if isinstance(found, Refusal) or found.next_hash is None:
             return found
-        write(db, partial(activate_next_secret, use=found, now=now))
+        write(db, partial(activate_next_secret, key_id=found.id, secret_hash=found.next_hash, now=now))
 
 
 def _look_for_key(
     connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
-) -> _GrantingKey | Refusal | FirstUse:
-    """Look for a valid key, as `_find_key`; FirstUse where the secret is a rotation's next one."""
-    found = SQL.run(connection, "key", {"key_id": clean_text(client.id)}).first()
-    # Hash and compare for an unknown key too: the time that a refusal takes must not reveal which ids exist.
-    given = service_secret.hash(SECRET_PURPOSE, client.secret)
-    hashes = _read_hashes(found) if found else SecretHashes()
-    role = find_role(given, hashes, now)
-    if found is None or role is None or found.revoked_at is not None:
+) -> _GrantingKey | Refusal:
+    key_id, given = clean_text(client.id), service_secret.hash(SECRET_PURPOSE, client.secret)
+    found = SQL.run(connection, "key", {"key_id": key_id}).first()
+    # Compare with all three, for an unknown key too: the time that a refusal takes must not reveal which one matched,
+    # or which ids exist.
+    stored = (found.secret_hash, found.next_secret_hash, found.old_secret_hash) if found else (None, None, None)
+    is_current, is_next, is_old = [hmac.compare_digest(given, each or _NO_HASH) for each in stored]
+    if found is None or found.revoked_at is not None or not (is_current or is_next or is_old):
         return Refusal.INVALID_CLIENT
     terms = read_terms(found)
-    if terms.kind is KeyKind.STUDIO or is_expired(terms, now):
+    expires_at = secret_until = effective_expiry(terms)
+    if is_old:
+        # In its grace too an old secret gets no older than the organization allows.
+        aged = replace(terms, secret_created_at=to_moment(found.old_secret_created_at))
+        secret_until = earliest(expires_at, to_moment(found.old_secret_until), effective_expiry(aged))
+    if terms.kind is KeyKind.STUDIO or (secret_until is not None and secret_until <= now):
         return Refusal.INVALID_CLIENT
-    key_id, scopes, expires_at = clean_text(client.id), frozenset(found.permissions.split()), effective_expiry(terms)
-    if role is SecretRole.NEXT:
-        return FirstUse(key_id, given)
-    secret_until = earliest(expires_at, hashes.old_until) if role is SecretRole.OLD else expires_at
-    return _GrantingKey(key_id, terms.kind, found.organization_id, scopes, expires_at, secret_until)
-
-
-def _read_hashes(row: Row[*tuple[Any, ...]]) -> SecretHashes:
-    # In its grace too an old secret gets no older than the organization allows.
-    if row.old_secret_hash is None:
-        return SecretHashes(row.secret_hash, row.next_secret_hash)
-    aged = replace(read_terms(row), secret_created_at=to_moment(row.old_secret_created_at))
-    old_until = earliest(to_moment(row.old_secret_until), effective_expiry(aged))
-    return SecretHashes(row.secret_hash, row.next_secret_hash, row.old_secret_hash, old_until)
+    scopes, next_hash = frozenset(found.permissions.split()), given if is_next else None
+    return _GrantingKey(key_id, terms.kind, found.organization_id, scopes, expires_at, secret_until, next_hash)
 
 
 def _choose_scopes(held: frozenset[str], may_have: frozenset[str], asked: Iterable[str]) -> tuple[str, ...]:

@@ -10,14 +10,12 @@ list shows it, and no token is granted for it.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, bindparam, func, select, text
+from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from reelport.check import suggest
 from reelport.errors import AccessError, UsageError
@@ -31,7 +29,7 @@ from reelport.server.access.organizations import Organization, find_organization
 from reelport.server.access.roles import Reach
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
-from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, Moment, to_milliseconds
+from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, to_milliseconds
 from reelport.wording import NAME_RULE, is_name
 
 _KINDS = (KeyKind.PRIVATE, KeyKind.PUBLIC)
@@ -53,7 +51,7 @@ class KeyDetails:
         return COMMAND_LINE if self.actor is None or self.actor.address == COMMAND_LINE else self.actor.name
 
 
-def find_problems(
+def _find_problems(
     holder: Organization | None,
     permissions: Collection[str],
     channels: Collection[str] | None,
@@ -61,9 +59,9 @@ def find_problems(
     details: KeyDetails,
     now: datetime,
 ) -> list[str]:
-    """List a sentence for each reason why such a key can't be made.
+    """List a sentence for each reason why such a key can't be made; channels aren't looked for.
 
-    Unknown channels are not looked for. An organization that isn't known (None) limits no expiry.
+    An organization that isn't known (None) limits no expiry.
     """
     unknown = [name for name in permissions if name not in REPORT_SCOPES]
     wrong = [f"There is no permission {name!r}.{suggest(name, REPORT_SCOPES)}" for name in unknown]
@@ -107,10 +105,7 @@ class NewKey:
     """A key just created, or rotated. Its secret is known only now."""
 
     id: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"NewKey({self.id})"
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,23 +159,28 @@ def create_key(
     now: datetime,
     *,
     channels: Collection[str] | None = None,
+    slugs: Mapping[str, str] | None = None,
     kind: str = KeyKind.PRIVATE,
     details: KeyDetails | None = None,
 ) -> NewKey:
-    """Create a key with these scopes, limited to `channels` (ids) unless None.
+    """Create a key with these scopes, limited to `channels` unless None.
 
-    UsageError lists all of `find_problems`, and every channel that the organization may not read.
+    They are ids, or `slugs` (by the ids). UsageError lists every problem.
     """
     details = details or KeyDetails()
     new = NewKey(_draw_key_id(), credentials.mint(credentials.KEY_SECRET))
     with writing(db) as connection:
-        holder = lock_organization(connection, organization)
-        foreign = sorted(set(channels or ()) - find_readable_channels(connection, holder.id))
-        wrong = [
-            *find_problems(holder, permissions, channels, kind, details, now),
-            *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign),
-        ]
-        if wrong:
+        holder, wrong = None, list[str]()
+        try:
+            holder = lock_organization(connection, organization)
+        except UsageError as error:
+            wrong.append(str(error))
+        wrong += _find_problems(holder, permissions, channels, kind, details, now)
+        limit = set[str]()
+        if holder is not None and channels:
+            limit, unclear = _find_channels(connection, holder, channels, slugs or {})
+            wrong += unclear
+        if holder is None or wrong:
             raise UsageError("\n".join(wrong))
         row = {
             "id": new.id,
@@ -196,7 +196,7 @@ def create_key(
         }
         connection.execute(KEYS.insert().values(row))
         if channels is not None:
-            limits = [{"key_id": new.id, "channel_id": channel} for channel in set(channels)]
+            limits = [{"key_id": new.id, "channel_id": channel} for channel in limit]
             connection.execute(KEY_CHANNELS.insert(), limits)
         if details.actor is not None:
             key = find_key(connection, new.id)
@@ -208,6 +208,25 @@ def create_key(
             }
             _record_change(connection, key, details.actor, Action.KEY_CREATED, now, said)
     return new
+
+
+def _find_channels(
+    connection: Connection, holder: Organization, channels: Collection[str], slugs: Mapping[str, str]
+) -> tuple[set[str], list[str]]:
+    """Find the ids of an organization's channels that are named by id or slug.
+
+    The sentences say which name is of no channel, or of several: two may share a slug.
+    """
+    known: dict[str, set[str]] = {}
+    for id_ in find_readable_channels(connection, holder.id):
+        for name in {id_, slugs.get(id_, id_)}:
+            known.setdefault(name, set()).add(id_)
+    lacking = [name for name in channels if name not in known]
+    wrong = [f"{holder.name} has no channel {name!r}.{suggest(name, sorted(known))}" for name in lacking]
+    found = {name: known.get(name, set()) for name in channels}
+    several = {name: " or ".join(sorted(ids)) for name, ids in found.items() if len(ids) > 1}
+    wrong += [f"{name!r} may mean {ids}: name each channel by what is its own." for name, ids in several.items()]
+    return set[str]().union(*found.values()), wrong
 
 
 def _draw_key_id() -> str:
@@ -353,57 +372,14 @@ def _find_marks(key: Key, now: datetime) -> Iterator[str]:
 DEFAULT_GRACE_HOURS = 24
 MOST_GRACE_HOURS = 720
 """Hours that an old secret may be valid after the first use of the next one: thirty days."""
-_NO_HASH = "-" * 64
-"""As long as a hash, and equal to none."""
 
 
-class SecretRole(StrEnum):
-    """Which of its key's secrets a secret is."""
-
-    CURRENT = "current"
-    NEXT = "next"
-    OLD = "old"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretHashes:
-    """The hashes of a key's secrets. The old one is valid until `old_until`."""
-
-    current: str | None = None
-    next: str | None = None
-    old: str | None = None
-    old_until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FirstUse:
-    """The next secret of a key is used first: call `activate_next_secret`, then ask again."""
-
-    key_id: str
-    secret_hash: str
-
-
-def find_role(given: str, stored: SecretHashes, now: datetime) -> SecretRole | None:
-    """Find which secret of a key has the hash `given`; None for none that is valid now.
-
-    Compares all three whatever is stored: its time must not reveal which matched, or whether there are any.
-    """
-    is_current = hmac.compare_digest(given, stored.current or _NO_HASH)
-    is_next = hmac.compare_digest(given, stored.next or _NO_HASH)
-    is_old = hmac.compare_digest(given, stored.old or _NO_HASH)
-    if is_current:
-        return SecretRole.CURRENT
-    if is_next:
-        return SecretRole.NEXT
-    return SecretRole.OLD if is_old and stored.old_until is not None and now < stored.old_until else None
-
-
-def activate_next_secret(connection: Connection, use: FirstUse, now: datetime) -> bool:
-    """Make a key's next secret the current one, and the current one the old one.
+def activate_next_secret(connection: Connection, key_id: str, secret_hash: str, now: datetime) -> bool:
+    """Make a key's next secret, of this hash, the current one, and the current one the old one.
 
     False when there is nothing to do any more: another use did it, or the rotation was cancelled.
     """
-    values = {"key_id": use.key_id, "secret_hash": use.secret_hash, "now": to_milliseconds(now)}
+    values = {"key_id": key_id, "secret_hash": secret_hash, "now": to_milliseconds(now)}
     return SQL.run(connection, "activate_next_secret", values).rowcount == 1
 
 
@@ -459,12 +435,6 @@ def _find_rotation_problems(key: Key, now: datetime) -> list[str]:
 
 _NO_SECRET = ""
 """Stored in place of the hash of a secret: it is the hash of none."""
-# If two transactions make the first key, the second waits here for the first and changes nothing.
-_INSERT = text("""
-INSERT INTO keys (id, organization_id, secret_hash, permissions, limited, created_at, kind)
-VALUES (:id, :organization_id, :secret_hash, :permissions, 0, :created_at, 'studio')
-ON CONFLICT DO NOTHING
-""").bindparams(bindparam("created_at", type_=Moment()))
 
 
 def identify_studio(db: Engine, reach: Reach, now: datetime) -> Caller:
@@ -489,27 +459,27 @@ def find_or_create_studio_key(connection: Connection, organization_id: int, now:
     It has every scope and reads every channel of the organization. The transaction must be one that writes. AccessError
     when the organization was removed meanwhile.
     """
-    found = find_studio_key(connection, organization_id)
-    if found is not None:
-        return found
+    # Of two that make the first key, the second waits here for the first, and then finds it.
     locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == organization_id).with_for_update()
     if connection.execute(locked).first() is None:
         raise AccessError("This organization was removed just now.")
-    new = {
-        "id": _draw_key_id(),
+    if (found := find_studio_key(connection, organization_id)) is not None:
+        return found
+    key_id = _draw_key_id()
+    row = {
+        "id": key_id,
         "organization_id": organization_id,
         "secret_hash": _NO_SECRET,
         "permissions": " ".join(REPORT_SCOPES),
+        "kind": KeyKind.STUDIO.value,
+        "limited": 0,
         "created_at": now,
     }
-    connection.execute(_INSERT, new)
-    return connection.execute(_select_id(organization_id)).scalar_one()
+    connection.execute(KEYS.insert().values(row))
+    return key_id
 
 
 def find_studio_key(connection: Connection, organization_id: int) -> str | None:
     """Find the id of Studio's key of an organization; None before the first use of Studio."""
-    return connection.execute(_select_id(organization_id)).scalar()
-
-
-def _select_id(organization_id: int) -> Select[str]:
-    return select(KEYS.c.id).where(KEYS.c.organization_id == organization_id, KEYS.c.kind == KeyKind.STUDIO.value)
+    of_studio = KEYS.c.organization_id == organization_id, KEYS.c.kind == KeyKind.STUDIO.value
+    return connection.execute(select(KEYS.c.id).where(*of_studio)).scalar()
