@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
@@ -117,13 +117,17 @@ def add_person(
     try:
         with writing(db) as connection:
             holder = lock_organization_of(connection, owner)
-            new = insert_user(connection, holder, address, Role(role), NO_PASSWORD, now)
-            audit_log.record_action(
-                connection, holder.id, actor, Action.USER_ADDED, address, now, {"role": new.role.value}
-            )
-            return insert_link(connection, service_secret, new.id, address, now)
-    except IntegrityError:
-        _refuse_address(db, owner, address, actor, now)
+            known = connection.execute(select(USERS.c.organization_id).where(USERS.c.email == address)).first()
+            if known is None:
+                new, details = insert_user(connection, holder, address, Role(role), NO_PASSWORD, now), {"role": role}
+                audit_log.record_action(connection, holder.id, actor, Action.USER_ADDED, address, now, details)
+                return insert_link(connection, service_secret, new.id, address, now)
+            if known.organization_id == holder.id:
+                raise UsageError(f"{address} is a user of {holder.name} already.")
+            audit_log.record_action(connection, holder.id, actor, Action.USER_NOT_ADDED, address, now)
+    except IntegrityError:  # somebody else adds the address at this moment: now it is known
+        return add_person(db, service_secret, owner, email, role, actor, now)
+    raise AddressTaken(f"{address} can't be added: the platform's operator can say why, and add it if that is right.")
 
 
 def make_password_link(
@@ -264,16 +268,6 @@ def _check_owner_stays(connection: Connection, holder: Organization, user: Row[*
     )
     if user.role == Role.OWNER and connection.execute(others).scalar_one() == 0:
         raise UsageError(LAST_OWNER)
-
-
-def _refuse_address(db: Engine, owner: Session, address: str, actor: Actor, now: datetime) -> NoReturn:
-    with writing(db) as connection:
-        holder = lock_organization_of(connection, owner)
-        own = select(USERS.c.id).where(USERS.c.email == address, USERS.c.organization_id == holder.id)
-        if connection.execute(own).first() is not None:
-            raise UsageError(f"{address} is a user of {holder.name} already.")
-        audit_log.record_action(connection, holder.id, actor, Action.USER_NOT_ADDED, address, now)
-    raise AddressTaken(f"{address} can't be added: the platform's operator can say why, and add it if that is right.")
 
 
 def _find_role_problem(role: str) -> list[str]:
