@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
-LONGEST = 1000
+_LONGEST = 1000
 """Longest header that is read; a longer one counts as absent."""
 
 
@@ -15,7 +15,7 @@ def find_quality(accept: str, media_type: str) -> float:
     The most specific range decides. Parameters other than `q` are ignored; a `q` that is no weight counts as 0. Without
     a header everything is acceptable.
     """
-    if not accept.strip() or len(accept) > LONGEST:
+    if not accept.strip() or len(accept) > _LONGEST:
         return 1.0
     found = {-1: 0.0}
     ranges = ("*/*", f"{media_type.partition('/')[0]}/*", media_type)
@@ -31,4 +31,4 @@ def find_quality(accept: str, media_type: str) -> float:
 def is_named(accept: str, media_type: str) -> bool:
     """Whether a header names the media type itself, not only a range that covers it."""
     names = (part.partition(";")[0].strip().lower() for part in accept.split(","))
-    return len(accept) <= LONGEST and media_type in names
+    return len(accept) <= _LONGEST and media_type in names

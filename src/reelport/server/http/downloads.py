@@ -11,18 +11,17 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import partial
 from typing import Self
 from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
 import structlog
+from sqlalchemy import Engine
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -52,23 +51,26 @@ _LOG = structlog.get_logger(__name__)
 _SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    status: int
-    error: str
-    description: str
+class _Refused(Exception):
+    """The download is refused: status, code of the error, sentence, and headers beside the usual ones."""
+
+    def __init__(self, status: int, error: str, sentence: str, **headers: str) -> None:
+        super().__init__(sentence)
+        self.status, self.error, self.headers = status, error, headers
 
 
 _RETRY_SECONDS = "5"
-_INVALID_URL = _Refusal(
+_INVALID_URL = (
     403,
     "link_not_valid",
-    "The link has expired, isn't ours, or its key may no longer read the report. Only a key that may still read the "
-    "report gets a new link, with each status query.",
+    (
+        "The link has expired, isn't ours, or its key may no longer read the report. Only a key that may still read "
+        "the report gets a new link, with each status query."
+    ),
 )
-_EXPIRED = _Refusal(410, "report_expired", "The report has expired and its file is deleted: ask for it again.")
-_UNAVAILABLE = _Refusal(503, "temporarily_unavailable", "The service can't read its state or its files now: try again.")
-_DAMAGED = _Refusal(500, "internal_error", "The file is damaged: ask for the report again.")
+_EXPIRED = 410, "report_expired", "The report has expired and its file is deleted: ask for it again."
+_UNAVAILABLE = 503, "temporarily_unavailable", "The service can't read its state or its files now: try again."
+_DAMAGED = 500, "internal_error", "The file is damaged: ask for the report again."
 _ERRORS = {406: "form_not_available", 500: "internal_error", 503: "temporarily_unavailable"}
 _LONGEST_QUERY = 2000
 """Letters of a query above which no header tells it: proxies refuse an answer with long headers."""
@@ -93,61 +95,94 @@ class _SignedUrl:
         return cls(request.path_params["file_id"], *(query.get(name, "") for name in ("key", "expires", "signature")))
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenReport:
-    report: FoundReport
-    record: FileRecord
-    content: OpenFile
-    form: FileType
-
-
 async def download(request: Request, suffixed: FileType) -> Response:
     """Answer a GET or HEAD request for a signed URL whose path has this type's suffix."""
+    try:
+        return await _answer(request, suffixed)
+    except NoFreeSlot as error:
+        sentence = f"The limit of running downloads of {error.limit} is reached: try again when one has ended."
+        # Close the connection: a client that opens thousands of URLs must not keep as many connections.
+        closing = {"Retry-After": _RETRY_SECONDS, "Connection": "close"}
+        return _refuse(_Refused(429, "too_many_downloads", sentence, **closing))
+    except _Refused as refused:
+        return _refuse(refused)
+    except StorageError as error:
+        # Such as a folder that is missing because its disk isn't mounted: the report hasn't expired.
+        _LOG.error("the state or a file can't be used", reason=str(error))
+        return _refuse(_Refused(*_UNAVAILABLE))
+
+
+def _refuse(refused: _Refused) -> Response:
+    body = {"error": refused.error, "error_description": str(refused)}
+    again = {"Retry-After": _RETRY_SECONDS} if refused.status == 503 else {}  # noqa: PLR2004 - a status of HTTP
+    headers = {**_SECURITY_HEADERS, "Cache-Control": "no-store", **again, **refused.headers}
+    return JSONResponse(body, refused.status, headers)
+
+
+async def _answer(request: Request, suffixed: FileType) -> Response:
     service: Service = request.app.state.service
     link = _SignedUrl.from_request(request)
     form = choose_form(",".join(request.headers.getlist("accept"))) if suffixed is CSV else suffixed
     if not signed_urls.is_signed(
         service.service_secret, link.report_id, link.key_id, link.expires, link.signature, datetime.now(UTC)
     ):
-        return _refuse(_INVALID_URL)
-    try:
-        with ExitStack() as resources:
-            running = resources.enter_context(service.download_slots.hold(link.report_id, link.seconds_left))
-            record = None if form is CSV else await _find_form(request, link, form)
-            if isinstance(record, _Refusal):
-                return _refuse(record)
-            found = await anyio.to_thread.run_sync(_open_file, service, link, form, record)
-            span = tracing.current_span()
-            span.set("reelport.report.id", link.report_id)
-            if isinstance(found, _Refusal):
-                return _refuse(found)
-            span.link(found.report.traceparent)
-            resources.callback(found.content.close)
-            service.download_slots.count_for_partner(running, found.report.organization_id)
-            return _answer(request, link, found, running, resources)
-    except NoFreeSlot as error:
-        sentence = f"The limit of running downloads of {error.limit} is reached: try again when one has ended."
-        full = _Refusal(429, "too_many_downloads", sentence)
-        # Close the connection: a client that opens thousands of URLs must not keep as many connections.
-        return _refuse(full, **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
+        raise _Refused(*_INVALID_URL)
+    with ExitStack() as resources:
+        running = resources.enter_context(service.download_slots.hold(link.report_id, link.seconds_left))
+        made = None if form is CSV else await _find_form(request, link, form)
+        span = tracing.current_span()
+        span.set("reelport.report.id", link.report_id)
+        report, record, content = await anyio.to_thread.run_sync(_open_file, service, link, made)
+        resources.callback(content.close)
+        span.link(report.traceparent)
+        service.download_slots.count_for_partner(running, report.organization_id)
+        headers = _make_headers(request, link, report, record, form)
+        status, first, length = _select_range(request, headers["ETag"], record.bytes)
+        if status in {206, 416}:
+            part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
+            headers["Content-Range"] = f"bytes {part}/{record.bytes}"
+        if status in {412, 416}:
+            headers["Cache-Control"] = "no-store"
+        if status not in {200, 206}:
+            return Response(status_code=status, headers=headers)
+        headers["Content-Length"] = str(length)
+        part_of_file = range(first, first + length)
+        return _Download(status, headers, service, link, content, part_of_file, running, resources.pop_all())
 
 
-async def _find_form(request: Request, link: _SignedUrl, form: FileType) -> FileRecord | _Refusal:
+async def _find_form(request: Request, link: _SignedUrl, form: FileType) -> FileRecord:
     """Find the file of a form, or have it made: for who may read the report."""
     service: Service = request.app.state.service
-    report = await anyio.to_thread.run_sync(_find_report, service, link)
-    if isinstance(report, _Refusal):
-        return report
-    if report.file is None:
-        return _EXPIRED
+    report, csv = await service.read(_find_report, link)
+    found = await require_form(request, form, report.id, report.organization_id, csv.rows)
+    if isinstance(found, Unmade):
+        raise _Refused(found.status, _ERRORS[found.status], found)
+    return found
+
+
+def _open_file(service: Service, link: _SignedUrl, made: FileRecord | None) -> tuple[FoundReport, FileRecord, OpenFile]:
+    """Open the file of the report, or the one that was `made` in another form."""
+    report, csv = _find_report(service.db, link)
+    record = made or csv
     try:
-        found = await require_form(request, form, report.id, report.organization_id, report.file.rows)
-    except StorageError as error:
-        _LOG.error("a form can't be made or found", reason=str(error))
-        return _UNAVAILABLE
-    if isinstance(found, FileRecord):
-        return found
-    return _Refusal(found.status, _ERRORS[found.status], found)
+        content = service.settings.report_store.open(record.name)
+    except FileNotFoundError:
+        _LOG.error("a finished file is missing", file=record.name)
+        raise _Refused(*_EXPIRED) from None
+    if content.size != record.bytes:
+        content.close()
+        _LOG.error("a finished file has another length than its record", file=record.name)
+        raise _Refused(*_DAMAGED)
+    return report, record, content
+
+
+def _find_report(db: Engine, link: _SignedUrl) -> tuple[FoundReport, FileRecord]:
+    found = find_linked_report(db, link.report_id, link.key_id, datetime.now(UTC))
+    if found is None:
+        raise _Refused(*_INVALID_URL)
+    if found.file is None:
+        raise _Refused(*_EXPIRED)
+    return found, found.file
 
 
 _CSV_TYPE = CSV.media_type.partition(";")[0]
@@ -225,93 +260,31 @@ def _find_most_rows() -> int:
     return MOST_ROWS
 
 
-def _answer(
-    request: Request, link: _SignedUrl, found: _OpenReport, running: RunningDownload, resources: ExitStack
-) -> Response:
-    service: Service = request.app.state.service
-    tag = f'"{found.record.sha256}"'
-    headers = {**_make_headers(found, link), **_describe_form(found), "ETag": tag, "Accept-Ranges": "bytes"}
-    if request.url.path.endswith(CSV.suffix):
-        headers["Vary"] = "Accept"
-    status, first, length = _select_range(request, tag, found.record.bytes)
-    if status in {206, 416}:
-        part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
-        headers["Content-Range"] = f"bytes {part}/{found.record.bytes}"
-    if status in {412, 416}:
-        headers["Cache-Control"] = "no-store"
-    if status not in {200, 206}:
-        return Response(status_code=status, headers=headers)
-    is_allowed = partial(_is_allowed, service, link)
-    transfer = _Transfer(service, found.content, is_allowed, first, length, running, resources.pop_all())
-    return _Download(status, {**headers, "Content-Length": str(length)}, transfer)
-
-
-def _make_headers(found: _OpenReport, link: _SignedUrl) -> dict[str, str]:
+def _make_headers(
+    request: Request, link: _SignedUrl, report: FoundReport, record: FileRecord, form: FileType
+) -> dict[str, str]:
     """Make what all files have: what the report says of itself, and the file's name.
 
     A link's file never changes: the cache of its holder may keep it until the link expires, and no other cache may.
     """
-    query, day = ReportQuery.from_wire(json.loads(found.report.query)), found.report.last_complete_day
-    ending = found.form.suffix.removeprefix(".")
+    query, day = ReportQuery.from_wire(json.loads(report.query)), report.last_complete_day
+    ending = form.suffix.removeprefix(".")
+    told = {}
+    if form is not CSV:
+        about = describe_file(report.query, report.versions, day)
+        told = {QUERY_HEADER: about["query"], VERSIONS_HEADER: about["versions"], UNITS_HEADER: about["units"]}
     return {
         **_SECURITY_HEADERS,
-        ROWS_HEADER: str(found.record.rows),
+        ROWS_HEADER: str(record.rows),
         **({} if day is None else {COMPLETE_HEADER: format_complete_day(day)}),
         "Cache-Control": f"private, no-transform, max-age={max(int(link.seconds_left), 0)}, immutable",
-        "Content-Type": found.form.media_type,
-        "Content-Disposition": format_attachment(name_file(query, ending), f"{found.report.id}.{ending}"),
+        "Content-Type": form.media_type,
+        "Content-Disposition": format_attachment(name_file(query, ending), f"{report.id}.{ending}"),
+        **{name: text for name, text in told.items() if len(text) <= _LONGEST_QUERY},
+        "ETag": f'"{record.sha256}"',
+        "Accept-Ranges": "bytes",
+        **({"Vary": "Accept"} if request.url.path.endswith(CSV.suffix) else {}),
     }
-
-
-def _describe_form(found: _OpenReport) -> dict[str, str]:
-    if found.form is CSV:
-        return {}
-    about = describe_file(found.report.query, found.report.versions, found.report.last_complete_day)
-    told = {QUERY_HEADER: about["query"], VERSIONS_HEADER: about["versions"], UNITS_HEADER: about["units"]}
-    return {name: text for name, text in told.items() if len(text) <= _LONGEST_QUERY}
-
-
-def _refuse(refused: _Refusal, **headers: str) -> Response:
-    body = {"error": refused.error, "error_description": refused.description}
-    again = {"Retry-After": _RETRY_SECONDS} if refused.status == 503 else {}  # noqa: PLR2004 - a status of HTTP
-    return JSONResponse(body, refused.status, {**_SECURITY_HEADERS, "Cache-Control": "no-store", **again, **headers})
-
-
-def _open_file(service: Service, link: _SignedUrl, form: FileType, made: FileRecord | None) -> _OpenReport | _Refusal:
-    """Open the file of the report, or the one that was `made` in another form."""
-    report = _find_report(service, link)
-    if isinstance(report, _Refusal):
-        return report
-    if report.file is None:
-        return _EXPIRED
-    record = made or report.file
-    try:
-        content = service.settings.report_store.open(record.name)
-    except FileNotFoundError:
-        _LOG.error("a finished file is missing", file=record.name)
-        return _EXPIRED
-    except StorageError:
-        # Such as a folder that is missing because its disk isn't mounted: the report hasn't expired.
-        _LOG.exception("a finished file can't be read", file=record.name)
-        return _UNAVAILABLE
-    if content.size != record.bytes:
-        content.close()
-        _LOG.error("a finished file has another length than its record", file=record.name)
-        return _DAMAGED
-    return _OpenReport(report, record, content, form)
-
-
-def _find_report(service: Service, link: _SignedUrl) -> FoundReport | _Refusal:
-    try:
-        found = find_linked_report(service.db, link.report_id, link.key_id, datetime.now(UTC))
-    except StorageError as error:
-        _LOG.error("the state can't be used", reason=str(error))
-        return _UNAVAILABLE
-    return _INVALID_URL if found is None else found
-
-
-def _is_allowed(service: Service, link: _SignedUrl) -> bool:
-    return _find_report(service, link) is not _INVALID_URL
 
 
 _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
@@ -364,47 +337,43 @@ RECHECK_SECONDS = 5.0
 """Longest time that a download continues after its key has lost access to the report."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Transfer:
-    """The part of an open file to send, and what to release afterwards: the slots and the file."""
-
-    service: Service
-    content: OpenFile
-    is_allowed: Callable[[], bool]
-    """Whether the URL's key may still read the report. Blocks: it reads the state."""
-    first: int
-    length: int
-    running: RunningDownload
-    resources: ExitStack
-
-
 class _Download(Response):
-    """A response that sends a part of an open file, piece by piece, and always closes the file.
+    """A response that sends a part of an open file, piece by piece, then releases the slots and the file.
 
     Between pieces it checks that the client is still there, and that the URL's key may still read the report.
     """
 
-    def __init__(self, status: int, headers: dict[str, str], transfer: _Transfer) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: dict[str, str],
+        service: Service,
+        link: _SignedUrl,
+        content: OpenFile,
+        part: range,
+        running: RunningDownload,
+        resources: ExitStack,
+    ) -> None:
         super().__init__(None, status, headers)
-        self._transfer = transfer
+        self._service, self._link, self._content, self._part = service, link, content, part
+        self._running, self._resources = running, resources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the part of the file; stop when the client disconnects."""
-        with self._transfer.resources:
+        with self._resources:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if scope["method"] == "HEAD" or not self._transfer.length:
+            if scope["method"] == "HEAD" or not self._part:
                 await send({"type": "http.response.body", "body": b""})
                 return
-            running = self._transfer.running
             with anyio.CancelScope() as sending:
-                running.set_stop(sending.cancel)
+                self._running.set_stop(sending.cancel)
                 await self._send_chunks(Request(scope, receive), send)
-            if running.ended:
+            if self._running.ended:
                 # No end of the body either: the client sees that the file is incomplete.
-                _LOG.warning("a slow download ends early: a new one needs its place", report=running.report_id)
+                _LOG.warning("a slow download ends early: a new one needs its place", report=self._link.report_id)
 
     async def _send_chunks(self, request: Request, send: Send) -> None:
-        position, end = self._transfer.first, self._transfer.first + self._transfer.length
+        position, end = self._part.start, self._part.stop
         allowed_until = time.monotonic() + RECHECK_SECONDS
         count = 0
         while position < end:
@@ -417,18 +386,22 @@ class _Download(Response):
                     return
                 allowed_until = time.monotonic() + RECHECK_SECONDS
             count += 1
-            chunk = await _read_chunk(self._transfer.content, min(_CHUNK_BYTES, end - position), position)
+            chunk = await _read_chunk(self._content, min(_CHUNK_BYTES, end - position), position)
             position += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
-            self._transfer.service.metrics.sent_bytes.inc(len(chunk))
-            self._transfer.running.count(len(chunk))
+            self._service.metrics.sent_bytes.inc(len(chunk))
+            self._running.count(len(chunk))
 
     async def _is_still_allowed(self) -> bool:
         """Whether the URL's key may read the report; revoking it ends running downloads."""
-        if await anyio.to_thread.run_sync(self._transfer.is_allowed):
+        link, now = self._link, datetime.now(UTC)
+        try:
+            if await self._service.read(find_linked_report, link.report_id, link.key_id, now) is not None:
+                return True
+        except StorageError as error:
+            _LOG.error("the state can't be used", reason=str(error))
             return True
-        report = self._transfer.running.report_id
-        _LOG.warning("a download ends early: its key may not read the report any more", report=report)
+        _LOG.warning("a download ends early: its key may not read the report any more", report=link.report_id)
         return False
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import anyio.to_thread
@@ -23,9 +23,9 @@ from reelport.server.access.callers import Caller
 from reelport.server.graphql.answer import answer_request, parse_body
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.resolvers import Context
-from reelport.server.http.accept import LONGEST, find_quality, is_named
+from reelport.server.http.accept import find_quality, is_named
 from reelport.server.http.graphiql import answer_page, wants_page
-from reelport.server.http.service import BearerRefusal, Service, answer_or_wait, authenticate
+from reelport.server.http.service import BearerRefused, Service, answer_or_wait, authenticate
 from reelport.server.limits.body_budget import PendingBody
 from reelport.server.limits.document_limits import BODY_BYTES
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
@@ -43,8 +43,6 @@ async def answer_graphql(request: HttpRequest) -> Response:
         return answer
     try:
         caller = await authenticate(service, request)
-        if isinstance(caller, BearerRefusal):
-            return _refuse_caller(request, caller)
         with service.bodies.hold(caller.organization_id) as pending:
             body = await pending.read(request, BODY_BYTES)
             if body is None:
@@ -53,6 +51,8 @@ async def answer_graphql(request: HttpRequest) -> Response:
             return await _answer_or_wait(service, request, caller, body, pending)
         fault = Fault(Code.UNAVAILABLE, "This partner is sending too much at once: try again.")
         return _refuse(request, fault, 503, **{"Retry-After": "5"})
+    except BearerRefused as refused:
+        return _refuse(request, Fault(Code.UNAUTHENTICATED, str(refused)), refused.status, **refused.headers)
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))
         fault = Fault(Code.UNAVAILABLE, "The service can't answer now: try again.")
@@ -78,10 +78,7 @@ async def _answer_or_wait(
     """Answer now, or after a long poll: a query of unfinished reports may wait for one."""
     base = service.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
     answer = partial(_answer_in_turn, service, request, body, base, pending)
-    answered = await answer_or_wait(request, caller, answer, lambda found: _find_unfinished(*found))
-    if isinstance(answered, BearerRefusal):
-        return _refuse_caller(request, answered)
-    (said, context), waited = answered
+    (said, context), waited = await answer_or_wait(request, caller, answer, lambda found: _find_unfinished(*found))
     return _reply(request, said, body, headers=_make_headers(service, context) | waited)
 
 
@@ -128,11 +125,6 @@ def _make_headers(service: Service, context: Context) -> dict[str, str]:
     return complete | pause | service.format_limits(context.caller, None if slots is None else slots.left)
 
 
-def _refuse_caller(request: HttpRequest, refusal: BearerRefusal) -> Response:
-    fault = Fault(Code.UNAUTHENTICATED, refusal.sentence)
-    return _refuse(request, fault, refusal.status, **refusal.headers)
-
-
 def _refuse(request: HttpRequest, fault: Fault, status: int, **headers: str) -> Response:
     return _reply(request, format_refusal([fault]), b"", status, headers)
 
@@ -167,15 +159,9 @@ def _reply(
 
 
 def _wants_statuses(request: HttpRequest) -> bool:
-    # Cut, so that what is remembered stays small: a longer one counts as absent anyway.
-    return _prefers_graphql_json(",".join(request.headers.getlist("accept"))[: LONGEST + 1])
-
-
-@lru_cache(maxsize=200)
-def _prefers_graphql_json(accept: str) -> bool:
     """Whether the client names the specification's media type, and prefers no other."""
-    quality = find_quality(accept, _GRAPHQL_JSON)
-    return is_named(accept, _GRAPHQL_JSON) and quality > 0 and quality >= find_quality(accept, _JSON)
+    accept = ",".join(request.headers.getlist("accept"))
+    return is_named(accept, _GRAPHQL_JSON) and 0 < find_quality(accept, _GRAPHQL_JSON) >= find_quality(accept, _JSON)
 
 
 def _is_utf8_json(content_type: str) -> bool:

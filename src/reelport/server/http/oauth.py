@@ -86,11 +86,11 @@ async def _answer_form(request: Request, grant_types: Mapping[str, _GrantType], 
         _check_origin(request)
         form = await _read_form(request)
         grant_type = _find_grant_type(form, grant_types)
-        credentials = _read_credentials(request, form)
-        counted += _find_counts(request, credentials.client, is_public=is_public)
+        client, is_basic = _read_credentials(request, form)
+        counted += _find_counts(request, client, is_public=is_public)
         _count(service, counted)
         async with service.concurrency.turn(counted[-1].owner):
-            found = await grant_type(request, credentials.client, form)
+            found = await grant_type(request, client, form)
     except _TokenRefused as refused:
         return _answer_refused(refused)
     except StorageError as error:
@@ -100,10 +100,10 @@ async def _answer_form(request: Request, grant_types: Mapping[str, _GrantType], 
         )
     service.metrics.token_requests.labels("granted" if isinstance(found, Grant) else found.value).inc()
     if isinstance(found, Grant):
-        service.key_uses.note(credentials.client.id, datetime.now(UTC))
+        service.key_uses.note(client.id, datetime.now(UTC))
         return _answer_granted(found, form)
     sentence = _SENTENCES.get(found) or _describe_refusal(found, form, is_public=is_public)
-    if found is Refusal.INVALID_CLIENT and credentials.basic:
+    if found is Refusal.INVALID_CLIENT and is_basic:
         return _answer_refused(_TokenRefused(found.value, sentence, 401), _BASIC)
     return _answer_refused(_TokenRefused(found.value, sentence))
 
@@ -288,12 +288,6 @@ class _TokenRefused(Exception):
     retry_after: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _FoundCredentials:
-    client: ClientCredentials
-    basic: bool
-
-
 async def _read_form(request: Request) -> dict[str, str]:
     forms = request.app.state.service.forms
     with forms.hold(_find_address(request)) as pending:
@@ -316,7 +310,8 @@ async def _read_form(request: Request) -> dict[str, str]:
     return dict(fields)
 
 
-def _read_credentials(request: Request, form: Mapping[str, str]) -> _FoundCredentials:
+def _read_credentials(request: Request, form: Mapping[str, str]) -> tuple[ClientCredentials, bool]:
+    """Read the key's id and secret, and whether they came as Basic credentials."""
     headers = request.headers.getlist("authorization")
     if len(headers) > 1:
         raise _TokenRefused("invalid_request", f"There are {len(headers)} Authorization headers: send one.")
@@ -326,7 +321,7 @@ def _read_credentials(request: Request, form: Mapping[str, str]) -> _FoundCreden
         missing = [name for name in ("client_id", "client_secret") if not form.get(name)]
         if missing:
             raise _TokenRefused("invalid_request", f"{' and '.join(missing)} missing.")
-        return _FoundCredentials(ClientCredentials(form["client_id"], form["client_secret"]), basic=False)
+        return ClientCredentials(form["client_id"], form["client_secret"]), False
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode()
     except (binascii.Error, ValueError):
@@ -335,7 +330,7 @@ def _read_credentials(request: Request, form: Mapping[str, str]) -> _FoundCreden
     client = ClientCredentials(unquote_plus(id_), unquote_plus(secret))
     if "client_secret" in form or form.get("client_id", client.id) != client.id:
         raise _TokenRefused("invalid_request", "Credentials came twice: in the header and in the body.")
-    return _FoundCredentials(client, basic=True)
+    return client, True
 
 
 def _parse_urlencoded(body: bytes) -> list[tuple[str, str]]:

@@ -90,38 +90,36 @@ _REALM = 'Bearer realm="reelport"'
 _SCHEME = "bearer"
 
 
-@dataclass(frozen=True, slots=True)
-class BearerRefusal:
-    """Why a request has no caller: sentence, status, `WWW-Authenticate` (RFC 6750)."""
+class BearerRefused(Exception):
+    """A request has no caller: sentence, status, `WWW-Authenticate` (RFC 6750)."""
 
-    sentence: str
-    status: int
-    challenge: str
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers of the refusal."""
-        return {"WWW-Authenticate": self.challenge}
+    def __init__(self, sentence: str, status: int, challenge: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.headers = {"WWW-Authenticate": challenge}
 
 
-async def authenticate(service: Service, request: Request) -> Caller | BearerRefusal:
-    """Find the caller and note the use of its key. StorageError when the state can't be read."""
+async def authenticate(service: Service, request: Request) -> Caller:
+    """Find the caller and note the use of its key; BearerRefused without one.
+
+    StorageError when the state can't be read.
+    """
     headers = request.headers.getlist("authorization")
     if len(headers) > 1:
         # A proxy in between may have checked the other one.
         sentence = f"There are {len(headers)} Authorization headers: send one."
-        return BearerRefusal(sentence, 400, f'{_REALM}, error="invalid_request"')
+        raise BearerRefused(sentence, 400, f'{_REALM}, error="invalid_request"')
     header = headers[0] if headers else ""
     scheme, _, token = header.partition(" ")
     if scheme.lower() != _SCHEME or not token.strip():
-        return BearerRefusal("There is no bearer token: send `Authorization: Bearer …`.", 401, _REALM)
+        raise BearerRefused("There is no bearer token: send `Authorization: Bearer …`.", 401, _REALM)
     now = datetime.now(UTC)
     # Limited for each token: else thousands of requests with one token would be looked up before anybody else's.
     async with service.concurrency.turn(token):
         caller = await service.read(callers.identify_caller, service.service_secret, token.strip(), now)
     if caller is None:
         challenge = f'{_REALM}, error="invalid_token", error_description="unknown, expired or revoked"'
-        return BearerRefusal("The token is unknown, expired or revoked: ask for a new one.", 401, challenge)
+        raise BearerRefused("The token is unknown, expired or revoked: ask for a new one.", 401, challenge)
     service.key_uses.note(caller.key_id, now)
     return caller
 
@@ -131,10 +129,10 @@ async def answer_or_wait(
     caller: Caller,
     answer: Callable[[Caller], Awaitable[Result]],
     find_unfinished: Callable[[Result], frozenset[str]],
-) -> tuple[Result, dict[str, str]] | BearerRefusal:
+) -> tuple[Result, dict[str, str]]:
     """Answer now; with `Prefer: wait` again, once a report that was unfinished has ended.
 
-    The headers say that it waited.
+    The headers say that it waited. BearerRefused if the token is not valid any more by then.
     """
     service: Service = request.app.state.service
     answered = await answer(caller)
@@ -145,10 +143,7 @@ async def answer_or_wait(
     if not (await wait_for_reports(service, request, caller.organization_id, seen, seconds)).needs_new_answer:
         return answered, {}
     # Authenticate again: the key may have been revoked, or may have lost a channel, during the long poll.
-    again = await authenticate(service, request)
-    if isinstance(again, BearerRefusal):
-        return again
-    return await answer(again), {APPLIED_HEADER: f"wait={seconds}"}
+    return await answer(await authenticate(service, request)), {APPLIED_HEADER: f"wait={seconds}"}
 
 
 _WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', re.IGNORECASE)
@@ -183,22 +178,19 @@ async def run_while_connected(request: Request, work: Callable[[], Awaitable[Res
     Read the request's body before.
     """
     results: list[Result] = []
-    failures: list[Exception] = []
 
     async def cancel_when_gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
         tasks.cancel_scope.cancel()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(cancel_when_gone)
-        try:
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel_when_gone)
             results.append(await work())
-        except Exception as error:  # noqa: BLE001 - kept, since a task group would raise it within a group
-            failures.append(error)
-        tasks.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
+            tasks.cancel_scope.cancel()
+    except ExceptionGroup as failed:  # the task group's, which has one
+        raise failed.exceptions[0] from None
     if not results:
         raise ClientDisconnect
     return results[0]

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from reelport.errors import QueryRefused, StorageError
 from reelport.server.access.callers import Caller
 from reelport.server.http.problems import answer_problem
-from reelport.server.http.service import BearerRefusal, Service, answer_or_wait, authenticate
+from reelport.server.http.service import BearerRefused, Service, answer_or_wait, authenticate
 from reelport.server.reports import ask, report_access
 from reelport.server.reports.report_access import FoundReport
 from reelport.wire import Code, ReportStatus
@@ -28,20 +28,15 @@ def for_callers(answer: Callable[[Request, Service, Caller], Awaitable[Response]
     async def endpoint(request: Request) -> Response:
         service: Service = request.app.state.service
         try:
-            caller = await authenticate(service, request)
-            if isinstance(caller, BearerRefusal):
-                return _refuse_caller(request, caller)
-            return await answer(request, service, caller)
+            return await answer(request, service, await authenticate(service, request))
+        except BearerRefused as refused:
+            return answer_problem(request, Code.UNAUTHENTICATED, str(refused), refused.status, refused.headers)
         except StorageError as error:
             _LOG.error("the state can't be used", reason=str(error))
             sentence = "The service can't answer now: try again."
             return answer_problem(request, Code.UNAVAILABLE, sentence, 503, {"Retry-After": "5"})
 
     return endpoint
-
-
-def _refuse_caller(request: Request, refusal: BearerRefusal) -> Response:
-    return answer_problem(request, Code.UNAUTHENTICATED, refusal.sentence, refusal.status, refusal.headers)
 
 
 def _answer_json(content: object, headers: Mapping[str, str]) -> Response:
@@ -59,13 +54,10 @@ async def answer_report(request: Request, service: Service, caller: Caller) -> R
             return await service.read(report_access.find_report, caller, token, now)
 
     try:
-        answered = await answer_or_wait(request, caller, find, _find_unfinished)
+        found, waited = await answer_or_wait(request, caller, find, _find_unfinished)
     except QueryRefused as refused:
         sentence = refused.problems[0].sentence
         return answer_problem(request, Code.SCOPE_MISSING, sentence, 403, service.format_limits(caller))
-    if isinstance(answered, BearerRefusal):
-        return _refuse_caller(request, answered)
-    found, waited = answered
     if found is None:
         sentence = "There is no report of this id, or this token may not see it."
         return answer_problem(request, Code.NOT_FOUND, sentence, 404, service.format_limits(caller))
