@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-import struct
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -46,19 +45,10 @@ class _StrictFraming(h11.Connection):
     refusal: str | None = None
     """Why the request was refused, for its client; None where it just isn't HTTP."""
 
-    _ends_by_closing = False
-
     _received = 0
     """Bytes received since the head of the request."""
     _chunks = 0
     _body = 0
-
-    def hides_cut(self, left: int) -> bool:
-        """Whether the client would take the answer for a whole one without its last `left` bytes.
-
-        HTTP/1.0 has no chunks: an answer without a length ends with its connection.
-        """
-        return self._ends_by_closing and (left > 0 or self.our_state is h11.SEND_BODY)
 
     def receive_data(self, data: bytes) -> None:
         """Count and buffer received bytes."""
@@ -88,14 +78,6 @@ class _StrictFraming(h11.Connection):
                 status_code=event.status_code, headers=[*kept, (b"connection", b"close")], reason=event.reason
             )
         return super().send(event)
-
-    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
-        """Return an event's bytes, as h11 does; note an answer that the connection's end will end."""
-        parts = super().send_with_data_passthrough(event)
-        if isinstance(event, h11.Response):
-            has_length = any(name == b"content-length" for name, _ in event.headers)
-            self._ends_by_closing = self.their_http_version == b"1.0" and not has_length
-        return parts
 
     def _check_body_framing(self) -> None:
         if self._chunks > _FREE_CHUNKS + self._body // _MEAN_CHUNK_BYTES:
@@ -139,8 +121,6 @@ _LINGERING_SECONDS = 10.0
 """Time for a client to finish sending a body that was answered early: many read the answer only afterwards."""
 _LINGERING_BYTES = 16 * 1_048_576
 """Bytes of such a body that are discarded before the connection is closed anyway."""
-_RESET = struct.pack("ii", 1, 0)
-"""Closing a socket sends a reset, and drops what the system hasn't sent yet."""
 
 
 class _DelayedCloseTransport:
@@ -153,20 +133,6 @@ class _DelayedCloseTransport:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the transport's own
         return getattr(self._transport, name)
-
-
-class _UnsentBytes:
-    """Unread bytes of stalled connections, the longest stalled one first, and their sum."""
-
-    def __init__(self) -> None:
-        self.of: dict[Connection, int] = {}
-        self.total = 0
-
-    def count(self, connection: Connection, unsent: int) -> None:
-        """Count a connection's bytes in place of earlier ones; 0 where it isn't stalled."""
-        self.total += unsent - self.of.pop(connection, 0)
-        if unsent:
-            self.of[connection] = unsent
 
 
 class Connection(H11Protocol):
@@ -194,8 +160,8 @@ class Connection(H11Protocol):
     _timers: ClassVar[dict[Connection, asyncio.TimerHandle]] = {}
     """Timers of connections whose client has to send or read something; the longest running one first."""
 
-    _unsent: ClassVar[_UnsentBytes] = _UnsentBytes()
-    """Shared by all connections, as `_timers` is."""
+    _unsent: ClassVar[dict[Connection, int]] = {}
+    """Unread bytes of stalled connections; the longest stalled one first."""
 
     @classmethod
     def limited(cls, files: int) -> type[Self]:
@@ -263,21 +229,21 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer and the count of unread bytes."""
         self._stop_timer()
-        self._unsent.count(self, 0)
+        self._unsent.pop(self, None)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Wait for the client to read; too much unread in total closes the longest stalled one."""
         super().pause_writing()
         self._start_timer(self.stalled_seconds)
-        self._unsent.count(self, self.transport.get_write_buffer_size())
-        if self._unsent.total > self.unsent_bytes:
-            next(iter(self._unsent.of))._abort()  # noqa: SLF001 - another of this class
+        self._unsent[self] = self.transport.get_write_buffer_size()
+        if sum(self._unsent.values()) > self.unsent_bytes:
+            next(iter(self._unsent))._abort()  # noqa: SLF001 - another of this class
 
     def resume_writing(self) -> None:
         """Stop waiting: the client has read what was buffered."""
         super().resume_writing()
-        self._unsent.count(self, 0)
+        self._unsent.pop(self, None)
         if not (self._discarding or self.transport.is_closing()):
             self._stop_timer()
             self._restart_timer()
@@ -289,16 +255,9 @@ class Connection(H11Protocol):
         if self.conn.their_state is h11.SEND_BODY:
             self._linger()
             return
-        self._show_cut(left=0)  # what is buffered is sent first
         if self._sockets_own.get_write_buffer_size():
             self._start_timer(self.stalled_seconds)
         self._sockets_own.close()
-
-    def _show_cut(self, *, left: int) -> None:
-        """End a cut answer by a reset where it would be taken for whole without `left` bytes."""
-        mine = self._sockets_own.get_extra_info("socket")
-        if mine is not None and self.conn.hides_cut(left):
-            mine.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
     def _linger(self) -> None:
         """Shut down writing, then discard what arrives, unparsed, for a bounded time and size.
@@ -348,8 +307,7 @@ class Connection(H11Protocol):
 
     def _abort(self) -> None:
         self._stop_timer()
-        self._unsent.count(self, 0)
-        self._show_cut(left=self._sockets_own.get_write_buffer_size())
+        self._unsent.pop(self, None)
         # Not `close`: that would wait for a client that reads nothing.
         self.transport.abort()
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
 
 import structlog
 from starlette.datastructures import Headers
@@ -54,15 +52,6 @@ _SERVER_ERROR = 500
 """Statuses from here on are failures of the service; those below are the caller's."""
 
 
-@dataclass(slots=True)
-class _RequestRecord:
-    route: str
-    method: str
-    began: float = field(default_factory=time.perf_counter)
-    status: int | None = None
-    bytes: int = 0
-
-
 class RequestLog:
     """ASGI middleware around the whole app."""
 
@@ -80,54 +69,53 @@ class RequestLog:
             scope["scheme"] = "http"
         if scope.get("client"):
             scope["client"] = unmap_address(scope["client"][0]), scope["client"][1]
-        record = _RequestRecord(_name_route(scope["path"]), scope["method"] if scope["method"] in _METHODS else "other")
-        request_id = short_id()
+        route, method = _name_route(scope["path"]), scope["method"] if scope["method"] in _METHODS else "other"
+        request_id, began = short_id(), time.perf_counter()
+        status: int | None = None
+        sent = 0
         service: Service = scope["app"].state.service
 
         async def send_recorded(message: Message) -> None:
+            nonlocal status, sent
             if message["type"] == "http.response.start":
-                record.status = message["status"]
+                status = message["status"]
                 message["headers"] = [*message["headers"], _VERSION, (b"x-request-id", request_id.encode())]
-                took = time.perf_counter() - record.began - scope["state"].get("held", 0.0)
-                service.metrics.count_request(record.route, record.method, record.status or 0, took)
+                took = time.perf_counter() - began - scope["state"].get("held", 0.0)
+                service.metrics.count_request(route, method, status, took)
             else:
-                record.bytes += len(message.get("body", b""))
+                sent += len(message.get("body", b""))
             try:
                 await send(message)
             except OSError:
                 raise ClientDisconnect from None
 
         with (
-            _trace(scope, record.route, record.method) as span,
+            _trace(scope, route, method) as span,
             structlog.contextvars.bound_contextvars(request=request_id),
         ):
             try:
                 await self._app(scope, receive, send_recorded)
             except ClientDisconnect:
-                _LOG.info("the caller went away", route=record.route)
+                _LOG.info("the caller went away", route=route)
             except Exception:  # the outermost handler: log the defect with its traceback, answer in the API's form
-                _LOG.exception("a request failed", route=record.route)
-                if record.status is not None:
+                _LOG.exception("a request failed", route=route)
+                if status is not None:
                     # The answer has begun: only a body shorter than its Content-Length shows the client the failure.
                     raise
-                await _send_failure(record.route, send_recorded)
+                await _send_failure(route, send_recorded)
             finally:
-                _note_answer(span, record.status, record.bytes)
-            _log_request(record, scope["state"])
-
-
-def _log_request(record: _RequestRecord, state: Mapping[str, Any]) -> None:
-    log = _LOG.debug if record.route in _QUIET else _LOG.info
-    log(
-        "request",
-        route=record.route,
-        method=record.method,
-        status=record.status,
-        milliseconds=round((time.perf_counter() - record.began) * 1000, 1),
-        sent=record.bytes,
-        **({"held": round(state["held"] * 1000, 1)} if "held" in state else {}),
-        **state.get("note", {}),
-    )
+                _note_answer(span, status, sent)
+            log, state = _LOG.debug if route in _QUIET else _LOG.info, scope["state"]
+            log(
+                "request",
+                route=route,
+                method=method,
+                status=status,
+                milliseconds=round((time.perf_counter() - began) * 1000, 1),
+                sent=sent,
+                **({"held": round(state["held"] * 1000, 1)} if "held" in state else {}),
+                **state.get("note", {}),
+            )
 
 
 def _name_route(path: str) -> str:
@@ -143,7 +131,8 @@ async def _send_failure(route: str, send: Send) -> None:
         body = json.dumps(format_refusal([Fault(Code.INTERNAL, _FAILURE)])).encode()
     elif is_below_v1(route):
         kind, body = PROBLEM_TYPE, format_problem(Code.INTERNAL, _FAILURE, 500)
-    headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
+    length = b"%d" % len(body)  # else HTTP/1.0 would take a cut answer for a whole one
+    headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store"), (b"content-length", length)]
     await send({"type": "http.response.start", "status": 500, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
