@@ -27,55 +27,6 @@ _MAX_BUCKETS = 10_000
 """Buckets at which full ones are dropped."""
 
 
-@dataclass(slots=True)
-class _Bucket:
-    left: float
-    filled_at: float
-
-
-class TokenBuckets:
-    """One process's buckets of one kind. Use on its event loop only."""
-
-    def __init__(self, per_minute: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = per_minute / 60
-        self._capacity = max(burst, 1)
-        self._clock = clock
-        self._buckets: dict[bytes, _Bucket] = {}
-
-    def __len__(self) -> int:
-        return len(self._buckets)
-
-    def take(self, owner: bytes) -> float:
-        """Take one from a bucket and return 0, or return the seconds until there is one."""
-        now = self._clock()
-        bucket = self._buckets.get(owner)
-        if bucket is None:
-            if len(self._buckets) >= _MAX_BUCKETS:
-                full = self._capacity / self._rate
-                self._buckets = {who: each for who, each in self._buckets.items() if now < each.filled_at + full}
-            bucket = self._buckets[owner] = _Bucket(self._capacity, now)
-        bucket.left, bucket.filled_at = min(self._capacity, bucket.left + (now - bucket.filled_at) * self._rate), now
-        if bucket.left < 1:
-            return (1 - bucket.left) / self._rate
-        bucket.left -= 1
-        return 0.0
-
-    def measure(self, policy: str, owner: bytes | None = None) -> Quota:
-        """Measure what is left in an owner's bucket; of an unknown owner only the quota is told."""
-        bucket = None if owner is None else self._buckets.get(owner)
-        window = math.ceil(self._capacity / self._rate)
-        if bucket is None:
-            return Quota(policy, int(self._capacity), None, Unit.REQUESTS, window)
-        left = min(self._capacity, bucket.left + (self._clock() - bucket.filled_at) * self._rate)
-        next_one = math.ceil((int(left) + 1 - left) / self._rate)
-        return Quota(policy, int(self._capacity), int(left), Unit.REQUESTS, window, next_one)
-
-
-def hash_owner(*texts: str) -> bytes:
-    """Hash what identifies an owner: a key's secret too, else others could use up its bucket."""
-    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).digest()
-
-
 @dataclass(frozen=True, slots=True)
 class _Limit:
     """How many attempts come back in a minute, and how many there are at once."""
@@ -87,6 +38,53 @@ class _Limit:
     def step(self) -> int:
         """The time in which one comes back, in milliseconds."""
         return round(60_000 / self.per_minute)
+
+    @property
+    def room(self) -> int:
+        """The time in which all come back, in milliseconds."""
+        return self.burst * self.step
+
+
+class TokenBuckets:
+    """One process's buckets of one kind. Use on its event loop only."""
+
+    def __init__(self, per_minute: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = _Limit(per_minute, max(int(burst), 1))
+        self._clock = clock
+        self._full_at: dict[bytes, int] = {}
+        """When each owner's bucket is full again, in milliseconds."""
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, owner: bytes) -> float:
+        """Take one from a bucket and return 0, or return the seconds until there is one."""
+        now = self._now()
+        if len(self._full_at) >= _MAX_BUCKETS and owner not in self._full_at:
+            self._full_at = {who: full_at for who, full_at in self._full_at.items() if full_at > now}
+        full_at = max(self._full_at.get(owner, now), now) + self._limit.step
+        if (wait := full_at - now - self._limit.room) > 0:
+            return wait / 1000
+        self._full_at[owner] = full_at
+        return 0.0
+
+    def measure(self, policy: str, owner: bytes | None = None) -> Quota:
+        """Measure what is left in an owner's bucket; of an unknown owner only the quota is told."""
+        window, full_at = math.ceil(self._limit.room / 1000), None if owner is None else self._full_at.get(owner)
+        if full_at is None:
+            return Quota(policy, self._limit.burst, None, Unit.REQUESTS, window)
+        missing = max(full_at - self._now(), 0)
+        left = (self._limit.room - missing) // self._limit.step
+        next_one = math.ceil(((left + 1) * self._limit.step - self._limit.room + missing) / 1000)
+        return Quota(policy, self._limit.burst, left, Unit.REQUESTS, window, next_one)
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def hash_owner(*texts: str) -> bytes:
+    """Hash what identifies an owner: a key's secret too, else others could use up its bucket."""
+    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).digest()
 
 
 _OF_USER = _Limit(6, 10)
@@ -135,7 +133,7 @@ class LoginAttempts:
             if len(_SQL.run(connection, "begin", {**values, "now": now}).all()) == len(owners):
                 return 0.0
             full_at: dict[str, int] = {row.owner: row.full_at for row in _SQL.run(connection, "read", values)}
-        waits = (full_at.get(who.hex(), 0) - (each.burst - 1) * each.step - now for who, each in owners.items())
+        waits = (full_at.get(who.hex(), 0) + each.step - each.room - now for who, each in owners.items())
         return max(1, *waits) / 1000
 
     def _forgive(self, owners: Mapping[bytes, _Limit]) -> None:
@@ -157,8 +155,8 @@ def _name_values(owners: Mapping[bytes, _Limit]) -> dict[str, object]:
     """Name the values of the statements: one owner stands for both."""
     pairs = [*owners.items()]
     (first, of_first), (second, of_second) = pairs[0], pairs[-1]
-    of_both = {"first_step": of_first.step, "first_room": of_first.burst * of_first.step}
-    of_both |= {"second_step": of_second.step, "second_room": of_second.burst * of_second.step}
+    of_both = {"first_step": of_first.step, "first_room": of_first.room}
+    of_both |= {"second_step": of_second.step, "second_room": of_second.room}
     return {"first": first.hex(), "second": second.hex(), **of_both}
 
 
