@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from reelport import killpoints
 from reelport.engine.report_format import CSV, FORM_TYPES, FileType, Written
 from reelport.server.settings import Settings
 
@@ -36,26 +35,13 @@ def parse_name(name: str) -> tuple[str, int, str] | None:
     return found[1], int(found[2]), found[3] if found[3] in FORM_TYPES else ""
 
 
-def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
+def prepare_draft(settings: Settings, report_id: str, attempt: int, form: FileType = CSV) -> Path:
     """Make the path of an attempt's own draft, which no stalled attempt can touch."""
-    return settings.report_store.prepare_draft(f"{report_id}-{attempt}{_DRAFT}")
-
-
-def prepare_form_draft(settings: Settings, report_id: str, attempt: int, form: FileType) -> Path:
-    """Make the path of the draft of an attempt at a form."""
     return settings.report_store.prepare_draft(f"{form.file_name(f'{report_id}-{attempt}')}{_DRAFT}")
-
-
-def publish_form_draft(settings: Settings, draft: Path) -> str:
-    """Make the draft of a form durable, give it its final name, and return that."""
-    name = draft.name.removesuffix(_DRAFT)
-    settings.report_store.put_draft(draft, name)
-    return name
 
 
 def publish_draft(settings: Settings, draft: Path, written: Written) -> FileRecord:
     """Make a draft durable, then give it its final name: what has one is complete."""
-    killpoints.reach("write")
-    name = CSV.file_name(draft.stem)
+    name = draft.name.removesuffix(_DRAFT)
     settings.report_store.put_draft(draft, name)
     return FileRecord(name, written.rows, written.bytes, written.sha256)

@@ -106,6 +106,7 @@ def make_report(
             tracing.current_span().set("reelport.fetched_bytes", fetched.bytes)
             _count(db, log, Counted.FETCHED, number=fetched.bytes)
         with _explain_by_lost_lease(db, claim), tracing.span("publish file"):
+            killpoints.reach("write")
             record = report_files.publish_draft(settings, draft, written)
     finally:
         # The cause is already being raised; a later sweep deletes the draft.

@@ -26,7 +26,7 @@ from reelport.catalog import CellType
 from reelport.cells import PRECISION, Column, look_up_columns
 from reelport.engine.duckdb.engine import translate_errors
 from reelport.engine.memory_size import parse_size
-from reelport.engine.report_format import CSV_GZ, CSV_ZST, NDJSON, PARQUET, XLSX, FileType
+from reelport.engine.report_format import CSV_GZ, CSV_ZST, NDJSON, PARQUET, XLSX, FileType, Written
 from reelport.errors import InternalError, ReelportError, StorageError
 from reelport.facts.layout import require_layout
 from reelport.server.events.bus import Kind, subscribe
@@ -207,7 +207,7 @@ def make_next_form(db: Engine, settings: Settings, owner: str, scratch: Path) ->
 
 def _make_form(settings: Settings, claim: FormClaim, scratch: Path) -> FileRecord:
     """Make the file of a form from the report's CSV, whose bytes are checked first."""
-    draft = report_files.prepare_form_draft(settings, claim.report_id, claim.attempt, claim.form)
+    draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt, claim.form)
     memory = min(parse_size(settings.worker_memory), MEMORY)
     try:
         with holding():
@@ -219,8 +219,8 @@ def _make_form(settings: Settings, claim: FormClaim, scratch: Path) -> FileRecor
             write_form(csv, claim.csv.rows, claim.form, claim.about, draft, memory, scratch)
         killpoints.reach("form-write")
         with translate_io_errors(draft):
-            size, digest = draft.stat().st_size, compute_digest(draft)
-        return FileRecord(report_files.publish_form_draft(settings, draft), claim.csv.rows, size, digest)
+            written = Written(claim.csv.rows, draft.stat().st_size, compute_digest(draft))
+        return report_files.publish_draft(settings, draft, written)
     finally:
         with suppress(OSError):  # the cause is already being raised; a later sweep deletes the draft
             draft.unlink(missing_ok=True)
