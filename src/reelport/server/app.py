@@ -185,8 +185,8 @@ async def _sweep(settings: Settings, db: Engine, stopping: threading.Event) -> N
     """Periodically delete expired reports and files, in one of the processes each time."""
 
     def sweep_once() -> None:
-        end_overdue_looks(db, datetime.now(UTC))
         if jobs.claim_chore(db, "sweep", settings.sweep_seconds):
+            end_overdue_looks(db, datetime.now(UTC))
             with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
                 retention.sweep_unless_jumped(db, settings, datetime.now(UTC), stopping.is_set)
                 LoginAttempts(db).delete_unused()

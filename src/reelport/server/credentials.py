@@ -10,7 +10,6 @@ import secrets
 import string
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 
 from reelport.errors import StorageError
@@ -111,11 +110,6 @@ def _encode_base62(number: int, length: int) -> str:
     return "".join(reversed(digits))
 
 
-@lru_cache(maxsize=32)
-def _derive_key(secret: bytes, purpose: str) -> bytes:
-    return hmac.digest(secret, purpose.encode(), "sha256")
-
-
 @dataclass(frozen=True, slots=True)
 class ServiceSecret:
     """The service's secret. A hash for one purpose is valid for no other."""
@@ -128,7 +122,7 @@ class ServiceSecret:
 
     def digest(self, purpose: str, content: bytes) -> bytes:
         """Return the 32 bytes of HMAC-SHA256 with the key of that purpose."""
-        return hmac.digest(_derive_key(self._secret, purpose), content, "sha256")
+        return hmac.digest(hmac.digest(self._secret, purpose.encode(), "sha256"), content, "sha256")
 
     @property
     def fingerprint(self) -> str:

@@ -122,8 +122,4 @@ def end_look(db: Engine, session: Session, now: datetime) -> None:
 
 def end_overdue_looks(db: Engine, now: datetime) -> None:
     """End every look whose time is over."""
-    overdue = SESSIONS.c.looks_at.is_not(None), SESSIONS.c.looks_until <= now
-    with reading(db) as connection:
-        idle = connection.execute(select(SESSIONS.c.id).where(*overdue)).first() is None
-    if not idle:
-        write(db, lambda connection: end_looks(connection, now, *overdue))
+    write(db, lambda connection: end_looks(connection, now, SESSIONS.c.looks_until <= now))

@@ -105,10 +105,6 @@ def _expire_report(db: Engine, report_id: str) -> bool:
 def _delete_old_records(db: Engine, now: datetime) -> None:
     gone = REPORTS.c.expires_at <= now - RECORDS_KEPT
     ended = REPORTS.c.status.in_([ReportStatus.EXPIRED.value, ReportStatus.FAILED.value])
-    with reading(db) as connection:
-        idle = connection.execute(select(REPORTS.c.id).where(ended, gone).limit(1)).first() is None
-    if idle:
-        return
     with writing(db) as connection, unhurried(connection):
         connection.execute(REPORTS.delete().where(ended, gone))
 
