@@ -167,8 +167,8 @@ def _resolve_download_links(root: Object, info: _Info, first: int | None = None,
         context.faults.extend(_make_fault(info, problem) for problem in problems)
         return None
     report = root["report"]
-    links = [] if report.file is None else [_make_link(info.context, report, report.file)]
-    return _make_connection(links, root["reportToken"], first, page)
+    link = None if report.file is None else _make_link(info.context, report, report.file)
+    return _make_connection(link, root["reportToken"], page)
 
 
 def _make_link(context: Context, report: FoundReport, file: FileRecord) -> Object:
@@ -181,21 +181,21 @@ def _make_link(context: Context, report: FoundReport, file: FileRecord) -> Objec
     }
 
 
-def _make_connection(links: list[Object], token: str, first: int | None, page: int) -> Object:
-    size = len(links) if first is None else first
-    shown = links[(page - 1) * size : page * size]
-    more = page * size < len(links)
+def _make_connection(link: Object | None, token: str, page: int) -> Object:
+    """Make the pages of a report's one link: it is on the first, whatever a page may hold."""
+    shown = link if page == 1 else None
+    cursor = shown and shown["id"]
     return {
-        "edges": [{"node": link} for link in shown],
+        "edges": [{"node": shown}] if shown else [],
         "pageInfo": {
-            "hasNextPage": more,
-            "hasPreviousPage": page > 1 and bool(links),
-            "nextPage": page + 1 if more else None,
-            "startCursor": shown[0]["id"] if shown else None,
-            "endCursor": shown[-1]["id"] if shown else None,
+            "hasNextPage": False,
+            "hasPreviousPage": page > 1 and link is not None,
+            "nextPage": None,
+            "startCursor": cursor,
+            "endCursor": cursor,
         },
         "metadata": _make_metadata(token),
-        "totalCount": len(links),
+        "totalCount": int(link is not None),
     }
 
 

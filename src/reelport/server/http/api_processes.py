@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from reelport.errors import UsageError
@@ -74,36 +74,9 @@ STOP_SECONDS = 15.0
 @contextmanager
 def run_api_processes(settings: Settings, listener: socket.socket) -> Iterator[None]:
     """Keep `settings.processes` processes serving this socket within the block."""
-    with tempfile.TemporaryDirectory(prefix="reelport-metrics-") as folder:
-        supervisor = _ProcessSupervisor(settings, listener, Path(folder))
-        with run_threads("api", [supervisor.keep_one_running] * settings.processes, supervisor.stopping):
-            yield
+    number, stopping = listener.fileno(), threading.Event()
 
-
-@dataclass(frozen=True, slots=True)
-class _ProcessSupervisor:
-    """Keeps API processes running, one thread for each; the threads share this object."""
-
-    settings: Settings
-    listener: socket.socket
-    metrics_folder: Path
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-    def keep_one_running(self) -> None:
-        """Restart one process until the service stops."""
-        keep_running("API process", self._run_once, self.stopping)
-
-    def _run_once(self) -> Ended:
-        process = run_process(self._start, self.stopping, STOP_SECONDS)
-        if isinstance(process, dict):
-            return process
-        # Its counters stay in the sum; its gauges of current activity must go.
-        for file in self.metrics_folder.glob(f"gauge_live*_{process.pid}.db"):
-            file.unlink(missing_ok=True)
-        return {"pid": process.pid, "status": process.returncode}
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        number = self.listener.fileno()
+    def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "reelport.server.api_process", str(number)],
             stdin=subprocess.PIPE,
@@ -111,5 +84,21 @@ class _ProcessSupervisor:
             pass_fds=[number],
             # A process group of its own: Ctrl-C reaches the service only, which then stops its processes.
             process_group=0,
-            env={**os.environ, **self.settings.environment(), METRICS_FOLDER: str(self.metrics_folder)},
+            env={**os.environ, **settings.environment(), METRICS_FOLDER: folder},
         )
+
+    def run_once() -> Ended:
+        process = run_process(start, stopping, STOP_SECONDS)
+        if isinstance(process, dict):
+            return process
+        # Its counters stay in the sum; its gauges of current activity must go.
+        for file in Path(folder).glob(f"gauge_live*_{process.pid}.db"):
+            file.unlink(missing_ok=True)
+        return {"pid": process.pid, "status": process.returncode}
+
+    keep_one_running = partial(keep_running, "API process", run_once, stopping)
+    with (
+        tempfile.TemporaryDirectory(prefix="reelport-metrics-") as folder,
+        run_threads("api", [keep_one_running] * settings.processes, stopping),
+    ):
+        yield
