@@ -36,7 +36,7 @@ from reelport.server.access.users import (
     normalize_email,
 )
 from reelport.server.credentials import ServiceSecret
-from reelport.server.state.database import reading, write, writing
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, PASSWORD_LINKS, SESSIONS, USERS
 
 LAST_OWNER = "There would be no owner left who can sign in: make somebody else an owner first."
@@ -341,8 +341,7 @@ def set_password(
     if wrong := find_password_problems(password):
         raise UsageError("\n".join(wrong))
     hashed, token_hash = users.hash_password(password), service_secret.hash(_PURPOSE, token)
-
-    def use_link(connection: Connection) -> PasswordLink | None:
+    with writing(db) as connection:
         link = _find(connection, token_hash, now)
         if link is None:
             return None
@@ -356,8 +355,6 @@ def set_password(
             connection, link.organization_id, actor, Action.PASSWORD_CHANGED, link.email, now, details
         )
         return link
-
-    return write(db, use_link)
 
 
 def _find(connection: Connection, token_hash: str, now: datetime) -> PasswordLink | None:

@@ -30,7 +30,7 @@ from reelport.server.access.people import find_own_person, lock_organization_of
 from reelport.server.access.roles import Role
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.credentials import ServiceSecret
-from reelport.server.state.database import reading, write, writing
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import AUDIT_LOG, AUTHENTICATORS, PASSKEYS, RECOVERY_CODES, USERS
 
 _OWNERS_FACTORS = N_(
@@ -172,15 +172,12 @@ def finish_session(
     now: datetime,
 ) -> Session | None:
     """Begin a session after a right password, by a code or passkey; None if it is wrong."""
-
-    def finish(connection: Connection) -> Session | None:
+    with writing(db) as connection:
         factor = use_code(connection, service_secret, halfway.user_id, code, now)
         if factor is None:
             return None
         details = {"by": factor.value}
         return sessions.insert_session(connection, service_secret, halfway, browser, now, details)
-
-    return write(db, finish)
 
 
 def add_authenticator(
@@ -248,8 +245,7 @@ def _add_factor(
         user = connection.execute(select(USERS.c.password_hash, USERS.c.epoch).where(of_user)).first()
     if user is None or not (session.is_by_provider or users.is_password(password, user.password_hash)):
         return None
-
-    def add(connection: Connection) -> Added | None:
+    with writing(db) as connection:
         locked = select(USERS.c.id).where(of_user, USERS.c.epoch == user.epoch).with_for_update()
         if connection.execute(locked).first() is None:
             return None  # all logins ended meanwhile
@@ -262,8 +258,6 @@ def _add_factor(
         audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
         begun = sessions.insert_session(connection, service_secret, halfway, browser, now, earlier=session)
         return None if begun is None else (begun, codes)
-
-    return write(db, add)
 
 
 def begin_session_by_passkey(
@@ -297,8 +291,7 @@ def remove_factor(
     if passkey_id is not None:
         own = PASSKEYS.c.user_id == session.user_id, PASSKEYS.c.id == clean_text(passkey_id)
         factor, action = PASSKEYS.delete().where(*own), Action.PASSKEY_REMOVED
-
-    def remove(connection: Connection) -> bool:
+    with writing(db) as connection:
         if use_code(connection, service_secret, session.user_id, code, now) is None:
             return False
         if not connection.execute(factor).rowcount:
@@ -307,8 +300,6 @@ def remove_factor(
             delete_factors(connection, session.user_id)
         audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
         return True
-
-    return write(db, remove)
 
 
 def has_factor(connection: Connection, user_id: str) -> bool:
@@ -320,15 +311,12 @@ def make_recovery_codes(
     db: Engine, service_secret: ServiceSecret, session: Session, code: str | Checked, actor: Actor, now: datetime
 ) -> tuple[str, ...] | None:
     """Make recovery codes in place of the earlier ones, known only now; None for a wrong code."""
-
-    def make(connection: Connection) -> tuple[str, ...] | None:
+    with writing(db) as connection:
         if use_code(connection, service_secret, session.user_id, code, now) is None:
             return None
         action = Action.RECOVERY_CODES_MADE
         audit_log.record_action(connection, session.organization_id, actor, action, session.email, now)
         return _replace_recovery_codes(connection, service_secret, session.user_id, now)
-
-    return write(db, make)
 
 
 def reset_factors(db: Engine, owner: Session, user_id: str, actor: Actor, now: datetime) -> bool:

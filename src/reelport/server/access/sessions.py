@@ -198,11 +198,9 @@ def record_failure(db: Engine, password: Password, browser: Browser, now: dateti
     email = password.stored_email
     with reading(db) as connection:
         user = SQL.run(connection, "user", {"email": email}).first()
-    if user is None:
-        return
-
-    actor = Actor(email, browser.address)
-    write(db, lambda connection: insert_failure(connection, user.organization_id, actor, now))
+    if user is not None:
+        actor = Actor(email, browser.address)
+        write(db, lambda connection: insert_failure(connection, user.organization_id, actor, now))
 
 
 def insert_failure(
@@ -234,21 +232,17 @@ def renew_session(db: Engine, session: Session, browser: Browser, now: datetime)
     """Note that a session is used, and move its end on."""
     until = _find_end(session.created_at, now, is_by_provider=session.is_by_provider)
     used = {"seen_at": now, "expires_at": until, "address": browser.address}
-    write(
-        db, lambda connection: connection.execute(SESSIONS.update().where(SESSIONS.c.id == session.id).values(**used))
-    )
+    renewed = SESSIONS.update().where(SESSIONS.c.id == session.id).values(used)
+    write(db, lambda connection: connection.execute(renewed))
 
 
 def end_session(db: Engine, session: Session, actor: Actor, now: datetime) -> None:
     """End a session: its cookie signs nobody in any more."""
-
-    def end(connection: Connection) -> None:
+    with writing(db) as connection:
         users.end_looks(connection, now, SESSIONS.c.id == session.id)
         connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session.id))
         whose = None if session.look else session.organization_id
         audit_log.record_action(connection, whose, actor, Action.SIGNED_OUT, session.email, now)
-
-    write(db, end)
 
 
 def list_sessions(db: Engine, user_id: str, now: datetime) -> tuple[Session, ...]:
@@ -341,16 +335,13 @@ def change_own_password(db: Engine, session: Session, current: str, new: str, ac
     if user is None or not users.is_password(current, user.password_hash):
         return False
     hashed = users.hash_password(new)
-
-    def change(connection: Connection) -> bool:
+    with writing(db) as connection:
         locked = select(USERS.c.id).where(of_user, USERS.c.epoch == user.epoch).with_for_update()
         if connection.execute(locked).first() is None:
             return False  # all logins ended meanwhile, this session too
         end_logins(connection, session.user_id, hashed, kept_session=session.id)
         audit_log.record_action(connection, session.organization_id, actor, Action.PASSWORD_CHANGED, session.email, now)
         return True
-
-    return write(db, change)
 
 
 def choose_language(db: Engine, session: Session, code: str | None) -> None:

@@ -238,8 +238,11 @@ async def require_form(
     The request waits as long polls do, and counts as one. StorageError when state or store can't be used,
     ClientDisconnect once the client has gone. Whether the caller may read the report was decided before.
     """
-    if form == XLSX and rows > _find_most_rows():
-        return Unmade.TOO_LARGE
+    if form == XLSX:
+        from reelport.xlsx import MOST_ROWS  # noqa: PLC0415 - loads a library that few requests need
+
+        if rows > MOST_ROWS:
+            return Unmade.TOO_LARGE
     service: Service = request.app.state.service
     key = report_id, form.suffix, rows
     store = service.settings.report_store
@@ -252,12 +255,6 @@ async def require_form(
     if made is None or (made.file is None and made.failure is None):
         return Unmade.IN_THE_MAKING
     return made.file or _FAILURES.get(made.failure or "", Unmade.FAILED)
-
-
-def _find_most_rows() -> int:
-    from reelport.xlsx import MOST_ROWS  # noqa: PLC0415 - loads a library that few requests need
-
-    return MOST_ROWS
 
 
 def _make_headers(
