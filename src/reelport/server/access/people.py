@@ -8,7 +8,8 @@ signed random token, and the state its hash. Opening it changes nothing: program
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,6 +45,10 @@ LAST_OWNER = "There would be no owner left who can sign in: make somebody else a
 
 class NoOwner(UsageError):
     """The author of a change is no owner of the organization any more."""
+
+
+class NoPerson(UsageError):
+    """There is no such user in the organization."""
 
 
 class AddressTaken(UsageError):
@@ -132,42 +137,33 @@ def add_person(
 
 def make_password_link(
     db: Engine, service_secret: ServiceSecret, owner: Session, user_id: str, actor: Actor, now: datetime
-) -> NewPasswordLink | None:
-    """Make a link for a user of the owner's organization; None when there is no such user.
+) -> NewPasswordLink:
+    """Make a link for a user of the owner's organization.
 
     The user's password and logins stay until the link is used. UsageError for a user whom a provider signs in.
     """
-    with writing(db) as connection:
-        holder = lock_organization_of(connection, owner)
-        user = find_own_person(connection, holder, user_id)
-        if user is None:
-            return None
+    with changing(db, owner, user_id) as (connection, holder, user):
         if user.subject is not None:
             raise UsageError(_("%(email)s signs in by the provider, and has no password here.", email=user.email))
         audit_log.record_action(connection, holder.id, actor, Action.PASSWORD_LINK_MADE, user.email, now)
         return insert_link(connection, service_secret, user.id, user.email, now)
 
 
-def change_role(db: Engine, owner: Session, user_id: str, role: str, actor: Actor, now: datetime) -> bool:
-    """Give a user of the owner's organization another role; False when there is no such user.
+def change_role(db: Engine, owner: Session, user_id: str, role: str, actor: Actor, now: datetime) -> None:
+    """Give a user of the owner's organization another role.
 
     UsageError when no owner would be left, and for a user whom a provider signs in. The user's sessions go on, with the
     new role's rights.
     """
     if wrong := _find_role_problem(role):
         raise UsageError("\n".join(wrong))
-    with writing(db) as connection:
-        holder = lock_organization_of(connection, owner)
-        user = find_own_person(connection, holder, user_id)
-        if user is None:
-            return False
+    with changing(db, owner, user_id) as (connection, holder, user):
         if user.role == role:
-            return True
+            return
         if user.subject is not None:
             raise UsageError(_("%(email)s signs in by the provider, whose groups decide the role.", email=user.email))
         _check_owner_stays(connection, holder, user)
         set_role(connection, user, Role(role), actor, now)
-        return True
 
 
 def set_role(
@@ -194,25 +190,20 @@ def set_role(
 
 def limit_channels(
     db: Engine, owner: Session, user_id: str, channels: Collection[str] | None, actor: Actor, now: datetime
-) -> bool:
+) -> None:
     """Let a user of the owner's organization see these channels (ids) alone, or with None all.
 
-    False when there is no such user. UsageError for an owner, for no channel, and for one that the organization can't
-    read. The user's links to views lose the other channels, too, and end if they have none left.
+    UsageError for an owner, for no channel, and for one that the organization can't read. The user's links to views
+    lose the other channels, too, and end if they have none left.
     """
     wanted = None if channels is None else frozenset(channels)
-    with writing(db) as connection:
-        holder = lock_organization_of(connection, owner)
-        user = find_own_person(connection, holder, user_id)
-        if user is None:
-            return False
+    with changing(db, owner, user_id) as (connection, holder, user):
         if wanted is not None:
             _check_channels(connection, holder, user.role, wanted)
         connection.execute(USERS.update().where(USERS.c.id == user.id).values(channels=write_channels(wanted)))
         links = 0 if wanted is None else keep_channels(connection, holder.id, user.email, wanted, now)
         details = {"channels": None if wanted is None else sorted(wanted), **describe_links(links)}
         audit_log.record_action(connection, holder.id, actor, Action.CHANNELS_LIMITED, user.email, now, details)
-        return True
 
 
 def _check_channels(connection: Connection, holder: Organization, role: str, channels: frozenset[str]) -> None:
@@ -224,22 +215,31 @@ def _check_channels(connection: Connection, holder: Organization, role: str, cha
         raise UsageError(f"{holder.name} can't read the channel {foreign[0]}: choose others.")
 
 
-def remove_person(db: Engine, owner: Session, user_id: str, actor: Actor, now: datetime) -> bool:
-    """Remove a user of the owner's organization, with every login; False when there is none.
+def remove_person(db: Engine, owner: Session, user_id: str, actor: Actor, now: datetime) -> None:
+    """Remove a user of the owner's organization, with every login.
 
     Links to views that the user shared end too. UsageError when no owner would be left.
     """
-    with writing(db) as connection:
-        holder = lock_organization_of(connection, owner)
-        user = find_own_person(connection, holder, user_id)
-        if user is None:
-            return False
+    with changing(db, owner, user_id) as (connection, holder, user):
         _check_owner_stays(connection, holder, user)
         # Sessions, refresh tokens and links go with the user.
         connection.execute(USERS.delete().where(USERS.c.id == user.id))
         details = describe_links(end_links_of(connection, holder.id, user.email, now))
         audit_log.record_action(connection, holder.id, actor, Action.USER_REMOVED, user.email, now, details)
-        return True
+
+
+@contextmanager
+def changing(
+    db: Engine, owner: Session, user_id: str
+) -> Iterator[tuple[Connection, Organization, Row[*tuple[Any, ...]]]]:
+    """Change a user of the owner's organization, which is locked; NoPerson for any other user."""
+    with writing(db) as connection:
+        holder = lock_organization_of(connection, owner)
+        own = USERS.c.id == clean_text(user_id), USERS.c.organization_id == holder.id
+        user = connection.execute(select(USERS).where(*own)).first()
+        if user is None:
+            raise NoPerson("There is no such user in this organization.")
+        yield connection, holder, user
 
 
 def lock_organization_of(connection: Connection, owner: Session) -> Organization:
@@ -251,12 +251,6 @@ def lock_organization_of(connection: Connection, owner: Session) -> Organization
     if found is None or connection.execute(select(USERS.c.id).where(*is_owner)).first() is None:
         raise NoOwner("You are no owner of this organization any more.")
     return Organization(found.id, found.name)
-
-
-def find_own_person(connection: Connection, holder: Organization, user_id: str) -> Row[*tuple[Any, ...]] | None:
-    """Find the row of a user of an organization; None for any other."""
-    of_organization = USERS.c.id == clean_text(user_id), USERS.c.organization_id == holder.id
-    return connection.execute(select(USERS).where(*of_organization)).first()
 
 
 def _check_owner_stays(connection: Connection, holder: Organization, user: Row[*tuple[Any, ...]]) -> None:

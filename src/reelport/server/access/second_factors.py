@@ -26,7 +26,7 @@ from reelport.server.access import audit_log, passkeys, sessions, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import clean_text
 from reelport.server.access.passkeys import Answer, Checked, Passkey
-from reelport.server.access.people import find_own_person, lock_organization_of
+from reelport.server.access.people import NoPerson, changing
 from reelport.server.access.roles import Role
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.credentials import ServiceSecret
@@ -319,22 +319,19 @@ def make_recovery_codes(
         return _replace_recovery_codes(connection, service_secret, session.user_id, now)
 
 
-def reset_factors(db: Engine, owner: Session, user_id: str, actor: Actor, now: datetime) -> bool:
-    """Remove the second factors of another user of an owner's organization; False for none.
+def reset_factors(db: Engine, owner: Session, user_id: str, actor: Actor, now: datetime) -> None:
+    """Remove the second factors of another user of an owner's organization.
 
     Not the owner's own: a stolen session must not be enough to be rid of them. UsageError for whoever is an owner, or
     was one: else an owner could sign in as another one, by a link for a password, and act in that name.
     """
-    with writing(db) as connection:
-        holder = lock_organization_of(connection, owner)
-        user = find_own_person(connection, holder, user_id)
-        if user is None or user.id == owner.user_id:
-            return False
+    with changing(db, owner, user_id) as (connection, holder, user):
+        if user.id == owner.user_id:
+            raise NoPerson("Nobody resets the own second factors.")
         if user.role == Role.OWNER or _was_owner(connection, holder.id, user.email):
             raise UsageError(_OWNERS_FACTORS)
         if delete_factors(connection, user.id):
             audit_log.record_action(connection, holder.id, actor, Action.FACTORS_RESET, user.email, now)
-        return True
 
 
 def _was_owner(connection: Connection, organization_id: int, email: str) -> bool:

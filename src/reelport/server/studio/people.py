@@ -10,7 +10,7 @@ from starlette.responses import Response
 from reelport.errors import UsageError
 from reelport.language import N_, _
 from reelport.server.access import people, second_factors
-from reelport.server.access.people import AddressTaken, NewPasswordLink, NoOwner
+from reelport.server.access.people import AddressTaken, NewPasswordLink, NoOwner, NoPerson
 from reelport.server.access.roles import OF_ORGANIZATION, Role
 from reelport.server.studio import account, keys, pages
 from reelport.server.studio.visit import Refused, Visit, begin_attempt, not_found
@@ -100,14 +100,13 @@ def remove_person(visit: Visit) -> Response:
     return account.leave(visit) if _is_self(visit) else pages.redirect(f"{PATH}?done=removed")
 
 
-def _change(visit: Visit, change: Callable[..., T | None], *given: object) -> T:
+def _change(visit: Visit, change: Callable[..., T], *given: object) -> T:
     try:
-        changed = change(visit.service.db, *given, visit.actor, visit.now)
+        return change(visit.service.db, *given, visit.actor, visit.now)
     except NoOwner as error:
         raise Refused(403, N_("Not yours to do"), str(error)) from None
-    if not changed:
-        raise not_found()
-    return changed
+    except NoPerson:
+        raise not_found() from None
 
 
 def _is_self(visit: Visit) -> bool:

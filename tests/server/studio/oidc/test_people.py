@@ -261,4 +261,4 @@ def test_an_owner_by_the_provider_counts_as_one_who_can_sign_in(
     token = visitor.client.cookies["reelport-session"]
     owner = sessions.find_session(db, people.service.service_secret, token, now)
     assert owner is not None
-    assert access_people.remove_person(db, owner, owner.user_id, audit_log.Actor(rival, ""), now)
+    access_people.remove_person(db, owner, owner.user_id, audit_log.Actor(rival, ""), now)
