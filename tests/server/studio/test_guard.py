@@ -17,16 +17,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.server.api import Api
 from tests.server.studio.conftest import BLIND_VIEWER, MEMBER, OPERATOR, OWNER, VIEWER, Visitors
-from tests.server.studio.visitor import add_user, links
+from tests.server.studio.visitor import Visitor, add_user, links
 
 import reelport.server.studio
 from reelport.charts.stylesheet import write_page_stylesheet
 from reelport.server.access import organizations
 from reelport.server.access.roles import Role
 from reelport.server.state.database import reading, writing
+from reelport.server.state.sqlite_engine import get_log
 from reelport.server.state.tables import SESSIONS, USERS
 from reelport.server.studio.pages import address_of, write_page
 from reelport.server.studio.rights import RIGHTS, Right
@@ -265,6 +266,25 @@ def test_a_page_that_takes_long_keeps_nobody_else_waiting(api: Api) -> None:
         finally:
             release.set()
         assert (long.result().text, following.result().text) == ("long", "next")
+
+
+def test_forms_that_wait_for_the_state_keep_no_page_of_others_waiting(people: Api, visitors: Visitors) -> None:
+    """As many as large pages are written at a time: what writes the state takes none of their turns."""
+    service, senders, names = people.service, list[Visitor](), ("first", "second", "third")
+    for name in names:
+        organizations.add_organization(service.db, name, datetime.now(UTC))
+        add_user(service, f"ann@{name}.example", "owner", name)
+        senders.append(visitors(f"ann@{name}.example"))
+    reader, log = senders.pop(), get_log(service.db)
+    assert log is not None
+    forms = [(each.client, {"csrf": each.csrf, "name": "Key", "scope": "read_reports"}) for each in senders]
+    with ThreadPoolExecutor(3) as threads:
+        with writing(service.db):
+            sent = [threads.submit(client.post, "/studio/keys", data=form) for client, form in forms]
+            assert until(lambda: len(log._waiting) == len(sent))  # noqa: SLF001 - they are there
+            assert threads.submit(reader.get, "/studio/saved").result(PATIENCE).status_code == 200
+            assert not any(each.done() for each in sent)
+        assert ["Key" in each.result().text for each in sent] == [True, True]
 
 
 def test_the_styles_of_charts_are_a_file_of_the_pages(visitors: Visitors) -> None:

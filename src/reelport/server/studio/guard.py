@@ -32,7 +32,8 @@ from reelport.server.studio.visit import Elsewhere, Refused, Visit, not_found, r
 Endpoint = Callable[[Visit], Response | Awaitable[Response]]
 """Answers a visit. A plain function may wait for the state's disk: it runs in a thread.
 
-An async one computes for as long as its browser waits: then it is cancelled.
+An async one computes for as long as its browser waits: then it is cancelled. A form's may leave a large page to be
+written: it returns what `write_page` does.
 """
 _LOG = structlog.get_logger(__name__)
 _NOT_FOUND = 404
@@ -48,7 +49,7 @@ class Pool(Enum):
     """The threads of which one runs a plain endpoint."""
 
     ANY = auto()
-    PAGES = auto()  # at its organization's turn: it may write hundreds of rows
+    PAGES = auto()  # at its organization's turn: it may write hundreds of rows; those of a form once that is done
     LOGINS = auto()  # a few: a password's hash takes memory and a core
     PROVIDER = auto()  # a few: the provider that signs people in may be slow
 
@@ -99,7 +100,7 @@ async def _call(endpoint: Endpoint, visit: Visit, pool: Pool) -> Response:
         answered: Response | Awaitable[Response]
         if iscoroutinefunction(endpoint):
             answered = endpoint(visit)
-        elif pool is Pool.PAGES:
+        elif pool is Pool.PAGES and visit.request.method != "POST":
             answered = await pages.write_page(visit, visit.organization_id, partial(endpoint, visit))
         else:
             service, provider = visit.service, visit.service.provider

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from html import escape
 from typing import Any
 from urllib.parse import parse_qsl
@@ -228,7 +229,7 @@ def show_links(visit: Visit, link: str | None = None, frame: str | None = None) 
     return pages.render(visit, "shared.html", opened=opened, links=links, link=link, frame=frame)
 
 
-def share(visit: Visit) -> Response:
+def share(visit: Visit) -> Awaitable[Response]:
     """Make a link to the view of a form, or an embed of it, and show it this once."""
     view = _read_view(visit)
     service, is_embed = visit.service, "hosts" in visit.form
@@ -236,11 +237,12 @@ def share(visit: Visit) -> Response:
     name, hosts = visit.form.text("name"), parse_hosts(visit.form.text("hosts")) if is_embed else ()
     given = service.db, service.service_secret, visit.reach, visit.actor, name, view, lives, visit.now
     token = share_view(*given, hosts=hosts)
-    if not is_embed:
-        return show_links(visit, link=f"{visit.origin}{_SHARED_PATH}/{token}")
+    shown = partial(show_links, visit, f"{visit.origin}{_SHARED_PATH}/{token}")
     address, title = escape(f"{visit.origin}{_EMBED_PATH}/{token}"), escape(name)
     size = 'width="100%" height="640" loading="lazy" referrerpolicy="no-referrer"'
-    return show_links(visit, frame=f'<iframe src="{address}" title="{title}" {size}></iframe>')
+    if is_embed:
+        shown = partial(show_links, visit, frame=f'<iframe src="{address}" title="{title}" {size}></iframe>')
+    return write_page(visit, visit.organization_id, shown)
 
 
 def parse_hosts(text: str) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ A secret is shown in the answer to a form, and nowhere else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from sqlalchemy import Engine
 from starlette.responses import PlainTextResponse, Response
@@ -24,6 +25,7 @@ from reelport.server.access.organizations import Organization
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, writing
 from reelport.server.studio import pages
+from reelport.server.studio.pages import write_page
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import format_list
 
@@ -109,11 +111,11 @@ def read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Org
     return holder, tuple(sorted(channels, key=lambda each: (each.slug, each.id)))
 
 
-def create_key(visit: Visit) -> Response:
+def create_key(visit: Visit) -> Response | Awaitable[Response]:
     """Make a key, and show its secret in this answer alone."""
     service, form = visit.service, visit.form
     if not form.text("name"):
-        return show_keys(visit, [_("Give the key a name that says what it is for.")])
+        return _show_problems(visit, [_("Give the key a name that says what it is for.")])
     channels = [*form.getlist("channel"), *(word for word in _SEPARATORS.split(form.text("channels")) if word)]
     # Before: the answer alone has the secret.
     said = {"name": form.text("name"), "channels": _name_channels(visit, channels or None)}
@@ -130,8 +132,12 @@ def create_key(visit: Visit) -> Response:
             details=KeyDetails(form.text("name"), form.text("expires") or None, visit.actor),
         )
     except UsageError as error:
-        return show_keys(visit, str(error).splitlines())
+        return _show_problems(visit, str(error).splitlines())
     return pages.render(visit, "key_secret.html", 200, new=new, is_rotated=False, **said)
+
+
+def _show_problems(visit: Visit, problems: Sequence[str]) -> Awaitable[Response]:
+    return write_page(visit, visit.organization_id, partial(show_keys, visit, problems))
 
 
 def rename_key(visit: Visit) -> Response:

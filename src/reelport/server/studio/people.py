@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 
@@ -13,6 +14,7 @@ from reelport.server.access import people, second_factors
 from reelport.server.access.people import AddressTaken, NewPasswordLink, NoOwner, NoPerson
 from reelport.server.access.roles import OF_ORGANIZATION, Role
 from reelport.server.studio import account, keys, pages
+from reelport.server.studio.pages import write_page
 from reelport.server.studio.visit import Refused, Visit, begin_attempt, not_found
 
 PATH = f"{pages.ROOT}/people"
@@ -40,7 +42,7 @@ def show_people(
     return pages.render(visit, "people.html", 400 if problems else 200, people=found, roles=OF_ORGANIZATION, **given)
 
 
-def add_person(visit: Visit) -> Response:
+def add_person(visit: Visit) -> Awaitable[Response]:
     """Add a person, and show once the link that sets the first password."""
     email, role = visit.form.text("email"), visit.form.text("role")
     # Not an address of the network: whoever owns an organization may try few addresses, wherever from.
@@ -50,18 +52,22 @@ def add_person(visit: Visit) -> Response:
     try:
         link = _change(visit, people.add_person, service.service_secret, visit.user, email, role)
     except AddressTaken as error:
-        return show_people(visit, [str(error)], email, role)
+        return _show_later(visit, [str(error)], email, role)
     except UsageError as error:
         service.login_attempts.forgive(guesser, "")
-        return show_people(visit, str(error).splitlines(), email, role)
+        return _show_later(visit, str(error).splitlines(), email, role)
     service.login_attempts.forgive(guesser, "")
-    return show_people(visit, link=link)
+    return _show_later(visit, link=link)
 
 
-def make_password_link(visit: Visit) -> Response:
+def make_password_link(visit: Visit) -> Awaitable[Response]:
     """Make a link for somebody who forgot the password, and show it once."""
     link = _change(visit, people.make_password_link, visit.service.service_secret, visit.user, visit.named("user"))
-    return show_people(visit, link=link)
+    return _show_later(visit, link=link)
+
+
+def _show_later(visit: Visit, *given: Any, **more: Any) -> Awaitable[Response]:  # noqa: ANN401 - as `show_people`
+    return write_page(visit, visit.organization_id, partial(show_people, visit, *given, **more))
 
 
 def change_role(visit: Visit) -> Response:
