@@ -52,7 +52,7 @@ _SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no
 
 
 class _Refused(Exception):
-    """The download is refused: status, code of the error, sentence, and headers beside the usual ones."""
+    """The download is refused: status, error's code, sentence, headers beside the usual ones."""
 
     def __init__(self, status: int, error: str, sentence: str, **headers: str) -> None:
         super().__init__(sentence)
@@ -335,9 +335,10 @@ RECHECK_SECONDS = 5.0
 
 
 class _Download(Response):
-    """A response that sends a part of an open file, piece by piece, then releases the slots and the file.
+    """A response that sends a part of an open file, then releases the slots and the file.
 
-    Between pieces it checks that the client is still there, and that the URL's key may still read the report.
+    It goes piece by piece. Between two it checks that the client is still there, and that the URL's key may still read
+    the report.
     """
 
     def __init__(
