@@ -12,7 +12,6 @@ import sys
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from io import IncrementalNewlineDecoder
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 from cyclopts import Parameter
@@ -130,19 +129,23 @@ class CleanedOutput:
 
     def __init__(self, terminal: BinaryIO) -> None:
         self._terminal = terminal
-        self._decoder = IncrementalNewlineDecoder(getincrementaldecoder("utf-8-sig")("replace"), translate=True)
+        self._decoder = getincrementaldecoder("utf-8-sig")("replace")
+        self._held = ""
 
     def write(self, data: bytes, /) -> int:
         """Write bytes. A final carriage return waits for the next byte: a line may end there."""
-        self._put(self._decoder.decode(data))
+        text = self._held + self._decoder.decode(data)
+        self._held = "\r" if text.endswith("\r") else ""
+        self._put(text.removesuffix("\r"))
         return len(data)
 
     def finish(self) -> None:
         """Write what was held back."""
-        self._put(self._decoder.decode(b"", final=True))
+        self._put(self._held + self._decoder.decode(b"", final=True))
+        self._held = ""
 
     def _put(self, text: str) -> None:
-        self._terminal.write(_STEERING_INSIDE_LINES.sub("\ufffd", text).encode())
+        self._terminal.write(_STEERING_INSIDE_LINES.sub("\ufffd", text.replace("\r\n", "\n")).encode())
 
 
 def quote_command(words: Iterable[str], platform: str = sys.platform) -> str:
