@@ -109,13 +109,15 @@ def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None
     assert until(lambda: processes_of(tmp_path) == [])
 
 
-def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
-    """Somebody's own demo-output is never emptied."""
-    (tmp_path / "demo-output").mkdir()
-    (tmp_path / "demo-output" / "mine.txt").write_text("mine")
+@pytest.mark.parametrize("name", ["mine.txt", ".made-by-reelport-demo"])
+def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path, name: str) -> None:
+    """Somebody's own demo-output is never emptied; a demo's mark is an empty file."""
+    (tmp_path / "demo-output" / "own").mkdir(parents=True)
+    (tmp_path / "demo-output" / name).write_text("mine")
     done = subprocess.run(DEMO, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=300, check=False)
     assert done.returncode == 2
-    assert (tmp_path / "demo-output" / "mine.txt").read_text() == "mine"
+    assert (tmp_path / "demo-output" / name).read_text() == "mine"
+    assert (tmp_path / "demo-output" / "own").is_dir()
 
 
 ROOT = Path(__file__).parents[2]

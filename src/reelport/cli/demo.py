@@ -106,14 +106,15 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
 def take_folder(folder: Path) -> Iterator[Path]:
     """Make a demo's folder or empty it, and keep it from another demo.
 
-    Nobody else's folder is emptied.
+    Deletes only where an empty mark was.
     """
     mark = folder / _MARK
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(claim_folder(folder))
-            if not mark.is_file() and any(folder.iterdir()):
+            is_marked = mark.is_file() and not mark.stat().st_size
+            if not is_marked and any(folder.iterdir()):
                 raise UsageError(f"{folder} is not a demo's: move it away, or use another folder.")
             mark.touch()
             for found in folder.iterdir():
