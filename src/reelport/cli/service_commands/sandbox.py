@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -84,7 +83,7 @@ def sandbox(
     if words:
         settings = {name: value for word in words for name, value in _MISBEHAVIOURS[word][1].items()}
         with Vendor(port=port or 0, **settings) as vendor:
-            _offer_until_stopped(_describe_vendor(vendor, words), Event().wait, as_json=json)
+            _offer_until_stopped(_describe_vendor(vendor, words), _sleep, as_json=json)
         return
     from rich.console import Console
 
@@ -198,6 +197,12 @@ def run_service(console: Console, service: Service) -> Iterator[None]:
             yield
         finally:
             service.data.with_name("service.log").write_text(service.log, "utf-8")
+
+
+def _sleep() -> None:
+    """Wait for a stop: Windows hears a Ctrl-C in a sleep, and not while a thread waits for an event."""
+    while True:
+        time.sleep(3600)
 
 
 def _wait_for(service: Service) -> None:
