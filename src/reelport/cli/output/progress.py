@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -65,12 +65,12 @@ from reelport.wording import clean_line, format_count, format_rough_duration, fo
 
 if TYPE_CHECKING:
     from rich.live import Live
-    from rich.spinner import Spinner
-    from rich.table import Table
+    from rich.text import Text
 
 
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DRAWN_A_SECOND = 10
-_BAR = 20  # the most cells of a bar
+_BAR, _LEAST = 20, 6  # the cells of a bar, where the terminal is wide enough, and below which there is none
 _ALMOST = 0.9  # what an estimate fills at most: the report itself says when it is ready
 
 
@@ -149,14 +149,17 @@ class ProgressBars:
                 self._live.console.print(line, markup=False)
 
     def _draw(self) -> None:
-        from rich.console import Console
+        from rich.console import Console, Group
         from rich.live import Live
-        from rich.spinner import Spinner
 
-        spinner = Spinner("dots", style="green")
+        def render() -> Group:
+            now = time.monotonic()
+            return Group(*[_draw_line(line, console.width, now) for line in list(self._lines.values())])
+
+        console = Console(file=self._stream, highlight=False)
         live = Live(
-            get_renderable=lambda: _draw_lines(list(self._lines.values()), spinner),
-            console=Console(file=self._stream, highlight=False),
+            get_renderable=render,
+            console=console,
             transient=True,
             redirect_stdout=False,  # what a command prints there is data, perhaps for a pipe
             refresh_per_second=_DRAWN_A_SECOND,
@@ -167,23 +170,20 @@ class ProgressBars:
                 self._live = live
 
 
-def _draw_lines(lines: Iterable[BarLine], spinner: Spinner) -> Table:
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
+def _draw_line(line: BarLine, width: int, now: float) -> Text:
     from rich.text import Text
 
-    now, grid = time.monotonic(), Table.grid(padding=(0, 1))
-    grid.add_column()
-    grid.add_column(no_wrap=True)
-    grid.add_column(max_width=_BAR)
-    grid.add_column(no_wrap=True)
-    for line in lines:
-        share, left = line.find_share(now), 0.0 if line.ready is None else line.ready - now
-        passed = str(timedelta(seconds=int(now - line.begun)))
-        after = [line.amounts, f"{format_rough_duration(left)} left" if left > 0 else "", passed]
-        bar = "" if share is None else ProgressBar(1, share, style="bright_black", complete_style="green")
-        grid.add_row(spinner, Text(line.text), bar, Text(" ".join(filter(None, after))))
-    return grid
+    share, left = line.find_share(now), 0.0 if line.ready is None else line.ready - now
+    after = f" {line.amounts}" if line.amounts else ""
+    after += f" {format_rough_duration(left)} left" if left > 0 else ""
+    after += f" {timedelta(seconds=int(now - line.begun))}"
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(_SPINNER[int(now * _DRAWN_A_SECOND) % len(_SPINNER)], "green").append(f" {line.text}")
+    cells = min(_BAR, width - len(text) - len(after) - 2)
+    if share is not None and cells >= _LEAST:
+        filled = round(share * cells)
+        text.append(" ").append("━" * filled, "green").append("━" * (cells - filled), "bright_black")
+    return text.append(after)
 
 
 def estimate_share(elapsed: float, left: float, before: float) -> float:
