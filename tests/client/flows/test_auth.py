@@ -271,6 +271,23 @@ def test_many_tasks_renew_a_token_once(vendor: Vendor, query: ReportQuery) -> No
     assert len(vendor.grants) <= 3  # and a third only where the one that was cancelled had begun
 
 
+def test_tasks_that_wait_for_a_token_let_the_event_loop_go_on(vendor: Vendor) -> None:
+    """Even where a program's own sleep takes no time: the task that renews the token needs the loop."""
+    looks = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        assert looks < 100_000, "the event loop stands still"
+
+    async def probe() -> None:
+        async with AsyncClient(vendor.url, vendor.key, vendor.secret, ledger=False, sleep=sleep) as client:
+            await asyncio.gather(*(client.probe() for _ in range(3)))
+
+    asyncio.run(probe())
+    assert len(vendor.grants) == 1
+
+
 def test_a_client_serves_one_event_loop_after_another(vendor: Vendor) -> None:
     """What waits for a turn belongs to its loop, not to the client."""
     client = AsyncClient(vendor.url, vendor.key, vendor.secret, ledger=False)

@@ -101,7 +101,10 @@ class AsyncStepRunner(_Stoppable):
         self.check()
         match step:
             case Wait(seconds):
+                import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+
                 await self._sleep(seconds)
+                await asyncio.sleep(0)  # A given sleep may take no time, and another flow must go on meanwhile.
                 return None
             case Work(task):
                 return await _run_work_in_thread(task, self._remember_stop)
