@@ -14,12 +14,15 @@ from tests.cases import thin_out
 
 from reelport import Client, QueryRefused, SchemaDrift
 from reelport.client.events import ignore_event
+from reelport.client.files.sidecar import name_sidecar
+from reelport.client.ranges.windows import Window
 from reelport.errors import AskLost, Partial, RepeatedRows, ReportFailed, ServiceError, UsageError, WindowEmptied
 from reelport.sync import comparison, sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.destinations import open_destination
 from reelport.sync.events import Failed, Loaded, Planned, SyncEvent
 from reelport.sync.spec import Contract, Days, Kind, Place, Spec
+from reelport.sync.staging import Delivery
 from reelport.testing import Vendor
 
 from .conftest import break_after_download, kept
@@ -215,6 +218,24 @@ def test_a_report_that_was_not_loaded_serves_the_next_run(
     run(replace(spec, window=180))
     assert asked(vendor) == ["20-1"]
     assert kept(spec, "day, views") == expected(numbers)
+
+
+def test_a_file_whose_sidecar_is_gone_is_downloaded_again(
+    client: Client, vendor: Vendor, spec: Spec, tmp_path: Path
+) -> None:
+    """Nothing else says which report it is, and when that was asked for: from then on its days are known."""
+
+    def fetch() -> Delivery:
+        flow = sync_run.fetch_window(
+            client.session, spec, Window(START, TODAY), tmp_path, ignore_event, deadline=300, fresh=False
+        )
+        return client.drive(flow)
+
+    first = fetch()
+    assert (fetch(), vendor.downloads) == (first, 1)
+    name_sidecar(first.file).unlink()
+    assert (fetch(), vendor.downloads) == (first, 2)
+    assert len(vendor.asks) == 1
 
 
 def test_verify_shows_how_far_numbers_moved_and_changes_nothing(

@@ -246,6 +246,9 @@ def fetch_window(
     """
     query, began = spec.query(window.start, window.end), datetime.now(UTC)
     target = folder.resolve() / f"{spec.name}.{window}.csv"
+    if read_sidecar(name_sidecar(target)) is None:  # Nothing says when this file was asked for: download it again.
+        target.unlink(missing_ok=True)
+        name_sidecar(target).unlink(missing_ok=True)
     try:
         got = yield from fetch.fetch(
             session, query, target, tell, deadline=deadline, fresh=fresh, current=True, part=True
