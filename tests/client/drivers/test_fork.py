@@ -126,6 +126,18 @@ def test_a_defect_in_one_flow_stops_the_others_at_once(drive: Driven) -> None:
     assert closed == ["long"]
 
 
+@both
+def test_a_defect_says_which_flow_asked_for_the_fork(drive: Driven) -> None:
+    """Its traceback shows the flow that is broken, and passes by the one that ran it beside others."""
+
+    def asks() -> Flow[object]:
+        return (yield from fork([breaks()], 1))
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        drive(asks())
+    assert ", in asks" in "\n".join(caught.value.__notes__)
+
+
 def test_forks_within_forks_stop_together() -> None:
     """A defect deep inside wakes a flow that waits in another branch."""
     closed: list[object] = []

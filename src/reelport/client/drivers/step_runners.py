@@ -254,7 +254,7 @@ def _run_in_threads(drive: Drive, flows: Sequence[Flow[object]], at_once: int, h
         for number, thread in enumerate(threads):
             _start(thread, run_flows, f"reelport-{number}")
         _wait_for(threads)
-        halt.check()
+        _check_threads(threads, halt)
     except BaseException as error:  # a Ctrl-C above all: no thread may run on
         halt.stop(error)
         for thread in threads:
@@ -263,6 +263,14 @@ def _run_in_threads(drive: Drive, flows: Sequence[Flow[object]], at_once: int, h
         halt.wait_for_work()
         raise
     return outcomes
+
+
+def _check_threads(threads: Sequence[Future[object]], halt: Halt) -> None:
+    """Raise why all must stop, if a thread of these failed so: it is noted then which flow asked for them."""
+    for thread in threads:
+        if thread.done() and thread.exception() is halt.reason:
+            thread.result()
+    halt.check()
 
 
 async def _run_as_tasks(
