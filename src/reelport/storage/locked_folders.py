@@ -69,7 +69,7 @@ def open_scratch_folder(prefix: str, parent: Path | None, delete: Delete = _dele
 
 
 def delete_dead_folders(prefix: str, around: Path, delete: Delete = _delete) -> None:
-    """Delete this user's folders of this prefix that no process holds."""
+    """Delete this user's folders of this prefix that no process holds; root deletes anybody's."""
     long_ago = time.time() - _NAMELESS_SECONDS
     for folder in (*around.glob(f"{prefix}*"), *around.glob(f".{prefix}*")):
         # Suppressed: it is locked, another user's, or has just gone.
@@ -83,7 +83,9 @@ def _delete_if_dead(folder: Path, delete: Delete) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(handle).st_uid == os.geteuid() and os.path.samestat(os.fstat(handle), folder.lstat()):
+        found = os.fstat(handle)
+        # Root may tidy up after a service that runs as another user.
+        if os.geteuid() in {0, found.st_uid} and os.path.samestat(found, folder.lstat()):
             delete(folder)
     finally:
         os.close(handle)

@@ -17,7 +17,7 @@ from tests import forked
 from tests.cases import thin_out
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.data_files.work_folders import PREFIX, SPILL, open_work_folder
+from reelport.facts.data_files.work_folders import PREFIX, SPILL, claim_file, open_work_folder
 from reelport.facts.input.rejects import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load
@@ -279,3 +279,17 @@ def test_a_folder_of_a_load_that_was_killed_before_it_locked_it_goes(root: Path)
     (root / SPILL / f"{PREFIX}killed").mkdir(parents=True)
     with open_work_folder(root) as folder:
         assert [path.name for path in (root / SPILL).iterdir()] == [folder.name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_deletes_what_a_killed_load_of_the_services_user_left(root: Path, tmp_path: Path) -> None:
+    """Its folder and the files that it claimed, though root's own commands never left them."""
+    dead, part = root / SPILL / f"{PREFIX}killed", tmp_path / "bad.csv.part"
+    dead.mkdir(parents=True)
+    part.touch()
+    claim_file(dead, part)
+    for path in (dead, *dead.iterdir(), part):
+        os.chown(path, 4321, 4322)
+    vacuum(root, now=datetime.now(UTC))
+    assert not any((root / SPILL).iterdir())
+    assert not part.exists()
