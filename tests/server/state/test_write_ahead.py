@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -93,6 +94,21 @@ def test_a_lock_that_is_never_let_go_is_told(local: Settings) -> None:
         WriteAheadLog(local.state_file, 0).hold(db),
     ):
         pass
+
+
+def test_all_that_wait_for_a_lock_are_told_at_the_same_time(local: Settings) -> None:
+    """The threads of a process take turns, but none of them waits as long again after the one before."""
+    waiting = WriteAheadLog(local.state_file, 1)
+
+    def measure_wait(_: int) -> float:
+        began = time.monotonic()
+        with pytest.raises(StorageError, match="another process"), waiting.hold(db):
+            pass
+        return time.monotonic() - began
+
+    with connected(local) as db, WriteAheadLog(local.state_file, 30).hold(db), ThreadPoolExecutor(10) as threads:
+        waits = list(threads.map(measure_wait, range(10)))
+    assert max(waits) < 5 * min(waits)
 
 
 def test_the_log_begins_anew_now_and_then(local: Settings) -> None:

@@ -42,7 +42,44 @@ except KeyboardInterrupt:
 print(done, write(db, lambda _: "later"))
 """
 
+_INTERRUPTED_AT_ITS_TURN = """
+import signal, sys, threading, time
+from pathlib import Path
+from reelport.server.settings import read_settings
+from reelport.server.state.database import connect, write, writing
+db = connect(read_settings(data=Path(sys.argv[1])))
+main, held = threading.main_thread(), threading.Event()
+def hold_then_interrupt():
+    with writing(db, synced=False):
+        held.set()
+        while sys._current_frames()[main.ident].f_code.co_name != "_take_turn":
+            time.sleep(0.01)
+        sys.setswitchinterval(10)
+    keep_python()
+    signal.pthread_kill(main.ident, signal.SIGINT)
+    keep_python()
+def keep_python():
+    until = time.monotonic() + 0.05
+    while time.monotonic() < until:
+        pass
+thread = threading.Thread(target=hold_then_interrupt)
+print("ready", flush=True)
+thread.start()
+held.wait()
+try:
+    write(db, lambda _: print("written"))
+except KeyboardInterrupt:
+    print("interrupted")
+thread.join()
+print(write(db, lambda _: "later"))
+"""
+
 
 def test_a_writer_that_is_interrupted_keeps_nobody_waiting(tmp_path: Path) -> None:
     """Its work is not written, and who stands behind it writes in its place."""
     assert run_child(_INTERRUPTED, str(tmp_path / "data")) == "['behind'] later\n"
+
+
+def test_a_writer_that_is_interrupted_as_its_turn_comes_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """It has the lock of the turn already, and not yet Python's."""
+    assert run_child(_INTERRUPTED_AT_ITS_TURN, str(tmp_path / "data")) == "interrupted\nlater\n"

@@ -107,27 +107,29 @@ class WriteAheadLog:
     @contextmanager
     def _take_turn(self) -> Iterator[int]:
         """Lock the file, or take it over from the thread before; threads that wait share a lock for a while."""
+        came_at, has_turn = time.monotonic(), False
         self._waiting.append(None)
         try:
-            self._turn.acquire()
-        except BaseException:  # the lock may have been kept for this thread, which is stopped
-            self._waiting.pop()
             with self._turn:
-                self._hand_on()
+                has_turn = True
+                try:
+                    self._waiting.pop()
+                    if self._kept is None:
+                        time.sleep(max(self._ended_at + self._pause_seconds - time.monotonic(), 0))
+                        # All that came together are told at the same time of a process that keeps the lock.
+                        self._kept = self._lock_file(max(came_at, self._ended_at))
+                        self._began_at = time.monotonic()
+                    self._holder = threading.get_ident()
+                    yield self._kept
+                finally:
+                    self._holder = None
+                    self._hand_on()
+        except BaseException:
+            if not has_turn:  # the lock may have been kept for this thread, which is stopped
+                self._waiting.pop()
+                with self._turn:
+                    self._hand_on()
             raise
-        self._waiting.pop()
-        try:
-            if self._kept is None:
-                time.sleep(max(self._ended_at + self._pause_seconds - time.monotonic(), 0))
-                self._kept, self._began_at = self._lock_file(), time.monotonic()
-            self._holder = threading.get_ident()
-            try:
-                yield self._kept
-            finally:
-                self._holder = None
-                self._hand_on()
-        finally:
-            self._turn.release()
 
     def _hand_on(self) -> None:
         """Keep the lock for a thread that waits, or let go of it."""
@@ -150,7 +152,7 @@ class WriteAheadLog:
         """
         with suppress(FileNotFoundError), translate_io_errors(self._lock, FileNotFoundError):
             if self._holder != threading.get_ident() and self._find_former_state(self._lock.read_bytes()):
-                descriptor = self._lock_file()
+                descriptor = self._lock_file(time.monotonic())
                 try:
                     self._set_aside_foreign_log(descriptor)
                 finally:
@@ -163,11 +165,12 @@ class WriteAheadLog:
         if found.f_blocks and not found.f_bavail:  # one without a limit tells of no blocks at all
             raise DiskFull(f"The state database can't be used: {self._state}: the disk is full: make room.")
 
-    def _lock_file(self) -> int:
+    def _lock_file(self, since: float) -> int:
+        """Open and lock the file; StateLocked when others have kept it for too long `since` then."""
         with translate_io_errors(self._lock):
             descriptor = self._open_lock()
         try:
-            self._acquire(descriptor)
+            self._acquire(descriptor, since + self._busy_seconds)
         except BaseException:
             os.close(descriptor)
             raise
@@ -186,8 +189,7 @@ class WriteAheadLog:
                 os.fchown(descriptor, state.st_uid, state.st_gid)
         return descriptor
 
-    def _acquire(self, descriptor: int) -> None:
-        until = time.monotonic() + self._busy_seconds
+    def _acquire(self, descriptor: int, until: float) -> None:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -375,14 +377,23 @@ class LogFile:
 
         Threads that come while a sync runs share the next one.
         """
-        with self._turn:
-            self._asked += 1
-            own = self._asked
-            self._turn.wait_for(lambda: self._synced >= own or not self._is_syncing)
-            is_next, shared = self._synced < own, self._asked
-            self._is_syncing = self._is_syncing or is_next
-        if is_next:
-            self._sync_for(shared)
+        is_next = False
+        try:
+            with self._turn:
+                self._asked += 1
+                own = self._asked
+                self._turn.wait_for(lambda: self._synced >= own or not self._is_syncing)
+                if self._synced < own:
+                    is_next = self._is_syncing = True
+                shared = self._asked
+            if is_next:
+                self._sync_present_file()
+                self._synced = shared
+        finally:
+            if is_next:  # also a thread that is stopped here: the others would wait for ever
+                with self._turn:
+                    self._is_syncing = False
+                    self._turn.notify_all()
         if self.is_doubtful:
             raise StorageError(f"{self._path}: the disk reported an error: what was written may not be kept.")
 
@@ -415,18 +426,11 @@ class LogFile:
             self._sync_open_file(file.fileno())
         self._emptied_failures = failures
 
-    def _sync_for(self, shared: int) -> None:
-        """Sync the file for all who had asked by then."""
-        try:
-            with translate_io_errors(self._path):
-                self._follow()
-                if self._descriptor is not None:
-                    self._sync_open_file(self._descriptor)
-            self._synced = shared
-        finally:
-            with self._turn:
-                self._is_syncing = False
-                self._turn.notify_all()
+    def _sync_present_file(self) -> None:
+        with translate_io_errors(self._path):
+            self._follow()
+            if self._descriptor is not None:
+                self._sync_open_file(self._descriptor)
 
     @contextmanager
     def _between_syncs(self) -> Iterator[None]:
