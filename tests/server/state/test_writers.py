@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+from sqlalchemy import Engine
 from tests.forked import run_child
+from tests.patience import PATIENCE
+
+from reelport.server.settings import read_settings
+from reelport.server.state import sqlite_engine
+from reelport.server.state.database import connected, writing
+from reelport.server.state.sqlite_engine import Journal
 
 _INTERRUPTED = """
 import signal, sys, threading, time
@@ -83,3 +93,24 @@ def test_a_writer_that_is_interrupted_keeps_nobody_waiting(tmp_path: Path) -> No
 def test_a_writer_that_is_interrupted_as_its_turn_comes_keeps_nobody_waiting(tmp_path: Path) -> None:
     """It has the lock of the turn already, and not yet Python's."""
     assert run_child(_INTERRUPTED_AT_ITS_TURN, str(tmp_path / "data")) == "interrupted\nlater\n"
+
+
+def test_readers_get_a_turn_between_processes_with_the_rollback_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit keeps them out there: who waited for another process's leaves them a while before its own."""
+    monkeypatch.setattr(sqlite_engine, "choose_journal", lambda _: Journal("TRUNCATE", "as a test says"))
+    monkeypatch.setattr(sqlite_engine, "_READ_SECONDS", 0.5)
+    settings = read_settings(data=tmp_path / "data")
+
+    def write_and_tell(db: Engine) -> float:
+        with writing(db):
+            return time.monotonic()
+
+    with connected(settings) as db, connected(settings) as other, ThreadPoolExecutor(1) as thread:
+        with writing(other):
+            began = thread.submit(write_and_tell, db)
+            with pytest.raises(TimeoutError):
+                began.result(0.2)
+            let_go_at = time.monotonic()
+        assert began.result(PATIENCE) >= let_go_at + 0.5

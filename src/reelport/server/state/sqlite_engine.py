@@ -39,6 +39,8 @@ _LOG_PAUSE_SECONDS = 0.001
 """Pause between two transactions of a process, in which other processes can write."""
 _PAUSE_SECONDS = 0.003
 """The same with the rollback journal, in which other processes can read too."""
+_READ_SECONDS = 0.005
+"""Pause with the rollback journal after a wait for another process, for readers that its commit kept out."""
 _LOG_OPTION = "write_ahead_log"
 _READS = "reads"
 """The name in a connection's `info` that says that its next transaction only reads."""
@@ -115,8 +117,8 @@ def is_full(error: sqlite3.Error) -> bool:
 def open_sqlite(settings: Settings, options: dict[str, object]) -> Engine:
     """Open the state file of these settings, and make it where there is none."""
     journal = choose_journal(settings.data)
-    pause = _LOG_PAUSE_SECONDS if journal.is_write_ahead else _PAUSE_SECONDS
-    log = WriteAheadLog(settings.state_file, BUSY_SECONDS, pause)
+    pauses = (_LOG_PAUSE_SECONDS, 0.0) if journal.is_write_ahead else (_PAUSE_SECONDS, _READ_SECONDS)
+    log = WriteAheadLog(settings.state_file, BUSY_SECONDS, *pauses)
     db = create_engine(
         "sqlite://",
         creator=partial(open_file, settings.state_file, BUSY_SECONDS),

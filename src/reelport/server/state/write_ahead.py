@@ -64,13 +64,17 @@ class WriteAheadLog:
     identities of state and log, by which a log is known that another state left behind.
     """
 
-    def __init__(self, state: Path, busy_seconds: float, pause_seconds: float = 0.0) -> None:
-        """`pause_seconds` is left between two transactions of a process, for others."""
+    def __init__(self, state: Path, busy_seconds: float, pause_seconds: float = 0.0, read_seconds: float = 0.0) -> None:
+        """`pause_seconds` is left between two transactions of a process, for others.
+
+        After a wait for another process `read_seconds` are left to readers that its commit kept out.
+        """
         self._state = state
         self._log = state.with_name(f"{state.name}-wal")
         self._lock = state.with_name(f"{state.name}-writer")
         self._busy_seconds = busy_seconds
         self._pause_seconds = pause_seconds
+        self._read_seconds = read_seconds
         self._turn = threading.Lock()
         self._waiting: list[None] = []  # as many as threads wait for their turn
         self._kept: int | None = None
@@ -190,10 +194,12 @@ class WriteAheadLog:
         return descriptor
 
     def _acquire(self, descriptor: int, until: float) -> None:
+        read_seconds = 0.0
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
+                read_seconds = self._read_seconds
                 if time.monotonic() >= until:
                     raise StateLocked(
                         f"The state database can't be used: another process has kept {self._lock} locked for "
@@ -206,6 +212,7 @@ class WriteAheadLog:
                     "keep the state in PostgreSQL (REELPORT_DATABASE_URL)."
                 ) from error
             else:
+                time.sleep(read_seconds)
                 return
 
     def _checkpoint(self, db: Engine) -> None:
