@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from tests.patience import PATIENCE, until
 from tests.server.conftest import NOW, State
 from tests.server.http.test_files_in_object_store import settings_of
+from tests.server.syncs import no_sync
 from tests.storage.object_server import Fault, FaultyProxy
 
 from reelport.errors import StorageError
@@ -88,6 +89,19 @@ def test_a_sweep_of_every_hour_deletes_what_is_over(state: State, path: Path) ->
     gone = [sweep(state, NOW + timedelta(hours=hour)) for hour in range(50)]
     assert (sum(gone), gone.index(1)) == (1, 48)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_an_orphan_goes_once_what_made_it_one_is_on_the_disk(state: State) -> None:
+    """Else the end of the machine could bring the record of a report back without its file."""
+    orphan = state.settings.files_root / "nobody000000-1.csv"
+    state.organization("demo", "c")
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.touch()
+    with no_sync(state.settings), pytest.raises(StorageError, match="wal"):
+        retention.remove_orphans(state.db, state.settings)
+    assert orphan.exists()
+    assert retention.remove_orphans(state.db, state.settings) == 1
 
 
 def test_a_process_that_stops_looks_at_no_more_orphans(faulty_server: FaultyProxy, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from reelport.server.files import report_files
 from reelport.server.files.store_owner import require_own_store
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
-from reelport.server.state.database import reading, writing
+from reelport.server.state.database import reading, sync_commits, writing
 from reelport.server.state.postgresql_engine import unhurried
 from reelport.server.state.tables import AUDIT_LOG, FORMS, JOBS, MOMENTS, REPORTS, Moment
 from reelport.server.state.tallies import Outcome
@@ -157,6 +157,8 @@ def remove_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], boo
     """Delete orphans that this state can have left, until `is_stopping`; returns how many."""
     require_own_store(db, settings)
     orphans = find_orphans(db, settings, is_stopping)
+    if orphans:
+        sync_commits(db)  # another process may have removed their reports just now
     before = _read_birth(db) if orphans else None
     removed = 0
     # In an object store each file costs a request: the process's end must not wait for many thousands.
