@@ -21,8 +21,13 @@ import pytest
 import structlog
 import uvicorn
 from sqlalchemy import text
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
-from tests.server.api import ASK, INPUT, Api, open_api
+from tests.server.api import ASK, INPUT, Api, open_api, require_length
 from uvicorn.server import ServerState
 
 from reelport.errors import UsageError
@@ -31,6 +36,7 @@ from reelport.server.access import keys, organizations
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.app import create_app
 from reelport.server.http.connections import Connection
+from reelport.server.http.request_log import RequestLog
 from reelport.server.settings import Settings, read_settings
 from reelport.wire import GRAPHQL_PATH, LOOK, TOKEN_PATH, Code
 
@@ -126,6 +132,22 @@ def test_a_failure_is_in_the_log_and_not_in_the_answer(api: Api, tmp_path: Path)
         assert all("no such table" in str(line["reason"]) and "exception" not in line for line in unusable)
     structlog.reset_defaults()
     logging.getLogger().handlers.clear()
+
+
+def test_a_defect_is_answered_in_the_form_of_its_address_and_with_a_length(api: Api) -> None:
+    """By the length a client of HTTP/1.0 sees that an answer was cut."""
+
+    async def fail(_: Request) -> Response:
+        raise ZeroDivisionError
+
+    kinds = {GRAPHQL_PATH: "application/json", "/v1/reports/x": "application/problem+json", "/x": "application/json"}
+    app = Starlette(routes=[Route(path, fail) for path in kinds], middleware=[Middleware(RequestLog)])
+    app.state.service = api.service
+    client = TestClient(app, raise_server_exceptions=False)
+    client.event_hooks = {"response": [require_length]}
+    for path, kind in kinds.items():
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (500, kind)
 
 
 def test_a_field_that_fails_is_an_internal_error_of_that_field(api: Api, log: io.StringIO) -> None:
