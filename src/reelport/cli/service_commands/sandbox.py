@@ -200,7 +200,8 @@ def run_service(console: Console, service: Service) -> Iterator[None]:
 
 
 def _sleep() -> None:
-    """Wait for a stop: Windows hears a Ctrl-C in a sleep, and not while a thread waits for an event."""
+    """Wait for a stop."""
+    # Windows hears a Ctrl-C in a sleep, and not while a thread waits for an event.
     while True:
         time.sleep(3600)
 

@@ -266,7 +266,7 @@ def _run_in_threads(drive: Drive, flows: Sequence[Flow[object]], at_once: int, h
 
 
 def _check_threads(threads: Sequence[Future[object]], halt: Halt) -> None:
-    """Raise why all must stop, if a thread of these failed so: it is noted then which flow asked for them."""
+    """Raise why all must stop, with a note of which flow asked for these threads."""
     for thread in threads:
         if thread.done() and thread.exception() is halt.reason:
             thread.result()

@@ -143,7 +143,7 @@ def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
 
 
 def _record_pin(db: Database, claim: Claim, snapshot: Snapshot, today: date, stopping: threading.Event) -> None:
-    """Record the versions for later attempts, and for who asks again; LeaseLost when the lease was lost."""
+    """Record the versions for later attempts and asks; LeaseLost when the lease was lost."""
     if claim.versions is None:
         counted = {source.table for source in find_sources(tuple(Metric[name] for name in claim.query.metrics))}
         complete = last_complete_day(snapshot, counted, today)

@@ -76,7 +76,7 @@ class Death:
 
 
 def record_watched_death(settings: Settings, db: Engine, supervisor: str, death: Death, now: datetime) -> bool:
-    """Record the death of a worker that this supervisor watched; False if another process was cleaning up just then."""
+    """Record a watched worker's death; False if another process was cleaning up just then."""
     reports: list[str] = []
     with liveness.lock_dead(settings, supervisor, death.pid) as owners:
         for owner in owners:

@@ -1,4 +1,4 @@
-"""A worker's background duties: leases, cancelled attempts, jobs of dead workers, estimates."""
+"""A worker's background duties: leases, cancelled attempts, dead workers' jobs, estimates."""
 
 from __future__ import annotations
 

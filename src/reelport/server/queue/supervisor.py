@@ -126,7 +126,7 @@ class _Supervisor:
         return {} if process.returncode == 0 else {"pid": process.pid, "status": process.returncode}
 
     def _record_death(self, death: Death) -> None:
-        """Record a worker's death once this process has outlived it for so long; try again where that fails."""
+        """Record a worker's death once this process outlived it for so long; try again if need be."""
         pause = OUTLIVED_SECONDS
         while not self.ending.wait(pause):
             pause = _RECORD_SECONDS

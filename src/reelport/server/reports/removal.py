@@ -225,7 +225,7 @@ def _select_keys(organization_id: int) -> Select[str]:
 def _find_affected_reports(
     connection: Connection, organization_id: int, gone: frozenset[str] | None
 ) -> ColumnElement[bool]:
-    """Make the condition of the reports that cover one of these channels; of all reports for None."""
+    """Make the condition of reports that cover one of these channels; of all for None."""
     of_organization = REPORTS.c.organization_id == organization_id
     if gone is None:
         return of_organization

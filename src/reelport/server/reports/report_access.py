@@ -47,7 +47,7 @@ class PartnerLoad:
 
 
 def select_reports(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
-    """Select what `make_report` needs of reports, with their jobs, but the load; and more columns."""
+    """Select what `make_report` needs of reports and jobs, but the load; and more columns."""
     columns = (REPORTS.c[name] for name in _COLUMNS)
     told = JOBS.c.owner, JOBS.c.rows_written, JOBS.c.bytes_written, JOBS.c.ready_at
     return select(*columns, *told, report_state.PLACE, *more).outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)

@@ -58,7 +58,7 @@ class StateLocked(StorageError):
 
 
 class WriteAheadLog:
-    """The log of one state file, as one engine uses it; with the rollback journal, its lock alone.
+    """The log of one state file, as one engine uses it; with the rollback journal, a lock.
 
     The lock is a file of its own: SQLite would lose its locks of a file that somebody else closes. It holds the
     identities of state and log, by which a log is known that another state left behind.
@@ -110,7 +110,10 @@ class WriteAheadLog:
 
     @contextmanager
     def _take_turn(self) -> Iterator[int]:
-        """Lock the file, or take it over from the thread before; threads that wait share a lock for a while."""
+        """Lock the file, or take it over from the thread before.
+
+        Threads that wait share a lock for a while.
+        """
         came_at, has_turn = time.monotonic(), False
         self._waiting.append(None)
         try:
