@@ -38,7 +38,7 @@ for module in pkgutil.walk_packages(reelport.__path__, "reelport."):
             importlib.import_module(module.name)
         except ModuleNotFoundError as missing:
             # What only some operators need is an extra of its own: an object store, Spark, traces.
-            if missing.name.split(".")[0] not in {"grpc", "obstore", "opentelemetry", "pyspark"}:
+            if missing.name.split(".")[0] not in {"grpc", "obstore", "opentelemetry", "pyspark", "sqlglot"}:
                 raise
 print(reelport.__file__)
 """

@@ -69,7 +69,10 @@ def open_scratch_folder(prefix: str, parent: Path | None, delete: Delete = _dele
 
 
 def delete_dead_folders(prefix: str, around: Path, delete: Delete = _delete) -> None:
-    """Delete this user's folders of this prefix that no process holds; root deletes anybody's."""
+    """Delete this user's folders of this prefix that no process holds.
+
+    Root deletes those of the owner of `around`, too: of a service whose data these are.
+    """
     long_ago = time.time() - _NAMELESS_SECONDS
     for folder in (*around.glob(f"{prefix}*"), *around.glob(f".{prefix}*")):
         # Suppressed: it is locked, another user's, or has just gone.
@@ -84,8 +87,8 @@ def _delete_if_dead(folder: Path, delete: Delete) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = os.fstat(handle)
-        # Root may tidy up after a service that runs as another user.
-        if os.geteuid() in {0, found.st_uid} and os.path.samestat(found, folder.lstat()):
+        owners = {os.geteuid()} | ({folder.parent.stat().st_uid} if os.geteuid() == 0 else set())
+        if found.st_uid in owners and os.path.samestat(found, folder.lstat()):
             delete(folder)
     finally:
         os.close(handle)

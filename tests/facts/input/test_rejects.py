@@ -288,7 +288,7 @@ def test_root_deletes_what_a_killed_load_of_the_services_user_left(root: Path, t
     dead.mkdir(parents=True)
     part.touch()
     claim_file(dead, part)
-    for path in (dead, *dead.iterdir(), part):
+    for path in (root / SPILL, dead, *dead.iterdir(), part):
         os.chown(path, 4321, 4322)
     vacuum(root, now=datetime.now(UTC))
     assert not any((root / SPILL).iterdir())
