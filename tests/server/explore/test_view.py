@@ -375,6 +375,13 @@ def test_what_a_view_has_is_chosen() -> None:
     assert all(row.grain is None for row in options if isinstance(row, Dimension))
 
 
+def test_a_metric_that_a_filter_does_not_fit_says_so() -> None:
+    """In the page's words, with what to do."""
+    options = list_options(replace(VIEW, filters=((Filter.mediaType, "LIVE"),)), RULES)
+    sentence = "Uploads can't be narrowed by media type. Choose another filter for these."
+    assert options[Metric.UPLOADS].reason == sentence
+
+
 def test_what_only_narrows_a_view_may_become_a_leaderboard() -> None:
     """It isn't chosen, and its dimension is no second one."""
     options = list_options(replace(VIEW, kept=((Dimension.VISITOR_COUNTRY, "FR"),)), Rules(dimensions=3))
