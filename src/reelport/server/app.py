@@ -29,7 +29,7 @@ from reelport.server.access.oidc import Provider
 from reelport.server.api_memory import BODIES_BYTES
 from reelport.server.explore.explorer import Explorer
 from reelport.server.files import retention
-from reelport.server.graphql.document_cache import DocumentCache
+from reelport.server.graphql.documents import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
 from reelport.server.http.downloads import download

@@ -20,7 +20,7 @@ from tests.server.api import ASK, INPUT, Api
 
 from reelport.catalog import Dimension, Metric
 from reelport.server.access import callers, keys, organizations
-from reelport.server.graphql.document_cache import DocumentCache
+from reelport.server.graphql.documents import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http.graphql_endpoint import parse_and_execute
 from reelport.server.limits.concurrency import MAX_CONCURRENT

@@ -24,7 +24,7 @@ from graphql import (
 
 from reelport.errors import Problem
 from reelport.server.graphql import resolvers
-from reelport.server.graphql.document_cache import DocumentCache, NodePath, Operation, ValueChecker
+from reelport.server.graphql.documents import DocumentCache, NodePath, Operation, ValueChecker
 from reelport.server.graphql.faults import Fault, Path, format_errors, format_refusal, list_locations
 from reelport.server.graphql.resolvers import Context
 from reelport.server.limits.document_limits import MAX_LISTED
