@@ -31,7 +31,7 @@ from reelport.client.events import (
     Warned,
     WindowDone,
 )
-from reelport.client.files.intake import Proof
+from reelport.client.files.resumable_transfer import Proof
 from reelport.client.flows.download import Downloaded, Ranged
 from reelport.errors import NotFinished, Problem
 from reelport.query import ReportQuery

@@ -14,8 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from reelport.client.events import Progress, Received, Retrying, Saved
 from reelport.client.files import sidecar
-from reelport.client.files.intake import BEYOND, OK, Intake, Promise, Proof, check_head, find_weakest
 from reelport.client.files.part import Part, Position
+from reelport.client.files.resumable_transfer import BEYOND, OK, Intake, Promise, Proof, check_head, find_weakest
 from reelport.client.files.shape import Lines, build_too_many, count_keys
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure

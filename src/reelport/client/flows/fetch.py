@@ -20,7 +20,7 @@ from typing import Self
 from reelport import killpoints
 from reelport.check import scopes_of
 from reelport.client.events import Asked, Event, Progress, Queued, Reused
-from reelport.client.files.intake import Proof
+from reelport.client.files.resumable_transfer import Proof
 from reelport.client.flows.answers import find_details
 from reelport.client.flows.auth import run_operation
 from reelport.client.flows.download import Downloaded, download, find_downloaded

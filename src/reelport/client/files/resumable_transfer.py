@@ -1,4 +1,4 @@
-"""Receive the bytes of a link into a part file, and prove that the file is whole.
+"""Receive a link's bytes into a part file, resume after a cut, prove the file whole.
 
 `Promise` is what the headers say of the file, `Intake` unzips, hashes and checks what comes, `Proof` says how strong
 the proof is.
