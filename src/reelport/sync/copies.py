@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Self
 
 from reelport.catalog import Metric
-from reelport.client.files.shape import build_repeated
+from reelport.client.files.csv_checks import build_repeated
 from reelport.client.ranges.windows import Window
 from reelport.errors import NewerData, SchemaDrift, ServiceError, StorageError, WindowEmptied
 from reelport.sql_quoting import quote_name, quote_text

@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from reelport import killpoints
+from reelport.client.files.csv_checks import Lines
 from reelport.client.files.locks import POSIX, has_name, rename_into_place, try_lock, wait_for_lock
-from reelport.client.files.shape import Lines
 from reelport.errors import StorageError, UsageError
 from reelport.local_path import refuse_address
 

@@ -15,8 +15,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Self
 
+from reelport.client.files.csv_checks import Rows, check_header, parse_columns
 from reelport.client.files.part import Part
-from reelport.client.files.shape import Rows, check_header, parse_columns
 from reelport.client.steps import Reply
 from reelport.errors import IncompleteDownload, ReportExpired, ServiceError, Unreachable
 from reelport.query import ReportQuery

@@ -14,9 +14,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from reelport.client.events import Progress, Received, Retrying, Saved
 from reelport.client.files import sidecar
+from reelport.client.files.csv_checks import Lines, build_too_many, count_keys
 from reelport.client.files.part import Part, Position
 from reelport.client.files.resumable_transfer import BEYOND, OK, Intake, Promise, Proof, check_head, find_weakest
-from reelport.client.files.shape import Lines, build_too_many, count_keys
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
 from reelport.client.flows.lifecycle import ReportState, build_failure, build_links_error, look

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 from reelport.additivity import Added, Cell, Rate
 from reelport.catalog import round_ratio
-from reelport.client.files.shape import join_lines, split_cells, unquote
+from reelport.client.files.csv_checks import join_lines, split_cells, unquote
 from reelport.client.ranges.plan import MergePlan, MergeRule
 from reelport.errors import IncompleteDownload, MergeRefused
 

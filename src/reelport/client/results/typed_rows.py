@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reelport.cells import Cell, Column, find_parser
-from reelport.client.files.shape import Lines, join_lines, split_cells, unquote
+from reelport.client.files.csv_checks import Lines, join_lines, split_cells, unquote
 from reelport.errors import IncompleteDownload, SchemaDrift
 
 _AT_ONCE = 1 << 20

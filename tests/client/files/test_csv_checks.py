@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reelport import IncompleteDownload, ReportQuery
+from reelport.client.files.csv_checks import Lines, Rows
 from reelport.client.files.resumable_transfer import Promise, _Unpacker, check_head
-from reelport.client.files.shape import Lines, Rows
 from reelport.client.steps import Reply
 from reelport.errors import ReelportError, ReportExpired, ServiceError, Unreachable
 
