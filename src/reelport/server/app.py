@@ -29,8 +29,8 @@ from reelport.server.access.oidc import Provider
 from reelport.server.api_memory import BODIES_BYTES
 from reelport.server.explore.explorer import Explorer
 from reelport.server.files import retention
-from reelport.server.graphql.documents import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
+from reelport.server.graphql.validation import DocumentCache
 from reelport.server.http import health
 from reelport.server.http.downloads import download
 from reelport.server.http.graphiql import GRAPHIQL_PATH, answer_asset

@@ -20,8 +20,8 @@ from tests.server.api import ASK, INPUT, Api
 
 from reelport.catalog import Dimension, Metric
 from reelport.server.access import callers, keys, organizations
-from reelport.server.graphql.documents import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
+from reelport.server.graphql.validation import DocumentCache
 from reelport.server.http.graphql_endpoint import parse_and_execute
 from reelport.server.limits.concurrency import MAX_CONCURRENT
 from reelport.server.limits.document_limits import BODY_BYTES, DocumentLimits

@@ -24,9 +24,9 @@ from graphql import (
 
 from reelport.errors import Problem
 from reelport.server.graphql import resolvers
-from reelport.server.graphql.documents import DocumentCache, NodePath, Operation, ValueChecker
 from reelport.server.graphql.faults import Fault, Path, format_errors, format_refusal, list_locations
 from reelport.server.graphql.resolvers import Context
+from reelport.server.graphql.validation import DocumentCache, NodePath, Operation, ValueChecker
 from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask
 from reelport.server.state.database import StateUnavailable

@@ -22,7 +22,7 @@ from reelport.server.access.key_uses import KeyUses
 from reelport.server.access.oidc import Provider
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.explorer import Explorer
-from reelport.server.graphql.documents import DocumentCache
+from reelport.server.graphql.validation import DocumentCache
 from reelport.server.http.long_poll import DurableReports, LongPolls, PollOutcome
 from reelport.server.http.metrics import Metrics
 from reelport.server.limits.body_budget import BodyBudget

@@ -21,9 +21,9 @@ from reelport.catalog import Dimension, Filter, Metric, Scope
 from reelport.check import problems
 from reelport.query import ReportQuery
 from reelport.server.access import callers
-from reelport.server.graphql import documents
-from reelport.server.graphql.documents import DocumentCache, Operation
+from reelport.server.graphql import validation
 from reelport.server.graphql.resolvers import build_schema
+from reelport.server.graphql.validation import DocumentCache, Operation
 from reelport.server.http.graphql_endpoint import parse_and_execute
 from reelport.server.limits import document_limits
 from reelport.server.limits.document_limits import MAX_CHARACTERS, DocumentLimits
@@ -153,15 +153,15 @@ def test_what_is_kept_is_bounded_by_number_and_length() -> None:
     """The text that was used least recently goes first, and a very long one is not kept at all."""
     known = narrow()
     hot = "{ partner { id } }"
-    for number in range(documents.MAX_DOCUMENTS + 50):
+    for number in range(validation.MAX_DOCUMENTS + 50):
         known.prepare(f"{{ partner {{ a{number}: id }} }}", None)
         known.prepare(hot, None)
-    assert len(known) == documents.MAX_DOCUMENTS
+    assert len(known) == validation.MAX_DOCUMENTS
     assert known.find_prepared(hot, None) is not None
     assert known.find_prepared("{ partner { a0: id } }", None) is None
     for number in range(30):
         known.prepare(f"{{ partner {{ a{number}: id }} }} #{'x' * 10_000}", None)
-    assert 0 < known.characters <= documents.MAX_CACHED_CHARACTERS
+    assert 0 < known.characters <= validation.MAX_CACHED_CHARACTERS
     long = f"{{ partner {{ id }} }} #{'x' * 50_000}"
     assert isinstance(known.prepare(long, None), Operation)
     assert known.find_prepared(long, None) is None
