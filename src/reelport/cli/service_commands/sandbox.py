@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from reelport.catalog import Dimension, Grain
-from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS
+from reelport.catalog.studio_pages import FIRST_DIMENSIONS, FIRST_METRICS
 from reelport.check import suggest
 from reelport.cli import stop_signals
 from reelport.cli.arguments.options import split_words

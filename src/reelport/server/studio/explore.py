@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from reelport import check
 from reelport.catalog import Dimension, Family, Filter, Metric, Product
-from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS, Subject
 from reelport.catalog.labels import (
     DIMENSION_GROUPS,
     capitalize,
@@ -24,6 +23,7 @@ from reelport.catalog.labels import (
     label_filter,
     label_metric,
 )
+from reelport.catalog.studio_pages import FIRST_DIMENSIONS, FIRST_METRICS, Subject
 from reelport.charts.report_chart import list_query_notes
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.freshness import read_freshness

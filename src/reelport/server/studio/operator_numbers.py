@@ -13,7 +13,7 @@ import anyio.to_thread
 from starlette.responses import Response
 
 from reelport.catalog import Metric
-from reelport.catalog.first_look import OVERVIEW_CHANNEL
+from reelport.catalog.studio_pages import OVERVIEW_CHANNEL
 from reelport.language import _
 from reelport.server.access import looks
 from reelport.server.access.looks import Platform

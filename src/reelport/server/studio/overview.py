@@ -15,8 +15,8 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from reelport.catalog import Dimension, Metric
-from reelport.catalog.first_look import OVERVIEW_BOARDS, OVERVIEW_CHANNEL, OVERVIEW_METRICS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_metric
+from reelport.catalog.studio_pages import OVERVIEW_BOARDS, OVERVIEW_CHANNEL, OVERVIEW_METRICS
 from reelport.charts.drawing import draw_sparkline
 from reelport.charts.time_axis import describe_time
 from reelport.engine.tenant import Tenant

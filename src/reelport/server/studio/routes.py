@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reelport.catalog.first_look import SUBJECTS
+from reelport.catalog.studio_pages import SUBJECTS
 from reelport.server.http.service import ExactRoute
 from reelport.server.studio import (
     account,

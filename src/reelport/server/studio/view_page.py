@@ -14,8 +14,8 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from reelport.catalog import Dimension, Filter, Metric
-from reelport.catalog.first_look import SUBJECTS
 from reelport.catalog.labels import COUNTRIES, capitalize, label_dimension, label_filter
+from reelport.catalog.studio_pages import SUBJECTS
 from reelport.charts.chart_types import MOST_STACKED, Bar, Chart, LineChart, Series, StackedShares, WorldMap
 from reelport.charts.drawing import draw_file, draw_inline_bar, embed_chart, explain_absence, render_png
 from reelport.charts.time_axis import GRAIN_WORDS, count_settled, describe_partial, describe_time, format_time

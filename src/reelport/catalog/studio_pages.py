@@ -1,4 +1,4 @@
-"""What Studio shows before anything is asked for, and which things have their own page."""
+"""What Studio's pages show first: metrics, boards, and the pages of single things."""
 
 from __future__ import annotations
 
