@@ -23,7 +23,7 @@ from reelport.server.access.roles import Reach, Role
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.explore.view import View
 from reelport.server.state.database import reading
-from reelport.server.studio import kept_views
+from reelport.server.studio import saved_and_shared
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
 ANN, BEN, EVE = "ann@demo.example", "ben@demo.example", "eve@rival.example"
@@ -241,10 +241,10 @@ def test_links_of_somebody_follow_the_limits(state: State, owner: Session) -> No
     view = View((Metric.VIEWS,), (), day, day, Metric.VIEWS, Grain.DAY)
 
     def share(within: Reach) -> str:
-        return kept_views.share_view(state.db, state.service_secret, within, actor, "News", view, 7, state.now)
+        return saved_and_shared.share_view(state.db, state.service_secret, within, actor, "News", view, 7, state.now)
 
     def show(token: str) -> set[str] | None:
-        found = kept_views.open_shared_view(state.db, state.service_secret, token, "192.0.2.9", state.now)
+        found = saved_and_shared.open_shared_view(state.db, state.service_secret, token, "192.0.2.9", state.now)
         return None if found is None else set(found[1])
 
     wide, narrow = share(reach), share(replace(reach, channels=frozenset({"c1"})))
@@ -267,10 +267,10 @@ def test_a_view_is_shared_within_the_limits_of_that_moment(state: State, owner: 
 
     def share() -> str:
         actor = replace(ACTOR, name=BEN)
-        return kept_views.share_view(state.db, state.service_secret, before, actor, "News", view, 7, state.now)
+        return saved_and_shared.share_view(state.db, state.service_secret, before, actor, "News", view, 7, state.now)
 
     people.limit_channels(state.db, owner, ben, ["c1"], ACTOR, state.now)
-    found = kept_views.open_shared_view(state.db, state.service_secret, share(), "192.0.2.9", state.now)
+    found = saved_and_shared.open_shared_view(state.db, state.service_secret, share(), "192.0.2.9", state.now)
     assert found is not None
     assert found[1] == {"c1"}
     people.change_role(state.db, owner, ben, "viewer-without-revenue", ACTOR, state.now)

@@ -228,7 +228,7 @@ def test_pages_take_numbers_for_a_person_alone() -> None:
     """Only by a reach is there a tenant: no page makes one for a whole organization. A shared link has its own."""
     made = re.compile(r"\bTenant\(|\bfind_readable_channels\b|\blist_readable_channels\b|\bReach\(")
     found = {file.name for file in _STUDIO.rglob("*.py") if made.search(file.read_text())}
-    assert found <= {"kept_views.py", "keys.py"}
+    assert found <= {"saved_and_shared.py", "keys.py"}
 
 
 def test_each_right_is_somebodys() -> None:

@@ -24,7 +24,7 @@ from reelport.server.http.service import Service
 from reelport.server.reports import removal
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
-from reelport.server.studio import kept_views
+from reelport.server.studio import saved_and_shared
 
 VIEW = "metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=VIDEO_ID&by=VIDEO_OWNER_CHANNEL_SLUG&from=2026-07-01&to=2026-07-10"
 ROLLING = VIEW.partition("&from")[0] + "&range=last-7-days"
@@ -61,7 +61,7 @@ def elsewhere(app: TestClient, address: str) -> TestClient:
 
 def id_of(service: Service, name: str) -> str:
     """The id of a link that was made last under this name."""
-    links = kept_views.list_shared_views(service.db, Reach(1), datetime.now(UTC))
+    links = saved_and_shared.list_shared_views(service.db, Reach(1), datetime.now(UTC))
     return next(str(each.id) for each in links if each.name == name)
 
 
@@ -294,7 +294,9 @@ def test_an_embed_moves_on_with_the_days_and_ends_when_it_is_revoked(
     entry = audit_log.list_actions(service.db)[0]
     assert entry.details == {"name": "Ends", "days": 365, "hosts": ["https://www.example.com"]}
     (found,) = (
-        each for each in kept_views.list_shared_views(service.db, Reach(1), datetime.now(UTC)) if each.name == "Ends"
+        each
+        for each in saved_and_shared.list_shared_views(service.db, Reach(1), datetime.now(UTC))
+        if each.name == "Ends"
     )
     assert ("range", "last-7-days") in parse_qsl(found.parameters)
     assert not {"from", "to"} & {name for name, _ in parse_qsl(found.parameters)}

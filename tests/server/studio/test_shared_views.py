@@ -29,8 +29,8 @@ from reelport.server.reports import removal, report_list
 from reelport.server.settings import Settings
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SAVED_VIEWS, SHARED_VIEWS
-from reelport.server.studio import kept_views
-from reelport.server.studio.kept_views import Opened
+from reelport.server.studio import saved_and_shared
+from reelport.server.studio.saved_and_shared import Opened
 
 ANN, BEN = Actor("ann@demo.example", "192.0.2.1"), Actor("ben@demo.example", "192.0.2.1")
 DAY = date(2026, 7, 1)
@@ -42,12 +42,14 @@ def share(state: State, organization: int, days: int = 1, by: Actor = ANN) -> st
     names = {each.id: each.name for each in organizations.list_organizations(state.db)}
     if by.name not in {each.email for each in users.list_users(state.db)}:
         quick_users.add_user(state.db, names[organization], by.name, "owner", "a long enough password", state.now)
-    return kept_views.share_view(state.db, state.service_secret, Reach(organization), by, "News", VIEW, days, state.now)
+    return saved_and_shared.share_view(
+        state.db, state.service_secret, Reach(organization), by, "News", VIEW, days, state.now
+    )
 
 
 def opened(state: State, token: str) -> Opened | None:
     """What a link opens."""
-    return kept_views.open_shared_view(state.db, state.service_secret, token, "198.51.100.1", state.now)
+    return saved_and_shared.open_shared_view(state.db, state.service_secret, token, "198.51.100.1", state.now)
 
 
 def test_a_link_ends_when_its_time_is_over(state: State) -> None:
@@ -61,9 +63,9 @@ def test_a_link_ends_when_its_time_is_over(state: State) -> None:
     assert dict(parse_qsl(found[0].parameters))["metric"] == "VIEWS"
     state.now += timedelta(milliseconds=1)
     assert opened(state, token) is None
-    assert [each.opened for each in kept_views.list_shared_views(state.db, Reach(organization), state.now)] == [1]
+    assert [each.opened for each in saved_and_shared.list_shared_views(state.db, Reach(organization), state.now)] == [1]
     state.now += timedelta(days=30)
-    assert not kept_views.list_shared_views(state.db, Reach(organization), state.now)
+    assert not saved_and_shared.list_shared_views(state.db, Reach(organization), state.now)
 
 
 def test_a_revoked_link_opens_nothing(people: Api, visitors: Visitors) -> None:
@@ -72,7 +74,7 @@ def test_a_revoked_link_opens_nothing(people: Api, visitors: Visitors) -> None:
     page = member.send(member.get(f"{FORM}?{ADDRESS}"), "/studio/shared", name="Revoked", days="7")
     link = re.search(r"/studio/shared/rpv_[^<\s]+", page.text)
     assert link
-    listed = kept_views.list_shared_views(db, Reach(1), datetime.now(UTC))
+    listed = saved_and_shared.list_shared_views(db, Reach(1), datetime.now(UTC))
     found = next(each for each in listed if each.name == "Revoked")
     for _ in range(2):
         path = f"/studio/shared/{found.id}/revoke"
@@ -108,7 +110,9 @@ def test_a_removed_user_shares_nothing(state: State) -> None:
     share(state, organization)
     users.remove_user(state.db, ANN.name)
     with pytest.raises(UsageError, match="no user of this organization"):
-        kept_views.share_view(state.db, state.service_secret, Reach(organization), ANN, "News", VIEW, 1, state.now)
+        saved_and_shared.share_view(
+            state.db, state.service_secret, Reach(organization), ANN, "News", VIEW, 1, state.now
+        )
 
 
 def test_a_link_that_is_shared_during_a_removal_ends_with_it(state: State) -> None:
@@ -121,7 +125,7 @@ def test_a_link_that_is_shared_during_a_removal_ends_with_it(state: State) -> No
     def share_at_once() -> str | None:
         both.wait()
         try:
-            return kept_views.share_view(
+            return saved_and_shared.share_view(
                 state.db, state.service_secret, Reach(organization), ANN, "News", VIEW, 1, state.now
             )
         except UsageError:
@@ -156,7 +160,7 @@ def test_every_opening_is_counted_and_one_a_minute_logged(state: State) -> None:
     for _ in range(10):
         assert opened(state, token)
         state.now += timedelta(seconds=20)
-    (view,) = kept_views.list_shared_views(state.db, Reach(organization), state.now)
+    (view,) = saved_and_shared.list_shared_views(state.db, Reach(organization), state.now)
     assert view.opened == 10
     entries = [each for each in audit_log.list_actions(state.db) if each.action == "opened a shared view"]
     assert [each.details["opened"] for each in entries] == [10, 7, 4, 1]
@@ -173,7 +177,7 @@ def test_open_links_of_an_organization_are_bounded(state: State) -> None:
     """Ended ones don't count."""
     organization = state.organization("demo", "a")
     share(state, organization)
-    copy_links(state, kept_views.MOST_LINKS - 2)
+    copy_links(state, saved_and_shared.MOST_LINKS - 2)
     share(state, organization)
     with pytest.raises(UsageError, match="200 links"):
         share(state, organization)
@@ -193,8 +197,8 @@ def test_an_id_that_no_database_holds_is_not_found(state: State) -> None:
     """An address may name anything, as %00: PostgreSQL refuses a NUL in a text."""
     organization, odd = state.organization("demo", "a"), "a\0b"
     with writing(state.db) as connection:
-        assert kept_views.find_view(connection, SHARED_VIEWS, Reach(organization), odd) is None
-        assert kept_views.find_view(connection, SAVED_VIEWS, Reach(organization), odd) is None
+        assert saved_and_shared.find_view(connection, SHARED_VIEWS, Reach(organization), odd) is None
+        assert saved_and_shared.find_view(connection, SAVED_VIEWS, Reach(organization), odd) is None
     assert report_list.find_listed_report(state.db, Reach(organization), odd, state.now) is None
 
 
@@ -210,7 +214,7 @@ def test_ended_links_do_not_pile_up(state: State) -> None:
             connection.execute(SHARED_VIEWS.insert(), rows)
     share(state, organization)
     for owner, kept in ((organization, 200), (other, 300)):
-        listed = kept_views.list_shared_views(state.db, Reach(owner), state.now)
+        listed = saved_and_shared.list_shared_views(state.db, Reach(owner), state.now)
         assert [each.is_open for each in listed].count(False) == kept
 
 
@@ -227,7 +231,7 @@ def save(visitor: Visitor, name: str) -> str:
 
 def id_of(api: Api, name: str) -> str:
     """The id of a saved view."""
-    (found,) = (str(each.id) for each in kept_views.list_saved_views(api.service.db, 1) if each.name == name)
+    (found,) = (str(each.id) for each in saved_and_shared.list_saved_views(api.service.db, 1) if each.name == name)
     return found
 
 
@@ -250,7 +254,9 @@ def test_a_saved_range_moves_on_and_saved_days_stay(people: Api, visitors: Visit
     page = visitor.get("/studio/explore?metric=VIEWS&by=VIDEO_ID&range=last-7-days")
     visitor.send(page, SAVED, name="Rolling")
     visitor.send(page, SAVED, name="Standing", range="")
-    kept = {each.name: dict(parse_qsl(each.parameters)) for each in kept_views.list_saved_views(people.service.db, 1)}
+    kept = {
+        each.name: dict(parse_qsl(each.parameters)) for each in saved_and_shared.list_saved_views(people.service.db, 1)
+    }
     yesterday = people.service_now().date() - timedelta(days=1)
     assert kept["Rolling"] == {"metric": "VIEWS", "by": "VIDEO_ID", "range": "last-7-days"}
     assert (kept["Standing"]["to"], "range" in kept["Standing"]) == (f"{yesterday}", False)
@@ -282,7 +288,7 @@ def test_a_wrong_view_is_not_saved_as_another(people: Api, visitors: Visitors) -
     visitor = visitors(MEMBER)
     sent = visitor.send(visitor.get(f"{FORM}?{ADDRESS}"), SAVED, name="Wrong", metric="VIEWZ")
     assert sent.status_code == 422
-    assert "Wrong" not in [each.name for each in kept_views.list_saved_views(people.service.db, 1)]
+    assert "Wrong" not in [each.name for each in saved_and_shared.list_saved_views(people.service.db, 1)]
 
 
 def test_a_view_is_deleted_by_whoever_saved_it_and_by_owners(people: Api, visitors: Visitors) -> None:
@@ -322,12 +328,12 @@ def test_a_view_is_kept_in_a_folder_and_pinned_to_the_overview(people: Api, visi
     entry = audit_log.list_actions(people.service.db)[0]
     assert (entry.actor.name, entry.subject) == (OWNER, "Placed")
     assert entry.details == {"folder": "Owners", "pinned": True}
-    (found,) = (each for each in kept_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
+    (found,) = (each for each in saved_and_shared.list_saved_views(people.service.db, 1) if each.name == "Placed")
     assert (found.folder, found.pinned_at is not None) == ("Owners", True)
     assert re.search(r'id="pinned">(?s:.)*>Placed<', member.get("/studio/overview").text)
     owner.send(owner.get(SAVED), path, folder="", pinned=[])
     assert ">Placed<" not in member.get("/studio/overview").text
-    (found,) = (each for each in kept_views.list_saved_views(people.service.db, 1) if each.name == "Placed")
+    (found,) = (each for each in saved_and_shared.list_saved_views(people.service.db, 1) if each.name == "Placed")
     assert (found.folder, found.pinned_at is not None) == ("", False)
 
 

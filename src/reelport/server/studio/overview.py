@@ -38,9 +38,9 @@ from reelport.server.reports.report_list import StateFilter
 from reelport.server.settings import Settings
 from reelport.server.studio import explore, exports, pages
 from reelport.server.studio.formats import choose_metric_unit
-from reelport.server.studio.kept_views import Kept, find_shown_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.rights import Right
+from reelport.server.studio.saved_and_shared import Kept, find_shown_views
 from reelport.server.studio.view_page import Board, Cell, Page, make_cell, make_change
 from reelport.server.studio.visit import Visit
 from reelport.wording import format_days, format_list
