@@ -36,7 +36,10 @@ LOADING = "reelport.facts.loading.load"
 SERVING = "reelport.cli.main reelport.server.serve reelport.server.web_server"
 """What `reelport serve` imports in its own process, for `loads`."""
 
-COMMANDS = f"{SERVING} {LOADING} reelport.client.client reelport.server.backup.create reelport.server.doctor.checks"
+COMMANDS = (
+    f"{SERVING} {LOADING} reelport.client.client reelport.server.backup.incremental_backup "
+    "reelport.server.doctor.checks"
+)
 """What the commands of operators and partners import, for `loads`."""
 
 _PROGRAM = Path(__file__).with_name("forking.py")

@@ -26,7 +26,7 @@ from reelport.facts.sample.sample import generate
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys
 from reelport.server.backup.archive import Archive, parse_manifest
-from reelport.server.backup.create import create_backup
+from reelport.server.backup.incremental_backup import create_backup
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import describe_address, name_database
 from reelport.server.state.database import connected

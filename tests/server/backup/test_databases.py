@@ -31,7 +31,7 @@ from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import newest_versions
 from reelport.server.access import organizations
 from reelport.server.backup.archive import Archive, Manifest
-from reelport.server.backup.create import create_backup
+from reelport.server.backup.incremental_backup import create_backup
 from reelport.server.backup.restore import find_faults, restore_backup
 from reelport.server.backup.state_dump import dump_state, list_tables, load_state
 from reelport.server.files import retention, store_owner

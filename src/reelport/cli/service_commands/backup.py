@@ -43,7 +43,7 @@ def backup(
     Example: reelport backup backups --keep 14
     """
     from reelport.server.backup.archive import Archive
-    from reelport.server.backup.create import create_backup
+    from reelport.server.backup.incremental_backup import create_backup
 
     archive = Archive(to.absolute())
     with open_state(data) as (settings, db):

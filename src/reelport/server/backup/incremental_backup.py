@@ -1,4 +1,4 @@
-"""Makes a backup while the service runs: first the state, then reports, then tables."""
+"""Makes a backup while the service runs: state, reports, tables. Reads only new files."""
 
 from __future__ import annotations
 
