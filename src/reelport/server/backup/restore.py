@@ -52,7 +52,7 @@ from reelport.wire import ReportStatus
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
-    from reelport.server.backup.bucket import Bucket
+    from reelport.server.backup.object_store_restore import Bucket
 
 
 _RESTORED = frozenset(
@@ -158,7 +158,7 @@ def _list_local_files(manifest: Manifest, settings: Settings) -> list[BackedUpFi
 def _list_buckets(manifest: Manifest, settings: Settings) -> list[Bucket]:
     if not settings.facts_url and not settings.files_url:
         return []
-    from reelport.server.backup.bucket import list_buckets  # noqa: PLC0415 - loads a library that few need
+    from reelport.server.backup.object_store_restore import list_buckets  # noqa: PLC0415 - loads a library that few need
 
     return list_buckets(manifest, settings)
 
