@@ -24,7 +24,7 @@ from reelport.errors import DiskFull, NewerData, StorageError, UsageError
 from reelport.facts.layout import check_layout
 from reelport.server.access import organizations
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state import sqlite_engine
+from reelport.server.state import write_ahead
 from reelport.server.state.database import connect, connected, open_database, reading, upgrade, writing
 from reelport.server.state.revisions import REVISION
 from reelport.server.state.sqlite_engine import execute_once_free
@@ -249,10 +249,10 @@ def test_write_ahead_log_only_on_a_local_file_system(tmp_path: Path) -> None:
         "43 22 0:38 / /mnt rw - fuse.sshfs host: rw\n"
     )
     kinds = {"/data": "ext4", "/srv/data": "nfs4", "/srv/my disk/data": "xfs", "/mnt/x": "fuse.sshfs", "/srvx": "ext4"}
-    assert {path: sqlite_engine.detect_file_system(Path(path), table) for path in kinds} == kinds
-    assert sqlite_engine.detect_file_system(Path("/data"), tmp_path / "none") == ""
-    assert not sqlite_engine.LOCAL & {"nfs4", "fuse.sshfs", ""}
-    assert {sqlite_engine.choose_journal(path).mode for path in (Path("/proc"), Path("/sys"))} == {"TRUNCATE"}
+    assert {path: write_ahead.detect_file_system(Path(path), table) for path in kinds} == kinds
+    assert write_ahead.detect_file_system(Path("/data"), tmp_path / "none") == ""
+    assert not write_ahead.LOCAL & {"nfs4", "fuse.sshfs", ""}
+    assert {write_ahead.choose_journal(path).mode for path in (Path("/proc"), Path("/sys"))} == {"TRUNCATE"}
 
 
 def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
     with reading(db) as connection:
         names = ("synchronous", "foreign_keys", "journal_mode")
         asked = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in names]
-    journal = sqlite_engine.choose_journal(tmp_path)
+    journal = write_ahead.choose_journal(tmp_path)
     assert asked == [1 if journal.is_write_ahead else 2, 1, journal.mode.lower()]
     db.dispose()
 

@@ -14,7 +14,7 @@ from tests.patience import PATIENCE
 from reelport.server.settings import read_settings
 from reelport.server.state import sqlite_engine
 from reelport.server.state.database import connected, writing
-from reelport.server.state.sqlite_engine import Journal
+from reelport.server.state.write_ahead import Journal
 
 _INTERRUPTED = """
 import signal, sys, threading, time

@@ -48,10 +48,9 @@ from reelport.server.settings import Settings
 from reelport.server.state import database, revisions, secret_fingerprint
 from reelport.server.state.own_tables import read_tables_identity
 from reelport.server.state.revisions import REVISION
-from reelport.server.state.sqlite_engine import choose_journal
 from reelport.server.state.state_record import describe_empty, describe_missing, find_traces
 from reelport.server.state.tables import JOBS
-from reelport.server.state.write_ahead import LONG_LOG, measure_log
+from reelport.server.state.write_ahead import LONG_LOG, choose_journal, measure_log
 from reelport.storage.durable import Readers, describe_os_error
 from reelport.storage.file_store import FileStore, read_file
 from reelport.storage.retries import BRIEF_SECONDS, retry_for

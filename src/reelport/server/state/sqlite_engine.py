@@ -1,16 +1,14 @@
-"""Opens a SQLite file for the state: its journal, lock, connections and turns of writers.
+"""Opens a SQLite file for the state: its lock, connections and turns of writers.
 
-The journal is the write-ahead log (WAL) on a local file system, whose processes share memory; else the rollback
-journal. What makes the log safe with every SQLite is in `write_ahead`. A commit into the log leaves the sync of the
-disk to whoever made it, after its turn: others write meanwhile, and share the next sync (group commit).
+Which journal it has, and what makes the write-ahead log safe with every SQLite, is in `write_ahead`. A commit into the
+log leaves the sync of the disk to whoever made it, after its turn: others write meanwhile, and share the next sync
+(group commit).
 """
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,16 +18,18 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePoo
 from reelport.errors import NewerData, StorageError
 from reelport.server.settings import Settings
 from reelport.server.state.revisions import require_known_revision
-from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_immutable, open_file
+from reelport.server.state.write_ahead import (
+    SIZE_LIMIT,
+    WRITE_AHEAD,
+    ImmutableConnection,
+    Journal,
+    WriteAheadLog,
+    choose_journal,
+    is_immutable,
+    open_file,
+)
 from reelport.storage.durable import describe_os_error
 
-LOCAL = frozenset(
-    {"apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "reiserfs", "tmpfs", "xfs", "zfs"}
-)
-"""Local file systems: the write-ahead log needs memory that all of its processes share."""
-WRITE_AHEAD = "WAL"
-_MOUNTS = Path("/proc/self/mountinfo")
-_OCTAL = re.compile(r"\\([0-7]{3})")
 _TRY_SECONDS = 0.002
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 """The second is told as a "disk I/O error": no room for the index of the write-ahead log, which readers need too."""
@@ -44,44 +44,6 @@ _READ_SECONDS = 0.005
 _LOG_OPTION = "write_ahead_log"
 _READS = "reads"
 """The name in a connection's `info` that says that its next transaction only reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """A journal mode of SQLite, and why it was chosen."""
-
-    mode: str
-    reason: str
-
-    @property
-    def is_write_ahead(self) -> bool:
-        """Whether readers and a writer keep out of each other's way."""
-        return self.mode == WRITE_AHEAD
-
-
-def choose_journal(folder: Path) -> Journal:
-    """Choose the journal for a state in `folder`."""
-    kind = detect_file_system(folder)
-    if kind in LOCAL:
-        return Journal(WRITE_AHEAD, f"as the file system is local ({kind})")
-    return Journal("TRUNCATE", f"as a write-ahead log needs a local file system and this one is {kind or 'unknown'}")
-
-
-def detect_file_system(path: Path, mounts: Path = _MOUNTS) -> str:
-    """Detect the file system of a path, existing or not; empty when the system doesn't tell."""
-    try:
-        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return ""
-    best, kind = Path(), ""
-    whole = path.resolve()
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        at = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), before.split()[4]))
-        # Of two mounts on one folder the later one counts.
-        if whole.is_relative_to(at) and len(at.parts) >= len(best.parts):
-            best, kind = at, after.split()[0]
-    return kind
 
 
 def execute_once_free(driver: sqlite3.Connection, statement: str, busy_seconds: float) -> bool:

@@ -1,4 +1,6 @@
-"""The write-ahead log of a SQLite state, whose one writer also checkpoints and syncs it.
+"""The write-ahead log of a SQLite state: where it is used, how its writer syncs it.
+
+The log (WAL) needs a local file system, whose processes share memory; elsewhere the state has the rollback journal.
 
 SQLite lets one connection checkpoint while another one writes. In most versions that may lose commits
 (sqlite.org/wal.html#walresetbug): a checkpoint that runs while a commit starts the log anew marks new frames as copied.
@@ -19,12 +21,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -34,6 +38,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from reelport.errors import DiskFull, StorageError
 from reelport.storage.durable import describe_os_error, private, translate_io_errors
 
+LOCAL = frozenset(
+    {"apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "reiserfs", "tmpfs", "xfs", "zfs"}
+)
+"""Local file systems: the write-ahead log needs memory that all of its processes share."""
+WRITE_AHEAD = "WAL"
+_MOUNTS = Path("/proc/self/mountinfo")
+_OCTAL = re.compile(r"\\([0-7]{3})")
 CHECKPOINT_COMMITS = 50
 """Commits of a process between two checkpoints.
 
@@ -51,6 +62,44 @@ _CHECKPOINT_WAIT = 20
 _RECORD_BYTES = 160
 _PIECE_BYTES = 1_048_576
 _Identity = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A journal mode of SQLite, and why it was chosen."""
+
+    mode: str
+    reason: str
+
+    @property
+    def is_write_ahead(self) -> bool:
+        """Whether readers and a writer keep out of each other's way."""
+        return self.mode == WRITE_AHEAD
+
+
+def choose_journal(folder: Path) -> Journal:
+    """Choose the journal for a state in `folder`."""
+    kind = detect_file_system(folder)
+    if kind in LOCAL:
+        return Journal(WRITE_AHEAD, f"as the file system is local ({kind})")
+    return Journal("TRUNCATE", f"as a write-ahead log needs a local file system and this one is {kind or 'unknown'}")
+
+
+def detect_file_system(path: Path, mounts: Path = _MOUNTS) -> str:
+    """Detect the file system of a path, existing or not; empty when the system doesn't tell."""
+    try:
+        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ""
+    best, kind = Path(), ""
+    whole = path.resolve()
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        at = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), before.split()[4]))
+        # Of two mounts on one folder the later one counts.
+        if whole.is_relative_to(at) and len(at.parts) >= len(best.parts):
+            best, kind = at, after.split()[0]
+    return kind
 
 
 class StateLocked(StorageError):
