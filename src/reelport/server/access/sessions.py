@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, or_, select
 
 from reelport.errors import UsageError
-from reelport.language import N_
+from reelport.language import N_, _
 from reelport.server import credentials
 from reelport.server.access import audit_log, users
 from reelport.server.access.audit_log import Action, Actor
@@ -98,6 +98,38 @@ class Browser:
 
     address: str
     agent: str
+
+
+_LONGEST_BROWSER = 60
+# What stands in a browser's text, and its name: the first that is found counts, as most name others too.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+
+
+def describe_browser(agent: str) -> str:
+    """Name browser and system, as `Firefox on Linux`; else what it calls itself, cut short."""
+    name = next((name for sign, name in _BROWSERS if sign in agent), None)
+    system = next((name for sign, name in _SYSTEMS if sign in agent), None)
+    if name is None:
+        return agent[:_LONGEST_BROWSER] or _("unknown")
+    return _("%(browser)s on %(system)s", browser=name, system=system) if system else name
 
 
 @dataclass(frozen=True, slots=True)

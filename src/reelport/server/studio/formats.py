@@ -14,6 +14,7 @@ from reelport.charts.amounts import add_sign, choose_unit, currency_sign, format
 from reelport.charts.time_axis import describe_time
 from reelport.language import _, localize, ngettext
 from reelport.query import describe_query
+from reelport.server.access.sessions import describe_browser
 from reelport.server.explore.numbers import Figure
 from reelport.wording import format_day, format_duration, format_size
 
@@ -25,7 +26,6 @@ _LEAST_SHORT = 1_000_000  # smaller numbers are as quickly read in full
 _DIGITS, _FINE_DIGITS = 2, 4
 _LEAST_MONEY = Decimal("0.01")
 _LEAST_WHOLE_PERCENT = 1000  # a part that is added to so many tells nothing
-_LONGEST_BROWSER = 60
 # Units that no metric's name says, as several suit a number: seconds and hours, bytes and GB.
 _TOLD_APART = frozenset({Unit.SECONDS, Unit.PERCENT, Unit.SHARE, Unit.BYTES})
 
@@ -154,37 +154,6 @@ def describe_time_left(left: timedelta) -> str:
     if minutes >= 2 * 60:
         return ngettext("%(n)s hour", "%(n)s hours", round(minutes / 60))
     return ngettext("%(n)s minute", "%(n)s minutes", minutes)
-
-
-# What stands in a browser's text, and its name: the first that is found counts, as most name others too.
-_BROWSERS = (
-    ("Edg/", "Edge"),
-    ("OPR/", "Opera"),
-    ("SamsungBrowser/", "Samsung Internet"),
-    ("Firefox/", "Firefox"),
-    ("FxiOS/", "Firefox"),
-    ("Chrome/", "Chrome"),
-    ("CriOS/", "Chrome"),
-    ("Safari/", "Safari"),
-)
-_SYSTEMS = (
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Android", "Android"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "macOS"),
-    ("CrOS", "ChromeOS"),
-    ("Linux", "Linux"),
-)
-
-
-def describe_browser(agent: str) -> str:
-    """Name browser and system, as `Firefox on Linux`; else what it calls itself, cut short."""
-    name = next((name for sign, name in _BROWSERS if sign in agent), None)
-    system = next((name for sign, name in _SYSTEMS if sign in agent), None)
-    if name is None:
-        return agent[:_LONGEST_BROWSER] or _("unknown")
-    return _("%(browser)s on %(system)s", browser=name, system=system) if system else name
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
