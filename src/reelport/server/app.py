@@ -24,6 +24,7 @@ from reelport.engine.report_format import CSV, FORM_TYPES
 from reelport.errors import ReelportError
 from reelport.report_details import LIMITS_PATH, REPORTS_PATH
 from reelport.server.access.key_uses import KeyUses
+from reelport.server.access.login_attempts import LoginAttempts
 from reelport.server.access.looks import end_overdue_looks
 from reelport.server.access.oidc import Provider
 from reelport.server.api_memory import BODIES_BYTES
@@ -58,7 +59,7 @@ from reelport.server.limits.document_limits import (
     DocumentLimits,
 )
 from reelport.server.limits.download_slots import DownloadSlots
-from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
+from reelport.server.limits.rate_limits import TokenBuckets
 from reelport.server.queue import jobs
 from reelport.server.resources import release_memory
 from reelport.server.settings import Settings

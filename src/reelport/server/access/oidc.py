@@ -30,6 +30,7 @@ from reelport.server import credentials
 from reelport.server.access import audit_log, sessions, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import clean_text
+from reelport.server.access.login_attempts import use_once
 from reelport.server.access.organizations import lock_organization
 from reelport.server.access.people import set_role
 from reelport.server.access.roles import Role
@@ -37,7 +38,6 @@ from reelport.server.access.second_factors import has_factor
 from reelport.server.access.sessions import BY_PROVIDER, Browser, Halfway, Session
 from reelport.server.access.shared_links import end_links_of
 from reelport.server.credentials import ServiceSecret
-from reelport.server.limits.rate_limits import use_once
 from reelport.server.settings import Settings
 from reelport.server.state.database import write
 from reelport.server.state.tables import ORGANIZATIONS, SESSIONS, USERS

@@ -21,9 +21,9 @@ from reelport.errors import UsageError
 from reelport.language import N_
 from reelport.server import credentials
 from reelport.server.access.callers import clean_text
+from reelport.server.access.login_attempts import use_once
 from reelport.server.access.sessions import Halfway
 from reelport.server.credentials import ServiceSecret, encode_base64
-from reelport.server.limits.rate_limits import use_once
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import PASSKEYS, USERS
 

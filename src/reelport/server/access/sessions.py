@@ -21,10 +21,10 @@ from reelport.server.access import audit_log, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import SQL, clean_text
 from reelport.server.access.grants import Password
+from reelport.server.access.login_attempts import use_once
 from reelport.server.access.roles import Reach, Role
 from reelport.server.access.users import end_logins, find_password_problems, is_password
 from reelport.server.credentials import ServiceSecret
-from reelport.server.limits.rate_limits import use_once
 from reelport.server.state.database import reading, write, writing
 from reelport.server.state.tables import ORGANIZATIONS, SESSIONS, USERS
 

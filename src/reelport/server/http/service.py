@@ -19,6 +19,7 @@ from starlette.routing import Route
 from reelport.server.access import callers
 from reelport.server.access.callers import Caller
 from reelport.server.access.key_uses import KeyUses
+from reelport.server.access.login_attempts import LoginAttempts
 from reelport.server.access.oidc import Provider
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.explorer import Explorer
@@ -29,7 +30,7 @@ from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.concurrency import Concurrency
 from reelport.server.limits.download_slots import DownloadSlots
 from reelport.server.limits.quotas import Quota, format_headers
-from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
+from reelport.server.limits.rate_limits import TokenBuckets
 from reelport.server.settings import Settings
 from reelport.server.state.write_probe import StateProbe
 from reelport.wire import APPLIED_HEADER, PREFER_HEADER
