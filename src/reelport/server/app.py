@@ -59,7 +59,7 @@ from reelport.server.limits.document_limits import (
     DocumentLimits,
 )
 from reelport.server.limits.download_slots import DownloadSlots
-from reelport.server.limits.rate_limits import TokenBuckets
+from reelport.server.limits.rate_limits import KEY_BURST, KEY_GRANTS, SITE_BURST, SITE_GRANTS, TokenBuckets
 from reelport.server.queue import jobs
 from reelport.server.resources import release_memory
 from reelport.server.settings import Settings
@@ -80,14 +80,8 @@ from reelport.wire import (
 )
 
 _LOG = structlog.get_logger(__name__)
-KEY_GRANTS = 600
-"""Tokens that one key may be granted in a minute: a program needs one in ten hours."""
 _PARTNERS_WITH_BODIES = 4
 """One partner's share of the bodies in memory is the whole divided by this."""
-_BURSTS_PER_MINUTE = 6
-"""A burst may use a sixth of a minute's grants."""
-_SITE_SHARE, _SITE_BURST_SHARE = 1 / 10, 1 / 2
-"""Of a public key's grants, and of its burst, one site of addresses may use so much."""
 _CORS_PATHS = frozenset(
     {TOKEN_PATH, PUBLIC_TOKEN_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, OPENAPI_PATH, SDL_PATH, OAUTH_PATH}
 )
@@ -158,7 +152,6 @@ def build_service(settings: Settings, db: Engine) -> Service:
     """Assemble the parts of the API around an open database."""
     durable_reports = DurableReports(db)
     long_polls = LongPolls(db, durable_reports)
-    burst = KEY_GRANTS / _BURSTS_PER_MINUTE
     documents = DocumentCache(build_schema(), DocumentLimits())
     service_secret = require_same_secret(db, settings)
     return Service(
@@ -172,8 +165,8 @@ def build_service(settings: Settings, db: Engine) -> Service:
         DownloadSlots(),
         BodyBudget(BODIES_BYTES, BODIES_BYTES // _PARTNERS_WITH_BODIES),
         BodyBudget(TOKEN_BODIES_BYTES, ADDRESS_TOKEN_BODIES_BYTES),
-        TokenBuckets(KEY_GRANTS, burst),
-        TokenBuckets(KEY_GRANTS * _SITE_SHARE, burst * _SITE_BURST_SHARE),
+        TokenBuckets(KEY_GRANTS, KEY_BURST),
+        TokenBuckets(SITE_GRANTS, SITE_BURST),
         LoginAttempts(db),
         StateProbe(db),
         KeyUses(db),

@@ -22,7 +22,6 @@ from tests.server.api import ASK, INPUT, Api, open_api
 from reelport.engine.report_format import FORM_TYPES, copy_options
 from reelport.report_details import REPORTS_PATH
 from reelport.server.api_memory import BODIES_BYTES
-from reelport.server.app import KEY_GRANTS
 from reelport.server.graphql.faults import TYPES
 from reelport.server.graphql.resolvers import build_sdl
 from reelport.server.http.connections import Connection
@@ -33,6 +32,7 @@ from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PAT
 from reelport.server.limits import document_limits
 from reelport.server.limits.concurrency import MAX_CONCURRENT
 from reelport.server.limits.download_slots import LEAST_RATE, PARTNER_DOWNLOADS, REPORT_DOWNLOADS
+from reelport.server.limits.rate_limits import KEY_GRANTS
 from reelport.server.settings import Settings, read_settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, LOOK, PUBLIC_GRAPHQL_PATH, TOKEN_PATH
 

@@ -1,4 +1,4 @@
-"""Limits how often something is done: token buckets.
+"""Limits how often something is done, as how often a key is granted a token: token buckets.
 
 An owner may do something so often a minute, and a burst of it at once. Token buckets are one process's.
 """
@@ -13,6 +13,12 @@ from dataclasses import dataclass
 
 from reelport.server.limits.quotas import Quota, Unit
 
+KEY_GRANTS = 600
+"""Tokens that one key may be granted in a minute: a program needs one in ten hours."""
+KEY_BURST = KEY_GRANTS // 6
+"""A burst may use a sixth of a minute's grants."""
+SITE_GRANTS, SITE_BURST = KEY_GRANTS // 10, KEY_BURST // 2
+"""Of a public key's grants, and of its burst, one site of addresses may use so much."""
 _MAX_BUCKETS = 10_000
 """Buckets at which full ones are dropped."""
 
