@@ -52,12 +52,13 @@ from reelport.server.http.problems import answer_problem, is_below_v1
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, STUDIO_PATH, RequestLog
 from reelport.server.http.service import ExactRoute, Service
 from reelport.server.http.v1 import answer_limits, answer_report
-from reelport.server.limits.body_budget import BodyBudget
-from reelport.server.limits.document_limits import (
+from reelport.server.limits.body_budget import (
     ADDRESS_TOKEN_BODIES_BYTES,
+    PARTNER_BODIES_BYTES,
     TOKEN_BODIES_BYTES,
-    DocumentLimits,
+    BodyBudget,
 )
+from reelport.server.limits.document_limits import DocumentLimits
 from reelport.server.limits.download_slots import DownloadSlots
 from reelport.server.limits.rate_limits import KEY_BURST, KEY_GRANTS, SITE_BURST, SITE_GRANTS, TokenBuckets
 from reelport.server.queue import jobs
@@ -80,8 +81,6 @@ from reelport.wire import (
 )
 
 _LOG = structlog.get_logger(__name__)
-_PARTNERS_WITH_BODIES = 4
-"""One partner's share of the bodies in memory is the whole divided by this."""
 _CORS_PATHS = frozenset(
     {TOKEN_PATH, PUBLIC_TOKEN_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, OPENAPI_PATH, SDL_PATH, OAUTH_PATH}
 )
@@ -163,7 +162,7 @@ def build_service(settings: Settings, db: Engine) -> Service:
         long_polls,
         durable_reports,
         DownloadSlots(),
-        BodyBudget(BODIES_BYTES, BODIES_BYTES // _PARTNERS_WITH_BODIES),
+        BodyBudget(BODIES_BYTES, PARTNER_BODIES_BYTES),
         BodyBudget(TOKEN_BODIES_BYTES, ADDRESS_TOKEN_BODIES_BYTES),
         TokenBuckets(KEY_GRANTS, KEY_BURST),
         TokenBuckets(SITE_GRANTS, SITE_BURST),

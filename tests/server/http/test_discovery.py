@@ -29,7 +29,7 @@ from reelport.server.http.downloads import RECHECK_SECONDS
 from reelport.server.http.long_poll import MOST_POLLS
 from reelport.server.http.openapi import OPENAPI_PATH, build_openapi
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH
-from reelport.server.limits import document_limits
+from reelport.server.limits import body_budget, document_limits
 from reelport.server.limits.concurrency import MAX_CONCURRENT
 from reelport.server.limits.download_slots import LEAST_RATE, PARTNER_DOWNLOADS, REPORT_DOWNLOADS
 from reelport.server.limits.rate_limits import KEY_GRANTS
@@ -234,7 +234,7 @@ BOUNDS = {
     "bytes of answers that clients have not read yet": Connection.unsent_bytes,
     "downloads of one report": REPORT_DOWNLOADS,
     "downloads of one partner": PARTNER_DOWNLOADS,
-    "bytes of a partner's request bodies that have no answer yet": BODIES_BYTES // 4,
+    "bytes of a partner's request bodies that have no answer yet": body_budget.PARTNER_BODIES_BYTES,
     "bytes of all partners' request bodies that have no answer yet": BODIES_BYTES,
     "waiting status queries of one partner": MOST_POLLS // 2,
     "`reports`: waiting reports of one partner": SETTINGS["waiting_limit"],
@@ -271,7 +271,7 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
         line.split("|")[1].strip(): line.split("|")[2].strip() for line in PAGE.splitlines() if line.startswith("| ")
     }
     default, most = SETTINGS, document_limits.DocumentLimits()
-    assert rows["body"] == f"{document_limits.BODY_BYTES:,} bytes, else 413"
+    assert rows["body"] == f"{body_budget.BODY_BYTES:,} bytes, else 413"
     assert rows["tokens of a document"] == f"{most.tokens:,}"
     assert rows["nested levels"] == str(most.depth)
     aliases = f"{most.aliases}; {document_limits.MAX_INTROSPECTION_ALIASES} if the schema is requested"

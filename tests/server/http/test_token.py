@@ -16,7 +16,7 @@ from tests.server.api import Api
 from reelport.server.access import keys
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.keys import KeyDetails
-from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
+from reelport.server.limits.body_budget import TOKEN_BODY_BYTES
 from reelport.server.limits.rate_limits import hash_owner
 from reelport.server.state.database import writing
 from reelport.wire import TOKEN_PATH

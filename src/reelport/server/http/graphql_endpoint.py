@@ -26,8 +26,7 @@ from reelport.server.graphql.resolvers import Context
 from reelport.server.http.accept import find_quality, is_named
 from reelport.server.http.graphiql import answer_page, wants_page
 from reelport.server.http.service import BearerRefused, Service, answer_or_wait, authenticate
-from reelport.server.limits.body_budget import PendingBody
-from reelport.server.limits.document_limits import BODY_BYTES
+from reelport.server.limits.body_budget import BODY_BYTES, PendingBody
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
 
 _LOG = structlog.get_logger(__name__)

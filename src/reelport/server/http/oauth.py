@@ -41,7 +41,7 @@ from reelport.server.access.grants import (
 from reelport.server.access.key_expiry import NOTICE
 from reelport.server.addresses import find_site
 from reelport.server.http.service import Service
-from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
+from reelport.server.limits.body_budget import TOKEN_BODY_BYTES
 from reelport.server.limits.quotas import format_headers
 from reelport.server.limits.rate_limits import TokenBuckets, hash_owner
 from reelport.wire import KEY_EXPIRES_HEADER, PUBLIC_TOKEN_PATH, TOKEN_PATH, format_utc

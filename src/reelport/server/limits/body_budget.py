@@ -1,4 +1,4 @@
-"""Limits the memory of request bodies, for each owner and in total.
+"""Limits the size of a request body, and the memory of all: of each owner, and in total.
 
 A body counts from its first byte until its request is answered. Beyond an owner's share, its oldest unfinished body is
 dropped; beyond the total, the oldest body of the owner that holds the most. A body that arrives promptly is never the
@@ -14,7 +14,19 @@ import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 from starlette.requests import Request
 
+from reelport.server.api_memory import BODIES_BYTES
 from reelport.server.limits.quotas import Quota, Unit
+
+BODY_BYTES = 1_048_576
+"""Longest request body: ten times the longest document with its variables."""
+TOKEN_BODY_BYTES = 16_384
+"""Longest body of a token request: its sender isn't authenticated yet, and it is parsed on the event loop."""
+TOKEN_BODIES_BYTES = 4 * 1_048_576
+"""Most bytes of token request bodies in memory, of all clients."""
+ADDRESS_TOKEN_BODIES_BYTES = 1_048_576
+"""Most bytes of token request bodies in memory from one IP address."""
+PARTNER_BODIES_BYTES = BODIES_BYTES // 4
+"""One partner's share of the bodies in memory."""
 
 
 class PendingBody:

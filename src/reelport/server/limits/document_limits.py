@@ -1,4 +1,4 @@
-"""Size limits of a request: body and document (depth, aliases, fields, fragments).
+"""Size limits of a GraphQL document: characters, depth, aliases, fields, fragments, values.
 
 They are far above what programs send, and low enough that no document takes more than a tenth of a second.
 """
@@ -21,14 +21,6 @@ from graphql import (
     SelectionSetNode,
 )
 
-BODY_BYTES = 1_048_576
-"""Longest request body: ten times the longest document with its variables."""
-TOKEN_BODY_BYTES = 16_384
-"""Longest body of a token request: its sender isn't authenticated yet, and it is parsed on the event loop."""
-TOKEN_BODIES_BYTES = 4 * 1_048_576
-"""Most bytes of token request bodies in memory, of all clients."""
-ADDRESS_TOKEN_BODIES_BYTES = 1_048_576
-"""Most bytes of token request bodies in memory from one IP address."""
 MAX_CHARACTERS = 100_000
 """Longest document, white space included."""
 MAX_LINES = 2000
