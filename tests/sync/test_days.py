@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from reelport.client.ranges.windows import Window
 from reelport.errors import NewerData, StorageError
-from reelport.sync.copies import State
 from reelport.sync.coverage import cut_windows, missing_days
 from reelport.sync.spec import Days, Kind, Place, Spec, month_first, month_last
 from reelport.sync.staging import Delivery
+from reelport.sync.verified_days import State
 
 ORIGIN = date(2026, 1, 1)
 HERE = "http://here"

@@ -10,9 +10,9 @@ import pytest
 from tests.disks import remount, small_disk
 
 from reelport.errors import StorageError, UsageError
-from reelport.sync.copies import State
 from reelport.sync.duckdb_file import DuckDBFile
 from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.verified_days import State
 
 from .conftest import HEADER, day, kept, put, spec_at
 

@@ -16,13 +16,14 @@ from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, Flow, fork, to_seconds
 from reelport.errors import ReelportError, UsageError
 from reelport.sql_quoting import quote_name
-from reelport.sync.copies import State, View, agree, time_field
+from reelport.sync.copies import View, agree, time_field
 from reelport.sync.coverage import cut_windows
 from reelport.sync.destinations import open_destination
 from reelport.sync.events import Tell, label_events, one_at_a_time, warn, with_log
 from reelport.sync.spec import Days, Span, Spec, month_first, month_last
 from reelport.sync.staging import STAGE, Delivery, Field, day_sql, load_stage, within_sql
 from reelport.sync.sync_run import fetch_window, limit_window, refuse_other_services
+from reelport.sync.verified_days import State
 
 _AT_LEAST = 14  # days compared by default, or twice the lookback where that is more
 Number = int | Decimal

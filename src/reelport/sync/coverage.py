@@ -1,6 +1,6 @@
 """Coverage of a copy: which days it has, which are verified, which windows are to be read.
 
-`copies.State.after` says which days a loaded window verifies, `copies.State.trust` which of them stay so.
+`verified_days` says which days a loaded window verifies, and which of them stay so.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from reelport.client.ranges.windows import Window, cut
-from reelport.sync.copies import State
 from reelport.sync.destinations import open_destination, read_success
 from reelport.sync.spec import Days, Spec, month_first, month_last
 from reelport.sync.staging import count_rows
+from reelport.sync.verified_days import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from typing import Protocol
 from reelport.client.files.locks import replace_whole, try_lock
 from reelport.client.files.part import translate_io_errors
 from reelport.errors import StorageError, UsageError
-from reelport.sync.copies import State, View
+from reelport.sync.copies import View
 from reelport.sync.duckdb_file import DuckDBFile
 from reelport.sync.events import Loaded
 from reelport.sync.parquet_folder import ParquetFolder
 from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.sync.staging import Delivery
+from reelport.sync.verified_days import State
 from reelport.wire import format_utc
 
 # The holder's process id is in a second file: on Windows no other process can read a locked one.

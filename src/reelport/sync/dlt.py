@@ -36,12 +36,13 @@ from reelport.client.settings.profiles import resolve
 from reelport.client.steps import DEADLINE, to_seconds
 from reelport.errors import ReelportError, ServiceError, StorageError, UsageError, WindowEmptied
 from reelport.sync import spec_file
-from reelport.sync.copies import State, agree, replaced_span, select_stamped, time_field
+from reelport.sync.copies import agree, replaced_span, select_stamped, time_field
 from reelport.sync.coverage import cut_windows, missing_days
 from reelport.sync.events import Began, Loaded, SyncEvent, Tell, label_events, warn, with_log
 from reelport.sync.spec import NONE, Days, Spec, month_last
 from reelport.sync.staging import Delivery, Field, day_sql, load_stage, open_duckdb
 from reelport.sync.sync_run import discard_report, fetch_window, limit_window, named_days
+from reelport.sync.verified_days import State
 from reelport.wording import format_count
 
 if TYPE_CHECKING:

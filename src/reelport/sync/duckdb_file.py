@@ -12,7 +12,6 @@ from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.sync.copies import (
     Agreement,
-    State,
     View,
     agree,
     in_window_sql,
@@ -24,6 +23,7 @@ from reelport.sync.copies import (
 from reelport.sync.events import Loaded
 from reelport.sync.spec import Days, Place, Spec
 from reelport.sync.staging import OWN, Delivery, Field, count_rows, day_sql, load_stage, open_duckdb
+from reelport.sync.verified_days import State
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -31,7 +31,6 @@ from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.sync.copies import (
     Agreement,
-    State,
     View,
     agree,
     refuse_emptied,
@@ -42,6 +41,7 @@ from reelport.sync.copies import (
 from reelport.sync.events import Loaded
 from reelport.sync.spec import Days, Place, Spec, month_first
 from reelport.sync.staging import OWN, Delivery, Field, count_rows, day_sql, load_stage, open_duckdb
+from reelport.sync.verified_days import State
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
