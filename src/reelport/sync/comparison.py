@@ -16,7 +16,7 @@ from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, Flow, fork, to_seconds
 from reelport.errors import ReelportError, UsageError
 from reelport.sql_quoting import quote_name
-from reelport.sync.copies import View, agree, time_field
+from reelport.sync.contract import View, agree, time_field
 from reelport.sync.coverage import cut_windows
 from reelport.sync.destinations import open_destination
 from reelport.sync.events import Tell, label_events, one_at_a_time, warn, with_log

@@ -12,7 +12,7 @@ from typing import Protocol
 from reelport.client.files.locks import replace_whole, try_lock
 from reelport.client.files.part import translate_io_errors
 from reelport.errors import StorageError, UsageError
-from reelport.sync.copies import View
+from reelport.sync.contract import View
 from reelport.sync.duckdb_file import DuckDBFile
 from reelport.sync.events import Loaded
 from reelport.sync.parquet_folder import ParquetFolder

@@ -36,7 +36,7 @@ from reelport.client.settings.profiles import resolve
 from reelport.client.steps import DEADLINE, to_seconds
 from reelport.errors import ReelportError, ServiceError, StorageError, UsageError, WindowEmptied
 from reelport.sync import spec_file
-from reelport.sync.copies import agree, replaced_span, select_stamped, time_field
+from reelport.sync.contract import agree, replaced_span, select_stamped, time_field
 from reelport.sync.coverage import cut_windows, missing_days
 from reelport.sync.events import Began, Loaded, SyncEvent, Tell, label_events, warn, with_log
 from reelport.sync.spec import NONE, Days, Spec, month_last

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reelport.errors import StorageError, UsageError
 from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text
-from reelport.sync.copies import (
+from reelport.sync.contract import (
     Agreement,
     View,
     agree,

@@ -29,7 +29,7 @@ from reelport.client.files.part import translate_io_errors
 from reelport.errors import NewerData, StorageError, UsageError
 from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text
-from reelport.sync.copies import (
+from reelport.sync.contract import (
     Agreement,
     View,
     agree,

@@ -1,4 +1,4 @@
-"""A copy: the contract of its columns, its view, replacing a window."""
+"""The contract of a copy: how a report is loaded beside its columns, what it replaces."""
 
 from __future__ import annotations
 
