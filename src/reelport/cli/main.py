@@ -55,14 +55,14 @@ SERVER_COMMANDS = {
     "key": (f"{_SERVICE}.keys:KEY", "API keys of organizations."),
     "user": (f"{_SERVICE}.users:USER", "Users: the people of organizations."),
     "audit": (f"{_SERVICE}.access:audit", "Show who did what, when and from where."),
-    "queue": (f"{_SERVICE}.service:QUEUE", "Reports that wait, run or ended."),
-    "verify": (f"{_SERVICE}.service:verify", "Check tables, rollups and reports against records."),
+    "queue": (f"{_SERVICE}.maintenance:QUEUE", "Reports that wait, run or ended."),
+    "verify": (f"{_SERVICE}.maintenance:verify", "Check tables, rollups and reports against records."),
     "backup": (f"{_SERVICE}.backup:backup", "Back up state, tables and finished reports, while the service runs."),
     "restore": (f"{_SERVICE}.backup:restore", "Restore a backup into an empty data directory."),
     "verify-backup": (f"{_SERVICE}.backup:verify_backup", "Restore a backup to a scratch place, and try it."),
-    "state": (f"{_SERVICE}.service:STATE", "The database of organizations, keys and reports."),
-    "upgrade": (f"{_SERVICE}.service:upgrade", "Bring a data directory to this version, or try what that does."),
-    "doctor": (f"{_SERVICE}.service:doctor", "Check this machine and this data directory."),
+    "state": (f"{_SERVICE}.maintenance:STATE", "The database of organizations, keys and reports."),
+    "upgrade": (f"{_SERVICE}.maintenance:upgrade", "Bring a data directory to this version, or try what that does."),
+    "doctor": (f"{_SERVICE}.maintenance:doctor", "Check this machine and this data directory."),
 }
 
 
