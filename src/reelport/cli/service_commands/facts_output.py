@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reelport.facts.loading.preview import Preview
     from reelport.facts.loading.undo import UndoPlan
     from reelport.facts.log.history import Load
-    from reelport.facts.suggestion import Suggestion
+    from reelport.facts.mapping_suggestion import Suggestion
 
 _FILES_SHOWN = 3
 _MISSING_SHOWN = 3
@@ -317,7 +317,7 @@ def write_suggestion(
 
     Raises UsageError where that file exists, unless `force`. A file that is to be loaded is never overwritten.
     """
-    from reelport.facts.suggestion import format_map, suggest_for_files
+    from reelport.facts.mapping_suggestion import format_map, suggest_for_files
 
     place = to or Path(f"{table}.map.sql")
     found = suggest_for_files(root, table, files, memory)

@@ -21,7 +21,7 @@ from tests.cases import thin_out
 from reelport.cli.service_commands.facts_output import write_suggestion
 from reelport.errors import BadInput
 from reelport.facts.loading.load import load
-from reelport.facts.suggestion import ExportColumn, Suggestion, format_map, suggest, suggest_for_files
+from reelport.facts.mapping_suggestion import ExportColumn, Suggestion, format_map, suggest, suggest_for_files
 from reelport.facts.tables import find_table
 
 pytestmark = pytest.mark.long

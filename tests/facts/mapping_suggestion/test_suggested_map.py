@@ -16,7 +16,7 @@ from tests.cases import thin_out
 from reelport.cli.service_commands.facts_output import write_suggestion
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.loading.load import load
-from reelport.facts.suggestion import Suggestion, format_map, suggest_for_files
+from reelport.facts.mapping_suggestion import Suggestion, format_map, suggest_for_files
 
 Ask = Callable[..., list[tuple[object, ...]]]
 CONSOLE = """date,Video ID,channelId,Views,Watch time (hours),Country Code,deviceType,Video title,is_live
