@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from reelport.engine.rollups.build import build_rollups
-from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.rollups.columns import make_rollup
 from reelport.facts.rollups import add_rollup
 
 ROLLUPS = (

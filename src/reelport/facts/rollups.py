@@ -43,7 +43,7 @@ Files = frozenset[str]
 class Rollup:
     """A rollup's definition: rows of a fact table, summed by time and by these columns.
 
-    The columns are sorted. Those that decide whose a row is are always kept beside them (`engine.rollups.shape`).
+    The columns are sorted. Those that decide whose a row is are always kept beside them (`engine.rollups.columns`).
     """
 
     table: str

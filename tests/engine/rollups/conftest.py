@@ -17,7 +17,7 @@ from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.rollups.build import BuiltMonth, build_rollups
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
-from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.rollups.columns import make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.compaction import CompactedMonth, compact, vacuum
 from reelport.facts.loading.load import load_arrow

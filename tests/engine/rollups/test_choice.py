@@ -26,7 +26,7 @@ from reelport.engine.rollups.choice import (
     summarize_refusals,
     summarize_uses,
 )
-from reelport.engine.rollups.shape import identity_of, make_rollup
+from reelport.engine.rollups.columns import identity_of, make_rollup
 from reelport.engine.tenant import EveryChannel, Tenant
 from reelport.errors import StorageError, UsageError
 from reelport.facts.loading.compaction import copy_tables_by_roles

@@ -22,7 +22,7 @@ from reelport.catalog import Dimension, Family, Grain, Metric, Product
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
-from reelport.engine.rollups.shape import groupable_columns, make_rollup
+from reelport.engine.rollups.columns import groupable_columns, make_rollup
 from reelport.facts.rollups import add_rollup
 from reelport.facts.tables import TABLES, Kind
 from reelport.query import ReportQuery

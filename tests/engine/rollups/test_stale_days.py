@@ -21,7 +21,7 @@ from reelport.engine.aggregation import DUCKDB, Aggregator
 from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
-from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.rollups.columns import make_rollup
 from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.compaction import compact

@@ -9,7 +9,7 @@ import pytest
 from tests.engine.rollups.conftest import FIRST, LAST, MINE, Facts
 
 from reelport.catalog import Grain, Product
-from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.rollups.columns import make_rollup
 from reelport.engine.rollups.suggestion import Suggestion, count_demand, suggest_rollups
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow

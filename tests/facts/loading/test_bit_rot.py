@@ -19,7 +19,7 @@ from tests.rotten_files import flip_bit, rotten, set_digest
 
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
-from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.rollups.columns import make_rollup
 from reelport.errors import StorageError
 from reelport.facts.loading.compaction import compact, copy_tables_by_roles
 from reelport.facts.loading.load import load_arrow

@@ -16,7 +16,7 @@ import pytest
 
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList, choose_parts, explain
-from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.rollups.columns import make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load_arrow

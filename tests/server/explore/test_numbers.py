@@ -24,7 +24,7 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import join_selects
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
-from reelport.engine.rollups.shape import groupable_columns, make_rollup
+from reelport.engine.rollups.columns import groupable_columns, make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.facts.rollups import Rollup, add_rollup
 from reelport.facts.tables import TABLES

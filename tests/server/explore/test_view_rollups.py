@@ -27,7 +27,7 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Plan
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
-from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.rollups.columns import make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.compaction import copy_tables_by_roles
 from reelport.facts.loading.load import load_arrow

@@ -19,7 +19,7 @@ from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
-from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.rollups.columns import make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.errors import StoreUnavailable
 from reelport.facts.loading.compaction import compact, copy_tables_by_roles

@@ -22,7 +22,7 @@ from tests.server.conftest import State
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
-from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.rollups.columns import make_rollup
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.rollups import add_rollup, drop_rollup
 from reelport.query import ReportQuery

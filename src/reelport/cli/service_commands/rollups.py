@@ -94,7 +94,7 @@ def add_rollup(
     Example: reelport rollups add plays visitor_country
     """
     from reelport.catalog import Grain
-    from reelport.engine.rollups.shape import make_rollup
+    from reelport.engine.rollups.columns import make_rollup
 
     names = (name.lower() for name in split_words(columns))
     rollup = make_rollup(table, names, Grain.HOUR if hour else Grain.DAY)

@@ -12,7 +12,7 @@ import duckdb
 
 from reelport import killpoints
 from reelport.engine.rollups.choice import choose_parts, in_days_sql
-from reelport.engine.rollups.shape import identity_of, rollup_columns, select_sums, summed_columns
+from reelport.engine.rollups.columns import identity_of, rollup_columns, select_sums, summed_columns
 from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP

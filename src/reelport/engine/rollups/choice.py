@@ -19,7 +19,7 @@ from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, TimeCell
 from reelport.engine.relations import Relations
 from reelport.engine.report_size import RowGroupIndex, make_scan
 from reelport.engine.resolved_query import SourceQuery, resolve_query
-from reelport.engine.rollups.shape import identity_of, list_columns, rollup_columns, tenant_columns
+from reelport.engine.rollups.columns import identity_of, list_columns, rollup_columns, tenant_columns
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import parquet_source

@@ -16,7 +16,7 @@ from reelport.engine.aggregation import plan_aggregation
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.build import write_sql
 from reelport.engine.rollups.choice import Needs, find_needs
-from reelport.engine.rollups.shape import select_sums
+from reelport.engine.rollups.columns import select_sums
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace, parquet_source
