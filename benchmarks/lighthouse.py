@@ -26,7 +26,7 @@ import httpx2
 from rich.console import Console
 
 from reelport.cli.service_commands.sandbox import EMAIL, make_world
-from reelport.server.access.looks import allow_platform
+from reelport.server.access.operator_access import allow_platform
 from reelport.server.access.roles import Role
 from reelport.server.access.users import add_user
 from reelport.server.state.database import connected

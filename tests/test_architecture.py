@@ -206,9 +206,9 @@ def test_each_module_says_what_it_is_for() -> None:
 def test_one_function_alone_makes_the_tenant_of_every_channel() -> None:
     """It looks for the operator's right first, and one page calls it: others could show a partner everybody's rows."""
     named = {name_of(path) for path in MODULES if "EveryChannel" in path.read_text()}
-    assert named == {"reelport.engine.tenant", "reelport.server.access.looks"}
+    assert named == {"reelport.engine.tenant", "reelport.server.access.operator_access"}
     called = {name_of(path) for path in MODULES if "find_platform" in path.read_text()}
-    assert called == {"reelport.server.access.looks", "reelport.server.studio.operator_numbers"}
+    assert called == {"reelport.server.access.operator_access", "reelport.server.studio.operator_numbers"}
 
 
 def test_metrics_and_dimensions_are_named_in_two_places_only() -> None:

@@ -14,7 +14,7 @@ from tests import quick_users
 from tests.browser.studio import MEMBER, OPERATOR, OWNER, PASSWORD, Studio
 from tests.warm_service import Service
 
-from reelport.server.access import looks
+from reelport.server.access import operator_access
 from reelport.server.access.roles import Role
 from reelport.server.state.database import connected
 
@@ -46,7 +46,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
                 (None, OPERATOR, "operator"),
             ):
                 quick_users.add_user(db, organization, email, role, PASSWORD, datetime.now(UTC))
-            looks.allow_platform(db, OPERATOR, Role.VIEWER)
+            operator_access.allow_platform(db, OPERATOR, Role.VIEWER)
         yield running
 
 

@@ -8,7 +8,7 @@ from tests.browser.studio import MEMBER, OPERATOR, OWNER, PASSWORD, Studio, find
 from tests.cases import thin_out
 from tests.patience import until
 
-from reelport.server.access import looks
+from reelport.server.access import operator_access
 from reelport.server.access.roles import Role
 from reelport.server.state.database import connected
 from reelport.server.studio.rights import RIGHTS, Right
@@ -130,7 +130,7 @@ def test_what_is_refused_is_said_on_a_page_that_everybody_can_read(studio: Studi
 def test_an_operator_looks_at_a_partner(studio: Studio) -> None:
     """With a reason, below a banner, at the partner's own numbers; the owner reads of begin and end."""
     with connected(studio.service.settings) as db:
-        looks.allow_looks(db, OPERATOR, allowed=True)
+        operator_access.allow_looks(db, OPERATOR, allowed=True)
     page = studio.open("/studio/sign-in")
     studio.sign_in(page, OPERATOR)  # a session of its own, which no page of another test has
     studio.follow(page.get_by_role("link", name="Organizations"))

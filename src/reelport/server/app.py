@@ -25,8 +25,8 @@ from reelport.errors import ReelportError
 from reelport.report_details import LIMITS_PATH, REPORTS_PATH
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.access.login_attempts import LoginAttempts
-from reelport.server.access.looks import end_overdue_looks
 from reelport.server.access.oidc import Provider
+from reelport.server.access.operator_access import end_overdue_looks
 from reelport.server.api_memory import BODIES_BYTES
 from reelport.server.explore.explorer import Explorer
 from reelport.server.files import retention

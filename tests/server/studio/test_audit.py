@@ -14,7 +14,7 @@ from tests.server.studio.visitor import add_user
 
 from reelport.catalog import Dimension, Metric
 from reelport.query import ReportQuery
-from reelport.server.access import audit_log, looks, organizations
+from reelport.server.access import audit_log, operator_access, organizations
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.roles import Role
 from reelport.server.reports.removal import remove_organization
@@ -59,10 +59,10 @@ def test_a_french_log_says_who_acted_without_a_name_in_french(visitors: Visitors
 def test_a_french_log_of_the_platform_has_no_english_details(visitors: Visitors, people: Api) -> None:
     """Names of details and their words: rights, roles, what was removed with an organization."""
     db = people.service.db
-    looks.allow_looks(db, OPERATOR, allowed=True)
-    looks.allow_platform(db, OPERATOR, Role.VIEWER_WITHOUT_REVENUE)
-    looks.allow_platform(db, OPERATOR, None)
-    looks.allow_looks(db, OPERATOR, allowed=False)
+    operator_access.allow_looks(db, OPERATOR, allowed=True)
+    operator_access.allow_platform(db, OPERATOR, Role.VIEWER_WITHOUT_REVENUE)
+    operator_access.allow_platform(db, OPERATOR, None)
+    operator_access.allow_looks(db, OPERATOR, allowed=False)
     organizations.add_organization(db, "gone", datetime.now(UTC))
     add_user(people.service, "gus@gone.example", "owner", "gone")
     remove_organization(db, people.service.settings, "gone")

@@ -13,7 +13,7 @@ from tests.server.studio.conftest import OPERATOR, OWNER, make_visitors
 from tests.server.studio.test_limited_people import make_report
 from tests.server.studio.visitor import Visitor
 
-from reelport.server.access import looks
+from reelport.server.access import operator_access
 from reelport.server.access.roles import Role
 from reelport.server.studio.routes import ROUTES
 
@@ -97,7 +97,7 @@ def pages(app: TestClient) -> Iterator[dict[str, Visitor]]:
     """Every page that a path names, with whoever sees it, over sample facts, with a report, a key and a saved view."""
     for make in make_visitors(app):
         owner, operator, nobody = map(make, (OWNER, OPERATOR, None))
-        looks.allow_platform(app.app.state.service.db, OPERATOR, Role.VIEWER)  # type: ignore[attr-defined]
+        operator_access.allow_platform(app.app.state.service.db, OPERATOR, Role.VIEWER)  # type: ignore[attr-defined]
         explored = owner.get(f"/studio/explore?{VIEW}")
         owner.send(explored, "/studio/saved", name="Matin")
         shared = owner.send(explored, "/studio/shared", name="Chef").text

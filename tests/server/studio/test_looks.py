@@ -17,7 +17,7 @@ from tests.server.studio.conftest import OPERATOR, OWNER, VIEWER, Visitors
 from tests.server.studio.visitor import PASSWORD, Visitor, add_user, find_forms
 
 from reelport.errors import UsageError
-from reelport.server.access import audit_log, looks, organizations, sessions, users
+from reelport.server.access import audit_log, operator_access, organizations, sessions, users
 from reelport.server.access.audit_log import Action, AuditEntry
 from reelport.server.app import create_app
 from reelport.server.reports.removal import remove_organization
@@ -34,9 +34,9 @@ NOT_NOW = "You look as an operator"
 @pytest.fixture
 def right(people: Api) -> Iterator[None]:
     """The operator may look."""
-    looks.allow_looks(people.service.db, OPERATOR, allowed=True)
+    operator_access.allow_looks(people.service.db, OPERATOR, allowed=True)
     yield
-    looks.allow_looks(people.service.db, OPERATOR, allowed=False)
+    operator_access.allow_looks(people.service.db, OPERATOR, allowed=False)
 
 
 def find_address(people: Api, name: str = "demo") -> str:
@@ -67,7 +67,7 @@ def test_no_role_alone_may_look(visitors: Visitors, people: Api) -> None:
     refused = operator.client.post(f"{address}/look", data={"reason": REASON})
     assert (refused.status_code, "operators with the right to look" in refused.text) == (403, True)
     with pytest.raises(UsageError, match="is no operator"):
-        looks.allow_looks(people.service.db, OWNER, allowed=True)
+        operator_access.allow_looks(people.service.db, OWNER, allowed=True)
 
 
 @pytest.mark.usefixtures("right")
@@ -175,13 +175,13 @@ def test_a_look_ends_by_itself(visitors: Visitors, people: Api) -> None:
     newest, over = audit_log.list_actions(db)[0].number, datetime.now(UTC)
     with writing(db) as connection:
         until = connection.execute(select(func.max(SESSIONS.c.looks_until))).scalar_one()
-        assert timedelta(0) < until - datetime.now(UTC) <= looks.LIFE
+        assert timedelta(0) < until - datetime.now(UTC) <= operator_access.LIFE
         connection.execute(SESSIONS.update().where(SESSIONS.c.looks_until == until).values(looks_until=over))
     assert operator.get("/studio/reports").status_code == 403
     assert operator.get("/studio/operator").status_code == 200
     with TestClient(create_app(replace(people.service.settings, sweep_seconds=0.1))):
         assert wait_for(lambda: find_ends(people, newest))
-    looks.end_overdue_looks(db, datetime.now(UTC))
+    operator_access.end_overdue_looks(db, datetime.now(UTC))
     (end,) = find_ends(people, newest)
     assert (end.actor.name, end.subject, end.at) == (OPERATOR, "demo", over.replace(microsecond=end.at.microsecond))
 
@@ -205,7 +205,7 @@ def test_a_look_ends_with_the_login(visitors: Visitors, people: Api, ends: str) 
     """Its organization reads when, whatever ends the login."""
     email, db = f"{ends.replace(' ', '')}@platform.example", people.service.db
     add_user(people.service, email, "operator", None)
-    looks.allow_looks(db, email, allowed=True)
+    operator_access.allow_looks(db, email, allowed=True)
     operator = visitors(email)
     begin(operator, find_address(people))
     newest = audit_log.list_actions(db)[0].number
@@ -223,10 +223,10 @@ def test_a_look_ends_with_the_login(visitors: Visitors, people: Api, ends: str) 
 
 def test_a_look_ends_with_the_right_to_it(visitors: Visitors, people: Api) -> None:
     """At once, at the next page."""
-    looks.allow_looks(people.service.db, OPERATOR, allowed=True)
+    operator_access.allow_looks(people.service.db, OPERATOR, allowed=True)
     operator = visitors(OPERATOR)
     assert BANNER in begin(operator, find_address(people)).text
-    looks.allow_looks(people.service.db, OPERATOR, allowed=False)
+    operator_access.allow_looks(people.service.db, OPERATOR, allowed=False)
     assert operator.get("/studio/reports").status_code == 403
     changes = [each for each in audit_log.list_actions(people.service.db) if each.action == Action.LOOK_RIGHT_CHANGED]
     assert [each.details["may_look"] for each in changes[:2]] == ["no", "yes"]
@@ -235,16 +235,16 @@ def test_a_look_ends_with_the_right_to_it(visitors: Visitors, people: Api) -> No
 def test_the_right_given_back_does_not_bring_a_look_back(visitors: Visitors, people: Api) -> None:
     """Its organization reads that it ended with the right, once; another look needs another reason."""
     db, demo = people.service.db, organizations.get_organization(people.service.db, "demo").id
-    looks.allow_looks(db, OPERATOR, allowed=True)
+    operator_access.allow_looks(db, OPERATOR, allowed=True)
     operator = visitors(OPERATOR)
     begin(operator, find_address(people))
     newest = audit_log.list_actions(db, organization_id=demo)[0].number
     for allowed in (False, False, True):
-        looks.allow_looks(db, OPERATOR, allowed=allowed)
+        operator_access.allow_looks(db, OPERATOR, allowed=allowed)
     assert operator.get("/studio/reports").status_code == 403
     found = [each for each in audit_log.list_actions(db, organization_id=demo) if each.number > newest]
     assert [each.action for each in found] == [Action.LOOK_ENDED]
-    looks.allow_looks(db, OPERATOR, allowed=False)
+    operator_access.allow_looks(db, OPERATOR, allowed=False)
 
 
 @pytest.mark.usefixtures("right")
@@ -256,7 +256,7 @@ def test_a_session_looks_at_one_organization_at_a_time(visitors: Visitors, peopl
     session = sessions.find_session(service.db, service.service_secret, token, now)
     assert session is not None
     begun = [
-        looks.begin_look(service.db, session, organization.id, REASON, audit_log.Actor(OPERATOR, ""), now)
+        operator_access.begin_look(service.db, session, organization.id, REASON, audit_log.Actor(OPERATOR, ""), now)
         for organization in (organizations.get_organization(service.db, name) for name in ("demo", "rival"))
     ]
     assert begun == [True, False]

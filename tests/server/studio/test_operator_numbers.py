@@ -20,7 +20,7 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import UsageError
 from reelport.facts.log.log_entry import Span
 from reelport.query import ReportQuery
-from reelport.server.access import audit_log, looks, organizations
+from reelport.server.access import audit_log, operator_access, organizations
 from reelport.server.access.audit_log import Action
 from reelport.server.access.channel_registry import list_channels
 from reelport.server.access.roles import Role
@@ -43,9 +43,9 @@ def db(sampled: Settings) -> Iterator[Engine]:
 @pytest.fixture
 def operator(app: TestClient, db: Engine) -> Iterator[Visitor]:
     """An operator who may see the platform, earnings included."""
-    looks.allow_platform(db, OPERATOR, Role.VIEWER)
+    operator_access.allow_platform(db, OPERATOR, Role.VIEWER)
     yield from visit_as(app, OPERATOR)
-    looks.allow_platform(db, OPERATOR, None)
+    operator_access.allow_platform(db, OPERATOR, None)
 
 
 def ask(settings: Settings, channels: Collection[str], days: Span = MONTH) -> list[Decimal]:
@@ -103,7 +103,7 @@ def test_an_organization_changes_by_what_it_had_before(operator: Visitor, sample
 
 def test_earnings_need_a_right_of_their_own(db: Engine, operator: Visitor) -> None:
     """Without it there is no card, no column and no address that shows them."""
-    looks.allow_platform(db, OPERATOR, Role.VIEWER_WITHOUT_REVENUE)
+    operator_access.allow_platform(db, OPERATOR, Role.VIEWER_WITHOUT_REVENUE)
     page = operator.get(f"{PAGE}?metric={EARNED.name}").text
     assert set(find_cards(page)) == {metric.name for metric in AUDIENCE}
     assert "arnings" not in text_of(page)
@@ -136,14 +136,14 @@ def test_no_role_alone_sees_the_platform(app: TestClient, db: Engine) -> None:
                 refused = visitor.get(f"{PAGE}{query}")
                 assert (refused.status_code, sentence in text_of(refused.text)) == (403, True)
     with pytest.raises(UsageError, match="is no operator"):
-        looks.allow_platform(db, OWNER, Role.VIEWER)
+        operator_access.allow_platform(db, OWNER, Role.VIEWER)
 
 
 def test_an_operator_reads_how_to_get_the_rights(db: Engine, operator: Visitor) -> None:
     """Who lacks one reads the command to ask for, and sees no way to the page; who holds it reads nothing of it."""
     assert PAGE in operator.get("/studio/operator").text
     assert "may-see-platform" not in operator.get("/studio/operator").text
-    looks.allow_platform(db, OPERATOR, None)
+    operator_access.allow_platform(db, OPERATOR, None)
     page = operator.get("/studio/operator").text
     assert PAGE not in page
     assert f"reelport user may-see-platform {OPERATOR} yes" in page
@@ -153,19 +153,19 @@ def test_an_operator_reads_how_to_get_the_rights(db: Engine, operator: Visitor) 
 
 def test_a_look_has_no_numbers_of_the_platform(db: Engine, operator: Visitor) -> None:
     """A session that looks at one partner has none of the operator's rights."""
-    looks.allow_looks(db, OPERATOR, allowed=True)
+    operator_access.allow_looks(db, OPERATOR, allowed=True)
     address = f"/studio/operator/organizations/{organizations.get_organization(db, 'demo').id}"
     operator.send(operator.get(address), f"{address}/look", reason="ticket 4711")
     assert operator.get(PAGE).status_code == 403
     operator.send(operator.get("/studio/saved"), "/studio/operator/end-look")
     assert operator.get(PAGE).status_code == 200
-    looks.allow_looks(db, OPERATOR, allowed=False)
+    operator_access.allow_looks(db, OPERATOR, allowed=False)
 
 
 def test_the_right_ends_at_once_and_stands_in_the_audit_log(db: Engine, operator: Visitor) -> None:
     """Who was given it, as what and by whom; taken away, the next page is refused."""
     assert operator.get(PAGE).status_code == 200
-    looks.allow_platform(db, OPERATOR, None)
+    operator_access.allow_platform(db, OPERATOR, None)
     assert operator.get(PAGE).status_code == 403
     rows = [each for each in audit_log.list_actions(db) if each.action == Action.PLATFORM_RIGHT_CHANGED]
     assert [(each.subject, each.details["is"]) for each in rows[:2]] == [(OPERATOR, "none"), (OPERATOR, "viewer")]

@@ -138,10 +138,10 @@ def allow_looks(
 
     Example: reelport user may-look olga@platform.example yes
     """
-    from reelport.server.access import looks, users
+    from reelport.server.access import operator_access, users
 
     with open_state(data) as (_, db):
-        looks.allow_looks(db, email, allowed=allowed == "yes")
+        operator_access.allow_looks(db, email, allowed=allowed == "yes")
     print_fields({"user": users.normalize_email(email), "may_look": allowed}, as_json=json)
 
 
@@ -162,12 +162,12 @@ def allow_platform(
 
     Example: reelport user may-see-platform olga@platform.example without-revenue
     """
-    from reelport.server.access import looks, users
+    from reelport.server.access import operator_access, users
     from reelport.server.access.roles import Role
 
     role = next(role for role, word in _WORDS.items() if word == allowed)
     with open_state(data) as (_, db):
-        looks.allow_platform(db, email, Role(role) if role else None)
+        operator_access.allow_platform(db, email, Role(role) if role else None)
     print_fields({"user": users.normalize_email(email), "may_see_platform": allowed}, as_json=json)
 
 

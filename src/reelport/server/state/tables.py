@@ -141,7 +141,7 @@ USERS: Final = Table(
     Column("created_at", Moment, nullable=False),
     # The ids of the channels that the user may see, as a list in JSON; NULL: all of the organization, later ones too.
     Column("channels", Text),
-    # Whether an operator may see an organization's Studio as its people do (`access/looks`).
+    # Whether an operator may see an organization's Studio as its people do (`access/operator_access`).
     Column("may_look", Integer, nullable=False, server_default="0"),
     CheckConstraint("may_look = 0 OR role = 'operator'", name="look"),
     # As which role an operator sees the numbers of the whole platform; NULL: as none.

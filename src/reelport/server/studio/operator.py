@@ -32,7 +32,7 @@ from reelport.facts.log.log_entry import merge_spans
 from reelport.facts.tables import TABLES
 from reelport.language import N_, _
 from reelport.report_details import State
-from reelport.server.access import keys, looks, people
+from reelport.server.access import keys, operator_access, people
 from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry
 from reelport.server.reports.report_days import ReportDay, read_report_days
@@ -338,7 +338,7 @@ def begin_look(visit: Visit) -> Response:
     """Begin to look at an organization, and lead to its first page."""
     given = visit.user, _read_id(visit), visit.form.text("reason"), visit.actor, visit.now
     try:
-        has_begun = looks.begin_look(visit.service.db, *given)
+        has_begun = operator_access.begin_look(visit.service.db, *given)
     except UsageError as error:
         raise Refused(400, N_("The reason is missing"), str(error)) from None
     if not has_begun:
@@ -349,5 +349,5 @@ def begin_look(visit: Visit) -> Response:
 def end_look(visit: Visit) -> Response:
     """End the look of this session, and lead back to the organization's page for operators."""
     looked = visit.user.organization_id if visit.user.look else None
-    looks.end_look(visit.service.db, visit.user, visit.now)
+    operator_access.end_look(visit.service.db, visit.user, visit.now)
     return pages.redirect(f"{PATH}/organizations/{looked}" if looked else pages.ROOT)

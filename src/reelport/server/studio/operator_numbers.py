@@ -15,8 +15,8 @@ from starlette.responses import Response
 from reelport.catalog import Metric
 from reelport.catalog.studio_pages import OVERVIEW_CHANNEL
 from reelport.language import _
-from reelport.server.access import looks
-from reelport.server.access.looks import Platform
+from reelport.server.access import operator_access
+from reelport.server.access.operator_access import Platform
 from reelport.server.explore.numbers import Figure, Leaderboard, OverBudget
 from reelport.server.explore.view import View
 from reelport.server.studio import explore, operator, overview, pages
@@ -64,7 +64,7 @@ async def show_numbers(visit: Visit) -> Response:
 
 
 def _read(visit: Visit) -> tuple[Platform, Asked]:
-    platform = looks.find_platform(visit.service.db, visit.user.user_id)
+    platform = operator_access.find_platform(visit.service.db, visit.user.user_id)
     if platform is None:
         raise not_found()
     unscoped = explore.read_defaults(visit, scoped=False)
