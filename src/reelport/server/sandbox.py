@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from sqlalchemy import Engine
 
 from reelport.errors import UsageError
-from reelport.facts.log.table_marks import RECORD, identify_tables
+from reelport.facts.log.table_identity import RECORD, identify_tables
 from reelport.facts.sample.sample import Progress, SampleResult, check_arguments, generate
 from reelport.server.access import organizations
 from reelport.server.settings import Settings

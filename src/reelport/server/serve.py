@@ -6,7 +6,7 @@ import signal
 
 import structlog
 
-from reelport.facts.log.table_marks import mark_tables
+from reelport.facts.log.table_identity import mark_tables
 from reelport.server import logs
 from reelport.server.api_memory import count_api_bytes
 from reelport.server.doctor import start_checks

@@ -15,7 +15,7 @@ from tests.cli.service_commands.conftest import Commands, Run
 from tests.forked import COMMANDS
 
 from reelport.facts.layout import check_layout
-from reelport.facts.log.table_marks import RECORD
+from reelport.facts.log.table_identity import RECORD
 from reelport.facts.rollups import FOLDER
 from reelport.server.app import create_app
 from reelport.server.settings import read_settings

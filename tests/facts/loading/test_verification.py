@@ -29,7 +29,7 @@ from reelport.facts.log.history import list_loads, read_history
 from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name
 from reelport.facts.log.snapshot import pin
-from reelport.facts.log.table_marks import FOLDER
+from reelport.facts.log.table_identity import FOLDER
 from reelport.facts.tables import CHANNELS, find_table
 
 Write = Callable[..., Path]

@@ -21,13 +21,13 @@ from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.verification import verify
-from reelport.facts.log import table_marks
+from reelport.facts.log import table_identity
 from reelport.facts.log.delta_log import TableVersion, list_files, open_table, read_newest, require_intact
 from reelport.facts.log.history import find_last_load, list_loads, read_history, read_restated
 from reelport.facts.log.log_entry import merge_spans
 from reelport.facts.log.log_files import commit_name, find_newest_commit, list_commits
 from reelport.facts.log.snapshot import ABSENT, newest_versions, pin
-from reelport.facts.log.table_marks import FOLDER, IDENTITY, RECORD, identify_tables, note_table, restore_identity
+from reelport.facts.log.table_identity import FOLDER, IDENTITY, RECORD, identify_tables, note_table, restore_identity
 from reelport.facts.tables import EARNINGS, TABLES
 from reelport.storage.digests import FileDamaged
 
@@ -249,7 +249,7 @@ def test_a_table_that_is_made_at_this_moment_is_not_missing(root: Path, plays: W
         return None if len(listed) == 1 else find_newest_commit(folder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table_marks, "find_newest_commit", find_late)
+        patch.setattr(table_identity, "find_newest_commit", find_late)
         assert newest_versions(root)["plays"] == 1
 
 

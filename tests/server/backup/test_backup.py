@@ -21,7 +21,7 @@ from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import newest_versions
-from reelport.facts.log.table_marks import RECORD
+from reelport.facts.log.table_identity import RECORD
 from reelport.facts.sample.sample import generate
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys

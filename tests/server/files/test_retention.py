@@ -22,7 +22,7 @@ from tests.server.syncs import no_sync
 from tests.storage.object_server import Fault, FaultyProxy
 
 from reelport.errors import StorageError
-from reelport.facts.log.table_marks import FOLDER, IDENTITY, RECORD, identify_tables
+from reelport.facts.log.table_identity import FOLDER, IDENTITY, RECORD, identify_tables
 from reelport.server.access import organizations
 from reelport.server.app import create_app
 from reelport.server.doctor.checks import check_tables

@@ -22,7 +22,7 @@ from reelport.facts.log.delta_log import TableVersion, parse_digests, read_newes
 from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.log_files import DamagedCommit, commit_name, find_remote, list_commits, open_store, read_actions
 from reelport.facts.log.role_copies import find_copies, is_data_file, list_roles, name_copy, split_digest
-from reelport.facts.log.table_marks import was_made
+from reelport.facts.log.table_identity import was_made
 from reelport.facts.tables import MONTH, TABLES, Table
 from reelport.storage.digests import is_intact, require_digest
 from reelport.storage.file_store import FileStore

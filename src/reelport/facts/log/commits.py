@@ -37,7 +37,7 @@ from reelport.facts.log.delta_log import (
 )
 from reelport.facts.log.log_entry import DataFile, LogEntry, entry_to_json
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, describe_place, find_remote, open_store, read_actions
-from reelport.facts.log.table_marks import note_table
+from reelport.facts.log.table_identity import note_table
 from reelport.facts.tables import BATCH, MONTH, OWNER, Table, delta_schema, partition_columns
 from reelport.storage.durable import full_disk_sentence, make_folder, private, translate_io_errors
 from reelport.storage.retries import ask_again, get_retry_seconds

@@ -28,7 +28,7 @@ from reelport.facts.log.log_files import (
     read_actions,
     read_back,
 )
-from reelport.facts.log.table_marks import find_newest
+from reelport.facts.log.table_identity import find_newest
 from reelport.facts.tables import MONTH, OWNER, Table
 from reelport.storage.digests import FileDamaged, is_intact
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors

@@ -13,7 +13,7 @@ from reelport.errors import StorageError
 from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.log_files import find_commit_tag, open_store
 from reelport.facts.log.role_copies import choose_paths, find_original
-from reelport.facts.log.table_marks import find_newest
+from reelport.facts.log.table_identity import find_newest
 from reelport.facts.tables import OWNER, TABLES, find_table
 
 ABSENT = -1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from reelport import killpoints
 from reelport.errors import StorageError
-from reelport.facts.log import table_marks
+from reelport.facts.log import table_identity
 from reelport.facts.log.log_files import LOG_FOLDER
 from reelport.server.backup.archive import FACTS, FILES, Archive, Manifest, Stored, list_some
 from reelport.server.files import store_owner
@@ -46,7 +46,7 @@ class Bucket:
     def find_problems(self) -> Iterator[str]:
         """Say why the backup can't be restored there; nothing is touched."""
         marks = {MARK} if self.owner is None else {MARK, store_owner.NAME, store_owner.PLACE_NAME}
-        made_anew = f"{table_marks.FOLDER}/"
+        made_anew = f"{table_identity.FOLDER}/"
         try:
             held = {name for name in self.store.list_names() if name not in marks}
             if self.kind == FACTS:

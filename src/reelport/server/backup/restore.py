@@ -26,7 +26,7 @@ from reelport.facts.layout import (
 )
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import ABSENT
-from reelport.facts.log.table_marks import RECORD, restore_identity
+from reelport.facts.log.table_identity import RECORD, restore_identity
 from reelport.server import credentials
 from reelport.server.backup.archive import FACTS, FILES, Archive, BackedUpFile, Manifest, Stored
 from reelport.server.backup.state_dump import (

@@ -34,7 +34,7 @@ from reelport.errors import ReelportError, StorageError
 from reelport.facts.layout import FILE_NAME, UNFINISHED_NAME, check_layout
 from reelport.facts.log.log_files import open_store
 from reelport.facts.log.snapshot import ABSENT, newest_versions, pin
-from reelport.facts.log.table_marks import identify_tables
+from reelport.facts.log.table_identity import identify_tables
 from reelport.facts.tables import TABLES
 from reelport.server import resources
 from reelport.server.api_memory import count_api_bytes

@@ -43,7 +43,7 @@ from reelport.engine.views import (
 from reelport.errors import InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
-from reelport.facts.log.table_marks import identify_tables
+from reelport.facts.log.table_identity import identify_tables
 from reelport.facts.tables import VIDEOS
 from reelport.language import _, localize
 from reelport.query import ReportQuery

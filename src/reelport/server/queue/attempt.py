@@ -34,7 +34,7 @@ from reelport.facts.layout import require_layout
 from reelport.facts.log.freshness import last_complete_day
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
-from reelport.facts.log.table_marks import identify_tables
+from reelport.facts.log.table_identity import identify_tables
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs, liveness

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, text
 
-from reelport.facts.log.table_marks import identify_tables
+from reelport.facts.log.table_identity import identify_tables
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, writing
 
