@@ -14,7 +14,17 @@ from tests.server.conftest import State
 
 from reelport.catalog import Grain, Metric, Scope
 from reelport.errors import UsageError
-from reelport.server.access import audit_log, callers, grants, keys, organizations, people, sessions, users
+from reelport.server.access import (
+    audit_log,
+    callers,
+    grants,
+    keys,
+    organizations,
+    password_links,
+    people,
+    sessions,
+    users,
+)
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import REPORT_SCOPES, Caller
 from reelport.server.access.grants import ClientCredentials, Grant, Password, Terms
@@ -64,7 +74,7 @@ def test_a_person_is_added_with_a_link_and_without_a_password(state: State, owne
     assert link.email == BEN
     ben = people.list_people(state.db, owner.organization_id or 0, state.now)[1]
     assert (ben.email, ben.role, ben.has_password, ben.link_until) == (BEN, Role.ANALYST, False, link.expires_at)
-    set_ = people.set_password(state.db, state.service_secret, link.token, PASSWORD, "", state.now)
+    set_ = password_links.set_password(state.db, state.service_secret, link.token, PASSWORD, "", state.now)
     assert set_ is not None
     sign_in(state, BEN)
     ben = people.list_people(state.db, owner.organization_id or 0, state.now)[1]

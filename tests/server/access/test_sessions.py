@@ -13,10 +13,10 @@ from tests.patience import PATIENCE, until
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
-from reelport.server.access import audit_log, grants, keys, organizations, people, sessions, users
+from reelport.server.access import audit_log, grants, keys, organizations, password_links, sessions, users
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Password, Refusal, Terms
-from reelport.server.access.people import LIFE, NewPasswordLink
+from reelport.server.access.password_links import LIFE, NewPasswordLink
 from reelport.server.access.roles import Role
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.access.users import NO_PASSWORD, User
@@ -224,14 +224,14 @@ def add_user(state: State) -> User:
 def make_link(state: State, user: User) -> NewPasswordLink:
     """A link of that user."""
     with writing(state.db) as connection:
-        return people.insert_link(connection, state.service_secret, user.id, user.email, state.now)
+        return password_links.insert_link(connection, state.service_secret, user.id, user.email, state.now)
 
 
 def use_link(state: State, link: NewPasswordLink, password: str = OLD, *, after: timedelta = timedelta()) -> bool:
     """Whether a link sets that password after so long."""
     now = state.now + after
     token = link.token
-    return people.set_password(state.db, state.service_secret, token, password, "192.0.2.1", now) is not None
+    return password_links.set_password(state.db, state.service_secret, token, password, "192.0.2.1", now) is not None
 
 
 def begin_session(state: State, password: str = OLD) -> Session | None:
@@ -253,13 +253,13 @@ def test_a_link_sets_a_password_once(state: State) -> None:
     """Looking at it doesn't use it up; setting the password does."""
     link = make_link(state, add_user(state))
     for _ in range(3):
-        found = people.find_link(state.db, state.service_secret, link.token, state.now)
+        found = password_links.find_link(state.db, state.service_secret, link.token, state.now)
         assert found is not None
         assert (found.email, found.organization) == (ANN, "demo")
     assert use_link(state, link)
     assert begin_session(state) is not None
     assert not use_link(state, link, "another long password")
-    assert people.find_link(state.db, state.service_secret, link.token, state.now) is None
+    assert password_links.find_link(state.db, state.service_secret, link.token, state.now) is None
     assert begin_session(state) is not None
 
 
@@ -326,14 +326,14 @@ def test_a_text_that_can_be_no_password_leaves_the_link(state: State) -> None:
 def test_what_is_no_link_is_none(state: State, token: str) -> None:
     """Nothing is looked for in the state, and nothing fails."""
     add_user(state)
-    assert people.find_link(state.db, state.service_secret, token, state.now) is None
+    assert password_links.find_link(state.db, state.service_secret, token, state.now) is None
 
 
 def test_a_link_of_another_service_is_none(state: State) -> None:
     """Its signature is another secret's."""
     link = make_link(state, add_user(state))
     other = ServiceSecret(b"another secret of the service")
-    assert people.find_link(state.db, other, link.token, state.now) is None
+    assert password_links.find_link(state.db, other, link.token, state.now) is None
 
 
 def test_the_state_does_not_hold_the_token(state: State) -> None:

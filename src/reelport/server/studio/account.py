@@ -22,11 +22,11 @@ from starlette.responses import Response
 
 from reelport.errors import UsageError
 from reelport.language import N_, _
-from reelport.server.access import oidc, passkeys, people, second_factors, sessions
+from reelport.server.access import oidc, passkeys, password_links, second_factors, sessions
 from reelport.server.access.grants import Password
 from reelport.server.access.oidc import NoAccess, Provider, ProviderAway, ProviderFailed
 from reelport.server.access.passkeys import Answer, Checked, Passkey, Site
-from reelport.server.access.people import PasswordLink
+from reelport.server.access.password_links import PasswordLink
 from reelport.server.access.second_factors import Added
 from reelport.server.access.sessions import Halfway, Session
 from reelport.server.studio import guard, pages
@@ -325,7 +325,7 @@ def set_password(visit: Visit) -> Response:
         return _show_password(visit, link, [_("The two passwords differ.")])
     given = visit.named("token"), visit.form.get("new", ""), visit.address, visit.now
     try:
-        used = people.set_password(visit.service.db, visit.service.service_secret, *given)
+        used = password_links.set_password(visit.service.db, visit.service.service_secret, *given)
     except UsageError as error:
         return _show_password(visit, link, str(error).splitlines())
     if used is None:
@@ -335,7 +335,7 @@ def set_password(visit: Visit) -> Response:
 
 
 def _find_link(visit: Visit) -> PasswordLink:
-    link = people.find_link(visit.service.db, visit.service.service_secret, visit.named("token"), visit.now)
+    link = password_links.find_link(visit.service.db, visit.service.service_secret, visit.named("token"), visit.now)
     if link is None:
         count_wrong_link(visit)
         raise Refused(404, N_("This link is not valid"), _WRONG_LINK)

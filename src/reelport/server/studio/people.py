@@ -11,7 +11,8 @@ from starlette.responses import Response
 from reelport.errors import UsageError
 from reelport.language import N_, _
 from reelport.server.access import people, second_factors
-from reelport.server.access.people import AddressTaken, NewPasswordLink, NoOwner, NoPerson
+from reelport.server.access.password_links import NewPasswordLink
+from reelport.server.access.people import AddressTaken, NoOwner, NoPerson
 from reelport.server.access.roles import OF_ORGANIZATION, Role
 from reelport.server.studio import account, keys, pages
 from reelport.server.studio.pages import write_page
