@@ -26,20 +26,14 @@ from reelport.charts.time_axis import next_time, parse_time
 from reelport.engine.aggregation import DUCKDB, Aggregator, DuckDBAggregator
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.engine import QueryEngine, Session
+from reelport.engine.first_days import WINDOWS, compile_births, compile_first_days, plan_first_days
+from reelport.engine.leaderboards import Ranking, compile_leaderboard
 from reelport.engine.mapping import title_tables
 from reelport.engine.plan import Plan, join_selects
 from reelport.engine.report_size import ReportSize, RowGroupIndex, Scan, estimate_size, list_scans
 from reelport.engine.resolved_query import Refinement
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
 from reelport.engine.tenant import Tenant
-from reelport.engine.views import (
-    WINDOWS,
-    Ranking,
-    compile_births,
-    compile_first_days,
-    compile_leaderboard,
-    plan_first_days,
-)
 from reelport.errors import InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
