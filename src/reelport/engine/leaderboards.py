@@ -17,6 +17,8 @@ from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
 from reelport.sql_quoting import quote_name, quote_text
 
+ENTRIES, MORE_ENTRIES = 10, 100
+"""Entries of a leaderboard of a page, and of the one that is longer."""
 _NO_ROWS = "SELECT * FROM shown WHERE false"
 
 

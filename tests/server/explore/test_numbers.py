@@ -21,6 +21,7 @@ from reelport.catalog import Dimension, Filter, Grain, Metric, split_tags
 from reelport.charts.time_axis import format_time
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.duckdb.engine import QueryEngine
+from reelport.engine.leaderboards import ENTRIES, MORE_ENTRIES
 from reelport.engine.plan import join_selects
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
@@ -32,8 +33,6 @@ from reelport.query import ReportQuery
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Totals
 from reelport.server.explore.view import Comparison, Sort, View, default_grain
 from reelport.server.explore.view_engine import (
-    ENTRIES,
-    MORE_ENTRIES,
     Statement,
     add_up_lines,
     compile_board,

@@ -27,7 +27,7 @@ from reelport.engine.aggregation import DUCKDB, Aggregator, DuckDBAggregator
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.engine import QueryEngine, Session
 from reelport.engine.first_days import WINDOWS, compile_births, compile_first_days, plan_first_days
-from reelport.engine.leaderboards import Ranking, compile_leaderboard
+from reelport.engine.leaderboards import ENTRIES, MORE_ENTRIES, Ranking, compile_leaderboard
 from reelport.engine.mapping import title_tables
 from reelport.engine.plan import Plan, join_selects
 from reelport.engine.report_size import ReportSize, RowGroupIndex, Scan, estimate_size, list_scans
@@ -67,7 +67,6 @@ _KEPT_STATEMENTS = 256  # parts whose rows are kept: a few hundred rows each
 _MOST_ROWS_KEPT = 5_000
 _log = structlog.get_logger()
 Value = TypeVar("Value")
-ENTRIES, MORE_ENTRIES = 10, 100  # entries of a leaderboard, and of the one that is longer
 TOTALS, LINES, PICKED = "totals", "lines", "picked"
 Part = str | Dimension  # a part of a view: TOTALS, LINES, the dimension of a leaderboard, or PICKED
 Compile = Callable[[Snapshot, Aggregator], "Statement"]
