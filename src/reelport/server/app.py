@@ -15,7 +15,6 @@ from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,6 +32,7 @@ from reelport.server.files import retention
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.graphql.validation import DocumentCache
 from reelport.server.http import health
+from reelport.server.http.cors import ApiCors
 from reelport.server.http.downloads import download
 from reelport.server.http.graphiql import GRAPHIQL_PATH, answer_asset
 from reelport.server.http.graphql_endpoint import answer_graphql
@@ -46,7 +46,6 @@ from reelport.server.http.openapi import (
     answer_oauth_server,
     answer_openapi,
     answer_sdl,
-    list_answer_headers,
 )
 from reelport.server.http.problems import answer_problem, is_below_v1
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, STUDIO_PATH, RequestLog
@@ -73,7 +72,6 @@ from reelport.storage.retries import BRIEF_SECONDS, retry_for
 from reelport.wire import (
     FILES_PATH,
     GRAPHQL_PATH,
-    PREFER_HEADER,
     PUBLIC_GRAPHQL_PATH,
     PUBLIC_TOKEN_PATH,
     TOKEN_PATH,
@@ -81,11 +79,6 @@ from reelport.wire import (
 )
 
 _LOG = structlog.get_logger(__name__)
-_CORS_PATHS = frozenset(
-    {TOKEN_PATH, PUBLIC_TOKEN_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, OPENAPI_PATH, SDL_PATH, OAUTH_PATH}
-)
-_CORS_HEADERS = ("Authorization", "Content-Type", PREFER_HEADER, "Range", "If-Range", "If-Match", "If-None-Match")
-_PREFLIGHT_SECONDS = 600
 _ANY_METHOD = ()
 """Route every method: the endpoint refuses wrong ones itself, in the form of GraphQL errors."""
 
@@ -223,27 +216,6 @@ async def _answer_not_found(request: Request, error: Exception) -> Response:
             description += f" The path of a link is {FILES_PATH}/ID and one of {suffixes}."
         body = {"error": "not_found", "error_description": description}
     return JSONResponse(body, status, headers=headers)
-
-
-class ApiCors:
-    """Lets pages of named origins use the API from a browser (CORS), but never Studio."""
-
-    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
-        self._app = app
-        self._cors = CORSMiddleware(
-            app,
-            allow_origins=origins,
-            allow_methods=("GET", "HEAD", "POST"),
-            allow_headers=_CORS_HEADERS,
-            expose_headers=(*list_answer_headers(), "Content-Disposition", "Accept-Ranges"),
-            max_age=_PREFLIGHT_SECONDS,
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; what isn't of the API as it is."""
-        path = scope["path"] if scope["type"] == "http" else ""
-        is_api = path in _CORS_PATHS or path.startswith(f"{FILES_PATH}/") or is_below_v1(path)
-        await (self._cors if is_api else self._app)(scope, receive, send)
 
 
 class BriefRetries:
