@@ -33,7 +33,7 @@ CLIENT_COMMANDS = {
         f"{_CLIENT}.fields:FIELDS",
         "List and explain metrics, dimensions, filters and products, and what goes together.",
     ),
-    "check": (f"{_CLIENT}.auth:check", "Check address, key and permissions; asks for no report."),
+    "check": (f"{_CLIENT}.check:check", "Check address, key and permissions; asks for no report."),
     "mcp": ("reelport.cli.assistant.command:mcp", "Serve assistants by the Model Context Protocol, over stdio."),
     "auth": (f"{_CLIENT}.auth:AUTH", "Save a key, show which key is used, delete it."),
     "completion": ("reelport.cli.completion:completion", "Print the shell's completion script."),
