@@ -26,7 +26,7 @@ from reelport.client.events import ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.flows.answers import describe_failure
 from reelport.client.flows.auth import make_trace_headers
-from reelport.client.flows.fetch import advise_on_days
+from reelport.client.flows.back_pressure import advise_on_days
 from reelport.client.session import Session
 from reelport.client.settings.config import PrivateKey
 from reelport.errors import (

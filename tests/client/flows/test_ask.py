@@ -34,7 +34,7 @@ from tests.patience import PATIENCE
 from reelport import Client
 from reelport.client.events import Event, Warned, ignore_event
 from reelport.client.flows import lifecycle
-from reelport.client.flows.fetch import may_be_slot_refusal
+from reelport.client.flows.back_pressure import may_be_slot_refusal
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Claimed, Full, LostAsk, State
 from reelport.client.session import Session

@@ -15,8 +15,8 @@ from tests.client.range_asks import asked
 
 from reelport import Client, QueryRefused, ReportQuery
 from reelport.client.events import Event, InWindow, Queued, Received, Retrying, WindowDone
+from reelport.client.flows.back_pressure import BackPressure, speaks_of_slots
 from reelport.client.flows.download import Downloaded, download
-from reelport.client.flows.fetch import BackPressure, speaks_of_slots
 from reelport.client.flows.lifecycle import ReportState
 from reelport.client.flows.retry import LEAST_BYTES, SteadyBody
 from reelport.client.ledger import Ledger
