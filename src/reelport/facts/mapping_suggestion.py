@@ -26,10 +26,10 @@ from reelport.facts.data_files.duckdb_session import (
     translate_engine_errors,
 )
 from reelport.facts.defaults import MEMORY
+from reelport.facts.input.csv_and_ndjson import add_conversion, read_batches, read_header
 from reelport.facts.input.files import FileFormat, InputFile, ProgressMeter, detect_format
 from reelport.facts.input.mapping import create_json_view
 from reelport.facts.input.sources import ReaderFailure, Reading, read_parquet_columns
-from reelport.facts.input.text_batches import add_conversion, read_batches, read_header
 from reelport.facts.tables import Column, Kind, Table, find_table
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.wording import clean_line

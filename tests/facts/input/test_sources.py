@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from reelport.errors import BadInput
 from reelport.facts.data_files.duckdb_session import open_workspace
+from reelport.facts.input.csv_and_ndjson import read_batches, read_header
 from reelport.facts.input.files import FileFormat, InputFile, ProgressMeter, detect_format
 from reelport.facts.input.sources import ReaderFailure, Reading, make_sources
-from reelport.facts.input.text_batches import read_batches, read_header
 from reelport.facts.loading.load import load
 from reelport.facts.tables import find_table
 

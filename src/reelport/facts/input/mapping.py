@@ -22,9 +22,7 @@ from reelport.facts.data_files.duckdb_session import (
     path_list_sql,
     translate_engine_errors,
 )
-from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
-from reelport.facts.input.sources import Reading, read_parquet_columns
-from reelport.facts.input.text_batches import (
+from reelport.facts.input.csv_and_ndjson import (
     BATCH_ROWS,
     NOT_UTF8,
     LineReader,
@@ -33,6 +31,8 @@ from reelport.facts.input.text_batches import (
     read_header,
     text_schema,
 )
+from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
+from reelport.facts.input.sources import Reading, read_parquet_columns
 from reelport.facts.row_rules import FILE, HALF_FLOAT, LINE, OUTPUT, RowSource, exact_half_sql
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.storage.durable import translate_io_errors

@@ -22,8 +22,8 @@ from reelport.errors import BadInput
 from reelport.facts.damage import DAMAGE_ERRORS
 from reelport.facts.data_files.duckdb_session import Workspace, parquet_source, raise_stop, translate_engine_errors
 from reelport.facts.data_files.sorted_files import ROW_GROUP
+from reelport.facts.input.csv_and_ndjson import Reject, read_batches, read_header, text_schema
 from reelport.facts.input.files import FileFormat, InputFile, ProgressMeter, check_unchanged
-from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
 from reelport.facts.row_rules import FILE, HALF_FLOAT, LINE, OUTPUT, RowSource, find_column_problems
 from reelport.facts.tables import Table
 from reelport.sql_quoting import quote_name, quote_text

@@ -21,8 +21,8 @@ from reelport.facts.damage import DAMAGE_ERRORS, translate_damage
 from reelport.facts.data_files.duckdb_session import open_reading_workspace
 from reelport.facts.data_files.projection import in_days
 from reelport.facts.data_files.rewriting import count_days
+from reelport.facts.input.csv_and_ndjson import LineReader, read_records
 from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
-from reelport.facts.input.text_batches import LineReader, read_records
 from reelport.facts.log.commits import CHECKPOINT_EVERY
 from reelport.facts.log.delta_log import TableVersion, require_intact
 from reelport.facts.log.history import Load, find_load_of_file, read_history
