@@ -7,6 +7,7 @@ without hearing of any. Nobody is told of a finished report before it is on the 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -28,6 +29,17 @@ MOST_POLLS = 100
 """Long polls of one process at the same time; one partner may have half of them."""
 _REMEMBERED = 10_000
 """Reports that are remembered. The next look at another one costs a sync."""
+_WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', re.IGNORECASE)
+_LONGEST_PREFER = 200
+
+
+def parse_wait(headers: Iterable[str], most: int) -> int:
+    """Return the seconds of the first valid `wait`, at most `most`; 0 when there is none."""
+    for header in headers:
+        for preference in header.split(",") if len(header) <= _LONGEST_PREFER else ():
+            if found := _WAIT.fullmatch(preference):
+                return min(int(found[1] or found[2]), most)
+    return 0
 
 
 class DurableReports:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar, TypeVarTuple
@@ -24,7 +24,7 @@ from reelport.server.access.oidc import Provider
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.explorer import Explorer
 from reelport.server.graphql.validation import DocumentCache
-from reelport.server.http.long_poll import DurableReports, LongPolls, PollOutcome
+from reelport.server.http.long_poll import DurableReports, LongPolls, PollOutcome, parse_wait
 from reelport.server.http.metrics import Metrics
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.concurrency import Concurrency
@@ -145,19 +145,6 @@ async def answer_or_wait(
         return answered, {}
     # Authenticate again: the key may have been revoked, or may have lost a channel, during the long poll.
     return await answer(await authenticate(service, request)), {APPLIED_HEADER: f"wait={seconds}"}
-
-
-_WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', re.IGNORECASE)
-_LONGEST = 200
-
-
-def parse_wait(headers: Iterable[str], most: int) -> int:
-    """Return the seconds of the first valid `wait`, at most `most`; 0 when there is none."""
-    for header in headers:
-        for preference in header.split(",") if len(header) <= _LONGEST else ():
-            if found := _WAIT.fullmatch(preference):
-                return min(int(found[1] or found[2]), most)
-    return 0
 
 
 async def wait_for_reports(
