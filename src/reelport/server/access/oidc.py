@@ -36,7 +36,7 @@ from reelport.server.access.people import set_role
 from reelport.server.access.roles import Role
 from reelport.server.access.second_factors import has_factor
 from reelport.server.access.sessions import BY_PROVIDER, Browser, Halfway, Session
-from reelport.server.access.shared_links import end_links_of
+from reelport.server.access.withdrawn_links import end_links_of
 from reelport.server.credentials import ServiceSecret
 from reelport.server.settings import Settings
 from reelport.server.state.database import write

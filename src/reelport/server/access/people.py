@@ -24,7 +24,6 @@ from reelport.server.access.organizations import Organization
 from reelport.server.access.password_links import NewPasswordLink, insert_link
 from reelport.server.access.roles import OF_ORGANIZATION, Reach, Role, parse_channels, write_channels
 from reelport.server.access.sessions import Session
-from reelport.server.access.shared_links import end_links_of, keep_channels
 from reelport.server.access.users import (
     NO_PASSWORD,
     describe_links,
@@ -32,6 +31,7 @@ from reelport.server.access.users import (
     insert_user,
     normalize_email,
 )
+from reelport.server.access.withdrawn_links import end_links_of, keep_channels
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, PASSWORD_LINKS, SESSIONS, USERS

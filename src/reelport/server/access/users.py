@@ -22,7 +22,7 @@ from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.organizations import Organization, find_organization, lock_organization
 from reelport.server.access.roles import Role, parse_channels, write_channels
-from reelport.server.access.shared_links import end_links_of
+from reelport.server.access.withdrawn_links import end_links_of
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import (
     AUTHENTICATORS,

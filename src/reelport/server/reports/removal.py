@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, fun
 
 from reelport.check import suggest
 from reelport.errors import StorageError, UsageError
-from reelport.server.access import audit_log, organizations, shared_links
+from reelport.server.access import audit_log, organizations, withdrawn_links
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import KeyKind
@@ -139,7 +139,7 @@ def remove_channels(
         )
         connection.execute(KEYS.update().where(KEYS.c.id.in_(ended.keys)).values(revoked_at=now))
         _delete_reports(connection, holder.id, affected)
-        ended = replace(ended, links=shared_links.withdraw_channels(connection, holder.id, gone, now))
+        ended = replace(ended, links=withdrawn_links.withdraw_channels(connection, holder.id, gone, now))
         details = {"channels": sorted(gone), **_describe(ended)}
         audit_log.record_command(connection, holder.id, Action.CHANNELS_REMOVED, "", details)
     _delete_files(settings, ended.files)
@@ -152,7 +152,7 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
         holder = organizations.lock_organization(connection, organization)
         affected = _find_affected_reports(connection, holder.id, None)
         ended = _count_withdrawal(connection, holder.id, None, affected)
-        ended = replace(ended, links=shared_links.count_open_links(connection, holder.id, datetime.now(UTC)))
+        ended = replace(ended, links=withdrawn_links.count_open_links(connection, holder.id, datetime.now(UTC)))
         _delete_reports(connection, holder.id, affected)
         connection.execute(KEY_CHANNELS.delete().where(KEY_CHANNELS.c.key_id.in_(_select_keys(holder.id))))
         # Users before keys, as where a token is granted to a user. Their refresh tokens go with them.

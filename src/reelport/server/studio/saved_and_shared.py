@@ -27,7 +27,7 @@ from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import clean_text, find_readable_channels, find_tenant
 from reelport.server.access.roles import Reach, Role
-from reelport.server.access.shared_links import count_open_links
+from reelport.server.access.withdrawn_links import count_open_links
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.view import Parameter, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
