@@ -10,7 +10,7 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.cli.main import main
-from reelport.client.files.part import resolve_target
+from reelport.client.files.download_target import resolve_target
 from reelport.client.ledger import resolve_ledger
 from reelport.client.ranges.run import resolve_folder
 from reelport.client.results.tables import Table

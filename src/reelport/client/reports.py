@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 from reelport.client.events import Progress
-from reelport.client.files.part import resolve_csv_target, translate_io_errors
+from reelport.client.files.download_target import resolve_csv_target, translate_io_errors
 from reelport.client.flows import download, fetch, lifecycle
 from reelport.client.flows.download import Downloaded, Ranged
 from reelport.client.flows.lifecycle import ReportState

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from reelport.client.files.download_target import translate_io_errors
 from reelport.client.files.locks import replace_whole, try_lock
-from reelport.client.files.part import translate_io_errors
 from reelport.errors import StorageError, UsageError
 from reelport.sync.contract import View
 from reelport.sync.duckdb_file import DuckDBFile

@@ -24,8 +24,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from reelport.client.files.download_target import translate_io_errors
 from reelport.client.files.locks import POSIX, rename_into_place
-from reelport.client.files.part import translate_io_errors
 from reelport.errors import NewerData, StorageError, UsageError
 from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from reelport.cells import PRECISION, look_up_columns
 from reelport.client.files.csv_checks import parse_columns
-from reelport.client.files.part import translate_io_errors
+from reelport.client.files.download_target import translate_io_errors
 from reelport.client.ranges.windows import Window
 from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
 from reelport.sql_quoting import quote_name, quote_text

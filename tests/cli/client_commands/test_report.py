@@ -18,7 +18,7 @@ from tests.patience import PATIENCE
 
 from reelport import Client, ReportQuery
 from reelport.cli.arguments.options import QueryOptions
-from reelport.client.files.part import resolve_target
+from reelport.client.files.download_target import resolve_target
 from reelport.errors import UsageError
 from reelport.testing import Vendor
 

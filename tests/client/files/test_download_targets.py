@@ -16,7 +16,7 @@ from tests.client.downloads import CSV, WHOLE, left_in, serve
 
 from reelport import AsyncClient, Client, ReportQuery
 from reelport.client.events import Event
-from reelport.client.files.part import can_be_named_on_windows
+from reelport.client.files.download_target import can_be_named_on_windows
 from reelport.errors import StorageError, UsageError
 
 

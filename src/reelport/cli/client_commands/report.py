@@ -39,8 +39,8 @@ from reelport.cli.arguments.query_problems import refuse_unsendable
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of, refuse_early, write_report
 from reelport.cli.output.progress import ProgressReporter, reporting
+from reelport.client.files.download_target import resolve_target, translate_io_errors
 from reelport.client.files.locks import remove_folder, try_lock_folder
-from reelport.client.files.part import resolve_target, translate_io_errors
 from reelport.client.settings.config import resolve_home
 from reelport.client.steps import DEADLINE, to_seconds
 from reelport.errors import QueryRefused, UsageError

@@ -30,7 +30,8 @@ from reelport.charts.report_chart import (
 )
 from reelport.charts.svg import isolate
 from reelport.charts.time_axis import describe_partial
-from reelport.client.files.part import Part, resolve_target
+from reelport.client.files.download_target import resolve_target
+from reelport.client.files.part import Part
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
 from reelport.errors import UsageError

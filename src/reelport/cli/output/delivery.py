@@ -21,8 +21,8 @@ from cyclopts import Parameter
 
 from reelport.cli.arguments.options import format_flags
 from reelport.cli.output.listing import CleanedOutput, format_moment
+from reelport.client.files.download_target import resolve_csv_target, resolve_target, translate_io_errors
 from reelport.client.files.locks import replace_whole
-from reelport.client.files.part import resolve_csv_target, resolve_target, translate_io_errors
 from reelport.client.files.sidecar import find_sidecar_path, read_sidecar
 from reelport.errors import SchemaDrift, StorageError, UsageError
 from reelport.wording import advise_extra

@@ -18,8 +18,9 @@ from typing import Any
 
 from reelport import killpoints
 from reelport.client.events import Bisected, Event, InWindow, Merged, Merging, Progress, Warned, WindowDone
+from reelport.client.files.download_target import translate_io_errors
 from reelport.client.files.locks import LOCK, remove_folder, try_lock_folder
-from reelport.client.files.part import Part, translate_io_errors
+from reelport.client.files.part import Part
 from reelport.client.files.resumable_transfer import find_weakest
 from reelport.client.files.sidecar import Sidecar, find_sidecar_path, name_sidecar, read_sidecar
 from reelport.client.flows.download import Downloaded, Ranged, find_earliest

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from reelport.catalog import CellType
 from reelport.cells import Cell, Column, describe_column, look_up_columns
 from reelport.client.files.csv_checks import check_header, parse_names
+from reelport.client.files.download_target import translate_io_errors
 from reelport.client.files.locks import replace_whole
-from reelport.client.files.part import translate_io_errors
 from reelport.client.results.typed_rows import count_rows, read_records, read_typed_rows
 from reelport.errors import ReelportError, SchemaDrift, UsageError
 from reelport.local_path import refuse_address

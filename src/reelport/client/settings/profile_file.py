@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from reelport.check import nearest, suggest
+from reelport.client.files.download_target import translate_io_errors
 from reelport.client.files.locks import replace_whole, wait_for_lock
-from reelport.client.files.part import translate_io_errors
 from reelport.errors import UsageError
 
 # Kinds of key: a private API key, a public one with a username and password, a bearer token.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelport.client.files.part import translate_io_errors
+from reelport.client.files.download_target import translate_io_errors
 from reelport.client.settings.profile_file import lock_folder, write_private
 from reelport.errors import AccessError, StorageError, UsageError
 
