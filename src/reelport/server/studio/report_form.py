@@ -8,7 +8,6 @@ both from the environment.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -230,54 +229,6 @@ def _show(visit: Visit, question: Question, status: int = 200, size: str = "") -
     )
 
 
-_PLACE = re.compile(r"@([A-Z_]+)@")
-
-_CURL = r"""set -eu
-url=@URL@
-granted=$(curl -sS "$url@TOKEN_PATH@" -d @- <<END
-grant_type=client_credentials&client_id=$REELPORT_API_KEY&client_secret=$REELPORT_API_SECRET
-END
-)
-token=$(printf '%s' "$granted" | sed -n -E 's/.*"access_token": ?"([^"]+)".*/\1/p')
-[ "$token" ] || { echo "$granted" >&2; exit 1; }
-post() {
-  curl -sS "$url@GRAPHQL_PATH@" -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d @-
-}
-asked=$(post <<'END'
-@ASK@
-END
-)
-report=$(printf '%s' "$asked" | sed -n -E 's/.*"reportToken": ?"([^"]+)".*/\1/p')
-[ "$report" ] || { echo "$asked" >&2; exit 1; }
-while looked=$(post <<END
-@LOOK@
-END
-); do
-  case $looked in
-    *'"FINISHED"'*) break ;;
-    *'"IN_PROGRESS"'*) sleep 1 ;;
-    *) echo "$looked" >&2; exit 1 ;;
-  esac
-done
-curl -sS -f -o @FILE@ "$(printf '%s' "$looked" | sed -n -E 's/.*"link": ?"([^"]+)".*/\1/p')"
-"""
-
-_PYTHON = """from datetime import date
-
-from reelport import Client, ReportQuery
-
-query = ReportQuery.of(
-    metrics=@METRICS@,
-    dimensions=@DIMENSIONS@,
-    start=@START@,
-    end=@END@,
-    filters=@FILTERS@,
-    product=@PRODUCT@,
-)
-with Client(@URL@) as client:
-    client.reports.run(query, to=@FILE@)
-"""
-
 # A terminal takes control characters as keys, within quotes too: what a link put into a filter would run when pasted.
 _UNTYPED = "# A filter has characters that cannot be typed into a terminal: take the program in Python or for curl.\n"
 
@@ -292,29 +243,29 @@ def _write_curl(query: ReportQuery, url: str) -> str:
     ask = json.dumps({"query": _on_one_line(ASK), "variables": {"input": query.to_wire()}})
     # Within an unquoted here-document the shell puts the token in, and leaves `\$` a dollar sign.
     look = json.dumps({"query": _on_one_line(LOOK), "variables": {"reportToken": "@"}})
-    texts = {
-        "URL": shlex.quote(url),
-        "TOKEN_PATH": TOKEN_PATH,
-        "GRAPHQL_PATH": GRAPHQL_PATH,
-        "FILE": shlex.quote(name_file(query, "csv")),
-        "LOOK": look.replace("$", r"\$").replace("@", "$report"),
-        "ASK": ask,
-    }
-    return _fill(_CURL, texts)
+    program = pages.load_templates().get_template("program_curl.txt")
+    return program.render(
+        url=shlex.quote(url),
+        token_path=TOKEN_PATH,
+        graphql_path=GRAPHQL_PATH,
+        file=shlex.quote(name_file(query, "csv")),
+        look=look.replace("$", r"\$").replace("@", "$report"),
+        ask=ask,
+    )
 
 
 def _write_python(query: ReportQuery, url: str) -> str:
-    texts = {
-        "METRICS": ascii(list(query.metrics)),
-        "DIMENSIONS": ascii(list(query.dimensions)),
-        "START": repr(query.start).removeprefix("datetime."),
-        "END": repr(query.end).removeprefix("datetime."),
-        "FILTERS": ascii(dict(query.filters)),
-        "PRODUCT": ascii(query.product),
-        "URL": ascii(url),
-        "FILE": ascii(name_file(query, "csv")),
-    }
-    return _fill(_PYTHON, texts)
+    program = pages.load_templates().get_template("program_python.txt")
+    return program.render(
+        metrics=ascii(list(query.metrics)),
+        dimensions=ascii(list(query.dimensions)),
+        start=repr(query.start).removeprefix("datetime."),
+        end=repr(query.end).removeprefix("datetime."),
+        filters=ascii(dict(query.filters)),
+        product=ascii(query.product),
+        url=ascii(url),
+        file=ascii(name_file(query, "csv")),
+    )
 
 
 def _write_command(query: ReportQuery, url: str) -> str:
@@ -327,11 +278,6 @@ def _write_command(query: ReportQuery, url: str) -> str:
     for name, value in query.filters:
         words += ["--filter", f"{name}={value}"]
     return shlex.join([*words, "-o", name_file(query, "csv")]) + "\n"
-
-
-def _fill(template: str, texts: dict[str, str]) -> str:
-    """Put texts in their places, in one pass: what a text holds is never taken for a place."""
-    return _PLACE.sub(lambda found: texts[found[1]], template)
 
 
 def _on_one_line(document: str) -> str:
