@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from functools import lru_cache
 from typing import TypeVar
 
 from reelport import check
@@ -28,7 +27,7 @@ from reelport.engine.mapping import find_sources
 from reelport.errors import Problem
 from reelport.facts.log.freshness import Freshness
 from reelport.facts.tables import TABLES
-from reelport.language import N_, _, current_language, localize
+from reelport.language import N_, _, localize
 from reelport.query import ReportQuery, parse_day
 from reelport.server.explore.view import (
     DEFAULT_PRESET,
@@ -402,17 +401,8 @@ class Option:
 
 def list_options(view: View, rules: Rules) -> Mapping[Row, Option]:
     """List what a view has and could have; what not, with why a report would be refused."""
-    # Reasons depend on names alone: days and values of filters would only spoil the cache.
-    filters = tuple(sorted(_pair(filter_) for filter_, _value in view.filters))
-    query = replace(view.report_query(), filters=filters, start=_DAY, end=_DAY)
-    return _list_options(query, view.dimensions, rules, current_language().code)
-
-
-@lru_cache(maxsize=256)
-def _list_options(
-    query: ReportQuery, boards: tuple[Dimension, ...], rules: Rules, _language: str
-) -> Mapping[Row, Option]:
-    chosen = {*query.metrics, *(row.name for row in boards), *dict(query.filters)}
+    query = view.report_query().within(_DAY, _DAY)  # reasons depend on no day
+    chosen = {*query.metrics, *(row.name for row in view.dimensions), *dict(query.filters)}
     allowed = check.allowed_with(query, rules)
     # What only narrows the view is in its report already, and may become a leaderboard.
     fitting = {*chosen, *query.dimensions}
@@ -441,7 +431,7 @@ def _explain(query: ReportQuery, row: Row, rules: Rules) -> str:
             fitting = [each for each in Family if row in each.dimensions(permissive=rules.permissive)]
             sentence = N_("%(metrics)s can't be split by this. What can: %(fitting)s.")
         case Filter():
-            added = replace(query, filters=(*query.filters, _pair(row)))
+            added = replace(query, filters=(*query.filters, (row.name, (*row.choices, _ANY)[0])))
             fitting = [each for each in Family if row in each.filters]
             sentence = N_("%(metrics)s can't be narrowed by this. What can: %(fitting)s.")
     against = [label_metric(Metric[name]) for name in query.metrics if Metric[name].family not in fitting]
@@ -451,7 +441,3 @@ def _explain(query: ReportQuery, row: Row, rules: Rules) -> str:
     if len(fitting) > _MOST_FAMILIES:
         named.append(_("%(count)s more", count=len(fitting) - _MOST_FAMILIES))
     return _(sentence, metrics=capitalize(format_list(against)), fitting=format_list(named))
-
-
-def _pair(row: Filter) -> tuple[str, str]:
-    return row.name, (*row.choices, _ANY)[0]
