@@ -29,7 +29,7 @@ from deploy.fleet.programs import (
 from deploy.fleet.spark_cluster import SparkCluster
 
 from reelport.server import sandbox
-from reelport.server.access import channel_registry
+from reelport.server.access import keys
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import KeyDetails, NewKey
@@ -105,9 +105,8 @@ class Fleet:
     def make_key(self, organization: str) -> NewKey:
         """Make a private key of an organization, with all permissions."""
         with connected(self.settings) as db:
-            return channel_registry.create_key(
+            return keys.create_key(
                 db,
-                self.settings,
                 require_same_secret(db, self.settings),
                 organization,
                 tuple(REPORT_SCOPES),

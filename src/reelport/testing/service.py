@@ -34,7 +34,7 @@ from urllib.error import URLError
 
 from reelport.check import suggest
 from reelport.errors import BadInput, InternalError, Unreachable, UsageError
-from reelport.server.access import channel_registry, organizations, users
+from reelport.server.access import channel_registry, keys, organizations, users
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.channel_registry import Channel
@@ -125,14 +125,14 @@ class Service:
         """
         limit = None if channels is None else tuple(channels)
         with connected(self.settings) as db:
-            return channel_registry.create_key(
+            return keys.create_key(
                 db,
-                self.settings,
                 require_same_secret(db, self.settings),
                 organization,
                 tuple(permissions),
                 datetime.now(UTC),
                 channels=limit,
+                slugs=channel_registry.read_slugs(self.settings) if limit else None,
                 kind=kind,
                 details=KeyDetails(actor=Actor.of_command()),
             )

@@ -15,7 +15,8 @@ from tests.server.studio.conftest import OWNER, Visitors
 from tests.server.studio.visitor import Visitor, find_forms
 
 from reelport.catalog.scopes import Scope
-from reelport.server.access import audit_log, keys, organizations
+from reelport.server.access import audit_log, channel_registry, keys, organizations
+from reelport.server.access.channel_registry import Channel, Entry
 from reelport.server.access.keys import Key, find_or_create_studio_key
 from reelport.server.state.database import writing
 from reelport.server.state.tables import KEYS, ORGANIZATIONS
@@ -284,3 +285,15 @@ def test_what_owners_do_with_keys_is_in_the_audit_log(people: Api, owner: Visito
     assert {entry.actor.name for entry in log} == {OWNER}
     assert first not in repr(log)
     assert second not in repr(log)
+
+
+def test_a_key_is_limited_to_channels_by_slug_or_id(people: Api, owner: Visitor) -> None:
+    """As they are typed; a name of no channel is told, and makes no key."""
+    service = people.service
+    channel_registry.add_channels(service.db, service.settings, "demo", [Entry(Channel("c-two", "two"))])
+    key, _secret = made(people, owner, "Limited", channels="two,\nc-demo")
+    assert key.channels == ("c-demo", "c-two")
+    refused = make(owner, name="Refused", channels="two third")
+    assert refused.status_code == 422
+    assert "demo has no channel 'third'." in text_of(refused)
+    assert "Refused" not in {each.name for each in keys.list_keys(service.db)}

@@ -50,21 +50,21 @@ def create_key(
 
     Example: reelport key create --org acme --permissions create_reports --name "Nightly export" --expires 90
     """
-    from reelport.server.access import channel_registry
+    from reelport.server.access import channel_registry, keys
     from reelport.server.access.audit_log import Actor
     from reelport.server.access.keys import KeyDetails
     from reelport.server.state.secret_fingerprint import require_same_secret
 
     with open_state(data) as (settings, db):
         limit = None if channels is None else split_words(channels)
-        key = channel_registry.create_key(
+        key = keys.create_key(
             db,
-            settings,
             require_same_secret(db, settings),
             org,
             split_words(permissions),
             datetime.now(UTC),
             channels=limit,
+            slugs=channel_registry.read_slugs(settings) if limit else None,
             kind=kind,
             details=KeyDetails(name, expires, Actor.of_command()),
         )
@@ -87,7 +87,7 @@ def list_keys(
     with open_state(data, only_read=True) as (settings, db):
         found = keys.list_keys(db, org)
         limited = any(key.channels for key in found)
-        slugs = {each.id: each.slug for each in channel_registry.list_channels(settings)} if limited else {}
+        slugs = channel_registry.read_slugs(settings) if limited else {}
     rows = [_make_row(key, slugs, datetime.now(UTC)) for key in found]
     whose = "There is no key" if org is None else f"{org} has no key"
     print_list(rows, as_json=json, none=f"{whose} yet: `reelport key create --org {org or 'NAME'}` makes one.")

@@ -1,15 +1,14 @@
 """The registry of channels: registers and renames them, and lets organizations read them.
 
-Channels come by one command or from a CSV file. Keys that are limited to channels are created here too, by slug or id.
+Channels come by one command or from a CSV file.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from io import StringIO
 from operator import itemgetter
 from pathlib import Path
@@ -18,10 +17,8 @@ from sqlalchemy import Engine
 
 from reelport.errors import StorageError, UsageError
 from reelport.facts.tables import CHANNELS, stored_schema
-from reelport.server.access import keys, organizations
-from reelport.server.access.key_expiry import KeyKind
-from reelport.server.access.keys import KeyDetails, NewKey
-from reelport.server.credentials import ServiceSecret, short_id
+from reelport.server.access import organizations
+from reelport.server.credentials import short_id
 from reelport.server.settings import Settings
 from reelport.storage.durable import describe_os_error
 from reelport.wording import NAME_RULE, format_count, is_name
@@ -164,22 +161,9 @@ def list_channels(settings: Settings) -> tuple[Channel, ...]:
     return tuple(sorted((Channel(**row) for row in rows), key=lambda channel: (channel.slug, channel.id)))
 
 
-def create_key(
-    db: Engine,
-    settings: Settings,
-    service_secret: ServiceSecret,
-    organization: str,
-    permissions: Collection[str],
-    now: datetime,
-    *,
-    channels: Collection[str] | None = None,
-    kind: str = KeyKind.PRIVATE,
-    details: KeyDetails | None = None,
-) -> NewKey:
-    """Create a key, limited to `channels` (slugs or ids); UsageError lists every problem."""
-    slugs = None if channels is None else {each.id: each.slug for each in list_channels(settings)}
-    given = db, service_secret, organization, permissions, now
-    return keys.create_key(*given, channels=channels, slugs=slugs, kind=kind, details=details)
+def read_slugs(settings: Settings) -> Mapping[str, str]:
+    """Read the slug of every channel, by its id."""
+    return {each.id: each.slug for each in list_channels(settings)}
 
 
 _STDIN = Path("-")

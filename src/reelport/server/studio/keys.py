@@ -120,14 +120,14 @@ def create_key(visit: Visit) -> Response | Awaitable[Response]:
     # Before: the answer alone has the secret.
     said = {"name": form.text("name"), "channels": _name_channels(visit, channels or None)}
     try:
-        new = channel_registry.create_key(
+        new = keys.create_key(
             service.db,
-            service.settings,
             service.service_secret,
             visit.organization,
             form.getlist("scope"),
             visit.now,
             channels=channels or None,
+            slugs=channel_registry.read_slugs(service.settings) if channels else None,
             kind=form.text("kind"),
             details=KeyDetails(form.text("name"), form.text("expires") or None, visit.actor),
         )
