@@ -28,8 +28,7 @@ from reelport.charts.drawing import (
     embed_chart,
     write_readings,
 )
-from reelport.charts.stylesheet import write_file_stylesheet, write_page_stylesheet
-from reelport.charts.svg import format_place, measure_text
+from reelport.charts.svg import format_place, measure_text, write_file_stylesheet, write_page_stylesheet
 from reelport.facts.tables import COUNTRIES
 
 SVG = "{http://www.w3.org/2000/svg}"

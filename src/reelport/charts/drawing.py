@@ -14,8 +14,7 @@ from typing import TypedDict
 from reelport.charts import svg
 from reelport.charts.amounts import SHARES, Scale, choose_scale, fit_scale, format_full, list_numbers
 from reelport.charts.chart_types import BarChart, Chart, LineChart, Number, Series, StackedShares, WorldMap, name_look
-from reelport.charts.stylesheet import FONTS, write_file_stylesheet
-from reelport.charts.svg import GAP, Picture, clean_words, cut_to_room, embed_picture, measure_text, write_file
+from reelport.charts.svg import FONTS, GAP, Picture, clean_words, cut_to_room, embed_picture, measure_text, write_file
 from reelport.charts.time_axis import MOST_TICKS, describe_time, find_days, make_ticks
 from reelport.language import N_, _, localize, ngettext
 from reelport.wording import advise_extra
@@ -75,7 +74,7 @@ def embed_chart(chart: Chart, write: Write | None = None) -> str:
 
 def draw_file(chart: Chart) -> str:
     """Write a chart as an SVG file, with its heading and notes."""
-    return write_file(draw(chart, _FILE_WIDTH), _list_notes(chart), write_file_stylesheet())
+    return write_file(draw(chart, _FILE_WIDTH), _list_notes(chart))
 
 
 def _list_notes(chart: Chart) -> Sequence[str]:

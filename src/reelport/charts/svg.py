@@ -1,11 +1,14 @@
-"""SVG as text: elements, the room of words, and charts for pages or as files."""
+"""SVG as text: elements, the room of words, charts for pages or as files, their styles."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
+from importlib import resources
 
 from reelport.wording import clean_line
 
@@ -16,6 +19,7 @@ _HEADING_SIZE = 18
 _LINE = 18
 _PADDING = 20
 _XMLNS = "http://www.w3.org/2000/svg"
+FONTS = "DejaVu Sans, Liberation Sans, Arial, Noto Sans, Noto Color Emoji, sans-serif"
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
@@ -119,7 +123,7 @@ def embed_picture(picture: Picture, kind: str = "") -> str:
     )
 
 
-def write_file(picture: Picture, notes: Iterable[str], stylesheet: str) -> str:
+def write_file(picture: Picture, notes: Iterable[str]) -> str:
     """Write SVG that stands alone: heading and notes above the chart, on white, with its style."""
     room = picture.width
     heading = wrap_to_room(picture.title, room, _HEADING_SIZE)
@@ -131,7 +135,7 @@ def write_file(picture: Picture, notes: Iterable[str], stylesheet: str) -> str:
         "svg",
         tooltip(picture.title),
         element("desc", escape_words(picture.description)),
-        element("style", stylesheet),
+        element("style", write_file_stylesheet()),
         element("rect", class_="chart-paper", width=width, height=height),
         *_draw_head(heading, lines),
         chart,
@@ -142,6 +146,24 @@ def write_file(picture: Picture, notes: Iterable[str], stylesheet: str) -> str:
         view_box=f"0 0 {format_place(width)} {format_place(height)}",
         role="img",
     )
+
+
+def write_page_stylesheet() -> str:
+    """Write the styles of charts in a page, in its own colours or the reader's light or dark."""
+    return _read_styles("picture.css") + _read_styles("page.css")
+
+
+@cache
+def write_file_stylesheet() -> str:
+    """Write the styles of a chart in a file: on white, in fonts that most machines have."""
+    light = _read_styles("page.css").partition("@media")[0]
+    colours = dict(re.findall(r"--chart-(\w+):(?:var\([\w-]+,)?(#\w+)", light))
+    rules = re.sub(r"var\(--chart-(\w+)\)", lambda named: colours[named[1]], _read_styles("picture.css"))
+    return f"svg{{font-family:{FONTS}}}\n.chart-paper{{fill:#fff}}\n{rules}"
+
+
+def _read_styles(name: str) -> str:
+    return resources.files("reelport.charts").joinpath(name).read_text("utf-8")
 
 
 def wrap_to_room(words: str, room: float, size: float = 12) -> list[str]:

@@ -23,7 +23,7 @@ from tests.server.studio.conftest import BLIND_VIEWER, MEMBER, OPERATOR, OWNER, 
 from tests.server.studio.visitor import Visitor, add_user, links
 
 import reelport.server.studio
-from reelport.charts.stylesheet import write_page_stylesheet
+from reelport.charts.svg import write_page_stylesheet
 from reelport.server.access import organizations
 from reelport.server.access.roles import Role
 from reelport.server.state.database import reading, writing

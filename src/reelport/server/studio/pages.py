@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from reelport.charts.stylesheet import write_page_stylesheet
+from reelport.charts.svg import write_page_stylesheet
 from reelport.language import N_, _, current_language
 from reelport.server.http.request_log import STUDIO_PATH
 from reelport.server.studio.formats import FILTERS, format_whole
