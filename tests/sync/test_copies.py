@@ -12,8 +12,7 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.errors import RepeatedRows, SchemaDrift, ServiceError, StorageError, WindowEmptied
-from reelport.sync.destinations import open_destination
-from reelport.sync.parquet_folder import CURRENT
+from reelport.sync.destinations import CURRENT, open_destination
 from reelport.sync.spec import Contract, Days, Kind, Place, Spec
 
 from .conftest import HEADER, day, kept, put, spec_at, types

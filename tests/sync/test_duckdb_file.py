@@ -10,7 +10,7 @@ import pytest
 from tests.disks import remount, small_disk
 
 from reelport.errors import StorageError, UsageError
-from reelport.sync.duckdb_file import DuckDBFile
+from reelport.sync.destinations import DuckDBFile
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.sync.verified_days import State
 

@@ -20,7 +20,7 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.freshness import tables_report
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
-from reelport.sync.parquet_folder import CURRENT, MANIFEST
+from reelport.sync.destinations import CURRENT, MANIFEST
 from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.testing import Channel, Vendor
 from reelport.wire import NO_DAY

@@ -22,7 +22,7 @@ from reelport.client.steps import DEADLINE, Flow, fork, to_seconds, work
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, SchemaDrift, ServiceError, UsageError
 from reelport.killpoints import reach
 from reelport.sync.coverage import cut_windows, days_in_range, missing_days, wanted_days
-from reelport.sync.destinations import Destination, lock_destination, open_destination, record_success
+from reelport.sync.destinations import lock_destination, open_destination, record_success
 from reelport.sync.events import Began, Failed, Loaded, Planned, Tell, label_events, one_at_a_time, warn, with_log
 from reelport.sync.spec import Days, Place, Spec
 from reelport.sync.staging import Delivery
@@ -63,7 +63,7 @@ def run(
         run_state = _Run(session, work_folders, tell, limit, allow_empty=allow_empty)
         specs = tuple(limit_window(spec, session) for spec in specs)
         for spec in specs if every_day or named else ():
-            run_state.copies[spec.place].unverify(spec, named.get(spec.name))
+            open_destination(spec.place).unverify(spec, named.get(spec.name))
         tasks = [
             task
             for spec in specs
@@ -174,7 +174,6 @@ class _Run:
         self._tell = one_at_a_time(tell)
         self._deadline = deadline
         self._allow_empty = allow_empty
-        self.copies: dict[Place, Destination] = {place: open_destination(place) for place in work_folders}
         self._loading = threading.Lock()
         self.stopped = False
         self._closed = False
@@ -232,7 +231,7 @@ class _Run:
         with self._loading:
             if self._closed:
                 raise InternalError("The run was stopped before this window was loaded.")
-            return self.copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
+            return open_destination(spec.place).replace(spec, delivery, allow_empty=self._allow_empty)
 
 
 def fetch_window(
