@@ -21,7 +21,7 @@ _ONE = timedelta(days=1)
 Span = tuple[date, date]  # first and last day, both included
 
 LOOKBACK = 7  # days read again by default. No vendor publishes how long numbers change; `sync verify` measures it.
-SETTLE = 1  # days at the end that are not read yet by default: today is not over
+SETTLE = 1  # newest days that are not read yet by default: today is not over
 _BY_PREFERENCE = (Grain.DAY, Grain.HOUR, Grain.MINUTE, Grain.MONTH)
 
 

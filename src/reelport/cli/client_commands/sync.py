@@ -117,7 +117,7 @@ _FIRST = """\
 destination = "reports.duckdb"  # or the name of a folder, for Parquet files
 start = {start}
 lookback = {lookback}  # days that are read again, because their numbers may still change: see `reelport sync verify`
-settle = {settle}  # days at the end that are not read yet: today is not over
+settle = {settle}  # newest days that are not read yet: today is not over
 
 [reports.views_by_day]
 metrics = ["VIEWS", "TIME_WATCHED_SECONDS"]
