@@ -303,11 +303,13 @@ def test_a_session_that_ended_elsewhere_leads_to_the_whole_page_of_the_sign_in(s
     assert not studio.complaints
 
 
-def test_paper_has_numbers_alone_and_whole_tables(studio: Studio) -> None:
-    """Printed on a narrow sheet: no menu and no form, and no table whose last columns would have to be moved to."""
+@pytest.mark.parametrize("width", [700, 1050])
+def test_paper_has_numbers_alone_and_whole_tables(studio: Studio, width: int) -> None:
+    """On a sheet upright or lying: no menu and no form, and no table whose last columns would have to be moved to."""
     page = studio.open(f"{VIEW}&metric=TIME_WATCHED_SECONDS&compare=previous", MEMBER)
-    page.set_viewport_size({"width": 700, "height": 1000})
+    page.set_viewport_size({"width": width, "height": 1000})
     page.emulate_media(media="print")
+    assert page.locator("main").evaluate("each => each.clientWidth") > width * 0.9
     for form in (".choose", ".actions", ".top nav", "#keep", "#times"):
         expect(page.locator(form)).to_be_hidden()
     for words in ("Chart as", "Show more", "Sign out"):
