@@ -287,6 +287,17 @@ def test_nobody_meets_a_barrier_at_a_crosshair(studio: Studio) -> None:
         assert not find_barriers(page)
 
 
+def test_forced_colours_are_stronger_than_those_of_a_chart(studio: Studio) -> None:
+    """Whoever has chosen colours for all pages reads lines and grids in them."""
+    page = studio.open(VIEW, MEMBER)
+    read = """() => [...document.querySelectorAll(".chart-pictures .chart-grid, .chart-pictures .chart-line")]
+        .filter(each => each.checkVisibility()).map(each => getComputedStyle(each).stroke)"""
+    assert len(set(page.evaluate(read))) > 1
+    page.emulate_media(forced_colors="active")
+    text = page.locator("body").evaluate("body => getComputedStyle(body).color")
+    assert set(page.evaluate(read)) == {text}
+
+
 def test_without_script_a_chart_is_whole(studio: Studio) -> None:
     """It has its table, and no stop for keys that lead nowhere."""
     page = studio.open(VIEW, MEMBER, script=False)

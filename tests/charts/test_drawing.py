@@ -345,6 +345,25 @@ def test_every_line_stands_out_from_the_paper(scheme: str, paper: str) -> None:
     assert min(contrast(found[name], paper) for name in ("ink", "soft")) >= 4.5
 
 
+def test_both_schemes_have_each_colour() -> None:
+    """Those that rules name, and no other, each with the same property of the page in both."""
+    styles = write_page_stylesheet()
+    light, dark = (
+        dict(re.findall(r"--chart-(\w+):(?:var\((--\w+),)?#\w{6}", part))
+        for part in styles.split("@media (prefers-color-scheme:dark)")
+    )
+    assert light == dark
+    assert light.keys() == set(re.findall(r"var\(--chart-(\w+)\)", styles))
+
+
+def test_a_file_is_read_on_white() -> None:
+    """Its texts and lines have the colours of the light scheme, whatever scheme its reader has."""
+    rules = dict(re.findall(r"\.chart-(heading|note|s\d)\{(?:fill|color):(#\w{6})", write_file_stylesheet()))
+    assert len(rules) == 8
+    assert min(contrast(colour, "#ffffff") for name, colour in rules.items() if name in {"heading", "note"}) >= 4.5
+    assert min(contrast(colour, "#ffffff") for colour in rules.values()) >= 3
+
+
 def test_lines_are_told_apart_without_their_colours() -> None:
     """Each has a dash of its own, and so has what it is compared with."""
     dashes = re.findall(r"\.chart-(?:s\d|earlier)\{[^}]*stroke-dasharray:([^;}]*)", write_file_stylesheet())
