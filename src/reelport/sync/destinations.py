@@ -40,7 +40,6 @@ from reelport.wire import format_utc
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-
 STORAGE_VERSION = "v1.2.0"  # storage format of a new file: DuckDB 1.2 and newer can open it
 STATES = "_reelport_states"
 PATIENCE = 10.0  # seconds to wait while another process has the file open
@@ -48,7 +47,7 @@ _KEEP_TRYING = 0.25
 _NO_DATABASE = "not a valid DuckDB database file"
 
 # DuckDB's error texts for a file that another process, or another connection of this one, has open.
-_LOCKED = ("Could not set lock", "already attached")
+_OPEN_ELSEWHERE = ("Could not set lock", "already attached")
 
 
 class DuckDBFile:
@@ -143,7 +142,7 @@ def _attach(con: DuckDBPyConnection, place: Place, patience: float, *, read_only
                 raise StorageError(
                     f"The destination {place} is there and is no DuckDB file: move it away, or name another one."
                 ) from None
-            if not any(words in str(error) for words in _LOCKED):
+            if not any(words in str(error) for words in _OPEN_ELSEWHERE):
                 raise
             if time.monotonic() > until:
                 raise StorageError(f"{place} is open elsewhere: close it there, and run this again.") from None
