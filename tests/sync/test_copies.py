@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,7 +14,8 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.errors import RepeatedRows, SchemaDrift, ServiceError, StorageError, WindowEmptied
-from reelport.sync.destinations import CURRENT, open_destination
+from reelport.sync import destinations
+from reelport.sync.destinations import CURRENT, MANIFEST, VERSIONS, open_destination
 from reelport.sync.spec import Contract, Days, Kind, Place, Spec
 
 from .conftest import HEADER, day, kept, put, spec_at, types
@@ -276,3 +279,81 @@ def test_a_version_that_was_removed_by_hand_is_told_with_the_way_out(tmp_path: P
     current.unlink()
     put(spec, HEADER + "2026-01-05,FR,4,0.5\n", 5, 5)
     assert kept(spec, "views") == [(4,)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Spec:
+    """A spec whose copy is a folder of Parquet files."""
+    place = Place(Kind.PARQUET, tmp_path / "copy")
+    place.work_folder.mkdir()
+    return spec_at(place)
+
+
+def find_files(spec: Spec) -> dict[str, int]:
+    """The Parquet files of a copy's newest version, and the inode of each."""
+    return {path.name: path.stat().st_ino for path in (spec.place.path / spec.name / CURRENT).glob("*.parquet")}
+
+
+def test_days_outside_of_the_window_take_no_second_room(folder: Spec) -> None:
+    """Their files are the same in both versions."""
+    put(folder, FIRST, 1, 3)
+    before = find_files(folder)
+    put(folder, HEADER + "2026-01-02,FR,7,\n", 2, 2)
+    after = find_files(folder)
+    assert {name[:10] for name, _ in before.items() & after.items()} == {str(day(1)), str(day(3))}
+
+
+def test_days_that_are_to_be_read_again_keep_their_rows(spec: Spec) -> None:
+    """Only what is said of them changes."""
+    put(spec, FIRST, 1, 3)
+    open_destination(spec.place).unverify(spec, Days.between(day(2), day(3)))
+    assert kept(spec) == ROWS
+    state = open_destination(spec.place).state(spec)
+    assert state.present == Days.between(day(1), day(3))
+    assert not (state.verified & Days.between(day(2), day(3))).spans
+
+
+def test_a_disk_without_links_has_copies_of_them(folder: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days outside of the window are copied, and `current` is a file that names the version."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    put(folder, FIRST, 1, 3)
+    put(folder, HEADER + "2026-01-02,FR,7,\n", 2, 2)
+    assert kept(folder) == [ROWS[0], (day(2), "FR", 7, None), ROWS[2]]
+    home = folder.place.path / folder.name
+    assert (home / (home / CURRENT).read_text("utf-8").strip() / MANIFEST).is_file()
+
+
+def test_a_version_that_fails_leaves_nothing(folder: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stops it after its rows are written, as Ctrl-C may: the copy is as before."""
+    put(folder, FIRST, 1, 3)
+    versions = folder.place.path / folder.name / VERSIONS
+    before = sorted(versions.iterdir())
+
+    def stop(step: str) -> None:
+        if step == "sync-written":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(destinations, "reach", stop)
+    with pytest.raises(KeyboardInterrupt):
+        put(folder, HEADER + "2026-01-02,FR,7,\n", 2, 2)
+    assert sorted(versions.iterdir()) == before
+    assert kept(folder) == ROWS
+
+
+def test_a_version_stays_for_an_hour_after_it_was_replaced(folder: Spec) -> None:
+    """For programs that still read it; then it makes room."""
+    put(folder, FIRST, 1, 3)
+    versions = folder.place.path / folder.name / VERSIONS
+    (newest,) = versions.iterdir()
+    oldest, older = versions / "20260101T000000-00000001", versions / "20260102T000000-00000002"
+    for version in (oldest, older):
+        shutil.copytree(newest, version)
+    before = time.time() - 3700
+    os.utime(older, (before, before))
+    put(folder, FIRST, 1, 3)
+    assert [version.exists() for version in (oldest, older, newest)] == [False, True, True]
