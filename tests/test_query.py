@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 
 from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.errors import QueryRefused, UsageError
-from reelport.query import NULL, ReportQuery, describe_query, name_file, parse_day
+from reelport.query import NULL, ReportQuery, describe_query, parse_day
 from reelport.wire import Code
 
 DAYS = some.dates(date(2000, 1, 1), date(2100, 1, 1))
@@ -188,37 +188,3 @@ def test_a_filter_can_not_turn_the_direction_of_the_sentence() -> None:
     """Line ends and changes of writing direction in a value become blanks."""
     query = ReportQuery.of(["VIEWS"], ["DAY"], START, END, {"channelSlug": "a\u202eb\nc"})
     assert "a b c" in describe_query(query)
-
-
-@pytest.mark.parametrize(
-    ("query", "name"),
-    [
-        (
-            ReportQuery.of(["VIEWS"], ["DAY"], START, END, {"channelSlug": "demo-news"}),
-            "views-by-day_demo-news_2026-07-01_2026-07-04.csv",
-        ),
-        (
-            ReportQuery.of(["VIEWS", "UPLOADS"], ["DAY", "VIDEO_ID", "VIDEO_TITLE"], START, END, None, "CLAIM"),
-            "views-and-uploads-by-day-video-and-video-title_claim_2026-07-01_2026-07-04.csv",
-        ),
-        (
-            ReportQuery.of(["VIEWS", "A", "B", "C"], [], START, START, {"channelSlug": "", "mediaType": "LIVE"}),
-            "views-a-and-2-more_live_2026-07-01_2026-07-01.csv",
-        ),
-        (
-            ReportQuery.of(["VIEWS"], ["DAY"], START, END, {"channelSlug": '../動画\r\n"x" _' + "y" * 500}),
-            f"views-by-day_動画-x-{'y' * 34}_2026-07-01_2026-07-04.csv",
-        ),
-        (
-            ReportQuery.of(["VIEWS"], ["DAY"], START, END, {"channelSlug": "Télé Zürich"}),
-            "views-by-day_tele-zurich_2026-07-01_2026-07-04.csv",
-        ),
-        (
-            ReportQuery.of(["VIEWS"], ["DAY"], START, END, dict.fromkeys("abcde", "動" * 40)),
-            f"views-by-day_{'動' * 40}_{'動' * 15}_2026-07-01_2026-07-04.csv",
-        ),
-    ],
-)
-def test_a_file_is_named_for_what_is_in_it(query: ReportQuery, name: str) -> None:
-    """Metrics, how they are split, what narrows them, the days; letters and digits that every file system takes."""
-    assert name_file(query, "csv") == name

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, Self
-from unicodedata import normalize
 
 from reelport.catalog import Dimension, Filter, Metric, Product
 from reelport.catalog.labels import (
@@ -176,12 +175,6 @@ def _format_value(value: object) -> str:
     return repr(value)[:80]
 
 
-_ACCENTS = re.compile("[\u0300-\u036f]")
-_MOST_NAMED = 3
-"""Metrics, or dimensions, that a file is named for."""
-_LONGEST_STEM = 180  # bytes of a file's name before its days: file systems take 255 in all
-
-
 def describe_query(query: ReportQuery) -> str:
     """Say which report a query asks for, without a full stop; unknown names stay."""
     metrics = capitalize(format_list([_label_column(name) for name in query.metrics]))
@@ -200,38 +193,11 @@ def _label_column(name: str) -> str:
     return label_dimension(Dimension[name]) if name in Dimension.__members__ else name
 
 
-def name_file(query: ReportQuery, ending: str) -> str:
-    """Name a report's file, such as `views-by-day_demo-news_2026-11-02_2026-11-29.csv`."""
-    labels = {row.name: row.label for row in (*Metric, *Dimension)}
-    metrics, by = ([labels.get(name, name) for name in names] for names in (query.metrics, query.dimensions))
-    what = _join_words(metrics)
-    product = [] if query.product == Product.CONTENT.name else [query.product]
-    values = [value for _, value in sorted(query.filters, key=_place)]
-    limits = [part for text in (*product, *values) if (part := _write_part(text))]
-    split = f"{what}-by-{_join_words(by)}" if by else what
-    stem = "_".join([split, *limits]).encode()[:_LONGEST_STEM].decode(errors="ignore").rstrip("-_")
-    return f"{stem}_{query.start}_{query.end}.{ending}"
-
-
-def _join_words(labels: Sequence[str]) -> str:
-    shown = (
-        labels if len(labels) <= _MOST_NAMED else [*labels[: _MOST_NAMED - 1], f"{len(labels) - _MOST_NAMED + 1} more"]
-    )
-    listed = " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
-    return _write_part(listed, longest=len(" and ".join(shown)))
-
-
-def _write_part(text: str, longest: int = 40) -> str:
-    """Write a text with letters and digits alone, without accents."""
-    plain = _ACCENTS.sub("", normalize("NFKD", text))
-    return re.sub(r"[\W_]+", "-", normalize("NFC", plain).lower())[:longest].strip("-")
-
-
 def _list_limits(query: ReportQuery) -> Iterator[str]:
     """Say what narrows the query: its product, then its filters in the catalog's order."""
     if query.product in Product.__members__ and Product[query.product] is not Product.CONTENT:
         yield _("of %(product)s", product=_(Product[query.product].phrase))
-    for name, value in sorted(query.filters, key=_place):
+    for name, value in sorted(query.filters, key=filter_place):
         row = Filter.__members__.get(name)
         label = label_filter(row) if row else name
         if not value:
@@ -243,6 +209,7 @@ def _list_limits(query: ReportQuery) -> Iterator[str]:
             yield _("with %(label)s %(value)s", label=label, value=shown)
 
 
-def _place(pair: tuple[str, str]) -> tuple[int, str]:
+def filter_place(pair: tuple[str, str]) -> tuple[int, str]:
+    """The place of a filter in the catalog's order; unknown ones come last, by name."""
     known = list(Filter.__members__)
     return known.index(pair[0]) if pair[0] in known else len(known), pair[0]

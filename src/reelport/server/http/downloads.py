@@ -28,8 +28,9 @@ from starlette.types import Receive, Scope, Send
 
 from reelport.engine.report_format import CSV, FORM_TYPES, XLSX, FileType
 from reelport.errors import DiskFull, OutOfMemory, StorageError, StoreUnavailable, UsageError
-from reelport.query import ReportQuery, name_file
+from reelport.query import ReportQuery
 from reelport.server.files import forms, signed_urls
+from reelport.server.files.file_names import name_file
 from reelport.server.files.forms import describe_file
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.accept import find_quality, is_named

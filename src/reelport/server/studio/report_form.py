@@ -23,12 +23,13 @@ from reelport.check import Rules
 from reelport.engine.mapping import find_title_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
 from reelport.language import N_, _, ngettext
-from reelport.query import DEFAULT_PRODUCT, ReportQuery, name_file, parse_day
+from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import identify_studio
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.explore.view import NONE, Pairs, Parameter, View, name_cell
 from reelport.server.explore.view_parameters import Defaults, explain_day, known_metrics, parse_view
+from reelport.server.files.file_names import name_file
 from reelport.server.reports.ask import ask_report, find_problems
 from reelport.server.reports.report_access import FoundReport
 from reelport.server.studio import explore, pages, reports

@@ -20,10 +20,11 @@ from reelport.charts.chart_types import MOST_STACKED, Bar, Chart, LineChart, Ser
 from reelport.charts.drawing import draw_file, draw_inline_bar, embed_chart, explain_absence, render_png
 from reelport.charts.time_axis import GRAIN_WORDS, count_settled, describe_partial, describe_time, format_time
 from reelport.language import N_, _, ngettext
-from reelport.query import ReportQuery, name_file
+from reelport.query import ReportQuery
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget
 from reelport.server.explore.view import Comparison, Parameter, Sort, View, name_cell
 from reelport.server.explore.view_parameters import LONGEST, Defaults
+from reelport.server.files.file_names import name_file
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
 from reelport.server.studio.formats import (
