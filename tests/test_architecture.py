@@ -31,6 +31,7 @@ HEART = {
     "wording",
     "local_path",
     "sql_quoting",
+    "similar_names",
 }
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
@@ -39,6 +40,7 @@ LAYERS: dict[str, set[str]] = {
     "wording": {"language"},
     "local_path": {"errors"},
     "sql_quoting": set(),
+    "similar_names": {"catalog", "language"},
     "spreadsheet_guard": set(),
     "catalog": {"language"},
     "wire": {"catalog"},
@@ -52,7 +54,7 @@ LAYERS: dict[str, set[str]] = {
     "client": HEART | {"query", "check", "cells", "xlsx", "additivity"},
     "sync": HEART | {"query", "check", "cells", "client"},
     "storage": HEART,
-    "facts": HEART | {"query", "check", "storage"},
+    "facts": HEART | {"query", "storage"},
     "engine": HEART | {"query", "check", "storage", "facts"},
     "server": HEART
     | {"query", "check", "cells", "xlsx", "additivity", "spreadsheet_guard", "charts", "storage", "facts", "engine"},

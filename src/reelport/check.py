@@ -5,25 +5,21 @@ Client and service both run it: the client before it sends a query, the service 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
-from reelport.catalog import Dimension, Family, Filter, Limit, Metric, Product, Scope, Standing, find_synonyms
+from reelport.catalog import Dimension, Family, Filter, Limit, Metric, Product, Scope, Standing
 from reelport.errors import Problem
 from reelport.language import N_, _
 from reelport.query import NULL, ReportQuery
+from reelport.similar_names import advice, suggest_dimension, suggest_name
 from reelport.wire import Code
 from reelport.wording import format_list
 
 _MOST_NAMED = 4
 """Most names that a sentence lists before it says how many more there are."""
-_MOST_SUGGESTED = 6
-"""Up to so many known names, a sentence lists them all when none is near."""
-_MIN_SIMILARITY = 0.6
-"""How similar two names must be (difflib's ratio, 0 to 1) for one to be suggested for the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,47 +130,6 @@ def scopes_of(query: ReportQuery) -> frozenset[Scope]:
     """The scopes that the metrics of a query need, besides the one to ask for reports."""
     known = [Metric[name] for name in query.metrics if name in Metric.__members__]
     return frozenset[Scope]().union(*(metric.family.scopes for metric in known))
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Find the known name that was probably meant; None when none is similar."""
-    by_upper = {each.upper(): each for each in names}
-    close = difflib.get_close_matches(name[:100].upper(), by_upper, n=1, cutoff=_MIN_SIMILARITY)
-    return by_upper[close[0]] if close else None
-
-
-def suggest_name(name: str, known: Collection[str], fitting: Collection[str] = ()) -> str | None:
-    """Find the name of the catalog that was probably meant; None when none is like it.
-
-    A word of the trade leads to the wire's name for it. Of several that were meant, or are similar to it, one of
-    `fitting` is suggested before others: those that go with the rest of a query.
-    """
-    if (spelled := name.strip().upper().replace("-", "_")) in known:
-        return spelled
-    meant = [each for each in find_synonyms(name) if each in known]
-    if not meant and (near := nearest(name, known)) is not None:
-        similar = [each for each in _rank_similar_names(near) if each in known] if near not in fitting else []
-        meant = [near, *similar]
-    return next((each for each in meant if each in fitting), meant[0] if meant else None)
-
-
-def suggest_dimension(name: str, fitting: Collection[str]) -> str | None:
-    """Find the one of `fitting` whose name is nearest to a dimension's, or None."""
-    return next((each for each in _rank_similar_names(name) if each in fitting), None)
-
-
-def advice(near: str | None, names: Iterable[str]) -> str:
-    """Suggest, after an unknown name, the nearest of `names`, or all of them when they are few."""
-    known = list(names)
-    if near:
-        return " " + _("Did you mean %(name)s?", name=near)
-    return " " + _("There are %(names)s.", names=", ".join(known)) if 0 < len(known) <= _MOST_SUGGESTED else ""
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Suggest, after an unknown name, the nearest of the known ones as `advice` does."""
-    names = list(known)
-    return advice(nearest(name, names), names)
 
 
 def _find_fitting_names(
@@ -355,12 +310,6 @@ def _find_refusing_families(dimension: Dimension, permissive: bool) -> frozenset
 @cache
 def _find_fitting_metrics(dimension: Dimension, permissive: bool) -> tuple[Metric, ...]:
     return tuple(metric for metric in Metric if dimension in _get_dimensions(metric.family, permissive))
-
-
-@cache
-def _rank_similar_names(name: str) -> tuple[str, ...]:
-    names = [each.name for each in Dimension]
-    return tuple(difflib.get_close_matches(name, names, n=len(names), cutoff=_MIN_SIMILARITY))
 
 
 def _format_metrics(rows: Sequence[Metric]) -> str:

@@ -185,7 +185,7 @@ def _refuse_unknown(words: list[str]) -> None:
     """Refuse a word that is no command; cyclopts would import every module to find out."""
     known = CLIENT_COMMANDS | SERVER_COMMANDS
     if words and not words[0].startswith("-") and words[0] not in known:
-        from reelport.check import nearest
+        from reelport.similar_names import nearest
 
         near = nearest(words[0], known)
         advice = f"did you mean {near}?" if near else "see reelport --help."

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from reelport.check import nearest
 from reelport.facts.tables import Column, Kind, Table, sort_keys
+from reelport.similar_names import nearest
 from reelport.sql_quoting import quote_name, quote_text
 
 LONGEST_TEXT = 16_384

@@ -7,8 +7,8 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING
 
-from reelport.check import nearest
 from reelport.errors import UsageError
+from reelport.similar_names import nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa

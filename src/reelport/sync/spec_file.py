@@ -13,12 +13,12 @@ from typing import Any
 
 from reelport import check
 from reelport.catalog import Dimension
-from reelport.check import nearest
 from reelport.client.ranges.windows import LONGEST_MONTH
 from reelport.client.settings.config import expand_path
 from reelport.client.settings.profile_file import PROJECT_NAMES, parse_toml
 from reelport.errors import UsageError
 from reelport.local_path import refuse_address
+from reelport.similar_names import nearest
 from reelport.sync.spec import Contract, Kind, Place, Spec
 
 NAME = "reelport.toml"

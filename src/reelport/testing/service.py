@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 from urllib.error import URLError
 
-from reelport.check import suggest
 from reelport.errors import BadInput, InternalError, Unreachable, UsageError
 from reelport.server.access import channel_registry, keys, organizations, users
 from reelport.server.access.audit_log import Actor
@@ -44,6 +43,7 @@ from reelport.server.credentials import short_id
 from reelport.server.settings import PREFIX, Settings, read_settings, setting_names
 from reelport.server.state.database import connected
 from reelport.server.state.secret_fingerprint import require_same_secret
+from reelport.similar_names import suggest
 
 if TYPE_CHECKING:
     import pyarrow as pa

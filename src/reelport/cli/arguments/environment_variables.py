@@ -41,8 +41,8 @@ def find_unknown_variables(environment: Mapping[str, str] = os.environ) -> tuple
 
     if ours <= (known := known | CLIENT_VARIABLES):
         return ()
-    from reelport.check import nearest
     from reelport.server import settings
+    from reelport.similar_names import nearest
 
     known |= set(map(settings.variable_name, settings.setting_names()))
     # Compared without their common prefix, which makes all names alike.

@@ -9,10 +9,10 @@ from itertools import combinations
 
 from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Limit, Metric, Product
-from reelport.check import suggest_name
 from reelport.cli.arguments.options import QueryOptions, format_options
 from reelport.errors import Problem, QueryRefused, UsageError
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
+from reelport.similar_names import nearest, suggest_dimension, suggest_name
 from reelport.wire import Code
 from reelport.wording import format_list
 
@@ -88,7 +88,7 @@ def nearest_sendable(query: ReportQuery, today: date) -> NearQuery | None:
         return None
     near = found.query
     start, end = sorted((min(near.start, today), min(near.end, today)))
-    product = near.product if near.product in Product.__members__ else check.nearest(near.product, Product.__members__)
+    product = near.product if near.product in Product.__members__ else nearest(near.product, Product.__members__)
     near = replace(near, start=start, end=end, product=product or DEFAULT_PRODUCT)
     wrong = check.problems(near, today=today, rules=check.Rules(days=near.days))
     dropped = found.dropped if product else (*found.dropped, query.product)
@@ -158,7 +158,7 @@ def _fit_dimension(
     if dimension in row:
         return dimension
     if dimension.grain is None:
-        near = check.suggest_dimension(dimension.name, others)
+        near = suggest_dimension(dimension.name, others)
         return None if near is None else Dimension[near]
     if dimension.grain >= grain:
         return None
@@ -174,4 +174,4 @@ def _list_known(names: Mapping[str, str | None]) -> list[str]:
 
 
 def _resolve_value(row: Filter, value: str) -> str:
-    return value if value in row.choices else check.nearest(value, row.choices) or value
+    return value if value in row.choices else nearest(value, row.choices) or value

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
-from reelport.check import nearest
 from reelport.errors import AccessError, QueryRefused, ReelportError, UsageError
 from reelport.local_path import refuse_address
+from reelport.similar_names import nearest
 
 if TYPE_CHECKING:
     from cyclopts import Argument

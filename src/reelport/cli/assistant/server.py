@@ -30,7 +30,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field, ValidationError
 
-from reelport import check
+from reelport import check, similar_names
 from reelport.additivity import advise_adding, describe_adding, list_lacking_parts, plan_group
 from reelport.catalog import Metric
 from reelport.catalog.synonyms import find_synonyms, means_money
@@ -196,7 +196,7 @@ class Tools:
         }
         if any(listed.values()):
             return listed
-        near = check.suggest_name(search, [entry.name for entries in fitting.values() for entry in entries])
+        near = similar_names.suggest_name(search, [entry.name for entries in fitting.values() for entry in entries])
         advice = f"Did you mean {near}?" if near else "Try another word, or none for all."
         return {**listed, "message": f"Nothing found for {search[:80]!r}. {advice}"}
 

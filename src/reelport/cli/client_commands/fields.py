@@ -26,10 +26,10 @@ from reelport.catalog import (
     Unit,
     describe_standings,
 )
-from reelport.check import suggest_name
 from reelport.cli.output.listing import PrintJson, build_grid, format_value, print_json, print_list
 from reelport.errors import MergeRefused, UsageError
 from reelport.query import ReportQuery
+from reelport.similar_names import suggest_name
 
 Facts = dict[str, object]  # facts about one entry: texts, and lists of names. What doesn't apply is left out.
 

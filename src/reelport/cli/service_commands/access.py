@@ -319,8 +319,8 @@ def audit(
 
 
 def _parse_since(since: str | None, action: str, limit: int) -> datetime | None:
-    from reelport.check import suggest
     from reelport.server.access.audit_log import Action
+    from reelport.similar_names import suggest
 
     wrong: list[str] = []
     day = None if since is None else parse_day_word("--since", since, datetime.now(UTC).date(), wrong)

@@ -22,12 +22,12 @@ from cyclopts import Parameter
 
 from reelport.catalog import Dimension, Grain
 from reelport.catalog.studio_pages import FIRST_DIMENSIONS, FIRST_METRICS
-from reelport.check import suggest
 from reelport.cli import stop_signals
 from reelport.cli.arguments.options import split_words
 from reelport.cli.output.listing import PrintJson, print_fields
 from reelport.errors import InternalError, UsageError
 from reelport.query import ReportQuery
+from reelport.similar_names import suggest
 from reelport.testing.vendor import Cut, Vendor
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
 

@@ -16,12 +16,12 @@ from enum import StrEnum
 from reelport import check
 from reelport.additivity import Cell, list_rate_parts, plan_sum
 from reelport.catalog import Dimension, Distinct, Grain, Limit, Metric, Ratio, Stock
-from reelport.check import nearest
 from reelport.client.ledger_rows import Row, State
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut
 from reelport.client.session import Session, require_query
 from reelport.errors import MergeRefused, QueryRefused, UsageError
 from reelport.query import ReportQuery
+from reelport.similar_names import nearest
 
 ADVICE = "Add DAY or MONTH to the dimensions, or keep each window as a file (keep_windows, --keep-windows)."
 

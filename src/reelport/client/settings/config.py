@@ -12,9 +12,9 @@ from types import UnionType
 from urllib.parse import urlsplit
 
 from reelport.catalog import Limit
-from reelport.check import nearest
 from reelport.errors import AccessError, UsageError
 from reelport.local_path import is_loopback, refuse_address
+from reelport.similar_names import nearest
 from reelport.wire import GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 DAILYMOTION_URL = "https://partner.api.dailymotion.com"  # the default host, where its private API keys are valid

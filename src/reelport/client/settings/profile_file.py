@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reelport.check import nearest, suggest
 from reelport.client.files.download_target import translate_io_errors
 from reelport.client.files.locks import replace_whole, wait_for_lock
 from reelport.errors import UsageError
+from reelport.similar_names import nearest, suggest
 
 # Kinds of key: a private API key, a public one with a username and password, a bearer token.
 KINDS = ("private", "public", "bearer")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from reelport.catalog import Limit
-from reelport.check import nearest
 from reelport.client.settings import config
 from reelport.client.settings.config import (
     A_COUNT,
@@ -31,6 +30,7 @@ from reelport.client.settings.config import (
 from reelport.client.settings.profile_file import NUMBERS, ProfileFile, read_profiles
 from reelport.client.settings.secrets import Name, look_up
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
+from reelport.similar_names import nearest
 
 PROFILE = "REELPORT_PROFILE"
 DEFAULT_PROFILE = "default"

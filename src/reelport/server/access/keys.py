@@ -17,7 +17,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from reelport.check import suggest
 from reelport.errors import AccessError, UsageError
 from reelport.language import _, ngettext
 from reelport.server import credentials
@@ -30,6 +29,7 @@ from reelport.server.access.roles import Reach
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, to_milliseconds
+from reelport.similar_names import suggest
 from reelport.wording import NAME_RULE, is_name
 
 _KINDS = (KeyKind.PRIVATE, KeyKind.PUBLIC)

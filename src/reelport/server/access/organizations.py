@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError
 
-from reelport.check import suggest
 from reelport.errors import UsageError
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
@@ -17,6 +16,7 @@ from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import check_max_days
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, READABLE
+from reelport.similar_names import suggest
 from reelport.wording import NAME_RULE, is_name
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)

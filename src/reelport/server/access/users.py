@@ -14,7 +14,6 @@ from argon2.low_level import Type
 from sqlalchemy import ColumnElement, Connection, Engine, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from reelport.check import suggest
 from reelport.errors import UsageError
 from reelport.language import _, localize
 from reelport.server import credentials
@@ -33,6 +32,7 @@ from reelport.server.state.tables import (
     SESSIONS,
     USERS,
 )
+from reelport.similar_names import suggest
 
 _EMAIL = re.compile(r"[^\s@,\"<>]{1,64}@[^\s@,\"<>]{1,190}")
 """What is taken for an address: whether mail arrives there is not known, nor needed."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TypeVar
 
-from reelport import check
+from reelport import check, similar_names
 from reelport.catalog import Dimension, Family, Filter, Grain, Metric, Product
 from reelport.catalog.labels import (
     DIMENSION_GROUPS,
@@ -341,7 +341,7 @@ class _UrlTexts:
     def choice(self, parameter: str, choices: Mapping[str, Choice]) -> Choice | None:
         text = self.single(parameter)
         if text and text not in choices:
-            advice = check.advice(check.nearest(text, choices), choices)
+            advice = similar_names.advice(similar_names.nearest(text, choices), choices)
             sentence = _("There is no %(noun)s %(name)s.", noun=str(parameter), name=repr(text[:SHOWN]))
             self.report(parameter, Code.INVALID_VALUE, f"{sentence}{advice}")
         return choices.get(text)
@@ -373,7 +373,7 @@ def _read_url(pairs: Iterable[tuple[str, str]]) -> _UrlTexts:
             url.report("", Code.TOO_LARGE, sentence)
             break
         if name not in _KNOWN:
-            advice = check.advice(check.nearest(name, _KNOWN), _KNOWN)
+            advice = similar_names.advice(similar_names.nearest(name, _KNOWN), _KNOWN)
             sentence = _("The address has a parameter %(name)s, which is unknown.", name=repr(name[:SHOWN]))
             url.report("", Code.INVALID_VALUE, f"{sentence}{advice}")
         elif len(text) > LONGEST or "\0" in text:

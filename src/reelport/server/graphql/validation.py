@@ -55,7 +55,7 @@ from graphql import (
 )
 from graphql.language import SKIP
 
-from reelport import check
+from reelport import similar_names
 from reelport.catalog import Filter
 from reelport.errors import Problem
 from reelport.query import parse_day
@@ -319,7 +319,10 @@ class ValueChecker:
         for name in [name for name in given if name not in type_.fields][:MAX_LIST_ITEMS]:
             nearest = self._suggest(name, type_.fields)
             what = f"There is no filter {name[:80]!r}." if is_filters else f"{type_.name} has no field {name[:80]!r}."
-            yield Problem(code, (*path, name[:80]), what + check.advice(nearest, type_.fields), nearest), given[name]
+            yield (
+                Problem(code, (*path, name[:80]), what + similar_names.advice(nearest, type_.fields), nearest),
+                given[name],
+            )
 
     def _check_enum(self, value: Value, type_: GraphQLEnumType, path: Path) -> Iterator[Problem]:
         noun, code = _ENUMS.get(type_.name, (type_.name, Code.INVALID_VALUE))
@@ -331,7 +334,7 @@ class ValueChecker:
             yield Problem(Code.INVALID_VALUE, path, f"A {noun} is a name such as {next(iter(type_.values))}.")
         elif name not in type_.values:
             nearest = self._suggest(name, type_.values)
-            advice = check.advice(nearest, type_.values)
+            advice = similar_names.advice(nearest, type_.values)
             yield Problem(code, path, f"There is no {noun} {name[:80]!r}.{advice}", nearest)
 
     def _suggest(self, name: str, names: Iterable[str]) -> str | None:
@@ -339,7 +342,7 @@ class ValueChecker:
         if name.upper() in known:
             return name.upper()
         self._suggestions -= 1
-        return check.suggest_name(name, known) if self._suggestions >= 0 else None
+        return similar_names.suggest_name(name, known) if self._suggestions >= 0 else None
 
 
 def _check_scalar(value: Value, type_: GraphQLScalarType, path: Path) -> Iterator[Problem]:

@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, select
 
-from reelport.check import suggest
 from reelport.errors import StorageError, UsageError
 from reelport.server.access import audit_log, organizations, withdrawn_links
 from reelport.server.access.audit_log import Action, Actor
@@ -40,6 +39,7 @@ from reelport.server.state.tables import (
     USERS,
 )
 from reelport.server.state.tallies import Outcome
+from reelport.similar_names import suggest
 from reelport.wire import ReportStatus
 
 

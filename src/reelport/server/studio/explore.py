@@ -12,7 +12,7 @@ from markupsafe import Markup
 from sqlalchemy import Engine
 from starlette.responses import Response
 
-from reelport import check
+from reelport import similar_names
 from reelport.catalog import Dimension, Family, Filter, Metric, Product
 from reelport.catalog.labels import (
     DIMENSION_GROUPS,
@@ -251,7 +251,7 @@ def _find_near(dimension: Dimension, text: str, values: Mapping[str, str | None]
         for name in (value, label, *label.split()):
             names.setdefault(fold(name), value)
     written = fold(text)
-    near = written if written in names else check.nearest(written, names)
+    near = written if written in names else similar_names.nearest(written, names)
     return names[near] if near else None
 
 
