@@ -16,8 +16,8 @@ from tests.patience import PATIENCE
 from tests.server.conftest import State, await_waiters
 
 from reelport.errors import UsageError
-from reelport.server.access import callers, grants, keys, users
-from reelport.server.access.grants import REPLACEMENT_GRACE, ClientCredentials, Grant, Password, Refusal, Terms
+from reelport.server.access import callers, grants, keys, refresh_tokens, users
+from reelport.server.access.grants import ClientCredentials, Grant, Password, Refusal, Terms
 from reelport.server.reports import removal
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import REFRESH_TOKENS
@@ -25,6 +25,7 @@ from reelport.server.state.tables import REFRESH_TOKENS
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
 EMAIL = "ann@demo.example"
 TERMS = Terms(36_000, timedelta(days=30))
+GRACE = refresh_tokens.REPLACEMENT_GRACE.total_seconds()
 
 
 class Desk:
@@ -153,11 +154,10 @@ def test_a_refresh_token_is_replaced_by_its_use(desk: Desk) -> None:
 def test_an_answer_that_was_lost_can_be_asked_for_again(desk: Desk) -> None:
     """Within a minute a replaced token still gives a pair, and neither pair ends the other."""
     first = desk.granted()
-    grace = REPLACEMENT_GRACE.total_seconds()
-    pairs = [desk.refresh(first.refresh_token, after) for after in (0, grace)]
+    pairs = [desk.refresh(first.refresh_token, after) for after in (0, GRACE)]
     for pair in pairs:
         assert isinstance(pair, Grant)
-        assert isinstance(desk.refresh(pair.refresh_token, grace), Grant)
+        assert isinstance(desk.refresh(pair.refresh_token, GRACE), Grant)
 
 
 def test_a_stolen_refresh_token_ends_its_login(desk: Desk) -> None:
@@ -165,7 +165,7 @@ def test_a_stolen_refresh_token_ends_its_login(desk: Desk) -> None:
     first, other = desk.granted(), desk.granted()
     second = desk.refresh(first.refresh_token)
     assert isinstance(second, Grant)
-    assert desk.refresh(first.refresh_token, REPLACEMENT_GRACE.total_seconds() + 1) is Refusal.INVALID_GRANT
+    assert desk.refresh(first.refresh_token, GRACE + 1) is Refusal.INVALID_GRANT
     assert desk.refresh(second.refresh_token, 70) is Refusal.INVALID_GRANT
     assert isinstance(desk.refresh(other.refresh_token, 70), Grant)
 
@@ -173,7 +173,7 @@ def test_a_stolen_refresh_token_ends_its_login(desk: Desk) -> None:
 def test_a_refresh_at_the_moment_of_a_theft_leaves_no_token_of_the_login(desk: Desk) -> None:
     """What is being granted to the thief when the theft is noticed ends with the others."""
     first, db = desk.granted(), desk.state.db
-    second, later = desk.refresh(first.refresh_token), REPLACEMENT_GRACE.total_seconds() + 1
+    second, later = desk.refresh(first.refresh_token), GRACE + 1
     assert isinstance(second, Grant)
     with ThreadPoolExecutor(2) as threads:
         with writing(db) as connection:

@@ -1,6 +1,7 @@
 """Grants access tokens: the grants of OAuth 2.0.
 
-A private key gets one by its secret. A user gets one by a public key: with a password, then by rotating refresh tokens.
+A private key gets one by its secret. A user gets one by a public key: with a password, then by rotating refresh tokens
+(`access.refresh_tokens`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select
+from sqlalchemy import Connection, Engine, select
 
 from reelport.catalog import Limit, Scope
 from reelport.server import credentials
@@ -30,11 +30,18 @@ from reelport.server.access.callers import (
 )
 from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry
 from reelport.server.access.keys import SECRET_PURPOSE, activate_next_secret
+from reelport.server.access.refresh_tokens import (
+    RefreshTokens,
+    issue_refresh_token,
+    lock_refresh_token,
+    lock_user,
+    mark_replaced,
+)
 from reelport.server.access.roles import Role, demands_factor
 from reelport.server.access.users import is_password, normalize_email
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write
-from reelport.server.state.tables import REFRESH_TOKENS, USERS, to_moment
+from reelport.server.state.tables import USERS, to_moment
 
 _NO_HASH = "-" * 64
 """As long as a hash, and equal to none."""
@@ -175,15 +182,6 @@ def _choose_scopes(held: frozenset[str], may_have: frozenset[str], asked: Iterab
     return tuple(scope for scope in REPORT_SCOPES if scope in may_have & wanted)
 
 
-REPLACEMENT_GRACE = timedelta(seconds=60)
-"""How long a replaced refresh token may be sent again: the answer that brought its successor may have been lost."""
-_LOGINS_KEPT = 100
-"""Logins of one user whose refresh tokens are kept; the oldest go first."""
-_TOKENS_KEPT = 100
-"""Refresh tokens of one login that are kept, replaced ones too: of older ones it isn't noticed that they are stolen."""
-_PURPOSE = "refresh"
-
-
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How long grants live: an access token (in seconds), and a refresh token.
@@ -194,15 +192,6 @@ class Terms:
     seconds: int
     refresh_life: timedelta
     second_factor: str = "optional"
-
-
-@dataclass(frozen=True, slots=True)
-class _Family:
-    """The refresh tokens of one login, each replacing the one before; `scopes` are its own."""
-
-    id: str
-    login: Login
-    scopes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +233,7 @@ def grant_by_password(
     login = Login(user.id, user.epoch)
 
     def begin_family(connection: Connection) -> Grant | Refusal:
-        _lock_user(connection, USERS.c.id == login.user_id)
+        lock_user(connection, USERS.c.id == login.user_id)
         reach = find_reach(connection, login, key.organization_id)
         if reach is None or _must_have_factor(connection, login, terms):
             return Refusal.INVALID_GRANT
@@ -252,7 +241,7 @@ def grant_by_password(
         granted = _choose_scopes(held, held | ({Scope.MANAGE_REPORTS} & reach.scopes), scopes)
         if not granted:
             return Refusal.INVALID_SCOPE
-        family = _Family(credentials.short_id(), login, frozenset(granted))
+        family = RefreshTokens(credentials.short_id(), login, frozenset(granted))
         return _grant_to_user(connection, service_secret, key, family, granted, now, terms)
 
     return write(db, begin_family)
@@ -284,10 +273,10 @@ def grant_by_refresh_token(
         key = _look_for_key(connection, service_secret, client, now)
         if not isinstance(key, _GrantingKey):
             return Refusal.INVALID_CLIENT
-        row = _lock_refresh_token(connection, service_secret.hash(_PURPOSE, refresh_token), key.id, now)
+        row = lock_refresh_token(connection, service_secret, refresh_token, key.id, now)
         if row is None:
             return Refusal.INVALID_GRANT
-        family = _Family(row.family, Login(row.user_id, row.epoch), frozenset(row.scopes.split()))
+        family = RefreshTokens(row.family, Login(row.user_id, row.epoch), frozenset(row.scopes.split()))
         reach = find_reach(connection, family.login, key.organization_id)
         if reach is None or _must_have_factor(connection, family.login, terms):
             return Refusal.INVALID_GRANT
@@ -295,9 +284,7 @@ def grant_by_refresh_token(
         granted = _choose_scopes(held & reach.scopes, may_have & reach.scopes, scopes)
         if not granted:
             return Refusal.INVALID_SCOPE
-        if row.replaced_at is None:
-            of_token = REFRESH_TOKENS.c.token_hash == row.token_hash
-            connection.execute(REFRESH_TOKENS.update().where(of_token).values(replaced_at=now))
+        mark_replaced(connection, row, now)
         return _grant_to_user(connection, service_secret, key, family, granted, now, terms)
 
     return write(db, replace_token)
@@ -313,73 +300,15 @@ def _require_public(key: _GrantingKey | Refusal) -> _GrantingKey | Refusal:
     return Refusal.UNAUTHORIZED_CLIENT if is_private else key
 
 
-def _lock_refresh_token(connection: Connection, token_hash: str, key_id: str, now: datetime) -> Row[Any] | None:
-    """Lock a refresh token, and return its row unless it is worth nothing.
-
-    A stolen one ends its family.
-    """
-    of_token = REFRESH_TOKENS.c.token_hash == token_hash
-    user_id = select(REFRESH_TOKENS.c.user_id).where(of_token).scalar_subquery()
-    _lock_user(connection, USERS.c.id == user_id)
-    row = connection.execute(select(REFRESH_TOKENS).where(of_token).with_for_update()).first()
-    if row is None or row.key_id != key_id or row.expires_at <= now:
-        return None
-    if row.replaced_at is not None and now - row.replaced_at > REPLACEMENT_GRACE:
-        connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.family == row.family))
-        return None
-    return row
-
-
-def _lock_user(connection: Connection, which: ColumnElement[bool]) -> None:
-    """Lock a user: others who grant, end logins or remove the user wait.
-
-    Lock a user before any of the user's tokens: removal takes them in this order too.
-    """
-    connection.execute(select(USERS.c.id).where(which).with_for_update(key_share=True))
-
-
 def _grant_to_user(
     connection: Connection,
     service_secret: ServiceSecret,
     key: _GrantingKey,
-    family: _Family,
+    family: RefreshTokens,
     granted: tuple[str, ...],
     now: datetime,
     terms: Terms,
 ) -> Grant:
-    login = family.login
-    refresh_token = credentials.mint(credentials.REFRESH_TOKEN)
-    token_hash = service_secret.hash(_PURPOSE, refresh_token)
-    connection.execute(
-        REFRESH_TOKENS.insert().values(
-            token_hash=token_hash,
-            family=family.id,
-            key_id=key.id,
-            user_id=login.user_id,
-            epoch=login.epoch,
-            scopes=" ".join(sorted(family.scopes)),
-            issued_at=now,
-            expires_at=now + terms.refresh_life,
-        )
-    )
-    _delete_old_tokens(connection, family, token_hash, now)
-    grant = _grant(service_secret, key, granted, now, terms.seconds, login)
-    return replace(grant, user_id=login.user_id, refresh_token=refresh_token)
-
-
-def _delete_old_tokens(connection: Connection, family: _Family, newest: str, now: datetime) -> None:
-    """Delete a user's expired refresh tokens, and all but the newest of login and user.
-
-    The newest one stays also where the clock was set back.
-    """
-    tokens = REFRESH_TOKENS.c
-    of_user, of_family = tokens.user_id == family.login.user_id, tokens.family == family.id
-    connection.execute(REFRESH_TOKENS.delete().where(of_user, tokens.expires_at <= now))
-    others = select(tokens.token_hash).where(of_family, tokens.token_hash != newest)
-    by_age = others.order_by(tokens.issued_at.desc()).offset(_TOKENS_KEPT - 1)
-    if old := connection.execute(by_age).scalars().all():
-        connection.execute(REFRESH_TOKENS.delete().where(tokens.token_hash.in_(old)))
-    others = select(tokens.family).where(of_user, ~of_family).group_by(tokens.family)
-    by_age = others.order_by(func.max(tokens.issued_at).desc()).offset(_LOGINS_KEPT - 1)
-    if old := connection.execute(by_age).scalars().all():
-        connection.execute(REFRESH_TOKENS.delete().where(tokens.family.in_(old)))
+    refresh_token = issue_refresh_token(connection, service_secret, key.id, family, now, terms.refresh_life)
+    grant = _grant(service_secret, key, granted, now, terms.seconds, family.login)
+    return replace(grant, user_id=family.login.user_id, refresh_token=refresh_token)
