@@ -42,7 +42,7 @@ def merge_rows(root: Path, table: Table, rows: Sequence[Row], batch: str) -> int
             merged = old | last
             if merged == old:
                 return None
-            staged = stack.enter_context(StagedFiles(now.folder, table, now.version))
+            staged = stack.enter_context(StagedFiles(now.folder, table, now.version, root))
             attempts.append(staged)
             # Texts are ordered by code points, which is the order of their UTF-8 bytes too.
             staged.write("rows", None, _make_table(table, [row for _, row in sorted(merged.items())]))

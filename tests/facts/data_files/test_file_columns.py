@@ -100,7 +100,7 @@ _ROWS = pa.Table.from_pylist([{"id": "c1", "slug": "s", "name": "n", "account_id
 def _stop(root: Path, meanwhile: Callable[[tuple[DataFile, ...]], None]) -> bool:
     """Stop a change whose file was finished, and whether the file stays."""
     since = read_newest(root, _TABLE).version
-    with suppress(KeyboardInterrupt), StagedFiles(root / _TABLE.name, _TABLE, since) as staged:
+    with suppress(KeyboardInterrupt), StagedFiles(root / _TABLE.name, _TABLE, since, root) as staged:
         staged.write("all", None, _ROWS)
         files = staged.finish()
         meanwhile(files)

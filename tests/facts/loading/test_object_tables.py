@@ -255,10 +255,10 @@ def test_a_killed_load_lands_once_when_it_is_run_again(
     settings = {"REELPORT_FACTS_URL": str(address), VARIABLE: step}
     done = forked.run(words, env=os.environ | settings, loads=forked.COMMANDS)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert any((root / ".drafts").rglob("*.parquet")) == (step != "load-commit")
+    assert any((root / ".work").rglob("*.parquet")) == (step != "load-commit")
     attached = read_settings(data=root.parent, facts_url=str(address)).facts_root
     assert load(attached, "plays", [path]).already == (step == "load-commit")
-    assert not any((root / ".drafts").rglob("*.parquet"))
+    assert not any((root / ".work").rglob("*.parquet"))
     assert ask("plays", COUNT) == [(3,)]
     vacuum(root, now=datetime.now(UTC) + timedelta(hours=73))
     assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
@@ -275,6 +275,8 @@ from pathlib import Path
 
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load
+from reelport.facts.loading.undo import undo
+from reelport.facts.log.history import list_loads
 from reelport.server.settings import read_settings
 
 change, step, path, root, address = sys.argv[1:]
@@ -289,6 +291,9 @@ def arm(now):
 if change == "compact":
     os.environ["REELPORT_STOP_AT"] = step
     compact(root, today=date(2024, 1, 1))
+elif change == "undo":
+    os.environ["REELPORT_STOP_AT"] = step
+    undo(root, list_loads(root, "plays")[0].batch)
 elif change == "replace":
     load(root, "plays", [Path(path)], replace=(date(2023, 7, 2), date(2023, 7, 3)), progress=arm)
 else:
@@ -300,7 +305,14 @@ else:
 @pytest.mark.parametrize(
     ("change", "step"),
     thin_out(
-        [("compact", "load-write"), ("compact", "load-upload"), ("replace", "load-write"), ("merge", "load-write")], 4
+        [
+            ("compact", "load-write"),
+            ("compact", "load-upload"),
+            ("replace", "load-write"),
+            ("merge", "load-write"),
+            ("undo", "load-write"),
+        ],
+        5,
     ),
 )
 def test_what_a_killed_change_wrote_anew_goes_with_the_next_load(
@@ -320,6 +332,6 @@ def test_what_a_killed_change_wrote_anew_goes_with_the_next_load(
         path.write_text("id,slug,name\nc1,one,One\n")
     done = forked.run(["-c", CHANGE, change, step, path, root, str(attached.address)], loads=forked.COMMANDS)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert any((root / ".drafts").rglob("*.parquet"))
+    assert any((root / ".work").rglob("*.parquet"))
     load(root, "plays", [plays("3.csv", *rows("v3"))])
-    assert not any((root / ".drafts").rglob("*.parquet"))
+    assert not any((root / ".work").rglob("*.parquet"))

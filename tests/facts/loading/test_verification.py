@@ -102,7 +102,7 @@ def test_rows_of_another_month_than_recorded_are_found(root: Path, loaded: Path)
     """No digest proves a file's record: it is compared with what the file says of itself."""
     table = find_table("plays")
     rows = pq.ParquetFile(loaded).read()
-    with StagedFiles(root / "plays", table, -1) as writing:
+    with StagedFiles(root / "plays", table, -1, root) as writing:
         writing.write("2023-08-01-x", "2023-08", rows.take([1, 0]))
         files = writing.finish()
         commit(root, table, lambda _: Change(LogEntry("load", "by-hand", rows=2), files))

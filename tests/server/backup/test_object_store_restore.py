@@ -200,8 +200,8 @@ def test_a_backup_beside_drafts_of_a_load_is_whole(object_server: str, tmp_path:
         archive = Archive(tmp_path / "archive")
         made = create_backup(api.service.db, settings, archive, datetime.now(UTC))
     names = [file.name for file in made.files]
-    drafts = settings.facts_root / ".drafts"
-    (left,) = [path.relative_to(drafts).as_posix() for path in drafts.rglob("*.parquet")]
+    (drafts,) = (settings.facts_root / ".work").glob("load-*")
+    (left,) = [f"plays/{path.relative_to(drafts).as_posix()}" for path in drafts.rglob("*.parquet")]
     assert names.count(left) == (1 if step == "load-upload" else 0)
     assert len(names) == len(set(names))
     assert find_faults(archive, made, read_settings(data=tmp_path / "none", workers=0), None) == []

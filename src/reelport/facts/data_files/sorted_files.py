@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from reelport import killpoints
 from reelport.errors import OutcomeUnknown, ReelportError, StorageError
 from reelport.facts.log.delta_log import read_newest, read_paths
 from reelport.facts.log.log_entry import MONTH_FILE, DataFile, name_month
-from reelport.facts.log.log_files import find_remote, locate_drafts, open_store
+from reelport.facts.log.log_files import find_remote, open_store
 from reelport.facts.tables import BATCH, MONTH, OWNER, Table, stored_schema
 from reelport.storage.digests import compute_digest
 from reelport.storage.durable import make_folder, translate_io_errors
@@ -57,21 +57,9 @@ def open_writer(
     )
 
 
-def _claim_nothing(_: Path) -> None:
-    """Claim no file: a vacuum deletes what a killed process leaves."""
-
-
 class _SortedFileWriter:
-    def __init__(
-        self,
-        folder: Path,
-        table: Table,
-        stem: str,
-        month: str | None = None,
-        claim: Callable[[Path], None] = _claim_nothing,
-    ) -> None:
+    def __init__(self, folder: Path, table: Table, stem: str, month: str | None = None) -> None:
         self._table = table
-        self._claim = claim
         self._month = month
         self._token = secrets.token_hex(6)
         self._days: set[date] | None = set() if stem == MONTH_STEM else None
@@ -87,7 +75,6 @@ class _SortedFileWriter:
         self._newest: datetime | None = None
         self._waiting: list[pa.Table] = []
         make_folder(self.path.parent)
-        claim(self.path)
         self._file = pa.OSFile(str(self.path), "wb")
         try:
             self._writer = open_writer(self._file, table)
@@ -140,10 +127,7 @@ class _SortedFileWriter:
         self._file.close()
         if self._days is not None:  # a month file is named by its days, which are known now
             name = f"{name_month(self._days)}-{self._token}.parquet"
-            named = self.path.with_name(name)
-            if named != self.path:
-                self._claim(named)
-            self.path = self.path.rename(named)
+            self.path = self.path.rename(self.path.with_name(name))
             self._relative = f"{MONTH}={self._month}/{name}"
         killpoints.reach("load-write")
         size, digest = self.path.stat().st_size, compute_digest(self.path)
@@ -164,15 +148,15 @@ class StagedFiles:
     """The new files of one change. Leaving the block deletes them, unless they are kept.
 
     They are kept by `keep`, and where a stop or an error came after a commit that names them: one that is later than
-    version `since` of the table. `claim` is told of drafts of an object store, which go if the process is killed.
+    version `since` of the table. Those of an object store are written in `drafts`, a work folder, and then uploaded.
     """
 
-    def __init__(self, folder: Path, table: Table, since: int, claim: Callable[[Path], None] = _claim_nothing) -> None:
+    def __init__(self, folder: Path, table: Table, since: int, drafts: Path) -> None:
         self._folder = folder
-        # A draft is of no use to others. In a folder the file itself is the one that a commit names.
-        self._claim = _claim_nothing if find_remote(folder) is None else claim
         self._since = since
-        self._store = open_store(folder)
+        # In a folder the file itself is the one that a commit names.
+        self._written = folder if find_remote(folder) is None else drafts
+        self._store = open_store(folder, drafts)
         self._table = table
         self._open: _SortedFileWriter | None = None
         self._stem: tuple[str, str | None] | None = None
@@ -230,7 +214,7 @@ class StagedFiles:
         with translate_io_errors(self._folder):
             if self._stem != (stem, month):
                 self.end_file()
-                self._open = _SortedFileWriter(locate_drafts(self._folder), self._table, stem, month, self._claim)
+                self._open = _SortedFileWriter(self._written, self._table, stem, month)
                 self._stem = (stem, month)
             if self._open is not None:
                 schema = stored_schema(self._table.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -25,12 +25,12 @@ from reelport.errors import StorageError, UsageError
 from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles, open_writer
-from reelport.facts.data_files.work_folders import claim_file, clear_dead_folders
+from reelport.facts.data_files.work_folders import clear_dead_folders
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit, find_missing_columns
 from reelport.facts.log.delta_log import TableVersion, read_newest, require_intact
 from reelport.facts.log.log_entry import DataFile, LogEntry
-from reelport.facts.log.log_files import LOG_FOLDER, list_tables, locate_drafts, open_store, read_actions
+from reelport.facts.log.log_files import LOG_FOLDER, list_tables, open_store, read_actions
 from reelport.facts.log.role_copies import (
     LEAST_ROWS,
     add_digest,
@@ -44,7 +44,7 @@ from reelport.facts.rollups import carry_over, keep_segments, sweep
 from reelport.facts.tables import OWNER, Table, find_table, sort_keys, stored_schema
 from reelport.sql_quoting import quote_name
 from reelport.storage.digests import compute_digest
-from reelport.storage.durable import make_folder, private, translate_io_errors
+from reelport.storage.durable import private, translate_io_errors
 from reelport.storage.file_cache import holding
 from reelport.storage.locked_folders import lock_folder
 
@@ -130,8 +130,7 @@ def _merge(
         require_intact(seen, files)
         source = parquet_source(seen.paths(files))
         space = stack.enter_context(open_workspace(root, memory))
-        claim = partial(claim_file, space.folder)
-        staged = stack.enter_context(StagedFiles(folder, table, seen.version, claim))
+        staged = stack.enter_context(StagedFiles(folder, table, seen.version, space.folder))
         merged = space.session.sql(f"{project_sql(table, source)} ORDER BY {keys}")
         for batch in merged.to_arrow_reader(ROW_GROUP):
             _write_cut(staged, month, pa.Table.from_batches([batch]), file_bytes)
@@ -195,21 +194,12 @@ def copy_tables_by_roles(root: Path, *, table: str | None = None, memory: str = 
         if not list_roles(found) or table not in {None, found.name}:
             continue
         # Two at once would replace each other's copies while reports read them.
-        with _lock_table(root / found.name), open_workspace(root, memory) as space:
+        with open_workspace(root, memory) as space, lock_folder(space.folder.parent):
             now = read_newest(root, found)
             find_missing_columns(now)
             if copies := copy_by_roles(space, now, now.files):
                 done.append(CopiedTable(found.name, copies))
     return tuple(done)
-
-
-@contextmanager
-def _lock_table(folder: Path) -> Iterator[None]:
-    place = locate_drafts(folder)
-    with translate_io_errors(place), private():
-        make_folder(place)
-    with translate_io_errors(place), lock_folder(place):
-        yield
 
 
 @private()

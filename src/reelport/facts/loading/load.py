@@ -339,8 +339,7 @@ def _load_sources(request: _LoadRequest, reading: Reading, found: Sequence[RowSo
         return meter.rows + bad.lines + meter.stored if inputs and not is_mapped else None
 
     with ExitStack() as stack:
-        claim = partial(claim_file, space.folder)
-        staged = stack.enter_context(StagedFiles(request.root / table.name, table, request.since, claim))
+        staged = stack.enter_context(StagedFiles(request.root / table.name, table, request.since, space.folder))
         writer = _RowWriter(request, staged, bad, meter, total)
         with reading.failure.reraise(), blame_input(space, inputs, found):
             query = sorted_load_sql(table, found, lenient=request.lenient, now=request.now)
@@ -368,7 +367,7 @@ def _load_sources(request: _LoadRequest, reading: Reading, found: Sequence[RowSo
             # A mapping has locked its workspace: no other files can be read in it.
             other = stack.enter_context(open_workspace(request.root, request.memory)) if is_mapped else space
             apply = _apply_replacement if table.is_fact else _apply_merge
-            done = apply(request, entry, files, claim, other)
+            done = apply(request, entry, files, other)
         staged.keep(done.files)
     rejects_file = bad.path if bad.kept else None
     result = LoadResult(table.name, request.batch, rejects=bad.count, rejects_kept=bad.kept, rejects_file=rejects_file)
@@ -481,17 +480,14 @@ def format_left_out(left_out: Sequence[DayLeftOut]) -> str:
 
 
 def commit_staged(
-    root: Path,
-    table: Table,
-    propose: Callable[[TableVersion, StagedFiles], Change | None],
-    claim: Callable[[Path], None] = lambda _: None,
+    root: Path, table: Table, propose: Callable[[TableVersion, StagedFiles], Change | None], space: Workspace
 ) -> int | None:
     """Commit a change as `commit` does, for each version of which `propose` writes files anew."""
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
 
         def propose_staged(now: TableVersion) -> Change | None:
-            attempts.append(stack.enter_context(StagedFiles(now.folder, table, now.version, claim)))
+            attempts.append(stack.enter_context(StagedFiles(now.folder, table, now.version, space.folder)))
             return propose(now, attempts[-1])
 
         version = commit(root, table, propose_staged)
@@ -501,11 +497,7 @@ def commit_staged(
 
 
 def _apply_replacement(
-    request: _LoadRequest,
-    entry: LogEntry,
-    files: tuple[DataFile, ...],
-    claim: Callable[[Path], None],
-    space: Workspace,
+    request: _LoadRequest, entry: LogEntry, files: tuple[DataFile, ...], space: Workspace
 ) -> _AppliedLoad:
     assert entry.span is not None  # noqa: S101 - it is a replacement
     table, span, today = request.table, entry.span, (request.now or datetime.now(UTC)).date()
@@ -521,17 +513,11 @@ def _apply_replacement(
         removed.append(sum(file.rows for file in touched) - sum(file.rows for file in kept))
         return Change(replace(entry, restated=restate(now, span, today)), (*files, *kept), touched, loaded=True)
 
-    version = commit_staged(request.root, table, propose, claim)
+    version = commit_staged(request.root, table, propose, space)
     return _AppliedLoad(version, files, entry, removed=removed[-1])
 
 
-def _apply_merge(
-    request: _LoadRequest,
-    entry: LogEntry,
-    files: tuple[DataFile, ...],
-    claim: Callable[[Path], None],
-    space: Workspace,
-) -> _AppliedLoad:
+def _apply_merge(request: _LoadRequest, entry: LogEntry, files: tuple[DataFile, ...], space: Workspace) -> _AppliedLoad:
     table, renamed = request.table, [0]
 
     def propose(now: TableVersion, staged: StagedFiles) -> Change | None:
@@ -547,7 +533,7 @@ def _apply_merge(
             staged.write("rows", None, pa.Table.from_batches([batch]))
         return Change(entry, staged.finish(), now.files, loaded=True)
 
-    version = commit_staged(request.root, table, propose, claim)
+    version = commit_staged(request.root, table, propose, space)
     return _AppliedLoad(version, (), entry, renamed=renamed[-1])
 
 

@@ -130,7 +130,7 @@ def undo_load(root: Path, load: Load) -> UndoResult:
             entry = LogEntry("undo", load.batch, counts[-1][0], days=load.days, undoes=load.version, restated=restated)
             return Change(entry, adds, removed.files, loaded=undoing.remains_loaded)
 
-        version = commit_staged(root, found, propose)
+        version = commit_staged(root, found, propose, space)
     return UndoResult(load.table, load.batch, *counts[-1], version)
 
 

@@ -1,7 +1,6 @@
 """The files of a table's Delta log: where they lie, their names, a commit's actions.
 
-Everybody names a table in an object store by a folder of this machine. That folder then holds only what is this
-machine's: work folders, and files that are being written.
+Everybody names a table in an object store by a folder of this machine, which need not exist.
 """
 
 from __future__ import annotations
@@ -24,9 +23,8 @@ from reelport.storage.local_folder import LocalFolder
 from reelport.storage.retries import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETRIES, get_retry_seconds
 from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
 
-_DRAFTS = ".drafts"
 _NO_DRAFTS = ".no-drafts"
-"""A folder that is never made: in the place of the drafts, for who wants to see none."""
+"""A folder that is never made: the drafts of a store whose user writes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +34,12 @@ class RemoteTables:
     address: S3Address
     cache: FileCache
 
-    def open_store(self, folder: Path, *, has_drafts: bool = True) -> FileStore:
-        """Open the store of the table of this folder; without drafts of this machine to read only."""
+    def open_store(self, folder: Path, drafts: Path | None = None) -> FileStore:
+        """Open the store of the table of this folder."""
         from reelport.storage.object_store import ObjectStore  # noqa: PLC0415 - loads a library that few need
 
         cache = replace(self.cache, folder=f"{self.cache.folder}{folder.name}/")
-        return ObjectStore(
-            self.address.below(folder.name),
-            LocalFolder(locate_drafts(folder) if has_drafts else folder.parent / _NO_DRAFTS),
-            cache,
-        )
+        return ObjectStore(self.address.below(folder.name), LocalFolder(drafts or folder.parent / _NO_DRAFTS), cache)
 
     def delta_options(self) -> dict[str, str]:
         """Return the Delta library's options: a commit is a put on condition that there is none."""
@@ -80,11 +74,6 @@ def find_remote(folder: Path) -> RemoteTables | None:
     return _ATTACHED.get(folder.absolute().parent)
 
 
-def locate_drafts(folder: Path) -> Path:
-    """Return where files of a table are written: its own folder, or the drafts of a remote one."""
-    return folder if find_remote(folder) is None else folder.parent / _DRAFTS / folder.name
-
-
 def describe_place(folder: Path) -> str:
     """Name the place of a table: its folder, or its address."""
     remote = find_remote(folder)
@@ -107,16 +96,13 @@ class DamagedCommit(StorageError):
     """A commit's file is not as it was written."""
 
 
-def open_store(folder: Path) -> FileStore:
-    """Open the store of a table's files: data files, and the log below LOG_FOLDER."""
-    remote = find_remote(folder)
-    return LocalFolder(folder) if remote is None else remote.open_store(folder)
+def open_store(folder: Path, drafts: Path | None = None) -> FileStore:
+    """Open the store of a table's files: data files, and the log below LOG_FOLDER.
 
-
-def open_uploaded(folder: Path) -> FileStore:
-    """Open the store of a table's files to read what is uploaded: drafts are left out."""
+    A remote one uploads what its user writes into the folder `drafts`; in any other the files themselves are written.
+    """
     remote = find_remote(folder)
-    return LocalFolder(folder) if remote is None else remote.open_store(folder, has_drafts=False)
+    return LocalFolder(folder) if remote is None else remote.open_store(folder, drafts)
 
 
 def commit_name(version: int) -> str:

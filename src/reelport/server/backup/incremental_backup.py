@@ -10,7 +10,7 @@ from importlib.metadata import version
 from sqlalchemy import Engine, select
 
 from reelport.errors import ReelportError, StorageError, UsageError
-from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_uploaded
+from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store
 from reelport.facts.log.role_copies import find_original
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.tables import TABLES
@@ -90,7 +90,7 @@ def _store_tables(
 ) -> Iterator[BackedUpFile]:
     snapshot = pin(settings.facts_root, versions, versions)
     for table in TABLES:
-        store = open_uploaded(settings.facts_root / table)
+        store = open_store(settings.facts_root / table)
         names = [name for name in store.list_names() if _belongs(name, versions[table])]
         stored = tuple(_store_files(archive, store, FACTS, f"{table}/", sorted(names), known))
         lost = {f"{table}/{file.path}" for file in snapshot.listing[table]} - {file.name for file in stored}
