@@ -1,19 +1,22 @@
 """Suggest a mapping: which columns of an export fill a table's columns.
 
-Names, types and a table of synonyms decide. A value that can't be converted is left unchanged, so that the load refuses
-its row and reports it; none is dropped.
+Names, types and a table of synonyms (`synonyms.toml`) decide. A value that can't be converted is left unchanged: the
+load refuses its row and reports it, so that none is dropped.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
 from itertools import islice
 from pathlib import Path
 from textwrap import wrap
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -33,74 +36,6 @@ from reelport.facts.input.sources import ReaderFailure, Reading, read_parquet_co
 from reelport.facts.tables import Column, Kind, Table, find_table
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.wording import clean_line
-
-_DATE = "event date;report date;stat date;activity date;date;day;period;dt;ds;event day"
-_TIME = "timestamp;event timestamp;event time;time;datetime;date time;date hour;hour;start time;ts;view start"
-_MONEY = "revenue;estimated revenue;earnings;estimated earnings;amount;net revenue;payout;estimated partner revenue"
-
-SYNONYMS: Mapping[str, str] = {
-    "started_at": f"{_TIME};{_DATE}",
-    "day": f"{_DATE};{_TIME}",
-    "video_id": "video;content id;media id;asset id;clip id;entry id;external video id;xid;content;media;asset",
-    "owner_channel_id": (
-        "channel id;owner id;owner channel;video owner channel id;channel;uploader id;content owner id;channel xid;"
-        "publisher account id;uploader;owner;account id"
-    ),
-    "publisher_channel_id": "publisher id;publisher;embedder id",
-    "claimer_channel_id": "claimer id;claimer;claimed by",
-    "media_type": "stream type;video type;live or on demand;is live;live;vod or live;delivery type",
-    "playlist_id": "playlist;list id",
-    "player_id": "player;embed id",
-    "visitor_country": "country code;country;viewer country;geo country;country iso;country iso code;user country",
-    "visitor_device_type": "device type;device;device category;viewer device category;device class;user device",
-    "visitor_subdomain": "host;hostname;domain;page domain;embed domain;site;website",
-    "visitor_page_url": "page url;url;page;embed url;page location;referrer url",
-    "viewer": "viewer id;viewer user id;visitor id;user id;client id;user pseudo id",
-    "views": "view count;video views;plays;play count;video plays;starts;video starts;video view",
-    "time_watched_seconds": (
-        "watch time;watched;estimated watched;watched time;view time;time viewed;sum time viewed;played;play time;"
-        "viewed;video viewed;watch duration;engagement time"
-    ),
-    "sellable_inventory": "ad opportunities;opportunities;inventory",
-    "nb_impression": "impressions;ad impressions;served impressions;monetized impressions",
-    "no_fills": "unfilled;unfilled impressions;no fill",
-    "ad_errors": "errors",
-    "ad_view_completed": "completions;completed views;complete views",
-    "ad_format": "format;creative format;ad type",
-    "inventory_position": "ad position;position;ad slot",
-    "buyer": "advertiser;buyer name;demand partner",
-    "eur": _MONEY,
-    "usd": _MONEY,
-    "title": "name;video title;content title;headline;media title",
-    "thumbnail_url": "thumbnail;poster;poster url;image url;image",
-    "duration_seconds": "length;video length;video duration;runtime;content duration",
-    "tags": "keywords;labels;categories;video tags",
-    "visibility": "privacy;privacy status;status;access",
-    "created_at": "uploaded;upload date;upload time;published;publish time;publish date;video publish time",
-    "deleted_at": "removed;deletion date",
-    "channel_id": "owner id;uploader id;channel xid;channel",
-    "slug": "handle;custom url;short name;alias",
-    "name": "channel name;channel title;display name;title;channel",
-    "account_id": "account;owner account;customer id;user id",
-    "type": "kind;category",
-    "username": "user name;login;account name;name",
-    "parent_account_id": "parent id;parent",
-}
-"""Names that exports use for each column, the likeliest first: platforms' analytics, warehouses, hand-made sheets."""
-
-WORDS: Mapping[str, Mapping[str | None, Sequence[str]]] = {
-    "visitor_country": {None: ("zz", "xx", "??", "-", "n/a", "unknown", "(not set)", "null", "none")},
-    "visitor_device_type": {
-        "mobile": ("mobile phone", "mobile_phone", "phone", "smartphone"),
-        "desktop": ("computer", "pc", "laptop"),
-        "tv": ("connected tv", "connected_tv", "ctv", "smart tv", "smart_tv", "television"),
-    },
-    "media_type": {
-        "video": ("vod", "on demand", "on-demand", "on_demand", "ondemand", "recorded", "false"),
-        "live": ("live stream", "live_stream", "livestream", "true"),
-    },
-}
-"""For columns with a closed list: each text of the list, and what exports write, in lower case; None is empty."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W_]+")
@@ -138,6 +73,12 @@ _EPOCHS = {10: "to_timestamp({})", 13: "epoch_ms({})", 16: "make_timestamp({})"}
 """SQL that converts seconds, milliseconds or microseconds since 1970 to a moment, by the number's count of digits."""
 _DAYS = ("%Y%m%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%y.%d.%m", "%b %d, %Y")
 _FORMATS = (*_DAYS, *(f"{day} %H:%M:%S" for day in _DAYS), "%Y%m%d%H", "%Y-%m-%d %H:%M:%S UTC")
+
+
+@cache
+def _read_synonyms() -> dict[str, Any]:
+    """Read the `names` that exports use, and the `words` for texts of closed lists."""
+    return tomllib.loads(resources.files("reelport.facts").joinpath("synonyms.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,12 +271,12 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
 
 def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[tuple[int, Guess]]:
     """Find columns of the export that may fill one of the table's; the best have low numbers."""
-    dates = [given for given in columns if given.is_date]
+    dates, synonyms = [given for given in columns if given.is_date], _read_synonyms()["names"]
     names = [(given, parse_column_name(given.name)) for given in columns]
     for column in table.columns:
         # Facts, and exports, call a video's `id` the `video_id`.
         called = f"{table.name.removesuffix('s')}_id" if column.name == table.key else column.name
-        own, *known = map(parse_column_name, (column.name, called, *SYNONYMS.get(called, called).split(";")))
+        own, *known = map(parse_column_name, (column.name, called, *synonyms.get(called, called).split(",")))
         places = {name.bare: place for place, name in reversed([*enumerate(known, 3)])}
         for given, name in names:
             if name.whole == own.whole:
@@ -424,7 +365,7 @@ def _convert_numbers(column: Column, given: ExportColumn) -> Conversions:
 
 def _convert_choices(column: Column, given: ExportColumn) -> Conversions:
     """Convert to texts of the column's list, if most values are on it or known words for one."""
-    words = WORDS.get(column.name, {})
+    words: Mapping[str, Sequence[str]] = _read_synonyms()["words"].get(column.name, {})
     known = {*map(str.lower, column.choices), *(word for some in words.values() for word in some)}
     if sum(value.lower() in known for value in given.values) * 2 < max(1, len(given.values)):
         return ()
@@ -435,7 +376,7 @@ def _convert_choices(column: Column, given: ExportColumn) -> Conversions:
         for own, some in words.items()
     )
     spelled = f"{'upper' if column.choices[0].isupper() else 'lower'}({given.text})"
-    note = "written like the table's" + ("; unknown ones left empty" if None in words else "")
+    note = "written like the table's" + ("; unknown ones left empty" if "" in words else "")
     return (Conversion(f"CASE{cases} ELSE {spelled} END" if cases else spelled, note),)
 
 
