@@ -19,15 +19,19 @@ from tests.facts.conftest import remote_tables
 from tests.storage.object_server import Fault, FaultyProxy
 
 from reelport.errors import OutcomeUnknown, StorageError, StoreUnavailable
+from reelport.facts.data_files.duckdb_session import open_workspace
+from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
+from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import open_delta, open_table, read_newest, translate_delta_errors
 from reelport.facts.log.history import list_loads
+from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.log.log_files import DamagedCommit, RemoteTables, attach_tables, commit_name, open_store
 from reelport.facts.log.snapshot import newest_versions, pin
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import BATCH, TABLES
 from reelport.killpoints import VARIABLE
 from reelport.server.settings import read_settings
 from reelport.storage.file_cache import FileCache, holding
@@ -241,6 +245,34 @@ def test_loads_at_the_same_time_all_land_once(object_server: str, root: Path, as
     assert sorted(done) == [False] * 3 + [True] * 3
     assert ask("plays", COUNT) == [(9,)]
     assert [one.findings for one in verify(root)] == [()]
+
+
+def test_nobody_else_sees_or_deletes_the_drafts_of_a_living_process(
+    object_server: str, root: Path, ask: Ask, plays: Write
+) -> None:
+    """Not another process's load, which deletes those of killed ones, nor a vacuum of all that is old enough."""
+    assert object_server
+    attached = remote_tables(root)
+    attach_tables(root, attached)
+    load(root, "plays", [plays("0.csv", *rows("v0"))])
+    now = read_newest(root, TABLES["plays"])
+    with open_workspace(root) as space, StagedFiles(now.folder, now.table, now.version, space.folder) as staged:
+        staged.write_day(DAYS[0], "by-hand", pq.ParquetFile(now.path(now.files[0])).read().drop([BATCH]))
+        staged.end_file()
+        (draft,) = space.folder.rglob("*.parquet")
+        words = ["-m", "reelport", "load", "plays", str(plays("1.csv", *rows("v1"))), "--data", str(root.parent)]
+        settings = {"REELPORT_FACTS_URL": str(attached.address)}
+        done = forked.run(words, env=os.environ | settings, loads=forked.COMMANDS)
+        assert done.returncode == 0, done.stderr
+        vacuum(root, now=datetime.now(UTC) + timedelta(hours=73))
+        assert draft.exists()
+        assert draft.relative_to(space.folder).as_posix() not in list(open_store(now.folder).list_names())
+        assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
+        files = staged.finish()
+        commit(root, now.table, lambda _: Change(LogEntry("load", "by-hand", rows=1), files))
+        staged.keep()
+    assert ask("plays", COUNT) == [(7,)]
+    assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
 
 
 @pytest.mark.parametrize("step", thin_out(["load-write", "load-upload", "load-commit"], 3))

@@ -193,7 +193,8 @@ def copy_tables_by_roles(root: Path, *, table: str | None = None, memory: str = 
     for found in list_tables(root):
         if not list_roles(found) or table not in {None, found.name}:
             continue
-        # Two at once would replace each other's copies while reports read them.
+        # Two at once would replace each other's copies while reports read them. Only copying locks this folder: loads
+        # and vacuums, which lock their own work folders in it, don't wait.
         with open_workspace(root, memory) as space, lock_folder(space.folder.parent):
             now = read_newest(root, found)
             find_missing_columns(now)

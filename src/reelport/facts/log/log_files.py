@@ -99,7 +99,8 @@ class DamagedCommit(StorageError):
 def open_store(folder: Path, drafts: Path | None = None) -> FileStore:
     """Open the store of a table's files: data files, and the log below LOG_FOLDER.
 
-    A remote one uploads what its user writes into the folder `drafts`; in any other the files themselves are written.
+    In an object store a file is first written as a draft in the folder `drafts`, which only this store sees, and then
+    uploaded. In a folder it is written where it stays.
     """
     remote = find_remote(folder)
     return LocalFolder(folder) if remote is None else remote.open_store(folder, drafts)
