@@ -1,7 +1,7 @@
 """Suggest a mapping: which columns of an export fill a table's columns.
 
-Names, types and a table of synonyms (`synonyms.toml`) decide. A value that can't be converted is left unchanged: the
-load refuses its row and reports it, so that none is dropped.
+Names, types and the synonyms in `mapping_suggestion.toml` decide. A value that can't be converted is left unchanged, so
+that the load refuses its row and reports it; none is dropped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import resources
 from itertools import islice
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -75,10 +75,22 @@ _DAYS = ("%Y%m%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "
 _FORMATS = (*_DAYS, *(f"{day} %H:%M:%S" for day in _DAYS), "%Y%m%d%H", "%Y-%m-%d %H:%M:%S UTC")
 
 
+@dataclass(frozen=True, slots=True)
+class Synonyms:
+    """What exports write: `names` for each column, `words` for each text of a closed list.
+
+    The text "" stands for an empty cell.
+    """
+
+    names: Mapping[str, Sequence[str]]
+    words: Mapping[str, Mapping[str, Sequence[str]]]
+
+
 @cache
-def _read_synonyms() -> dict[str, Any]:
-    """Read the `names` that exports use, and the `words` for texts of closed lists."""
-    return tomllib.loads(resources.files("reelport.facts").joinpath("synonyms.toml").read_text(encoding="utf-8"))
+def read_synonyms() -> Synonyms:
+    """Read the synonyms from the data file beside this module."""
+    text = resources.files(__package__).joinpath("mapping_suggestion.toml").read_text(encoding="utf-8")
+    return Synonyms(**tomllib.loads(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +283,12 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
 
 def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[tuple[int, Guess]]:
     """Find columns of the export that may fill one of the table's; the best have low numbers."""
-    dates, synonyms = [given for given in columns if given.is_date], _read_synonyms()["names"]
+    dates, synonyms = [given for given in columns if given.is_date], read_synonyms().names
     names = [(given, parse_column_name(given.name)) for given in columns]
     for column in table.columns:
         # Facts, and exports, call a video's `id` the `video_id`.
         called = f"{table.name.removesuffix('s')}_id" if column.name == table.key else column.name
-        own, *known = map(parse_column_name, (column.name, called, *synonyms.get(called, called).split(",")))
+        own, *known = map(parse_column_name, (column.name, called, *synonyms.get(called, [called])))
         places = {name.bare: place for place, name in reversed([*enumerate(known, 3)])}
         for given, name in names:
             if name.whole == own.whole:
@@ -365,7 +377,7 @@ def _convert_numbers(column: Column, given: ExportColumn) -> Conversions:
 
 def _convert_choices(column: Column, given: ExportColumn) -> Conversions:
     """Convert to texts of the column's list, if most values are on it or known words for one."""
-    words: Mapping[str, Sequence[str]] = _read_synonyms()["words"].get(column.name, {})
+    words = read_synonyms().words.get(column.name, {})
     known = {*map(str.lower, column.choices), *(word for some in words.values() for word in some)}
     if sum(value.lower() in known for value in given.values) * 2 < max(1, len(given.values)):
         return ()

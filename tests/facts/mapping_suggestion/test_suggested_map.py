@@ -16,7 +16,8 @@ from tests.cases import thin_out
 from reelport.cli.service_commands.facts_output import write_suggestion
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.loading.load import load
-from reelport.facts.mapping_suggestion import Suggestion, format_map, suggest_for_files
+from reelport.facts.mapping_suggestion import Suggestion, format_map, read_synonyms, suggest_for_files
+from reelport.facts.tables import TABLES
 
 Ask = Callable[..., list[tuple[object, ...]]]
 CONSOLE = """date,Video ID,channelId,Views,Watch time (hours),Country Code,deviceType,Video title,is_live
@@ -345,3 +346,18 @@ def test_money_of_another_currency_is_said_to_be_so(root: Path) -> None:
     assert [(gap.column.name, gap.given) for gap in found.gaps] == [("eur", None)]
     assert "it counts USD, and the table EUR" in to.read_text()
     assert _gap_lines(to, "eur") == ["-- … AS eur,"]
+
+
+def test_synonyms_are_of_columns_that_exist_and_of_texts_on_their_lists() -> None:
+    """A slip in the data file would be a name that is never found, without an error."""
+    columns = [column for table in TABLES.values() for column in table.columns]
+    keys = {f"{name.removesuffix('s')}_id" for name in TABLES}  # as other tables call the `id` of one
+    synonyms = read_synonyms()
+    assert synonyms.names.keys() <= {column.name for column in columns} | keys
+    for name, words in synonyms.words.items():
+        (choices,) = {frozenset(column.choices) for column in columns if column.name == name}
+        assert words.keys() <= choices | {""}
+    lists = [*synonyms.names.values(), *(texts for words in synonyms.words.values() for texts in words.values())]
+    for texts in lists:
+        assert [text.lower().strip() for text in texts] == texts
+        assert len(set(texts)) == len(texts)
