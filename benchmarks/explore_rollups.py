@@ -40,7 +40,8 @@ def compute(engine: ViewEngine, view: View) -> tuple[dict[Part, Rows], int, floa
         found |= {part: rows for part, rows in engine.run(session, parts).items() if not isinstance(rows, OverBudget)}
     session.close()
     ended = time.process_time()
-    read = sum(each.kept_rows + sum(scan.rows for scan in each.scans) for each in planned.values())
+    of_facts = sum(one.count_rows(each.snapshot) for each in planned.values() for one in each.from_facts)
+    read = of_facts + sum(each.kept_rows for each in planned.values())
     return found, read, compiled - began, ended - compiled
 
 

@@ -15,11 +15,11 @@ from tests.cases import thin_out
 
 from reelport.catalog import Dimension, Distinct, Family, Grain, Metric, Product, Stock
 from reelport.check import Rules, problems
-from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, plan_aggregation
+from reelport.engine.aggregation import DUCKDB, Aggregator
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import single_piece
-from reelport.engine.resolved_query import resolve_query
+from reelport.engine.resolved_query import ResolvedQuery, resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
@@ -50,10 +50,6 @@ def adds_up_over_days(query: ReportQuery) -> bool:
     grains = [Dimension[name].grain for name in query.dimensions]
     by_day = any(grain is not None and grain <= Grain.DAY for grain in grains)
     return by_day or not any(isinstance(Metric[name].rule, Distinct | Stock) for name in query.metrics)
-
-
-def planned(query: ReportQuery, channels: frozenset[str] = MINE) -> Aggregation:
-    return plan_aggregation(resolve_query(query, Tenant(channels)))
 
 
 def of_family(family: Family, product: Product) -> Iterator[ReportQuery]:
@@ -89,14 +85,14 @@ def test_a_drawn_report_is_the_same_wherever_it_was_aggregated(
 
 
 @pytest.mark.parametrize("family", thin_out(Family, 6, nightly=True), ids=str)
-def test_an_aggregation_tells_the_columns_of_its_relation(world: World, family: Family) -> None:
+def test_a_query_tells_the_types_of_its_aggregated_columns(world: World, family: Family) -> None:
     """By name, in order and with the types that DuckDB gives; a HUGEINT as a decimal without a fraction."""
     told = {"TEXT": "VARCHAR"}
     for query in of_family(family, Product.ALL):
-        aggregation = planned(query)
-        select = DUCKDB.aggregate(aggregation, world.snapshot)
+        resolved = resolve_query(query, Tenant(MINE))
+        select = DUCKDB.aggregate(resolved, world.snapshot)
         given = {name: type_ for name, type_, *_ in world.plain.execute(f"DESCRIBE {select}").fetchall()}
-        columns = {name: told.get(type_, type_).replace(" ", "") for name, type_ in aggregation.columns.items()}
+        columns = {name: told.get(type_, type_).replace(" ", "") for name, type_ in resolved.column_types.items()}
         assert list(given) == list(columns)
         counts = {name for name, type_ in given.items() if type_ == "HUGEINT"}
         assert {columns.pop(name) for name in counts} <= {"DECIMAL(38,0)"}
@@ -108,7 +104,7 @@ def test_each_piece_is_aggregated_by_itself(world: World, elsewhere: Aggregator)
     recorded = Recorded(elsewhere)
     query = ReportQuery.of(["VIEWS"], ["DAY"], START, END)
     assert world.text(query, MINE, aggregator=recorded) == world.text(query, MINE)
-    asked = [(each.resolved.start, each.resolved.end) for each in recorded.asked]
+    asked = [(each.start, each.end) for each in recorded.asked]
     assert asked == [(START, date(2023, 6, 30)), (date(2023, 7, 1), END)]
 
 
@@ -154,12 +150,12 @@ def test_writing_reads_the_relation_and_lookups_alone(world: World) -> None:
     without = replace(world.snapshot, listing=objects)
 
     class Before(Aggregator):
-        def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
+        def aggregate(self, resolved: ResolvedQuery, snapshot: Snapshot) -> str:
             assert snapshot is without
-            return ByParquet(world.folder / "late").aggregate(aggregation, world.snapshot)
+            return ByParquet(world.folder / "late").aggregate(resolved, world.snapshot)
 
     plan = compile_query(LATE, Tenant(MINE), without, Before())
-    assert [key.name for key in planned(LATE).keys] == ["VIDEO_ID"]
+    assert [key.name for key in resolve_query(LATE, Tenant(MINE)).keys] == ["VIDEO_ID"]
     world.engine.session().write(single_piece(plan), world.folder / "late.csv")
     assert (world.folder / "late.csv").read_text() == world.text(LATE, MINE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -15,15 +15,20 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from reelport.catalog import Dimension, Family, Filter, Metric, Payee, Role, Stock, Sum, measures
+from reelport.catalog import Dimension, Distinct, Family, Filter, Metric, Payee, Product, Role, Stock, Sum, measures
 from reelport.cli.main import main
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, QUALIFYING, SOURCES, LookupCell, can_split, find_sources
 from reelport.engine.payees import PayeeTotal, sum_by_payee
-from reelport.engine.report_size import RowGroupIndex, Scan
+from reelport.engine.report_size import RowGroupIndex
+from reelport.engine.resolved_query import SourceQuery, resolve_query
+from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError
 from reelport.facts.layout import check_layout
+from reelport.facts.log.log_entry import DataFile
+from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import MONETIZATION_TYPES, TABLES
+from reelport.query import ReportQuery
 
 from . import sample
 from .test_laws import day_of, payee
@@ -84,6 +89,13 @@ def test_digits_of_sums_are_the_columns() -> None:
     """A sum is written with the digits of the column that it adds up."""
     sums = [metric for metric in Metric if isinstance(metric.rule, Sum)]
     assert all(metric.digits == MEASURES[measures(metric.rule)[0]].digits for metric in sums)
+
+
+def test_a_distinct_count_counts_values_and_no_other_metric_does() -> None:
+    """A column's values are counted or summed by its kind, whichever metric is asked for."""
+    for metric in Metric:
+        counts = {MEASURES[name].is_distinct_count for name in measures(metric.rule)}
+        assert counts == {isinstance(metric.rule, Distinct)}
 
 
 def test_a_source_of_stocks_holds_nothing_else() -> None:
@@ -179,8 +191,8 @@ FIRST, LAST = date(2026, 7, 1), date(2026, 7, 4)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A file of four row groups of two rows: a on days 1 and 2, a on 3 and 4, b on 1 and 2, é on 3 and nobody."""
-    folder = tmp_path / "a*b?[c]' é"
-    folder.mkdir()
+    folder = tmp_path / "a*b?[c]' é" / "earnings"
+    folder.mkdir(parents=True)
     rows = {
         "owner_channel_id": ["a", "a", "a", "a", "b", "b", "é", None],
         "day": [date(2026, 7, day) for day in (1, 2, 3, 4, 1, 2, 3, 4)],
@@ -212,14 +224,23 @@ def test_only_row_groups_that_may_hold_a_row_count(
     index: RowGroupIndex, path: Path, channels: set[str] | None, start: date, end: date, rows: int
 ) -> None:
     """By days, and where only owners count by owners; a second look reads no footer."""
-    scan = Scan("earnings", (str(path),), 8, "day", start, end, None if channels is None else frozenset(channels))
-    assert index.count_rows([scan]) == rows
+    sources, snapshot = pinned(path, channels, start, end)
+    assert index.count_rows(sources, snapshot) == rows
     path.unlink()
-    assert index.count_rows([scan, scan]) == 2 * rows
+    assert index.count_rows([*sources, *sources], snapshot) == 2 * rows
+
+
+def pinned(path: Path, channels: set[str] | None, start: date, end: date) -> tuple[Sequence[SourceQuery], Snapshot]:
+    """A question about the file's earnings by owners; by every role without channels."""
+    product = Product.ALL if channels is None else Product.CONTENT
+    query = ReportQuery.of(["ESTIMATED_EARNINGS_EUR"], [], start, end, product=product)
+    files = {"earnings": (DataFile(path.name, 0, 8),)}
+    resolved = resolve_query(query, Tenant(frozenset({"a"} if channels is None else channels)))
+    return resolved.sources, Snapshot(path.parent.parent, {"earnings": 0}, files)
 
 
 def test_a_file_that_can_not_be_read_is_told(index: RowGroupIndex, path: Path) -> None:
     """It raises, as reading its rows would."""
     path.write_bytes(b"no parquet")
     with pytest.raises(ReelportError, match="this page"):
-        index.count_rows([Scan("earnings", (str(path),), 8, "day", FIRST, LAST, None)])
+        index.count_rows(*pinned(path, None, FIRST, LAST))

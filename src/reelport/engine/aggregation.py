@@ -10,23 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
-from reelport.catalog import Dimension, Distinct, Grain, Stock, measures
-from reelport.engine.mapping import (
-    CELLS,
-    LOOKUPS,
-    MEASURES,
-    QUALIFYING,
-    ColumnCell,
-    LookupCell,
-    Source,
-    TimeCell,
-    find_sources,
-)
-from reelport.engine.relations import LookupCells, Relations, early_lookups, join_lookups, late_lookups, lookup_column
-from reelport.engine.resolved_query import ResolvedQuery, SourceQuery, make_source_query
+from reelport.catalog import Dimension, Distinct, Grain, Stock
+from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, QUALIFYING, ColumnCell, LookupCell, Source, TimeCell
+from reelport.engine.relations import Relations, join_lookups, lookup_column
+from reelport.engine.resolved_query import ResolvedQuery, SourceQuery
 from reelport.engine.tenant_filter import is_own_row, join_channels, qualifying_channel
 from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import parquet_source
@@ -34,65 +23,13 @@ from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import Kind
 from reelport.sql_quoting import quote_text
 
-WIDEST_DECIMAL = 38
-"""Digits of the widest decimal, of DuckDB as of Arrow and Spark; overflow raises an error."""
-_TIMES = ("TIMESTAMP", "DATE")
-"""The SQL types of times finer than a day, and of days and months."""
 
-
-@dataclass(frozen=True, slots=True)
-class AggregatedMeasure:
-    """A measure as a column: a sum, or a count of distinct values; `digits` are decimal digits.
-
-    A stock is a sum, too: only rows of its day are left (`_is_latest_day`).
-    """
-
-    name: str
-    is_distinct_count: bool
-    digits: int
-
-    @property
-    def type(self) -> str:
-        """Its SQL type. Sums are decimals, as DuckDB writes a HUGEINT to Parquet as a double."""
-        return "BIGINT" if self.is_distinct_count else f"DECIMAL({WIDEST_DECIMAL}, {self.digits})"
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregation:
-    """What is aggregated: columns to group by, but for those looked up late, then the measures."""
-
-    resolved: ResolvedQuery
-    sources: tuple[SourceQuery, ...]
-    keys: tuple[Dimension, ...]
-    measures: tuple[AggregatedMeasure, ...]
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """The SQL type of each column, by name and in order. Times are UTC, without a zone."""
-        keys = {key.header: "TEXT" if key.grain is None else _TIMES[key.grain >= Grain.DAY] for key in self.keys}
-        return keys | {measure.name: measure.type for measure in self.measures}
-
-
-def plan_aggregation(resolved: ResolvedQuery) -> Aggregation:
-    """Plan the aggregation of a query. It has no sources where no row can be the tenant's."""
-    found = (make_source_query(resolved, source) for source in find_sources(resolved.metrics))
-    is_distinct = {
-        name: isinstance(metric.rule, Distinct) for metric in resolved.metrics for name in measures(metric.rule)
-    }
-    late = late_lookups(resolved)
-    return Aggregation(
-        resolved,
-        tuple(source_query for source_query in found if source_query),
-        tuple(dimension for dimension in resolved.dimensions if dimension not in late),
-        tuple(AggregatedMeasure(name, distinct, MEASURES[name].digits) for name, distinct in is_distinct.items()),
-    )
-
-
-def read_parquet(aggregation: Aggregation, files: Sequence[str]) -> str:
-    """Select an aggregation's columns from Parquet files that have its columns and types."""
+def read_parquet(resolved: ResolvedQuery, files: Sequence[str]) -> str:
+    """Select a query's aggregated columns from Parquet files that have these columns and types."""
     # As DuckDB itself aggregates them: rates are computed in whole numbers, so sums of counts are HUGEINT.
-    sums = [measure.name for measure in aggregation.measures if not measure.is_distinct_count and not measure.digits]
-    return select_typed(aggregation.columns | dict.fromkeys(sums, "HUGEINT"), parquet_source(list(files)))
+    found = ((name, MEASURES[name]) for name in resolved.measures)
+    sums = [name for name, measure in found if not measure.is_distinct_count and not measure.digits]
+    return select_typed(resolved.column_types | dict.fromkeys(sums, "HUGEINT"), parquet_source(list(files)))
 
 
 def select_typed(types: Mapping[str, str], relation: str) -> str:
@@ -105,14 +42,15 @@ class Aggregator(ABC):
     """Aggregates reports: DuckDB does it inside of the statement that writes them."""
 
     @abstractmethod
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
-        """Aggregate the pinned facts of the aggregation's days, tenant and filters.
+    def aggregate(self, resolved: ResolvedQuery, snapshot: Snapshot) -> str:
+        """Aggregate the pinned facts of the query's days, tenant and filters.
 
-        Gives SQL for DuckDB: the aggregation's columns, a row per combination of keys, in any order. Called once per
-        piece, on the thread that writes the report; it may take long. The SQL runs once, before the next call.
+        The query has a source. Gives SQL for DuckDB: the query's `column_types`, a row per combination of keys, in any
+        order. Called once per piece, on the thread that writes the report; it may take long. The SQL runs once, before
+        the next call.
         """
 
-    def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int | None:  # noqa: ARG002 - for others
+    def count_rows_read(self, resolved: ResolvedQuery, snapshot: Snapshot) -> int | None:  # noqa: ARG002 - for others
         """Count the most rows that are read if the report is one piece; None: all of its facts."""
         return None
 
@@ -139,23 +77,22 @@ class DuckDBAggregator(Aggregator):
     def __init__(self, scans: dict[str, str] | None = None) -> None:
         self._scans = scans
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
+    def aggregate(self, resolved: ResolvedQuery, snapshot: Snapshot) -> str:
         """Give the subquery. It computes nothing yet."""
-        return group_rows(aggregation, Relations.of(snapshot, aggregation.resolved, scans=self._scans))
+        return group_rows(resolved, Relations(snapshot, scans=self._scans))
 
 
 DUCKDB = DuckDBAggregator()
 
 
-def group_rows(aggregation: Aggregation, relations: Relations) -> str:
-    """Select the columns of an aggregation that has a source, a row per combination of keys."""
-    keys = [f"{_STACKED}.{key.header}" for key in aggregation.keys]
+def group_rows(resolved: ResolvedQuery, relations: Relations) -> str:
+    """Select the aggregated columns of a query with a source, a row per combination of keys."""
+    keys = [f"{_STACKED}.{key.header}" for key in resolved.keys]
     values = (
-        f"{'COUNT(DISTINCT ' if each.is_distinct_count else 'SUM('}{_STACKED}.{each.name}) AS {each.name}"
-        for each in aggregation.measures
+        f"{'COUNT(DISTINCT ' if MEASURES[name].is_distinct_count else 'SUM('}{_STACKED}.{name}) AS {name}"
+        for name in resolved.measures
     )
-    found = early_lookups(aggregation.resolved)
-    rows = (select_source_rows(each, relations, summed=_sums_first(each, found)) for each in aggregation.sources)
+    rows = (select_source_rows(each, relations, summed=_sums_first(each)) for each in resolved.sources)
     # Without keys SQL gives one row even over no facts: leave that row out.
     ending = f"GROUP BY {', '.join(keys)}" if keys else "HAVING COUNT(*) > 0"
     return f"SELECT {', '.join((*keys, *values))} FROM ({' UNION ALL '.join(rows)}) AS {_STACKED} {ending}"  # noqa: S608 - names of the catalog's, and SQL of ours
@@ -169,20 +106,21 @@ def select_source_rows(source_query: SourceQuery, relations: Relations, *, summe
     """
     name = source_query.source.name
     columns = ", ".join((*_select_cells(source_query), *_select_measures(source_query)))
-    joins = join_lookups(early_lookups(source_query.resolved).values(), name, relations)
+    joins = join_lookups(source_query.resolved.early_lookups.values(), name, relations)
     return f"SELECT {columns} FROM ({_select_facts(source_query, relations, summed=summed)}) AS {name}{joins}"  # noqa: S608 - as above
 
 
-def _sums_first(source_query: SourceQuery, found: LookupCells) -> bool:
+def _sums_first(source_query: SourceQuery) -> bool:
     """Whether to sum rows before looking up cells: where that is correct, and probably faster."""
     resolved, source = source_query.resolved, source_query.source
+    found = resolved.early_lookups
     counted = any(isinstance(rule, Distinct) for rule in resolved.rules_over(source))
     many = any(LOOKUPS[cell.lookup].many for cell in found.values())
     return bool(found) and not counted and len(resolved.dimensions) <= (_FEW_OF_MANY if many else _FEW)
 
 
 def _select_cells(source_query: SourceQuery) -> Iterator[str]:
-    late, name = late_lookups(source_query.resolved), source_query.source.name
+    late, name = source_query.resolved.late_lookups, source_query.source.name
     for dimension in source_query.resolved.dimensions:
         match CELLS[dimension]:
             case LookupCell() as found:
@@ -281,10 +219,10 @@ def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterator[
     if finest is not None and finest <= Grain.DAY:
         return
     day = f"{source.table}.{source.time}"
-    rows = relations.facts(source.table, source.table, role=source_query.only_role)
     where = " AND ".join(_list_own_conditions(source_query))
     groups = "" if finest is None else f" GROUP BY {_time_bucket(source, finest)}"
-    yield f"{day} IN (SELECT MAX({day}) FROM {rows}{join_channels(source_query)} WHERE {where}{groups})"  # noqa: S608 - as above
+    rows = f"{relations.facts(source_query)}{join_channels(source_query)}"
+    yield f"{day} IN (SELECT MAX({day}) FROM {rows} WHERE {where}{groups})"  # noqa: S608 - as above
 
 
 def _source_column(source: Source, name: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from reelport.catalog import Dimension, Filter, Metric
-from reelport.engine.aggregation import DUCKDB, Aggregator, plan_aggregation
+from reelport.engine.aggregation import DUCKDB, Aggregator
 from reelport.engine.mapping import CELLS, LOOKUPS, PICTURE, LookupCell, find_sources
 from reelport.engine.plan import Pieces, Plan, StoredObjects
 from reelport.engine.relations import Relations
@@ -77,7 +77,7 @@ def _is_worth_splitting(
     if sum(file.rows for file in files) < worth:
         return False
     # Of rollups far fewer rows may be read. They are asked last: to choose them takes longer than to count the facts.
-    rows = aggregator.count_rows_read(plan_aggregation(resolve_query(query, tenant)), snapshot)
+    rows = aggregator.count_rows_read(resolve_query(query, tenant), snapshot)
     return rows is None or rows >= worth
 
 
@@ -103,13 +103,12 @@ def compile_query(
     the same SQL. InternalError when the query was not checked.
     """
     resolved = resolve_query(query, tenant, refinement)
-    aggregation = plan_aggregation(resolved)
-    if not aggregation.sources:
+    if not resolved.sources:
         types = ["TEXT"] * len(resolved.dimensions) + ["HUGEINT"] * len(resolved.metrics)
         columns = (f"CAST(NULL AS {type_}) AS {name}" for type_, name in zip(types, resolved.headers, strict=True))
         return Plan(f"SELECT {', '.join(columns)} WHERE false", resolved.headers)
-    aggregated = aggregator.aggregate(aggregation, snapshot)
-    rows = select_report_rows(aggregation, aggregated, Relations.of(snapshot, resolved), ordered=ordered)
+    aggregated = aggregator.aggregate(resolved, snapshot)
+    rows = select_report_rows(resolved, aggregated, Relations(snapshot), ordered=ordered)
     return Plan(rows, resolved.headers, tuple(_list_objects(query, snapshot)))
 
 

@@ -33,7 +33,7 @@ def compile_births(video: str, tenant: Tenant, snapshot: Snapshot, first: date, 
     """
     born, key = quote_name(VIDEOS.born or ""), quote_name(VIDEOS.key or "")
     channels = ", ".join(map(quote_text, sorted(tenant.channels))) or "NULL"
-    relation = Relations(snapshot, date.min, date.max, tenant.channels).objects(VIDEOS.name)
+    relation = Relations(snapshot).objects(VIDEOS.name)
     columns = f"{key}, title, EPOCH_US({born})"
     peers = (
         f"""

@@ -113,9 +113,8 @@ def _select_titles(dimension: Dimension, snapshot: Snapshot, *, with_pictures: b
         return f"SELECT NULL::TEXT AS id, NULL::TEXT AS {TITLE}, NULL::TEXT AS {PICTURE} WHERE false"
     shows_pictures = with_pictures and PICTURE in LOOKUPS[found.lookup].columns
     columns, picture = ([TITLE, PICTURE], PICTURE) if shows_pictures else ([TITLE], "NULL::TEXT")
-    # Objects have no days and no owners: the range and the channels of these relations are never looked at.
-    relations = Relations(snapshot, date.min, date.max, frozenset())
-    return f"SELECT id, {TITLE}, {picture} AS {PICTURE} FROM {relations.lookup(found.lookup, 'found', columns)}"  # noqa: S608 - SQL of the mapping's
+    lookup = Relations(snapshot).lookup(found.lookup, "found", columns)
+    return f"SELECT id, {TITLE}, {picture} AS {PICTURE} FROM {lookup}"  # noqa: S608 - SQL of the mapping's
 
 
 def _score(ranking: Ranking) -> str:

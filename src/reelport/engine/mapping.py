@@ -12,6 +12,8 @@ from string import Formatter
 from reelport.catalog import TAG_ESCAPE, TAG_SEPARATOR, Dimension, Grain, Metric, Payee, Role, measures
 from reelport.facts.tables import TABLES, Kind, Table
 
+WIDEST_DECIMAL = 38
+"""Digits of the widest decimal, of DuckDB as of Arrow and Spark; overflow raises an error."""
 TITLE = "title"
 """The column of a lookup with the title of what an id names."""
 PICTURE = "thumbnail_url"
@@ -94,6 +96,19 @@ class Measure:
         Rows with and without what must be `known` are summed apart.
         """
         return self.column is not None and self.source.kind(self.column) in {Kind.COUNT, Kind.MONEY}
+
+    @property
+    def is_distinct_count(self) -> bool:
+        """Whether the different values of its column are counted, and not its sum."""
+        return self.column is not None and not self.is_summable
+
+    @property
+    def type(self) -> str:
+        """Its SQL type once aggregated.
+
+        Sums are decimals, as DuckDB writes a HUGEINT to Parquet as a double.
+        """
+        return "BIGINT" if self.is_distinct_count else f"DECIMAL({WIDEST_DECIMAL}, {self.digits})"
 
 
 def _columns(source: str, *names: str) -> dict[str, Measure]:

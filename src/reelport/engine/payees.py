@@ -34,12 +34,12 @@ def sum_by_payee(root: Path, start: date | None, end: date | None, memory: str =
     file can't be read.
     """
     first, last = start or _ALL_DAYS[0], end or _ALL_DAYS[1]
-    relations = Relations(pin(root, ("earnings", "channels")), first, last, frozenset())
+    relations = Relations(snapshot := pin(root, ("earnings", "channels")))
     sql = f"""
         SELECT paid.payee, channels.slug, paid.facts, paid.eur, paid.usd
         FROM (
             SELECT {PAYEE} AS payee, COUNT(*) AS facts, SUM(eur) AS eur, SUM(usd) AS usd
-            FROM {relations.facts("earnings", "earnings", role=None)}
+            FROM {relations.read("earnings", snapshot.files("earnings", first, last))} AS earnings
             WHERE day BETWEEN ? AND ?
             GROUP BY ALL
         ) AS paid

@@ -6,23 +6,19 @@ A cell is looked up early, before rows are grouped, or late, after it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import date
-from typing import Self
 
-from reelport.catalog import Dimension
-from reelport.engine.mapping import CELLS, LOOKUPS, ColumnCell, LookupCell
-from reelport.engine.resolved_query import ResolvedQuery, SourceQuery
+from reelport.engine.mapping import LOOKUPS, LookupCell
+from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.tenant_filter import join_channels
 from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.data_files.projection import select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.tables import OWNER, TABLES, Table
+from reelport.facts.tables import TABLES, Table
 
 SourceSql = Callable[[Table, tuple[str, ...]], str]
 """Writes the relation of a table's stored columns over some files, at least one."""
-LookupCells = Mapping[Dimension, LookupCell]
 
 
 def _read_parquet(table: Table, files: tuple[str, ...]) -> str:
@@ -31,30 +27,15 @@ def _read_parquet(table: Table, files: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """The pinned tables of one report.
+    """The pinned tables, as relations of SQL.
 
-    Files are pruned to its days and, where one role counts, to the listed channels, as far as files tell; with None not
-    by channel. `source` reads them: DuckDB does, unless another engine is to. `scans` collects the SQL of scans by
-    name, for statements that share them; None: each statement scans for itself.
+    `source` reads their files: DuckDB does, unless another engine is to. `scans` collects the SQL of scans by name, for
+    statements that share them; None: each statement scans for itself.
     """
 
     snapshot: Snapshot
-    start: date
-    end: date
-    channels: frozenset[str] | None
     source: SourceSql = _read_parquet
     scans: dict[str, str] | None = None
-
-    @classmethod
-    def of(
-        cls,
-        snapshot: Snapshot,
-        resolved: ResolvedQuery,
-        source: SourceSql = _read_parquet,
-        scans: dict[str, str] | None = None,
-    ) -> Self:
-        """The relations of a query's days and tenant."""
-        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.listed_channels, source, scans)
 
     def from_rows(self, source_query: SourceQuery, conditions: Iterable[str]) -> str:
         """Write FROM and WHERE of the source query's rows under these conditions."""
@@ -73,16 +54,12 @@ class Relations:
 
         It may have rows that sum up several facts each, and only the columns that the query needs.
         """
+        return self.facts(source_query)
+
+    def facts(self, source_query: SourceQuery) -> str:
+        """A superset of the facts that the source query sums, by the table's name."""
         table = source_query.source.table
-        return self.facts(table, table, role=source_query.only_role)
-
-    def facts(self, table: str, name: str, *, role: str | None) -> str:
-        """A superset of the table's rows of these days.
-
-        With `role`, a column, of those in which a channel of the tenant has that role.
-        """
-        files = self.snapshot.files(table, self.start, self.end, self.channels if role else None, role or OWNER)
-        return f"{self._read(table, files)} AS {name}"
+        return f"{self.read(table, source_query.list_paths(self.snapshot))} AS {table}"
 
     def lookup(self, which: str, name: str, columns: Iterable[str]) -> str:
         """A lookup of the mapping as a subquery: its id and these columns."""
@@ -93,26 +70,12 @@ class Relations:
 
     def objects(self, table: str) -> str:
         """A relation of all rows of an object table."""
-        return self._read(table, self.snapshot.files(table))
+        return self.read(table, self.snapshot.files(table))
 
-    def _read(self, name: str, files: tuple[str, ...]) -> str:
+    def read(self, name: str, files: tuple[str, ...]) -> str:
+        """A relation of the table's rows in these files, be there none."""
         table = TABLES[name]
         return self.source(table, files) if files else f"({select_no_rows_sql(table)})"
-
-
-def late_lookups(resolved: ResolvedQuery) -> LookupCells:
-    """The lookups whose id is itself a dimension of the report: they need no grouping."""
-    ids = {
-        cell.column for cell in (CELLS[dimension] for dimension in resolved.dimensions) if isinstance(cell, ColumnCell)
-    }
-    found = _all_lookups(resolved).items()
-    return {dimension: cell for dimension, cell in found if cell.key in ids and LOOKUPS[cell.lookup].unique}
-
-
-def early_lookups(resolved: ResolvedQuery) -> LookupCells:
-    """The lookups to join before grouping: rows are grouped by what they find."""
-    late = late_lookups(resolved)
-    return {dimension: cell for dimension, cell in _all_lookups(resolved).items() if dimension not in late}
 
 
 def lookup_column(found: LookupCell) -> str:
@@ -130,11 +93,6 @@ def join_lookups(cells: Iterable[LookupCell], name: str, relations: Relations) -
         f"ON {lookup}.id = {name}.{found[0].key}"
         for lookup, found in columns.items()
     )
-
-
-def _all_lookups(resolved: ResolvedQuery) -> dict[Dimension, LookupCell]:
-    cells = ((dimension, CELLS[dimension]) for dimension in resolved.dimensions)
-    return {dimension: cell for dimension, cell in cells if isinstance(cell, LookupCell)}
 
 
 def _alias(cell: LookupCell) -> str:

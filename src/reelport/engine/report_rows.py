@@ -6,11 +6,10 @@ All arithmetic is exact: in integers and decimals, never in floats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from reelport.catalog import CellType, Difference, Dimension, Distinct, Metric, Ratio, Stock, Sum, Total
-from reelport.engine.aggregation import WIDEST_DECIMAL, Aggregation
-from reelport.engine.relations import Relations, join_lookups, late_lookups, lookup_column
+from reelport.engine.mapping import MEASURES, WIDEST_DECIMAL
+from reelport.engine.relations import Relations, join_lookups, lookup_column
+from reelport.engine.resolved_query import ResolvedQuery
 
 _AGGREGATED = "report"
 _TIME_FORMATS = {
@@ -20,21 +19,19 @@ _TIME_FORMATS = {
 }
 
 
-def select_report_rows(aggregation: Aggregation, aggregated: str, relations: Relations, *, ordered: bool = True) -> str:
+def select_report_rows(resolved: ResolvedQuery, aggregated: str, relations: Relations, *, ordered: bool = True) -> str:
     """Select the CSV's cells from the aggregated rows.
 
     If `ordered`, they are sorted by the dimensions in the query's order, empty cells last. Of `relations` only lookups
     are read.
     """
-    resolved = aggregation.resolved
-    late = late_lookups(resolved)
+    late = resolved.late_lookups
     cells = {
         dimension: lookup_column(late[dimension]) if dimension in late else f"{_AGGREGATED}.{dimension.header}"
         for dimension in resolved.dimensions
     }
-    digits = {measure.name: measure.digits for measure in aggregation.measures}
     written = [f"{_format_cell(dimension, cell)} AS {dimension.header}" for dimension, cell in cells.items()]
-    written += (f"{_compute_metric(row, digits)} AS {row.header}" for row in resolved.metrics)
+    written += (f"{_compute_metric(row)} AS {row.header}" for row in resolved.metrics)
     joins = join_lookups(late.values(), _AGGREGATED, relations)
     order = ", ".join(f"{cell} NULLS LAST" for cell in cells.values())
     ending = f" ORDER BY {order}" if order and ordered else ""
@@ -46,11 +43,10 @@ def _format_cell(dimension: Dimension, cell: str) -> str:
     return cell if form is None else f"STRFTIME({cell}, '{form}')"
 
 
-def _compute_metric(metric: Metric, digits_of: Mapping[str, int]) -> str:
+def _compute_metric(metric: Metric) -> str:
     """The metric's cell, computed from the aggregated measures.
 
-    `digits_of` has the decimal digits of each measure. Without facts the cell is 0 if the metric is additive, else
-    empty.
+    Without facts the cell is 0 if the metric is additive, else empty.
     """
     match metric.rule:
         case Sum(measure, digits):
@@ -61,7 +57,7 @@ def _compute_metric(metric: Metric, digits_of: Mapping[str, int]) -> str:
         case Difference(minuend, subtrahend):
             return f"{_sum_or_zero(minuend)} - {_sum_or_zero(subtrahend)}"
         case Ratio() as ratio:
-            return _divide(ratio, digits_of[ratio.numerator])
+            return _divide(ratio, MEASURES[ratio.numerator].digits)
         case Distinct(of):
             return f"NULLIF({_AGGREGATED}.{of}, 0)"
         case Stock(measure):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from reelport.catalog import Dimension, Grain
-from reelport.engine.aggregation import plan_aggregation, select_source_rows
+from reelport.engine.aggregation import select_source_rows
 from reelport.engine.duckdb.engine import QueryEngine, Session
 from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
@@ -26,39 +26,8 @@ _DAY = len("2026-01-01")
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
-    """The files that a report reads of one source, and the rows in them.
-
-    DuckDB scans so many at most: within a file it skips row groups by the days in the column `time` and, where
-    `channels` is given, by the channels in the column `role`.
-    """
-
-    table: str
-    paths: tuple[str, ...]
-    rows: int
-    time: str
-    start: date
-    end: date
-    channels: frozenset[str] | None
-    role: str = OWNER
-
-
-def list_scans(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Iterator[Scan]:
-    """List the scans of a checked query, one for each of its sources."""
-    return (make_scan(each, snapshot) for each in plan_aggregation(resolve_query(query, tenant)).sources)
-
-
-def make_scan(source_query: SourceQuery, snapshot: Snapshot) -> Scan:
-    """Make the scan of a source query."""
-    source, resolved, role = source_query.source, source_query.resolved, source_query.only_role or OWNER
-    asked = resolved.start, resolved.end, resolved.tenant.listed_channels if source_query.only_role else None, role
-    paths = snapshot.files(source.table, *asked)
-    return Scan(source.table, paths, source_query.count_rows(snapshot), source.time, *asked)
-
-
-@dataclass(frozen=True, slots=True)
 class RowGroup:
-    """A row group: its rows, its least and highest channel (in a scan's role) and day, if told."""
+    """A row group: its rows, its least and highest channel (in one role) and day, if told."""
 
     rows: int
     low_channel: str | None
@@ -66,48 +35,52 @@ class RowGroup:
     first: str | None
     last: str | None
 
-    def may_hold(self, scan: Scan, channels: Sequence[str]) -> bool:
-        """Whether a row of the scan may be in it."""
+    def may_hold(self, start: date, end: date, channels: frozenset[str] | None) -> bool:
+        """Whether a row of these days, and of one of the channels, may be in it."""
         begins, ends = self.first or "", self.last or "9999-12-31"
-        days = begins <= str(scan.end) and ends >= str(scan.start)
-        if scan.channels is None or self.low_channel is None or self.high_channel is None:
+        days = begins <= str(end) and ends >= str(start)
+        if channels is None or self.low_channel is None or self.high_channel is None:
             return days
         return days and any(self.low_channel <= channel <= self.high_channel for channel in channels)
 
 
 class RowGroupIndex:
-    """The row groups of files, read once: files never change. Any thread may use it."""
+    """The row groups of files, read once: files never change. Any thread may use it.
+
+    DuckDB skips row groups by days and, where one role counts, by the channels in that role.
+    """
 
     def __init__(self, engine: QueryEngine) -> None:
         self._engine = engine
         self._groups: OrderedDict[tuple[str, str], tuple[RowGroup, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def count_rows(self, scans: Iterable[Scan]) -> int:
-        """Count the rows that scans can't skip by row groups. Raises what `Session.fetch` does."""
-        return sum(self._count(scan) for scan in scans)
+    def count_rows(self, source_queries: Iterable[SourceQuery], snapshot: Snapshot) -> int:
+        """Count the rows that can't be skipped, without rollups. Raises what `Session.fetch` does."""
+        return sum(self._count(each, each.list_paths(snapshot)) for each in source_queries)
 
-    def _count(self, scan: Scan) -> int:
-        channels = sorted(scan.channels or ())
+    def _count(self, source_query: SourceQuery, paths: Sequence[str]) -> int:
+        role, time = source_query.only_role or OWNER, source_query.source.time
+        asked = source_query.resolved.start, source_query.resolved.end, source_query.listed_channels
         with self._lock:
-            self._read([path for path in scan.paths if (path, scan.role) not in self._groups], scan)
-            found = [group for path in scan.paths for group in self._groups[path, scan.role]]
+            self._read([path for path in paths if (path, role) not in self._groups], time, role)
+            found = [group for path in paths for group in self._groups[path, role]]
             while len(self._groups) > _KEPT:
                 self._groups.popitem(last=False)
-        return sum(group.rows for group in found if group.may_hold(scan, channels))
+        return sum(group.rows for group in found if group.may_hold(*asked))
 
-    def _read(self, paths: list[str], scan: Scan) -> None:
+    def _read(self, paths: list[str], time: str, role: str) -> None:
         if not paths:
             return
         session = self._engine.session()
         try:
-            rows = session.fetch(Plan(_select_groups(paths, scan.time, scan.role), ()), "this page")
+            rows = session.fetch(Plan(_select_groups(paths, time, role), ()), "this page")
         finally:
             session.close()
         groups: dict[str, list[RowGroup]] = {path: [] for path in paths}
         for path, *values in rows:
             groups[path].append(RowGroup(*values))
-        self._groups |= {(path, scan.role): tuple(found) for path, found in groups.items()}
+        self._groups |= {(path, role): tuple(found) for path, found in groups.items()}
 
 
 def _select_groups(paths: list[str], time: str, role: str) -> str:
@@ -156,27 +129,27 @@ def estimate_size(session: Session, query: ReportQuery, tenant: Tenant, snapshot
 
     Errors are those of `fetch`.
     """
-    aggregation = plan_aggregation(resolve_query(query, tenant))
-    if not aggregation.keys or not aggregation.sources:
+    resolved = resolve_query(query, tenant)
+    if not resolved.keys or not resolved.sources:
         return None
-    source_query = max(aggregation.sources, key=lambda each: each.count_rows(snapshot))
+    source_query = max(resolved.sources, key=lambda each: each.count_rows(snapshot))
     days = list(_choose_days(query.start, query.end))
-    keys = [key.header for key in aggregation.keys]
+    keys = [key.header for key in resolved.keys]
     sql = " UNION ALL ".join(_select_day(source_query, day, snapshot) for day in days)
     ((rows, groups, text_bytes, most, *values),) = session.fetch(Plan(_write_counts(keys, sql), ()), "the size")
     if not rows:
         return None
     all_days = (query.end - query.start).days + 1
-    has_days = any(key.grain is not None and key.grain <= Grain.DAY for key in aggregation.keys)
+    has_days = any(key.grain is not None and key.grain <= Grain.DAY for key in resolved.keys)
     # Each day has groups of its own. Without days, rows of other days fall into the same groups, but for single ones.
     growth = 1 if has_days else groups / rows
     estimate = round(groups * (all_days / len(days)) ** growth)
-    counted = {key: count for key, count in zip(aggregation.keys, values, strict=True) if key.grain is None}
+    counted = {key: count for key, count in zip(resolved.keys, values, strict=True) if key.grain is None}
     widest = max(counted, key=lambda key: counted[key], default=None)
     names = len(query.dimensions) - len(keys)
     # Each cell ends with a comma or a line end.
     line = text_bytes + len(keys) + (_NAME_BYTES + 1) * names + (_NUMBER_BYTES + 1) * len(query.metrics)
-    group = _GROUP_BYTES + _CELL_BYTES * len(keys) + _MEASURE_BYTES * len(aggregation.measures) + text_bytes
+    group = _GROUP_BYTES + _CELL_BYTES * len(keys) + _MEASURE_BYTES * len(resolved.measures) + text_bytes
     return ReportSize(
         rows=estimate,
         bytes=round(estimate * line),
@@ -199,7 +172,7 @@ def _choose_days(start: date, end: date) -> Iterator[date]:
 
 def _select_day(source_query: SourceQuery, day: date, snapshot: Snapshot) -> str:
     resolved: ResolvedQuery = replace(source_query.resolved, start=day, end=day)
-    rows = select_source_rows(replace(source_query, resolved=resolved), Relations.of(snapshot, resolved), summed=False)
+    rows = select_source_rows(replace(source_query, resolved=resolved), Relations(snapshot), summed=False)
     return f"(SELECT '{day}' AS sampled_day, * FROM ({rows}) LIMIT {_ROWS})"  # noqa: S608 - SQL of ours
 
 

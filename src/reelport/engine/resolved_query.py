@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
 from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product, Role, Rule, measures
-from reelport.engine.mapping import MEASURES, Source, can_split
+from reelport.engine.mapping import (
+    CELLS,
+    LOOKUPS,
+    MEASURES,
+    ColumnCell,
+    LookupCell,
+    Source,
+    can_split,
+    find_sources,
+)
 from reelport.engine.tenant import Tenant
 from reelport.errors import AccessError, InternalError
+from reelport.facts.tables import OWNER
 from reelport.query import ReportQuery
 
 if TYPE_CHECKING:
@@ -33,11 +43,14 @@ class Refinement:
 
 PLAIN = Refinement()
 Conditions = tuple[tuple[Dimension, tuple[str, ...]], ...]
+LookupCells = Mapping[Dimension, LookupCell]
+_TIMES = ("TIMESTAMP", "DATE")
+"""The SQL types of times finer than a day, and of days and months."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedQuery:
-    """A checked query in rows of the catalog, and the tenant that asks.
+    """A checked query in rows of the catalog, and the tenant that asks: what is aggregated.
 
     A row counts if it has any of the cells of each of the `conditions`.
     """
@@ -60,6 +73,54 @@ class ResolvedQuery:
     def measures(self) -> tuple[str, ...]:
         """Every measure of the metrics, each once."""
         return tuple(dict.fromkeys(name for metric in self.metrics for name in measures(metric.rule)))
+
+    @property
+    def sources(self) -> tuple[SourceQuery, ...]:
+        """The query over each source that can have rows of the tenant's.
+
+        InternalError if the query was not checked.
+        """
+        found = (self._narrow_to(source) for source in find_sources(self.metrics))
+        return tuple(each for each in found if each.roles and self.tenant.listed_channels != frozenset())
+
+    def _narrow_to(self, source: Source) -> SourceQuery:
+        split_by = (*self.dimensions, *(row for row, _ in self.conditions))
+        if lacking := [row.name for row in split_by if not can_split(source, row)]:
+            raise InternalError(f"{source.name} facts carry no {', '.join(lacking)}: the query was not checked")
+        return SourceQuery(self, source, tuple(source.roles[role] for role in self.roles if role in source.roles))
+
+    @property
+    def early_lookups(self) -> LookupCells:
+        """The lookups to join before grouping: rows are grouped by what they find."""
+        late = self.late_lookups
+        return {dimension: cell for dimension, cell in self._list_lookups() if dimension not in late}
+
+    @property
+    def late_lookups(self) -> LookupCells:
+        """The lookups whose id is itself a dimension of the report: they need no grouping."""
+        ids = {cell.column for cell in map(CELLS.__getitem__, self.dimensions) if isinstance(cell, ColumnCell)}
+        found = self._list_lookups()
+        return {dimension: cell for dimension, cell in found if cell.key in ids and LOOKUPS[cell.lookup].unique}
+
+    def _list_lookups(self) -> Iterator[tuple[Dimension, LookupCell]]:
+        for dimension in self.dimensions:
+            if isinstance(cell := CELLS[dimension], LookupCell):
+                yield dimension, cell
+
+    @property
+    def keys(self) -> tuple[Dimension, ...]:
+        """The dimensions to group by: all but those that are looked up late."""
+        late = self.late_lookups
+        return tuple(dimension for dimension in self.dimensions if dimension not in late)
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """The SQL type of each aggregated column, by name: of keys, then of measures.
+
+        Times are UTC, without a zone.
+        """
+        keys = {key.header: "TEXT" if key.grain is None else _TIMES[key.grain >= Grain.DAY] for key in self.keys}
+        return keys | {name: MEASURES[name].type for name in self.measures}
 
     def bucket(self, grain: Grain) -> Grain:
         """The grain that rows are grouped by, for a dimension of time of this grain."""
@@ -93,6 +154,19 @@ class SourceQuery:
         """The one role column by which a row counts; None where several do."""
         return self.roles[0] if len(self.roles) == 1 else None
 
+    @property
+    def listed_channels(self) -> frozenset[str] | None:
+        """The channels by which one role chooses rows.
+
+        None where several roles do, or where rows of every channel count.
+        """
+        return self.resolved.tenant.listed_channels if self.only_role else None
+
+    def list_paths(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """List the paths of its facts, fetched if need be: of copies by its one role, or files."""
+        days, role = (self.resolved.start, self.resolved.end), self.only_role or OWNER
+        return snapshot.files(self.source.table, *days, self.listed_channels, role)
+
     def list_files(self, snapshot: Snapshot) -> tuple[DataFile, ...]:
         """List the files of a snapshot that may hold rows that count."""
         channels = self.resolved.tenant.listed_channels if self.owner_only else None
@@ -101,16 +175,6 @@ class SourceQuery:
     def count_rows(self, snapshot: Snapshot) -> int:
         """Count the rows in these files. No file is opened."""
         return sum(file.rows for file in self.list_files(snapshot))
-
-
-def make_source_query(resolved: ResolvedQuery, source: Source) -> SourceQuery | None:
-    """Make the query over one source; None when no row of the source can be the tenant's."""
-    lacking = [dimension.name for dimension in resolved.dimensions if not can_split(source, dimension)]
-    lacking += [row.name for row, _ in resolved.conditions if not can_split(source, row)]
-    if lacking:
-        raise InternalError(f"{source.name} facts carry no {', '.join(lacking)}: the query was not checked")
-    roles = tuple(source.roles[role] for role in resolved.roles if role in source.roles)
-    return SourceQuery(resolved, source, roles) if roles and resolved.tenant.listed_channels != frozenset() else None
 
 
 def resolve_query(query: ReportQuery, tenant: Tenant, refinement: Refinement = PLAIN) -> ResolvedQuery:

@@ -20,7 +20,8 @@ from tests.cases import thin_out
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import single_piece
-from reelport.engine.report_size import RowGroupIndex, list_scans
+from reelport.engine.report_size import RowGroupIndex
+from reelport.engine.resolved_query import resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.errors import NewerData
 from reelport.facts.data_files.work_folders import SPILL
@@ -204,10 +205,10 @@ def test_a_partner_of_few_rows_a_day_reads_at_most_five_times_their_bytes(tmp_pa
 
 def test_a_page_counts_the_row_groups_of_copies(root: Path, engine: QueryEngine) -> None:
     """The explorer's budget is spent on what is read, not on everybody's rows."""
-    index, query, tenant = RowGroupIndex(engine), question("EMBED"), Tenant(frozenset({"c7"}))
-    before = index.count_rows(list_scans(query, tenant, pin(root, ["plays"])))
+    index, resolved = RowGroupIndex(engine), resolve_query(question("EMBED"), Tenant(frozenset({"c7"})))
+    before = index.count_rows(resolved.sources, pin(root, ["plays"]))
     copy_tables_by_roles(root)
-    after = index.count_rows(list_scans(query, tenant, pin(root, ["plays"])))
+    after = index.count_rows(resolved.sources, pin(root, ["plays"]))
     assert before == sum(file.rows for file in read_newest(root, PLAYS).files)
     assert after < before / 2
 

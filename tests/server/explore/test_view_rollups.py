@@ -94,7 +94,9 @@ def compute(engine: ViewEngine, view: View) -> tuple[Numbers, int]:
             outcomes |= engine.run(session, parts)
     finally:
         session.close()
-    rows = sum(part.kept_rows + sum(scan.rows for scan in part.scans) for part in planned.values())
+    rows = sum(
+        part.kept_rows + sum(each.count_rows(part.snapshot) for each in part.from_facts) for part in planned.values()
+    )
     return engine.read(view, outcomes, NOTHING), rows
 
 

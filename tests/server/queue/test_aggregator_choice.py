@@ -21,7 +21,6 @@ from tests.server.conftest import State
 from tests.server.queue.running import running_worker
 
 from reelport.catalog import Product
-from reelport.engine.aggregation import plan_aggregation
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
@@ -55,8 +54,7 @@ def test_a_report_goes_to_spark_from_a_size_on(tmp_path: Path, engine: str, more
         snapshot = laid({"plays": plays}, tmp_path / "facts", duckdb, rows_a_file=1).snapshot
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2023, 7, 1), date(2023, 7, 31))
     claim = Claim("r", "one", 1, query, ME, None)
-    aggregation = plan_aggregation(resolve_query(query, Tenant(ME)))
-    assert RollupAggregator(RollupList()).count_rows_read(aggregation, snapshot) == 2
+    assert RollupAggregator(RollupList()).count_rows_read(resolve_query(query, Tenant(ME)), snapshot) == 2
     settings = read_settings(data=tmp_path, engine=engine, spark_from_rows=2 + more)
     with (
         QueryEngine("200MB", 1, tmp_path / "spill") as duckdb,

@@ -238,6 +238,21 @@ def test_reports_from_an_object_store_have_the_same_bytes(
     assert make_all(remote) == local
 
 
+def test_a_view_from_a_rollup_fetches_none_of_its_facts(object_server: str, large_tables: Path, tmp_path: Path) -> None:
+    """Only the file of the day that the rollup lacks."""
+    assert object_server
+    url = f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}"
+    settings = read_settings(data=tmp_path, facts_url=url, explore_seconds=1000)
+    upload(large_tables, settings)
+    explorer = Explorer(settings)
+    try:
+        anyio.run(explorer.compute, VIEW, Tenant(frozenset({"c-demo"})), 1)
+    finally:
+        explorer.close()
+    (fetched,) = (path for path in (settings.cache_root / "files" / "facts" / "plays").rglob("*") if path.is_file())
+    assert fetched.name.startswith("2026-01-03-")
+
+
 def test_a_report_by_role_fetches_copies_alone(object_server: str, large_tables: Path, tmp_path: Path) -> None:
     """Not the file that they are of, of which it needs no row."""
     assert object_server

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from pathlib import Path
 
 from reelport.catalog import Dimension, Distinct, Grain, Stock, measures
-from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, group_rows, plan_aggregation
+from reelport.engine.aggregation import DUCKDB, Aggregator, group_rows
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, TimeCell
 from reelport.engine.relations import Relations
-from reelport.engine.report_size import RowGroupIndex, make_scan
-from reelport.engine.resolved_query import SourceQuery, resolve_query
+from reelport.engine.report_size import RowGroupIndex
+from reelport.engine.resolved_query import ResolvedQuery, SourceQuery, resolve_query
 from reelport.engine.rollups.columns import identity_of, list_columns, rollup_columns, tenant_columns
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
@@ -142,7 +142,7 @@ def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | N
     resolved, table, role = source_query.resolved, source_query.source.table, source_query.only_role
     if role in ROLES and snapshot.has_copies(table, resolved.start, resolved.end, role):
         with suppress(InternalError):
-            return _find_row_groups().count_rows([make_scan(source_query, snapshot)])
+            return _find_row_groups().count_rows([source_query], snapshot)
     return None
 
 
@@ -255,8 +255,7 @@ def _list_dimensions(source_query: SourceQuery) -> Iterator[Dimension]:
 
 def explain(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> tuple[Choice, ...]:
     """Choose what a report of a checked query would read, in one piece, by source."""
-    aggregation = plan_aggregation(resolve_query(query, tenant))
-    return tuple(choose(source_query, snapshot, rollups) for source_query in aggregation.sources)
+    return tuple(choose(each, snapshot, rollups) for each in resolve_query(query, tenant).sources)
 
 
 def describe_use(choice: Choice) -> str:
@@ -328,7 +327,7 @@ class RollupRelations(Relations):
             return Relations.rows(self, source_query)
         table = reading.rollup.table
         columns = ", ".join(map(quote_name, rollup_columns(reading.rollup)))
-        sources = self._list_sources(reading, self._list_paths(source_query, reading))
+        sources = _list_sources(source_query.resolved, reading, self._list_paths(source_query, reading))
         parts = [f"SELECT {columns} FROM {source}" for source in sources]  # noqa: S608 - our tables' own names
         return f"({' UNION ALL '.join(parts)}) AS {table}"
 
@@ -337,20 +336,21 @@ class RollupRelations(Relations):
         wanted = list_files_of_days(files, list_files_by_day(self.snapshot.listing[table]), reading.other_days)
         return list(self.snapshot.paths(table, wanted))
 
-    def _list_sources(self, reading: Reading, paths: list[str]) -> Iterable[str]:
-        # A segment may still hold days that have no facts any more: those of the report must not be read.
-        whole = [segment for segment, days in reading.parts if self._list_days(segment) == days]
-        if whole:
-            yield parquet_source([str(segment.data) for segment in whole])
-        for segment, days in reading.parts:
-            if segment not in whole:
-                yield f"{parquet_source([str(segment.data)])} WHERE {in_days_sql(reading.rollup.table, days)}"
-        if paths:
-            table = TABLES[reading.rollup.table]
-            yield f"({project_sql(table, parquet_source(paths))}) WHERE {in_days_sql(table.name, reading.other_days)}"
 
-    def _list_days(self, segment: Segment) -> frozenset[date]:
-        return frozenset(day for day in segment.days if self.start <= day <= self.end)
+def _list_sources(resolved: ResolvedQuery, reading: Reading, paths: list[str]) -> Iterable[str]:
+    def holds_these_alone(segment: Segment, days: frozenset[date]) -> bool:
+        return days == {day for day in segment.days if resolved.start <= day <= resolved.end}
+
+    # A segment may still hold days that have no facts any more: those of the report must not be read.
+    whole = [segment for segment, days in reading.parts if holds_these_alone(segment, days)]
+    if whole:
+        yield parquet_source([str(segment.data) for segment in whole])
+    for segment, days in reading.parts:
+        if segment not in whole:
+            yield f"{parquet_source([str(segment.data)])} WHERE {in_days_sql(reading.rollup.table, days)}"
+    if paths:
+        table = TABLES[reading.rollup.table]
+        yield f"({project_sql(table, parquet_source(paths))}) WHERE {in_days_sql(table.name, reading.other_days)}"
 
 
 def in_days_sql(table: str, days: Iterable[date]) -> str:
@@ -375,19 +375,18 @@ class RollupAggregator(Aggregator):
         self._scans = scans
         self._known: list[tuple[Snapshot, SourceQuery, Choice]] = []
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
+    def aggregate(self, resolved: ResolvedQuery, snapshot: Snapshot) -> str:
         """Give a subquery, which computes nothing yet, where rollups give any of the days."""
-        chosen = [self._choose(source_query, snapshot) for source_query in aggregation.sources]
+        chosen = [self._choose(source_query, snapshot) for source_query in resolved.sources]
         self.choices.extend(chosen)
         readings = {choice.source: choice.reading for choice in chosen if choice.reading is not None}
         if self._check is not None:
             self.require_intact(self._check)
-        relations = RollupRelations.of(snapshot, aggregation.resolved, scans=self._scans)
-        return group_rows(aggregation, replace(relations, readings=readings))
+        return group_rows(resolved, RollupRelations(snapshot, scans=self._scans, readings=readings))
 
-    def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
+    def count_rows_read(self, resolved: ResolvedQuery, snapshot: Snapshot) -> int:
         """Count the rows that are read at most, of rollups or of facts."""
-        return sum(self._choose(source_query, snapshot).rows for source_query in aggregation.sources)
+        return sum(self._choose(source_query, snapshot).rows for source_query in resolved.sources)
 
     def without(self) -> Aggregator:
         """DuckDB over the facts."""

@@ -13,8 +13,18 @@ from functools import cache
 from itertools import chain
 
 from reelport.catalog import Distinct, Grain, Metric, Stock, measures
-from reelport.engine.aggregation import WIDEST_DECIMAL
-from reelport.engine.mapping import CELLS, MEASURES, PAYEE, SOURCES, Cell, ColumnCell, LookupCell, Measure, TimeCell
+from reelport.engine.mapping import (
+    CELLS,
+    MEASURES,
+    PAYEE,
+    SOURCES,
+    WIDEST_DECIMAL,
+    Cell,
+    ColumnCell,
+    LookupCell,
+    Measure,
+    TimeCell,
+)
 from reelport.errors import UsageError
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.rollups import Rollup

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from reelport.engine.aggregation import plan_aggregation
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.build import write_sql
 from reelport.engine.rollups.choice import Needs, find_needs
@@ -109,7 +108,7 @@ def count_demand(queries: Iterable[tuple[ReportQuery, Tenant]], snapshot: Snapsh
 
 
 def _list_reads(query: ReportQuery, tenant: Tenant) -> Iterator[Reads]:
-    for source_query in plan_aggregation(resolve_query(query, tenant)).sources:
+    for source_query in resolve_query(query, tenant).sources:
         if isinstance(needs := find_needs(source_query), Needs):
             yield Reads(needs, tenant.channels if source_query.owner_only else None)
 

@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 import sqlglot
 from sqlglot import exp
 
-from reelport.engine.aggregation import WIDEST_DECIMAL, Aggregation, Aggregator, group_rows, read_parquet, select_typed
+from reelport.engine.aggregation import Aggregator, group_rows, read_parquet, select_typed
 from reelport.engine.duckdb.engine import Cancelled
-from reelport.engine.mapping import MEASURES
+from reelport.engine.mapping import MEASURES, WIDEST_DECIMAL
 from reelport.engine.relations import Relations
+from reelport.engine.resolved_query import ResolvedQuery
 from reelport.engine.spark.pinned_files import PinnedFiles
 from reelport.errors import EngineUnavailable, InternalError
 from reelport.facts.log.snapshot import Snapshot
@@ -62,22 +63,22 @@ class SparkAggregator(Aggregator):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
+    def aggregate(self, resolved: ResolvedQuery, snapshot: Snapshot) -> str:
         """Aggregate on the server, and give the file of what came of it.
 
         Raises Cancelled, OSError when the file can't be written, and as `SparkConnection.stream`.
         """
         self._remove_file()
         files = PinnedFiles()
-        sql = _translate(aggregation, Relations.of(snapshot, aggregation.resolved, files))
+        sql = _translate(resolved, Relations(snapshot, files))
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file = self._folder / f"aggregated-{secrets.token_hex(8)}.parquet"
         running: Future[None] = Future()
-        arguments = (running, aggregation, sql, files, self._file)
+        arguments = (running, resolved, sql, files, self._file)
         # A thread of its own: a call to a server that doesn't answer can't be interrupted, but left behind.
         threading.Thread(target=self._run, args=arguments, name="spark", daemon=True).start()
         self._wait(running)
-        return read_parquet(aggregation, [str(self._file)])
+        return read_parquet(resolved, [str(self._file)])
 
     def close(self) -> None:
         """Delete the file; release the session in the background: the server may not answer."""
@@ -86,10 +87,10 @@ class SparkAggregator(Aggregator):
             self._connection = None
             threading.Thread(target=connection.close, name="spark-close", daemon=True).start()
 
-    def _run(self, running: Future[None], aggregation: Aggregation, sql: str, files: PinnedFiles, to: Path) -> None:
+    def _run(self, running: Future[None], resolved: ResolvedQuery, sql: str, files: PinnedFiles, to: Path) -> None:
         try:
             rows = self._connect().stream(sql, files)
-            with pq.ParquetWriter(to, schema := _arrow_schema(aggregation)) as out:
+            with pq.ParquetWriter(to, schema := _arrow_schema(resolved)) as out:
                 for part in rows:
                     if self._cancelled.is_set():
                         break
@@ -135,9 +136,9 @@ class SparkAggregator(Aggregator):
             self._file = None
 
 
-def _translate(aggregation: Aggregation, relations: Relations) -> str:
+def _translate(resolved: ResolvedQuery, relations: Relations) -> str:
     """Write the aggregation as Spark's SQL. InternalError for a function without a translation."""
-    sql = select_typed(aggregation.columns, f"({group_rows(aggregation, relations)}) AS aggregated")
+    sql = select_typed(resolved.column_types, f"({group_rows(resolved, relations)}) AS aggregated")
     tree = sqlglot.parse_one(sql, read="duckdb")
     for found in list(tree.find_all(exp.Sum)):
         measure = MEASURES.get(found.parent.alias) if isinstance(found.parent, exp.Alias) else None
@@ -152,9 +153,11 @@ def _translate(aggregation: Aggregation, relations: Relations) -> str:
     return tree.sql("spark")
 
 
-def _arrow_schema(aggregation: Aggregation) -> pa.Schema:
-    fields = [(key.header, _KEYS[aggregation.columns[key.header]]) for key in aggregation.keys]
-    for measure in aggregation.measures:
+def _arrow_schema(resolved: ResolvedQuery) -> pa.Schema:
+    types = resolved.column_types
+    fields = [(key.header, _KEYS[types[key.header]]) for key in resolved.keys]
+    for name in resolved.measures:
+        measure = MEASURES[name]
         type_ = pa.int64() if measure.is_distinct_count else pa.decimal128(WIDEST_DECIMAL, measure.digits)
-        fields.append((measure.name, type_))
+        fields.append((name, type_))
     return pa.schema(fields)

@@ -30,8 +30,8 @@ from reelport.engine.first_days import WINDOWS, compile_births, compile_first_da
 from reelport.engine.leaderboards import ENTRIES, MORE_ENTRIES, Ranking, compile_leaderboard
 from reelport.engine.mapping import title_tables
 from reelport.engine.plan import Plan, join_selects
-from reelport.engine.report_size import ReportSize, RowGroupIndex, Scan, estimate_size, list_scans
-from reelport.engine.resolved_query import Refinement
+from reelport.engine.report_size import ReportSize, RowGroupIndex, estimate_size
+from reelport.engine.resolved_query import Refinement, SourceQuery, resolve_query
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, OutOfMemory, StorageError, StoreUnavailable
@@ -75,15 +75,17 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, as the hours of a report ar
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """The statement of a part, and what it reads: `shared_scans` by name, as `Relations.scans`.
+    """The statement of a part, and what it reads of a snapshot.
 
-    `scans` are of facts alone. `kept_rows` are those of rollups, and of facts for the days that these lack; `rollups`
-    chose them, None where no rollup is read. `plan_from_facts` plans the part without any, nor copies by role. It is
-    counted in its budget with `rows`; `outcome` is what is known already.
+    `shared_scans` are those of `Relations`, by name. `from_facts` read facts alone. `kept_rows` are those of rollups,
+    and of facts for the days that these lack; `rollups` chose them, None where no rollup is read. `plan_from_facts`
+    plans the part without any, nor copies by role. It is counted in its budget with `rows`; `outcome` is what is known
+    already.
     """
 
     plan: Plan
-    scans: tuple[Scan, ...]
+    snapshot: Snapshot
+    from_facts: tuple[SourceQuery, ...]
     kept_rows: int
     rollups: RollupAggregator | None
     shared_scans: Mapping[str, str]
@@ -201,12 +203,13 @@ class ViewEngine:
         shared = dict[str, str]()
         aggregator = RollupAggregator(rollups, scans=shared)
         statement = compile_part(snapshot, aggregator if rollups else DuckDBAggregator(shared))
-        scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
-        # Choices and scans both go by query, then by source.
-        readings = [choice.reading for choice in aggregator.choices] if rollups else [None] * len(scans)
+        sources = [each for query in statement.queries for each in resolve_query(query, tenant).sources]
+        # Choices and sources both go by query, then by source.
+        readings = [choice.reading for choice in aggregator.choices] if rollups else [None] * len(sources)
         planned = PlannedPart(
             statement.plan,
-            tuple(scan for scan, reading in zip(scans, readings, strict=True) if reading is None),
+            snapshot,
+            tuple(each for each, reading in zip(sources, readings, strict=True) if reading is None),
             sum(reading.rows for reading in readings if reading is not None),
             aggregator if aggregator.was_used else None,
             shared,
@@ -250,7 +253,7 @@ class ViewEngine:
         except OutOfMemory:
             return OverBudget(_(TOO_LARGE))
         except (StorageError, InternalError) as error:
-            reads_copies = any(scan.role in ROLES for scan in planned.scans)
+            reads_copies = any(each.only_role in ROLES for each in planned.from_facts)
             if isinstance(error, StoreUnavailable) or (planned.rollups is None and not reads_copies):
                 raise
             _log.warning("a view is computed from the facts: a kept file can't be read", reason=str(error))
@@ -296,10 +299,10 @@ class ViewEngine:
             self._cache.keep(part.plan, rows)
         return found
 
-    def _count_rows(self, plan: PlannedPart, left: int) -> int:
+    def _count_rows(self, part: PlannedPart, left: int) -> int:
         """Count the rows that a part reads at most, by row groups if by files they are too many."""
-        rows = plan.kept_rows + sum(scan.rows for scan in plan.scans)
-        return rows if rows <= left else plan.kept_rows + self._row_groups.count_rows(plan.scans)
+        rows = part.kept_rows + sum(each.count_rows(part.snapshot) for each in part.from_facts)
+        return rows if rows <= left else part.kept_rows + self._row_groups.count_rows(part.from_facts, part.snapshot)
 
 
 def _list_parts(view: View) -> tuple[Part, ...]:

@@ -21,12 +21,12 @@ from sqlalchemy import Engine as Database
 
 from reelport import killpoints
 from reelport.catalog import Metric, Product
-from reelport.engine.aggregation import DUCKDB, Aggregation, Aggregator, plan_aggregation
+from reelport.engine.aggregation import DUCKDB, Aggregator
 from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.engine import Cancelled, Session
 from reelport.engine.mapping import find_sources
 from reelport.engine.report_format import Written
-from reelport.engine.resolved_query import resolve_query
+from reelport.engine.resolved_query import ResolvedQuery, resolve_query
 from reelport.engine.rollups.choice import RollupAggregator, RollupList, summarize_refusals, summarize_uses
 from reelport.engine.tenant import Tenant
 from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError, StoreUnavailable
@@ -164,7 +164,7 @@ def choose_aggregator(
     kept = RollupAggregator(rollups, DigestCheck(CHECKED_BYTES))
     span, rows = tracing.current_span(), 0
     if settings.engine:
-        rows = kept.count_rows_read(plan_aggregation(resolve_query(claim.query, Tenant(claim.channels))), snapshot)
+        rows = kept.count_rows_read(resolve_query(claim.query, Tenant(claim.channels)), snapshot)
     if not settings.engine or rows < settings.spark_from_rows:
         span.set("reelport.aggregator", "duckdb")
         yield (kept, kept) if rollups else (DUCKDB, None)
@@ -185,11 +185,11 @@ class TracedAggregator(Aggregator):
     other: Aggregator
     name: str
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> str:
+    def aggregate(self, resolved: ResolvedQuery, snapshot: Snapshot) -> str:
         """Aggregate as the other does."""
-        days = f"{aggregation.resolved.start}/{aggregation.resolved.end}"
+        days = f"{resolved.start}/{resolved.end}"
         with tracing.span("aggregate", attributes={"reelport.aggregator": self.name, "reelport.days": days}):
-            return self.other.aggregate(aggregation, snapshot)
+            return self.other.aggregate(resolved, snapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ def _has_copies(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> bool:
         return False
     return any(
         each.only_role in ROLES and snapshot.has_copies(each.source.table, query.start, query.end, each.only_role)
-        for each in plan_aggregation(resolve_query(query, tenant)).sources
+        for each in resolve_query(query, tenant).sources
     )
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine, Row
 
-from reelport.engine.aggregation import plan_aggregation
 from reelport.engine.compile import tables_of
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.tenant import Tenant
@@ -241,7 +240,7 @@ class Estimates:
 
 def count_rows(query: ReportQuery, channels: frozenset[str], snapshot: Snapshot) -> int:
     """Count the rows in the files that a report reads. No file is opened."""
-    return sum(each.count_rows(snapshot) for each in plan_aggregation(resolve_query(query, Tenant(channels))).sources)
+    return sum(each.count_rows(snapshot) for each in resolve_query(query, Tenant(channels)).sources)
 
 
 def _is_changed(row: Row[*tuple[object, ...]], seconds: float) -> bool:
