@@ -40,8 +40,7 @@ def compute(engine: ViewEngine, view: View) -> tuple[dict[Part, Rows], int, floa
         found |= {part: rows for part, rows in engine.run(session, parts).items() if not isinstance(rows, OverBudget)}
     session.close()
     ended = time.process_time()
-    of_facts = sum(one.count_rows(each.snapshot) for each in planned.values() for one in each.from_facts)
-    read = of_facts + sum(each.kept_rows for each in planned.values())
+    read = sum(choice.rows for each in planned.values() for choice in each.aggregator.choices)
     return found, read, compiled - began, ended - compiled
 
 

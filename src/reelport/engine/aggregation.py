@@ -69,17 +69,11 @@ group of its own: with many dimensions, or by day and video.
 
 
 class DuckDBAggregator(Aggregator):
-    """Aggregates by a subquery, so that the rows of a report go through one statement.
-
-    With `scans`, the subquery reads from scans by their names, and adds their SQL to it.
-    """
-
-    def __init__(self, scans: dict[str, str] | None = None) -> None:
-        self._scans = scans
+    """Aggregates facts by a subquery, so that the rows of a report go through one statement."""
 
     def aggregate(self, resolved: ResolvedQuery, snapshot: Snapshot) -> str:
         """Give the subquery. It computes nothing yet."""
-        return group_rows(resolved, Relations(snapshot, scans=self._scans))
+        return group_rows(resolved, Relations(snapshot))
 
 
 DUCKDB = DuckDBAggregator()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -55,12 +55,9 @@ class RowGroupIndex:
         self._groups: OrderedDict[tuple[str, str], tuple[RowGroup, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def count_rows(self, source_queries: Iterable[SourceQuery], snapshot: Snapshot) -> int:
-        """Count the rows that can't be skipped, without rollups. Raises what `Session.fetch` does."""
-        return sum(self._count(each, each.list_paths(snapshot)) for each in source_queries)
-
-    def _count(self, source_query: SourceQuery, paths: Sequence[str]) -> int:
-        role, time = source_query.only_role or OWNER, source_query.source.time
+    def count_rows(self, source_query: SourceQuery, snapshot: Snapshot) -> int:
+        """Count the rows of facts that can't be skipped. Raises what `Session.fetch` does."""
+        paths, role, time = source_query.list_paths(snapshot), source_query.only_role or OWNER, source_query.source.time
         asked = source_query.resolved.start, source_query.resolved.end, source_query.listed_channels
         with self._lock:
             self._read([path for path in paths if (path, role) not in self._groups], time, role)

@@ -205,10 +205,10 @@ def test_a_partner_of_few_rows_a_day_reads_at_most_five_times_their_bytes(tmp_pa
 
 def test_a_page_counts_the_row_groups_of_copies(root: Path, engine: QueryEngine) -> None:
     """The explorer's budget is spent on what is read, not on everybody's rows."""
-    index, resolved = RowGroupIndex(engine), resolve_query(question("EMBED"), Tenant(frozenset({"c7"})))
-    before = index.count_rows(resolved.sources, pin(root, ["plays"]))
+    index, (plays,) = RowGroupIndex(engine), resolve_query(question("EMBED"), Tenant(frozenset({"c7"}))).sources
+    before = index.count_rows(plays, pin(root, ["plays"]))
     copy_tables_by_roles(root)
-    after = index.count_rows(resolved.sources, pin(root, ["plays"]))
+    after = index.count_rows(plays, pin(root, ["plays"]))
     assert before == sum(file.rows for file in read_newest(root, PLAYS).files)
     assert after < before / 2
 

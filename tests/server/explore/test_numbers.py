@@ -22,7 +22,7 @@ from reelport.charts.time_axis import format_time
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.leaderboards import ENTRIES, MORE_ENTRIES
-from reelport.engine.plan import join_selects
+from reelport.engine.plan import Plan, join_selects
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
 from reelport.engine.rollups.columns import groupable_columns, make_rollup
@@ -33,7 +33,6 @@ from reelport.query import ReportQuery
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Totals
 from reelport.server.explore.view import Comparison, Sort, View, default_grain
 from reelport.server.explore.view_engine import (
-    Statement,
     add_up_lines,
     compile_board,
     compile_lines,
@@ -100,14 +99,15 @@ def _add_rollups(world: World) -> Iterator[Rollup]:
             yield rollup
 
 
-def fetch(world: World, compile_part: Callable[[Aggregator], Statement]) -> list[tuple[object, ...]]:
+def fetch(world: World, compile_part: Callable[[Aggregator], Plan]) -> list[tuple[object, ...]]:
     """Fetch the rows of a part: the same from facts as from rollups, and twice in a statement that scans these once."""
-    found, shared = list[list[tuple[object, ...]]](), dict[str, str]()
+    found: list[list[tuple[object, ...]]] = []
     with closing(world.engine.session()) as session:
         for rollups in (RollupList(), RollupList.read(world.snapshot.root)):
-            found.append(session.fetch(compile_part(RollupAggregator(rollups)).plan, "this page"))
-            sql = compile_part(RollupAggregator(rollups, scans=shared)).plan.sql
-            (lists,) = session.fetch(join_selects([sql, sql], shared), "this page")
+            found.append(session.fetch(compile_part(RollupAggregator(rollups)), "this page"))
+            sharing = RollupAggregator(rollups, shares_scans=True)
+            sql = compile_part(sharing).sql
+            (lists,) = session.fetch(join_selects([sql, sql], sharing.scans), "this page")
             found += [[tuple(row.values()) for row in rows or ()] for rows in lists]
     assert all(sorted(each, key=str) == sorted(found[0], key=str) for each in found)
     return found[0]

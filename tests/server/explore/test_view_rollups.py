@@ -94,9 +94,7 @@ def compute(engine: ViewEngine, view: View) -> tuple[Numbers, int]:
             outcomes |= engine.run(session, parts)
     finally:
         session.close()
-    rows = sum(
-        part.kept_rows + sum(each.count_rows(part.snapshot) for each in part.from_facts) for part in planned.values()
-    )
+    rows = sum(choice.rows for part in planned.values() for choice in part.aggregator.choices)
     return engine.read(view, outcomes, NOTHING), rows
 
 

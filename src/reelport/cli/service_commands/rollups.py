@@ -205,11 +205,11 @@ def explain(
     if settings.rollups == "off":
         print("REELPORT_ROLLUPS is off: every report is made from the facts.", file=sys.stderr)
     for choice in choices:
-        print(f"{choice.source} from {describe_use(choice)}")
+        print(f"{choice.source.name} from {describe_use(choice)}")
         for name, why in sorted(choice.refused.items()):
             print(f"  not from {name}: {why}")
         if choice.reading is None and not choice.refused:
-            print(f"  there is no rollup of {choice.table}: see `reelport rollups suggest`")
+            print(f"  there is no rollup of {choice.source.table}: see `reelport rollups suggest`")
 
 
 def _find_tenant(settings: Settings, org: str | None, snapshot: Snapshot) -> Tenant:
@@ -227,8 +227,8 @@ def _find_tenant(settings: Settings, org: str | None, snapshot: Snapshot) -> Ten
 def _to_fields(choice: Choice) -> dict[str, object]:
     reading = choice.reading
     return {
-        "source": choice.source,
-        "table": choice.table,
+        "source": choice.source.name,
+        "table": choice.source.table,
         "rollup": reading and reading.rollup.name,
         "rollup_days": len(reading.days) if reading else 0,
         "days": len(reading.all_days) if reading else None,

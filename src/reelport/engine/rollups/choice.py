@@ -15,7 +15,7 @@ from pathlib import Path
 from reelport.catalog import Dimension, Distinct, Grain, Stock, measures
 from reelport.engine.aggregation import DUCKDB, Aggregator, group_rows
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, TimeCell
+from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, Source, TimeCell
 from reelport.engine.relations import Relations
 from reelport.engine.report_size import RowGroupIndex
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery, resolve_query
@@ -65,17 +65,21 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is read for one source of a report: a rollup's days, or facts alone.
+    """What is read for one source of a report: a rollup's days, or facts alone (no `reading`).
 
     `refused` tells why each other rollup of the table is not used, by its name. `fact_rows` are the rows that are read
     at most without any rollup.
     """
 
-    source: str
-    table: str
+    source_query: SourceQuery
     reading: Reading | None
     refused: Mapping[str, str]
     fact_rows: int
+
+    @property
+    def source(self) -> Source:
+        """The source that is read."""
+        return self.source_query.source
 
     @property
     def rows(self) -> int:
@@ -130,7 +134,7 @@ def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -
         if each is not best:
             other = "the facts need" if best is None else f"{best.rollup.name} needs"
             refused[each.rollup.name] = f"{format_count(each.rows, 'row')} to read: {other} no more"
-    return Choice(source.name, source.table, best, refused, fact_rows)
+    return Choice(source_query, best, refused, fact_rows)
 
 
 def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | None:
@@ -142,7 +146,7 @@ def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | N
     resolved, table, role = source_query.resolved, source_query.source.table, source_query.only_role
     if role in ROLES and snapshot.has_copies(table, resolved.start, resolved.end, role):
         with suppress(InternalError):
-            return _find_row_groups().count_rows([source_query], snapshot)
+            return _find_row_groups().count_rows(source_query, snapshot)
     return None
 
 
@@ -273,7 +277,7 @@ def summarize_uses(choices: Iterable[Choice]) -> list[str]:
     all_days: dict[str, int] = {}
     for choice in choices:
         if choice.reading is not None:
-            name = f"{choice.source} from {choice.reading.rollup.name}"
+            name = f"{choice.source.name} from {choice.reading.rollup.name}"
             read[name] = read.get(name, 0) + len(choice.reading.days)
             all_days[name] = all_days.get(name, 0) + len(choice.reading.all_days)
     return [f"{name}: {days:,} of {format_count(all_days[name], 'day')}" for name, days in read.items()]
@@ -281,7 +285,9 @@ def summarize_uses(choices: Iterable[Choice]) -> list[str]:
 
 def summarize_refusals(choices: Iterable[Choice]) -> list[str]:
     """Say why rollups were refused, each reason once."""
-    found = (f"{choice.source} not from {name}: {why}" for choice in choices for name, why in choice.refused.items())
+    found = (
+        f"{choice.source.name} not from {name}: {why}" for choice in choices for name, why in choice.refused.items()
+    )
     return list(dict.fromkeys(found))
 
 
@@ -363,26 +369,26 @@ class RollupAggregator(Aggregator):
     """Aggregates one report with rollups, or by DuckDB from the facts where none gives a day.
 
     `choices` are those of each piece so far. With a `check`, StorageError is raised for a file that is not as it was
-    written. `scans` are those of DuckDBAggregator.
+    written. If it `shares_scans`, its SQL reads from scans by name, and `scans` has the SQL of each.
     """
 
-    def __init__(
-        self, rollups: RollupList, check: DigestCheck | None = None, scans: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, rollups: RollupList, check: DigestCheck | None = None, *, shares_scans: bool = False) -> None:
         self.choices: list[Choice] = []
+        self.scans: dict[str, str] = {}
         self._rollups = rollups
         self._check = check
-        self._scans = scans
+        self._shares_scans = shares_scans
         self._known: list[tuple[Snapshot, SourceQuery, Choice]] = []
 
     def aggregate(self, resolved: ResolvedQuery, snapshot: Snapshot) -> str:
         """Give a subquery, which computes nothing yet, where rollups give any of the days."""
         chosen = [self._choose(source_query, snapshot) for source_query in resolved.sources]
         self.choices.extend(chosen)
-        readings = {choice.source: choice.reading for choice in chosen if choice.reading is not None}
+        readings = {choice.source.name: choice.reading for choice in chosen if choice.reading is not None}
         if self._check is not None:
             self.require_intact(self._check)
-        return group_rows(resolved, RollupRelations(snapshot, scans=self._scans, readings=readings))
+        scans = self.scans if self._shares_scans else None
+        return group_rows(resolved, RollupRelations(snapshot, scans=scans, readings=readings))
 
     def count_rows_read(self, resolved: ResolvedQuery, snapshot: Snapshot) -> int:
         """Count the rows that are read at most, of rollups or of facts."""

@@ -23,7 +23,7 @@ import structlog
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.catalog.labels import find_cells
 from reelport.charts.time_axis import next_time, parse_time
-from reelport.engine.aggregation import DUCKDB, Aggregator, DuckDBAggregator
+from reelport.engine.aggregation import DUCKDB, Aggregator
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.engine import QueryEngine, Session
 from reelport.engine.first_days import WINDOWS, compile_births, compile_first_days, plan_first_days
@@ -31,7 +31,7 @@ from reelport.engine.leaderboards import ENTRIES, MORE_ENTRIES, Ranking, compile
 from reelport.engine.mapping import title_tables
 from reelport.engine.plan import Plan, join_selects
 from reelport.engine.report_size import ReportSize, RowGroupIndex, estimate_size
-from reelport.engine.resolved_query import Refinement, SourceQuery, resolve_query
+from reelport.engine.resolved_query import Refinement
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, OutOfMemory, StorageError, StoreUnavailable
@@ -69,26 +69,21 @@ _log = structlog.get_logger()
 Value = TypeVar("Value")
 TOTALS, LINES, PICKED = "totals", "lines", "picked"
 Part = str | Dimension  # a part of a view: TOTALS, LINES, the dimension of a leaderboard, or PICKED
-Compile = Callable[[Snapshot, Aggregator], "Statement"]
+Compile = Callable[[Snapshot, Aggregator], Plan]
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, as the hours of a report are parsed
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """The statement of a part, and what it reads of a snapshot.
+    """The statement of a part, and the aggregator that chose what it reads of a snapshot.
 
-    `shared_scans` are those of `Relations`, by name. `from_facts` read facts alone. `kept_rows` are those of rollups,
-    and of facts for the days that these lack; `rollups` chose them, None where no rollup is read. `plan_from_facts`
-    plans the part without any, nor copies by role. It is counted in its budget with `rows`; `outcome` is what is known
-    already.
+    `plan_from_facts` plans the part without rollups and copies by role. The part is counted in its budget with `rows`;
+    `outcome` is what is known already.
     """
 
     plan: Plan
     snapshot: Snapshot
-    from_facts: tuple[SourceQuery, ...]
-    kept_rows: int
-    rollups: RollupAggregator | None
-    shared_scans: Mapping[str, str]
+    aggregator: RollupAggregator
     budget: _ReadBudget
     plan_from_facts: Callable[[], PlannedPart]
     rows: int = 0
@@ -126,7 +121,7 @@ class ViewEngine:
         rollups, budget = self._list_rollups(), _ReadBudget(self._settings.explore_rows // share)
         given = view, tenant, bool(self._settings.picture_hosts)
         return {
-            part: self._plan_part(partial(_compile_part, part, *given), tenant, snapshot, rollups, budget)
+            part: self._plan_part(partial(_compile_part, part, *given), snapshot, rollups, budget)
             for part in _list_parts(view)
         }
 
@@ -158,11 +153,11 @@ class ViewEngine:
         if asked:
             query, narrowed = plan_first_days(asked, metrics, dimension, complete[1])
 
-            def compile_part(snapshot: Snapshot, aggregator: Aggregator) -> Statement:
-                return Statement(compile_first_days(asked, query, narrowed, tenant, snapshot, aggregator), (query,))
+            def compile_part(snapshot: Snapshot, aggregator: Aggregator) -> Plan:
+                return compile_first_days(asked, query, narrowed, tenant, snapshot, aggregator)
 
             budget = _ReadBudget(self._settings.explore_rows)
-            planned = self._plan_part(compile_part, tenant, snapshot, self._list_rollups(), budget)
+            planned = self._plan_part(compile_part, snapshot, self._list_rollups(), budget)
             sums = planned.outcome if planned.outcome is not None else self._run_alone(session, planned)
         if isinstance(sums, OverBudget):
             return sums
@@ -198,24 +193,12 @@ class ViewEngine:
         return RollupList() if self._settings.rollups == "off" else RollupList.read(self._settings.facts_root)
 
     def _plan_part(
-        self, compile_part: Compile, tenant: Tenant, snapshot: Snapshot, rollups: RollupList, budget: _ReadBudget
+        self, compile_part: Compile, snapshot: Snapshot, rollups: RollupList, budget: _ReadBudget
     ) -> PlannedPart:
-        shared = dict[str, str]()
-        aggregator = RollupAggregator(rollups, scans=shared)
-        statement = compile_part(snapshot, aggregator if rollups else DuckDBAggregator(shared))
-        sources = [each for query in statement.queries for each in resolve_query(query, tenant).sources]
-        # Choices and sources both go by query, then by source.
-        readings = [choice.reading for choice in aggregator.choices] if rollups else [None] * len(sources)
-        planned = PlannedPart(
-            statement.plan,
-            snapshot,
-            tuple(each for each, reading in zip(sources, readings, strict=True) if reading is None),
-            sum(reading.rows for reading in readings if reading is not None),
-            aggregator if aggregator.was_used else None,
-            shared,
-            budget,
-            partial(self._plan_part, compile_part, tenant, snapshot.without_copies(), RollupList(), budget),
-        )
+        aggregator = RollupAggregator(rollups, shares_scans=True)
+        plan = compile_part(snapshot, aggregator)
+        plan_from_facts = partial(self._plan_part, compile_part, snapshot.without_copies(), RollupList(), budget)
+        planned = PlannedPart(plan, snapshot, aggregator, budget, plan_from_facts)
         if (known := self._cache.find(planned.plan)) is not None:
             return replace(planned, outcome=known)
         rows = self._count_rows(planned, budget.left)
@@ -231,7 +214,7 @@ class ViewEngine:
         for part, each in planned.items():
             if each.outcome is None:
                 is_slow = isinstance(part, Dimension) and part.many_valued
-                first = next(iter(each.shared_scans), str(part))  # that of the view's own days
+                first = next(iter(each.aggregator.scans), str(part))  # that of the view's own days
                 groups.setdefault(str(part) if is_slow else first, {})[part] = each
         return groups.values()
 
@@ -253,8 +236,9 @@ class ViewEngine:
         except OutOfMemory:
             return OverBudget(_(TOO_LARGE))
         except (StorageError, InternalError) as error:
-            reads_copies = any(each.only_role in ROLES for each in planned.from_facts)
-            if isinstance(error, StoreUnavailable) or (planned.rollups is None and not reads_copies):
+            choices = planned.aggregator.choices
+            reads_copies = any(each.reading is None and each.source_query.only_role in ROLES for each in choices)
+            if isinstance(error, StoreUnavailable) or not (planned.aggregator.was_used or reads_copies):
                 raise
             _log.warning("a view is computed from the facts: a kept file can't be read", reason=str(error))
         planned.budget.give_back(planned.rows)
@@ -289,9 +273,8 @@ class ViewEngine:
     def _fetch_intact(self, session: Session, parts: Sequence[PlannedPart]) -> list[Rows]:
         """Fetch the rows of parts, unless a rollup that they read is not as it was written."""
         for part in parts:
-            if part.rollups is not None:
-                part.rollups.require_intact(DigestCheck(CHECKED_BYTES))
-        scans = {name: sql for part in parts for name, sql in part.shared_scans.items()}
+            part.aggregator.require_intact(DigestCheck(CHECKED_BYTES))
+        scans = {name: sql for part in parts for name, sql in part.aggregator.scans.items()}
         joined = join_selects([part.plan.sql for part in parts], scans)
         (lists,) = session.fetch(joined, "this page")
         found: list[Rows] = [[tuple(row.values()) for row in rows or ()] for rows in lists]
@@ -301,8 +284,11 @@ class ViewEngine:
 
     def _count_rows(self, part: PlannedPart, left: int) -> int:
         """Count the rows that a part reads at most, by row groups if by files they are too many."""
-        rows = part.kept_rows + sum(each.count_rows(part.snapshot) for each in part.from_facts)
-        return rows if rows <= left else part.kept_rows + self._row_groups.count_rows(part.from_facts, part.snapshot)
+        choices, count = part.aggregator.choices, self._row_groups.count_rows
+        rows = sum(each.rows for each in choices)
+        if rows <= left:
+            return rows
+        return sum(each.rows if each.reading else count(each.source_query, part.snapshot) for each in choices)
 
 
 def _list_parts(view: View) -> tuple[Part, ...]:
@@ -316,7 +302,7 @@ def _read(outcome: Outcome, read: Callable[[Rows], Value]) -> Value | OverBudget
 
 def _compile_part(
     part: Part, view: View, tenant: Tenant, with_pictures: bool, snapshot: Snapshot, aggregator: Aggregator
-) -> Statement:
+) -> Plan:
     if isinstance(part, Dimension):
         return compile_board(view, part, tenant, snapshot, aggregator, with_pictures=with_pictures)
     if part == PICKED and (listed := view.list_picked()):
@@ -392,20 +378,12 @@ def _hash(plan: Plan) -> bytes:
     return hashlib.sha256(plan.sql.encode("utf-8", "surrogatepass")).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement of a view: its plan, and the queries of the reports whose facts it reads."""
-
-    plan: Plan
-    queries: tuple[ReportQuery, ...]
-
-
-def compile_totals(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:
+def compile_totals(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Plan:
     """Compile the totals: a row of the view's days and one of the compared days."""
     return _stack(_queries(view, ()), Refinement(view.kept), tenant, snapshot, aggregator)
 
 
-def compile_lines(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:
+def compile_lines(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Plan:
     """Compile the lines: a row for each time with facts, of the view's and the compared days."""
     queries = _queries(view, (view.time,))
     queries = queries if view.compares_lines else queries[:1]
@@ -422,9 +400,8 @@ def compile_board(
     *,
     with_pictures: bool = False,
     search: str = "",
-) -> Statement:
+) -> Plan:
     """Compile the leaderboard of a dimension, of all rows or of those that `search` finds."""
-    queries = _queries(view, (dimension,))
     most = MORE_ENTRIES if view.longer is dimension else ENTRIES
     ranking = Ranking(
         view.ranked_by,
@@ -435,9 +412,8 @@ def compile_board(
         search=search,
         labelled=find_cells(dimension, search),
     )
-    narrowed = Refinement(view.kept)
-    plan = compile_leaderboard(queries[0], view.compared_days, ranking, tenant, snapshot, aggregator, narrowed)
-    return Statement(plan, queries)
+    query, narrowed = view.query((dimension,)), Refinement(view.kept)
+    return compile_leaderboard(query, view.compared_days, ranking, tenant, snapshot, aggregator, narrowed)
 
 
 def _queries(view: View, dimensions: tuple[Dimension, ...]) -> tuple[ReportQuery, ...]:
@@ -447,13 +423,13 @@ def _queries(view: View, dimensions: tuple[Dimension, ...]) -> tuple[ReportQuery
 
 def _stack(
     queries: tuple[ReportQuery, ...], refinement: Refinement, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator
-) -> Statement:
+) -> Plan:
     selects = (
         compile_query(query, tenant, snapshot, aggregator, ordered=False, refinement=refinement).sql
         for query in queries
     )
     sql = "\nUNION ALL\n".join(f"SELECT {side}, * FROM ({select})" for side, select in enumerate(selects))  # noqa: S608 - SQL that was compiled
-    return Statement(Plan(sql, ()), queries)
+    return Plan(sql, ())
 
 
 def read_totals(view: View, rows: Rows) -> Totals:
