@@ -130,6 +130,10 @@ def test_the_read_budget_counts_the_rows_of_rollups(data: Path) -> None:
         assert numbers.totals == (Figure(700, 300),)
         assert isinstance(numbers.leaderboards[COUNTRIES], Leaderboard)
         assert isinstance(numbers.leaderboards[VIDEOS], OverBudget)
+    with opened(data, explore_rows=7) as engine:
+        assert compute(engine, make_view())[0].totals == OverBudget(
+            "It would read up to 8 rows; a page reads 7 at most."
+        )
 
 
 def test_a_view_is_read_from_the_file_of_the_rollup(data: Path) -> None:
