@@ -21,9 +21,9 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, QUALIFYING, SOURCES, LookupCell, can_split, find_sources
 from reelport.engine.payees import PayeeTotal, sum_by_payee
 from reelport.engine.report_size import RowGroupIndex
-from reelport.engine.resolved_query import SourceQuery, resolve_query
+from reelport.engine.resolved_query import Refinement, SourceQuery, resolve_query
 from reelport.engine.tenant import Tenant
-from reelport.errors import ReelportError
+from reelport.errors import InternalError, ReelportError
 from reelport.facts.layout import check_layout
 from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import Snapshot
@@ -96,6 +96,24 @@ def test_a_distinct_count_counts_values_and_no_other_metric_does() -> None:
     for metric in Metric:
         counts = {MEASURES[name].is_distinct_count for name in measures(metric.rule)}
         assert counts == {isinstance(metric.rule, Distinct)}
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "filters", "kept"),
+    [
+        (["MONETIZATION_TYPE"], {}, ()),
+        ([], {"monetizationType": "video"}, ()),
+        ([], {}, ((Dimension.MONETIZATION_TYPE, "video"),)),
+    ],
+    ids=["by a dimension", "by a filter", "narrowed"],
+)
+def test_a_query_that_was_not_checked_has_no_sources(
+    dimensions: list[str], filters: dict[str, str], kept: tuple[tuple[Dimension, str], ...]
+) -> None:
+    """No SQL is made of facts that lack what it asks for, whichever way it asks."""
+    query = ReportQuery.of(["STORAGE_USED_BYTES"], dimensions, FIRST, LAST, filters)
+    with pytest.raises(InternalError, match="storage facts carry no MONETIZATION_TYPE: the query was not checked"):
+        _ = resolve_query(query, Tenant(frozenset({"a"})), Refinement(kept)).sources
 
 
 def test_a_source_of_stocks_holds_nothing_else() -> None:
