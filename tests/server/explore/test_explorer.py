@@ -20,7 +20,7 @@ from reelport.errors import StorageError, UsageError
 from reelport.facts.log.snapshot import pin
 from reelport.server.explore.explorer import Explorer
 from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget
-from reelport.server.explore.view import Comparison
+from reelport.server.explore.view_days import Comparison
 from reelport.server.settings import Settings, read_settings
 
 Result = TypeVar("Result")

@@ -31,7 +31,8 @@ from reelport.facts.rollups import Rollup, add_rollup
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Totals
-from reelport.server.explore.view import Comparison, Sort, View, default_grain
+from reelport.server.explore.view import Sort, View
+from reelport.server.explore.view_days import Comparison, default_grain
 from reelport.server.explore.view_engine import (
     add_up_lines,
     compile_board,

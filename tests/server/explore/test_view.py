@@ -16,7 +16,8 @@ from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.check import Rules
 from reelport.facts.log.freshness import COUNTED, Freshness
-from reelport.server.explore.view import Comparison, Parameter, Preset, Sort, View
+from reelport.server.explore.view import Parameter, Sort, View
+from reelport.server.explore.view_days import Comparison, Preset
 from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
 
 START, END = date(2026, 3, 1), date(2026, 3, 4)

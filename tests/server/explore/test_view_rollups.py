@@ -36,7 +36,8 @@ from reelport.facts.rollups import add_rollup
 from reelport.query import ReportQuery
 from reelport.server.explore.file_preview import Rows, draw_chart, read_first_rows, total_columns
 from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget
-from reelport.server.explore.view import Comparison, View
+from reelport.server.explore.view import View
+from reelport.server.explore.view_days import Comparison
 from reelport.server.explore.view_engine import LINES, ViewEngine
 from reelport.server.settings import read_settings
 from reelport.storage.local_folder import LocalFolder

@@ -12,8 +12,9 @@ from reelport.catalog.labels import DIMENSION_GROUPS
 from reelport.check import Rules, allowed_with
 from reelport.facts.log.freshness import COUNTED, Freshness
 from reelport.query import ReportQuery
-from reelport.server.explore.view import Comparison, Sort, View, default_grain
-from reelport.server.explore.view_parameters import Defaults, explain_grain
+from reelport.server.explore.view import Sort, View
+from reelport.server.explore.view_days import Comparison, default_grain, explain_grain
+from reelport.server.explore.view_parameters import Defaults
 
 Values = Callable[[Filter], some.SearchStrategy[str]]
 Cells = Callable[[Dimension], some.SearchStrategy[str]]

@@ -19,7 +19,8 @@ from reelport.server.explore.numbers import (
     OverBudget,
     Point,
 )
-from reelport.server.explore.view import Comparison, View
+from reelport.server.explore.view import View
+from reelport.server.explore.view_days import Comparison
 from reelport.server.explore.view_parameters import Defaults
 from reelport.server.studio.formats import MetricUnit, write_number, write_share
 from reelport.server.studio.view_page import Board, Page, keep_value, make_change

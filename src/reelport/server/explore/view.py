@@ -8,71 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
-from enum import Enum, StrEnum, unique
+from datetime import date
+from enum import StrEnum
 from urllib.parse import urlencode
 
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.catalog.labels import label_dimension, label_value
-from reelport.language import N_, _
+from reelport.language import _
 from reelport.query import ReportQuery, describe_query
+from reelport.server.explore.view_days import WEEK, Comparison, Preset, a_year_before, default_grain, time_dimension
 from reelport.wording import clean_line, format_choice, format_list
 
-LONGEST_BY_DAY = 186  # days of the longest range whose lines are by day unless the view says otherwise
-# Days of the longest range whose lines can be by a grain: with more points a chart shows no single one any more.
-MOST_DAYS = {Grain.HOUR: 31, Grain.DAY: 1100, Grain.WEEK: 3660}
-_WEEK = 7
 KeptCells = tuple[tuple[Dimension, str], ...]  # cells, the empty one as the empty text; several of a dimension: any
 NONE = "none"  # stands in the URL for no leaderboards: a URL that names none has the default ones
 Pairs = tuple[tuple[str, str], ...]  # pairs of a URL query, in order; a name may come several times
-
-
-@unique
-class Preset(Enum):
-    """A range by name, up to the last complete day of the tables that a view reads.
-
-    Its value is the word in a URL; `label` names it on the page. `days` is its length, None where that varies.
-    """
-
-    LAST_7_DAYS = "last-7-days", N_("Last 7 days"), 7
-    LAST_28_DAYS = "last-28-days", N_("Last 28 days"), 28
-    LAST_90_DAYS = "last-90-days", N_("Last 90 days"), 90
-    LAST_365_DAYS = "last-365-days", N_("Last 365 days"), 365
-    LAST_WEEK = "last-week", N_("Last week"), None
-    THIS_MONTH = "this-month", N_("This month"), None
-    LAST_MONTH = "last-month", N_("Last month"), None
-    LIFETIME = "lifetime", N_("Lifetime"), None
-
-    def __init__(self, word: str, label: str, days: int | None) -> None:
-        self.word = word
-        self.label = label
-        self.days = days
-
-    def resolve(self, complete: date, first: date) -> tuple[date, date]:
-        """Find its first and last day, given the last complete day, and the first one with data."""
-        if self.days is not None:
-            return complete - timedelta(self.days - 1), complete
-        if self is Preset.LIFETIME:
-            return min(first, complete), complete
-        if self is Preset.THIS_MONTH:
-            return complete.replace(day=1), complete
-        if self is Preset.LAST_WEEK:  # from Monday to Sunday, as soon as that Sunday is complete
-            last = complete - timedelta((complete.weekday() + 1) % _WEEK)
-            return last - timedelta(_WEEK - 1), last
-        last = (complete + timedelta(1)).replace(day=1) - timedelta(1)  # a month is the last one once it is complete
-        return last.replace(day=1), last
-
-
-DEFAULT_PRESET = Preset.LAST_28_DAYS  # the range of a view that names no days
-
-
-class Comparison(StrEnum):
-    """The days that a view's numbers are compared with."""
-
-    NONE = "none"
-    PREVIOUS = "previous"  # as many days, right before
-    WEEKDAYS = "weekdays"  # as many days, a whole number of weeks before: a Monday is compared with a Monday
-    YEAR = "year"  # the same days a year before; a 29 February is compared with the 28th
 
 
 class Sort(StrEnum):
@@ -169,7 +118,7 @@ class View:
             return False
         match self.grain:
             case Grain.WEEK:
-                return (self.start - self.compared_days[0]).days % _WEEK == 0
+                return (self.start - self.compared_days[0]).days % WEEK == 0
             case Grain.MONTH:
                 return self.comparison is Comparison.YEAR
             case _:
@@ -178,21 +127,12 @@ class View:
     @property
     def compared_days(self) -> tuple[date, date] | None:
         """The first and last of the compared days; None without a comparison."""
-        match self.comparison:
-            case Comparison.NONE:
-                return None
-            case Comparison.PREVIOUS:
-                back = timedelta(self.days)
-            case Comparison.WEEKDAYS:
-                back = timedelta(-(-self.days // _WEEK) * _WEEK)
-            case Comparison.YEAR:
-                return _a_year_before(self.start), _a_year_before(self.end)
-        return self.start - back, self.end - back
+        return self.comparison.find_days(self.start, self.end)
 
     def compared_time(self, time: date) -> date:
         """The time of the compared days that a time on the lines is compared with."""
         if self.comparison is Comparison.YEAR and self.grain is not Grain.WEEK:
-            return _a_year_before(time)
+            return a_year_before(time)
         return time if self.compared_days is None else time - (self.start - self.compared_days[0])
 
     def report_query(self) -> ReportQuery:
@@ -294,21 +234,6 @@ class View:
         return urlencode([pair for pair in self.params() if pair[0] not in days])
 
 
-def _a_year_before(day: date) -> date:
-    is_leap_day = (day.month, day.day) == (2, 29)
-    return day.replace(year=day.year - 1, day=28 if is_leap_day else day.day)
-
-
 def name_cell(dimension: Dimension, cell: str | None) -> str:
     """Name what a cell stands for, on one line: France for FR, a word for an empty one."""
     return label_value(dimension, clean_line(cell)) if cell else _("Unknown")
-
-
-def default_grain(days: int) -> Grain:
-    """The grain of the lines of so many days, unless the view says otherwise."""
-    return Grain.DAY if days <= LONGEST_BY_DAY else Grain.MONTH
-
-
-def time_dimension(grain: Grain) -> Dimension:
-    """The dimension of time of a grain; a week has days."""
-    return next(row for row in Dimension if row.grain is (Grain.DAY if grain is Grain.WEEK else grain))

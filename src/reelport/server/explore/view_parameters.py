@@ -21,32 +21,27 @@ from reelport.catalog.labels import (
     label_metric,
     label_names,
 )
-from reelport.charts.time_axis import GRAIN_WORDS
 from reelport.check import Rules
 from reelport.engine.mapping import find_sources
 from reelport.errors import Problem
 from reelport.facts.log.freshness import Freshness
 from reelport.facts.tables import TABLES
-from reelport.language import N_, _, localize
+from reelport.language import N_, _
 from reelport.query import ReportQuery, parse_day
-from reelport.server.explore.view import (
+from reelport.server.explore.view import NONE, Parameter, Sort, View
+from reelport.server.explore.view_days import (
     DEFAULT_PRESET,
-    MOST_DAYS,
-    NONE,
+    EARLIEST,
     Comparison,
-    Parameter,
     Preset,
-    Sort,
-    View,
     default_grain,
+    explain_grain,
     time_dimension,
 )
 from reelport.wire import Code
 from reelport.wording import format_list
 
 _RULES = Rules()
-# The first day of which a view may show numbers: compared days lie before it, and the calendar begins somewhere.
-EARLIEST = date(1970, 1, 1)
 _PRESETS = {preset.word: preset for preset in Preset}
 _GRAINS = {grain.name.lower(): grain for grain in Grain if grain is not Grain.MINUTE}
 Choice = TypeVar("Choice")
@@ -186,21 +181,6 @@ def _read_grain(url: _UrlTexts, defaults: Defaults, metrics: tuple[Metric, ...],
     if reason is not None:
         url.report(Parameter.GRAIN, Code.GRAIN_TOO_FINE, reason)
     return grain if reason is None else default_grain(days)
-
-
-def explain_grain(grain: Grain, days: int, metrics: Iterable[Metric], rules: Rules) -> str | None:
-    """Say why these metrics can't have lines by a grain over so many days; None where they can."""
-    most, word = MOST_DAYS.get(grain, days), _(GRAIN_WORDS[grain])
-    if days > most:
-        return _(
-            "Lines by %(grain)s are of %(most)s days at most: choose fewer days, or lines by %(coarser)s.",
-            grain=word,
-            most=localize(f"{most:,}"),
-            coarser=_(GRAIN_WORDS[default_grain(days)]),
-        )
-    by = time_dimension(grain)
-    coarse = [metric.name for metric in metrics if by not in metric.family.dimensions(permissive=rules.permissive)]
-    return _("%(metrics)s can't be had by %(grain)s.", metrics=format_list(coarse), grain=word) if coarse else None
 
 
 def list_grains(view: View, rules: Rules) -> list[tuple[str, bool, str | None]]:

@@ -31,7 +31,8 @@ from reelport.language import N_, _
 from reelport.server.access.callers import find_tenant
 from reelport.server.access.roles import Reach
 from reelport.server.explore.numbers import Figure, FirstDays, Leaderboard, Lines, Numbers, OverBudget, Window
-from reelport.server.explore.view import SEVERAL, Comparison, Parameter, Preset, Sort, View, name_cell
+from reelport.server.explore.view import SEVERAL, Parameter, Sort, View, name_cell
+from reelport.server.explore.view_days import Comparison, Preset
 from reelport.server.explore.view_parameters import (
     Defaults,
     Option,

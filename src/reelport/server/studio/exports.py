@@ -25,7 +25,8 @@ from reelport.engine.report_format import CSV, XLSX
 from reelport.language import N_, _
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Number, OverBudget
-from reelport.server.explore.view import NONE, Comparison, Pairs, View, name_cell
+from reelport.server.explore.view import NONE, Pairs, View, name_cell
+from reelport.server.explore.view_days import Comparison
 from reelport.server.files.file_names import name_file
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages, view_page

@@ -31,8 +31,9 @@ from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import expires_soon
 from reelport.server.explore.numbers import Numbers, OverBudget
-from reelport.server.explore.view import Comparison, Preset, View, default_grain
-from reelport.server.explore.view_parameters import EARLIEST, Defaults
+from reelport.server.explore.view import View
+from reelport.server.explore.view_days import EARLIEST, Comparison, Preset, default_grain
+from reelport.server.explore.view_parameters import Defaults
 from reelport.server.reports import report_list
 from reelport.server.reports.report_list import StateFilter
 from reelport.server.settings import Settings

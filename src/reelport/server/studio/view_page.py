@@ -22,7 +22,8 @@ from reelport.charts.time_axis import GRAIN_WORDS, count_settled, describe_parti
 from reelport.language import N_, _, ngettext
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget
-from reelport.server.explore.view import Comparison, Parameter, Sort, View, name_cell
+from reelport.server.explore.view import Parameter, Sort, View, name_cell
+from reelport.server.explore.view_days import Comparison
 from reelport.server.explore.view_parameters import LONGEST, Defaults
 from reelport.server.files.file_names import name_file
 from reelport.server.http.downloads import format_attachment
