@@ -14,7 +14,7 @@ from reelport.catalog.dimensions import Dimension
 from reelport.catalog.dimensions import Dimension as D  # noqa: N817 - a matrix wants short names
 from reelport.catalog.filters import Filter
 from reelport.catalog.row_types import Grain, Row, Standing
-from reelport.catalog.scopes import Scope
+from reelport.catalog.scopes import FOR_ADS, FOR_EARNINGS, FOR_EARNINGS_PER_THOUSAND, Scope
 from reelport.language import N_
 
 Dimensions = frozenset[Dimension]
@@ -66,9 +66,6 @@ _CHANNELS = frozenset({Filter.channelSlug, Filter.videoOwnerChannelSlug})
 _ALL_FILTERS = frozenset(Filter)
 _USAGE_FILTERS = _CHANNELS | {Filter.mediaType}
 
-_ADS_SCOPE = frozenset({Scope.ACCESS_ADS})
-_REVENUE_SCOPE = frozenset({Scope.ACCESS_REVENUE})
-
 
 @unique
 class Family(Row):
@@ -93,7 +90,7 @@ class Family(Row):
         _EARNING_FACTS - _REVENUE - _REVENUE_MORE,
         _ALL_FILTERS,
         Grain.DAY,
-        _REVENUE_SCOPE,
+        FOR_EARNINGS,
     )
     REVENUE_LEGACY = (
         N_("earnings by the legacy count"),
@@ -103,7 +100,7 @@ class Family(Row):
         _EARNING_FACTS - _REVENUE - _REVENUE_MORE,
         _ALL_FILTERS,
         Grain.DAY,
-        _REVENUE_SCOPE,
+        FOR_EARNINGS,
     )
     REVENUE_ADS = (
         N_("earnings per thousand"),
@@ -113,7 +110,7 @@ class Family(Row):
         _EARNING_FACTS - _MONEY_OVER_ADS,
         _ALL_FILTERS,
         Grain.DAY,
-        _REVENUE_SCOPE | _ADS_SCOPE,
+        FOR_EARNINGS_PER_THOUSAND,
     )
     ADS = (
         N_("ad opportunities"),
@@ -123,7 +120,7 @@ class Family(Row):
         _AD_FACTS - _ADS,
         _ALL_FILTERS,
         Grain.MINUTE,
-        _ADS_SCOPE,
+        FOR_ADS,
     )
     ADS_BLANK = (
         N_("ad eligibility"),
@@ -133,7 +130,7 @@ class Family(Row):
         _AD_FACTS - _ADS - {D.NOAD_REASON_READABLE},
         _ALL_FILTERS,
         Grain.MINUTE,
-        _ADS_SCOPE,
+        FOR_ADS,
     )
     ADS_MISSED = (
         N_("ads missed"),
@@ -143,7 +140,7 @@ class Family(Row):
         _AD_FACTS - _ADS - _MISSES,
         _ALL_FILTERS,
         Grain.MINUTE,
-        _ADS_SCOPE,
+        FOR_ADS,
     )
     ADS_SOLD = (
         N_("ads sold"),
@@ -153,7 +150,7 @@ class Family(Row):
         _AD_FACTS - _ADS - _BUYERS,
         _ALL_FILTERS,
         Grain.MINUTE,
-        _ADS_SCOPE,
+        FOR_ADS,
     )
     BANDWIDTH = (
         N_("delivery"),

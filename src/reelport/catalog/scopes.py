@@ -1,4 +1,4 @@
-"""Every scope: a permission that a key can hold."""
+"""Every scope: a permission that a key can hold; and which of them metrics need."""
 
 from __future__ import annotations
 
@@ -48,3 +48,9 @@ class Scope(StrEnum):
         scope.standing = standing
         scope.meaning = meaning
         return scope
+
+
+# What families of metrics need, beside the scope to ask for reports.
+FOR_ADS = frozenset({Scope.ACCESS_ADS})
+FOR_EARNINGS = frozenset({Scope.ACCESS_REVENUE})
+FOR_EARNINGS_PER_THOUSAND = FOR_EARNINGS | FOR_ADS
