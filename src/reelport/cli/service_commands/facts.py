@@ -33,10 +33,11 @@ from reelport.cli.service_commands.facts_output import (
     write_suggestion,
 )
 from reelport.errors import BadInput, UsageError
-from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
+from reelport.facts.defaults import MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
 from reelport.facts.input.rejects import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.layout import check_existing, check_layout
 from reelport.facts.log.table_identity import identify_tables
+from reelport.facts.retention import KEPT_HOURS
 from reelport.facts.tables import TABLES, find_table
 from reelport.server.access.unread_rows import describe_unread_rows
 from reelport.server.settings import Settings, read_settings

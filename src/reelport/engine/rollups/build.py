@@ -16,10 +16,11 @@ from reelport.engine.rollups.columns import identity_of, rollup_columns, select_
 from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
-from reelport.facts.defaults import KEPT_HOURS, MEMORY
+from reelport.facts.defaults import MEMORY
 from reelport.facts.log.delta_log import read_newest, require_intact
 from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import Snapshot, pin
+from reelport.facts.retention import KEPT_HOURS
 from reelport.facts.rollups import (
     DATA,
     Files,

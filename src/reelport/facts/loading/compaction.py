@@ -26,7 +26,7 @@ from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, 
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles, open_writer
 from reelport.facts.data_files.work_folders import clear_dead_folders
-from reelport.facts.defaults import KEPT_HOURS, MEMORY, SETTLED_AFTER
+from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit, find_missing_columns
 from reelport.facts.log.delta_log import TableVersion, read_newest, require_intact
 from reelport.facts.log.log_entry import DataFile, LogEntry
@@ -40,6 +40,7 @@ from reelport.facts.log.role_copies import (
     list_roles,
     name_copy,
 )
+from reelport.facts.retention import KEPT_HOURS
 from reelport.facts.rollups import carry_over, keep_segments, sweep
 from reelport.facts.tables import OWNER, Table, find_table, sort_keys, stored_schema
 from reelport.sql_quoting import quote_name
