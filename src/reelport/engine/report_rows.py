@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from reelport.catalog import CellType, Difference, Dimension, Distinct, Metric, Ratio, Stock, Sum, Total
 from reelport.engine.mapping import MEASURES, WIDEST_DECIMAL
+from reelport.engine.rates import divide_sums
 from reelport.engine.relations import Relations, join_lookups, lookup_column
 from reelport.engine.resolved_query import ResolvedQuery
 
@@ -57,7 +58,8 @@ def _compute_metric(metric: Metric) -> str:
         case Difference(minuend, subtrahend):
             return f"{_sum_or_zero(minuend)} - {_sum_or_zero(subtrahend)}"
         case Ratio() as ratio:
-            return _divide(ratio, MEASURES[ratio.numerator].digits)
+            sums = _sum_or_zero(ratio.numerator), _add_sums(ratio.denominator)
+            return divide_sums(*sums, ratio, MEASURES[ratio.numerator].digits)
         case Distinct(of):
             return f"NULLIF({_AGGREGATED}.{of}, 0)"
         case Stock(measure):
@@ -70,24 +72,3 @@ def _sum_or_zero(measure: str) -> str:
 
 def _add_sums(parts: tuple[str, ...]) -> str:
     return " + ".join(map(_sum_or_zero, parts))
-
-
-def _divide(ratio: Ratio, money: int) -> str:
-    """Divide integers, and round as `round_ratio` does: half away from zero.
-
-    n / d is sign(n) * ((2 * |n| + d) // (2 * d)).
-    """
-    numerator, one = _sum_or_zero(ratio.numerator), 10**money
-    if money:
-        numerator = f"CAST({_multiply(numerator, one)} AS HUGEINT)"
-    above = _multiply(f"ABS({numerator})", 2 * ratio.scale * 10**ratio.digits)
-    below = f"NULLIF({_add_sums(ratio.denominator)}, 0)"
-    rounded = f"({above} + {_multiply(below, one)}) // ({_multiply(below, 2 * one)})"
-    # From a number of the smallest unit to a decimal by a product: a division would give a double.
-    whole = f"CAST(SIGN({numerator}) * ({rounded}) AS DECIMAL({WIDEST_DECIMAL - ratio.digits}, 0))"
-    return f"{whole} * CAST('{10**-ratio.digits:.{ratio.digits}f}' AS DECIMAL({ratio.digits}, {ratio.digits}))"
-
-
-def _multiply(amount: str, factor: int) -> str:
-    # The cast keeps the product from overflowing: DuckDB gives a bare number the smallest type that fits.
-    return amount if factor == 1 else f"{amount} * CAST({factor} AS BIGINT)"
