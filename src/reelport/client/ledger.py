@@ -71,6 +71,7 @@ CREATE INDEX reports_by_token ON reports (token) WHERE token IS NOT NULL;
 FILE = "ledger.db"
 
 _KEPT = timedelta(days=90)
+_HEARTBEAT = timedelta(minutes=1)
 
 # Bounds, in seconds, of the pause between two looks at a dead process's report: a tenth of the report's age.
 _LOOK_PAUSES = (0.5, 60.0)
@@ -100,9 +101,11 @@ UPDATE reports SET
 WHERE id = ? RETURNING *
 """
 _RECORD_STATUS = """
-UPDATE reports SET state = ?, looked = ?, finished = CASE WHEN ? = 'finished' THEN ? ELSE finished END
-WHERE id = ? AND state IN ('requested', 'running', 'unknown', 'intent', 'failed', 'expired')
+UPDATE reports SET state = :state, looked = :now, finished = CASE WHEN :state = 'finished' THEN :now ELSE finished END
+WHERE id = :id AND state IN ('requested', 'running', 'unknown', 'intent', 'failed', 'expired')
+    AND (state <> :state OR looked < :due)
 """
+_RENEW = "UPDATE reports SET leased_until = :lease WHERE id = :id AND owner = :owner AND leased_until < :renewed"
 _DOWNLOADED = """
 UPDATE reports SET state = 'verified', finished = coalesce(finished, ?), path = ?, bytes = ?, sha256 = ?, rows = ?,
     proof = ?, error = NULL
@@ -363,12 +366,17 @@ class Ledger:
             db.execute("DELETE FROM reports WHERE id = ? AND state = 'intent'", (row.id,))
 
     def record_status(self, row: Row, state: State) -> None:
-        """Record that a look found the report running or finished, and renew the owner's lease."""
-        now = _format_time(self._now())
+        """Record that a look found the report running or finished, and renew the owner's lease.
+
+        Each is written once a minute at most, unless the state is another.
+        """
+        now, lease = self._now(), self._now() + LEASE
+        times = {"now": now, "due": now - _HEARTBEAT, "lease": lease, "renewed": lease - _HEARTBEAT}
+        values: dict[str, object] = {"id": row.id, "owner": row.owner, "state": state}
+        values |= {name: _format_time(moment) for name, moment in times.items()}
         with self._store.begin_write() as db:
-            db.execute(_RECORD_STATUS, (state, now, state, now, row.id))
-            db.execute("UPDATE reports SET leased_until = ? WHERE id = ? AND owner = ?",
-                       (_format_time(self._now() + LEASE), row.id, row.owner))  # fmt: skip
+            db.execute(_RECORD_STATUS, values)
+            db.execute(_RENEW, values)
 
     def record_end(self, row: Row, state: State, error: str) -> None:
         """Record that the report failed or expired, and release its row."""

@@ -332,12 +332,12 @@ class _Handle(ABC):
     def _refresh(self) -> Flow[None]:
         tell = make_listener(self._session, warn)
         row = yield from fetch.recall_row(self._session, self.token)
-        self._state = yield from lifecycle.look_recorded(self._session, row, self.token, tell)
+        self._state = yield from lifecycle.look(self._session, self.token, tell, row=row)
 
     def _wait(self, deadline: float | timedelta, progress: Progress | None) -> Flow[None]:
         tell, left = make_listener(self._session, progress), to_seconds(deadline)
         row = yield from fetch.recall_row(self._session, self.token)
-        self._state = yield from lifecycle.wait_recorded(self._session, row, self.token, tell, deadline=left)
+        self._state = yield from lifecycle.wait(self._session, self.token, tell, row=row, deadline=left)
 
     def _download(
         self, to: str | os.PathLike[str] | None, progress: Progress | None, *, any_columns: bool

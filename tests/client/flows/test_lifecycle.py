@@ -16,6 +16,7 @@ from reelport.client.events import Asked, Event, Looked, Retrying, ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.flows.fetch import fetch
 from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import State
 from reelport.client.session import Session
 from reelport.client.steps import Lost, Reply, to_seconds
 from reelport.errors import (
@@ -114,6 +115,30 @@ def test_trouble_during_a_wait_is_waited_out(session: Session, time: Time) -> No
     assert hand.drive(lifecycle.wait(session, REPORT, told.append)).ready
     assert sum(isinstance(event, Retrying) for event in told) == len(trouble)
     assert [event.status for event in told if isinstance(event, Looked)] == ["IN_PROGRESS", "FINISHED"]
+
+
+def test_a_wait_keeps_its_row_while_the_service_is_away(
+    session: Session, time: Time, query: ReportQuery, tmp_path: Path
+) -> None:
+    """For ten minutes, twice as long as a lease: no other machine takes the wait for dead, or the report for unseen."""
+    ledger = Ledger(tmp_path / "ledger.db", lambda: time.day + timedelta(seconds=time.seconds))
+    session = replace(session, ledger=ledger)
+    row = FlowDriver(time, reply(ASKED)).drive(ask(session, query, ignore_event))
+    rows: list[tuple[State, timedelta]] = []
+
+    def tell(event: Event) -> None:
+        found = ledger.get(row.id)
+        if isinstance(event, Retrying) and found and found.leased_until:
+            rows.append((found.state, found.leased_until - time.day - timedelta(seconds=time.seconds)))
+
+    away = [Lost("connection refused", sent=False)] * 60
+    last = reply(looked("FINISHED", "https://files.example.org/1"))
+    FlowDriver(time, reply(looked("IN_PROGRESS")), *away, last).drive(lifecycle.wait(session, REPORT, tell, row=row))
+    assert {state for state, _ in rows} == {State.RUNNING}
+    assert min(left for _, left in rows) > timedelta(minutes=2)
+    found = ledger.get(row.id)
+    assert found is not None
+    assert (found.state, found.owner) == (State.FINISHED, row.owner)
 
 
 def test_a_service_that_stays_away_ends_in_not_finished(session: Session, time: Time) -> None:

@@ -19,7 +19,7 @@ from reelport.client.files.part import Part, Position
 from reelport.client.files.resumable_transfer import BEYOND, OK, Intake, Promise, Proof, check_head, find_weakest
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
-from reelport.client.flows.lifecycle import ReportState, build_failure, build_links_error, look
+from reelport.client.flows.lifecycle import ReportState, build_expired, build_failure, build_links_error, look
 from reelport.client.flows.retry import LEAST_BYTES, SteadyBody, pauses
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Lost, Reply, Request, Wait, open_body, work
@@ -131,7 +131,7 @@ def look_up_links(session: Session, token: str, tell: Progress) -> Flow[ReportSt
     """Look at the report for fresh links. Raises when it can't be downloaded."""
     state = yield from look(session, token, tell)
     if state.status == ReportStatus.EXPIRED:
-        raise ReportExpired(f"The report {token} has expired and its file is gone. Ask for it again.")
+        raise build_expired(token)
     if state.status == ReportStatus.FAILED:
         raise build_failure(state)
     if state.status == ReportStatus.FINISHED and state.links and state.lacks_links:

@@ -29,10 +29,9 @@ from reelport.client.flows.lifecycle import (
     build_ask_policy,
     check_against_host,
     is_worth_a_try,
-    look_recorded,
-    poll_once,
+    look,
     read_ask,
-    wait_recorded,
+    wait,
 )
 from reelport.client.flows.retry import RetryPolicy, pauses
 from reelport.client.ledger import Ledger
@@ -117,7 +116,7 @@ def submit(
             if _was_asked_since(began, row):
                 return ReportState(row.token or "", ReportStatus.IN_PROGRESS, details=details)
             with suppress(ReportExpired):
-                state = yield from look_recorded(session, row, row.token or "", tell)
+                state = yield from look(session, row.token or "", tell, row=row)
                 if state.status not in {ReportStatus.FAILED, ReportStatus.EXPIRED}:
                     return state
         finally:
@@ -165,7 +164,7 @@ def _fetch_file(
             yield from work(partial(session.ledger.record_delivered, row))
         return done
     left = max(0.0, until - session.clock.seconds())
-    state = yield from wait_recorded(session, row, row.token, tell, deadline=left, just_asked=just_asked)
+    state = yield from wait(session, row.token, tell, row=row, deadline=left, just_asked=just_asked)
     # Files to merge must have the columns that the merge relies on.
     checked = None if session.settings.any_columns and not part else row.query
     return (yield from _download_row(session, row, state, checked, target, tell, part=part))
@@ -187,7 +186,8 @@ def _download_row(
         done = yield from download(session, state, target, query, tell, asked=row.asked, finished=row.finished)
     except ReportExpired:
         # Perhaps only the link has expired: look at the report.
-        yield from poll_once(session, row, tell)
+        with suppress(ReportExpired):
+            yield from look(session, state.token, tell, row=row)
         raise
     except (SchemaDrift, RepeatedRows) as error:
         # The next ask for this query can't use the report either.
@@ -355,9 +355,9 @@ def _look_at_orphans(session: Session, identity: str, tell: Progress) -> Flow[No
     """Look at the reports of dead processes: a finished one frees its slot."""
     for row in (yield from work(partial(session.ledger.take_due_orphans, identity))):
         try:
-            yield from poll_once(session, row, tell, _BRIEF)
-        except ServiceError:
-            continue  # The report isn't ours, and the next round looks at it again.
+            yield from look(session, row.token or "", tell, _BRIEF, row=row)
+        except ServiceError:  # The report has expired; or it isn't ours, and the next round looks at it again.
+            continue
 
 
 def _report_reuse(row: Row, session: Session, tell: Progress) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
 from reelport import killpoints
-from reelport.client.events import Event, Looked, Progress, Warned
+from reelport.client.events import Looked, Progress, Warned
 from reelport.client.flows.answers import OK, find_details, read_data
 from reelport.client.flows.auth import get_token, run_operation
-from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, pauses
+from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, do_nothing, pauses
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Row, State
 from reelport.client.session import Session
-from reelport.client.steps import DEADLINE, Flow, Open, Reply, Step, Wait, work
+from reelport.client.steps import DEADLINE, Flow, Reply, Wait, work
 from reelport.errors import (
     AskLost,
     IncompleteDownload,
@@ -47,8 +46,6 @@ _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invali
 
 _MOST_PAGES = 1000  # most pages of links to read: a vendor that never ends its pages is an error
 _MALFORMED = "The service's answer doesn't have the shape of the Reporting API's schema."
-
-_SIGN_OF_LIFE = 60.0  # seconds after which a wait renews its lease on a row (heartbeat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +116,32 @@ def read_ask(session: Session, reply: Reply) -> str:
 
 
 def look(
-    session: Session, token: str, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY, *, long_poll: float = 0.0
+    session: Session,
+    token: str,
+    tell: Progress,
+    policy: RetryPolicy = DEFAULT_POLICY,
+    *,
+    row: Row | None = None,
+    long_poll: float = 0.0,
 ) -> Flow[ReportState]:
-    """Return the report's status now; ReportExpired when there is none such.
+    """Return the report's status now, and record it in its row; ReportExpired when there is none such.
 
     With `long_poll`, long-polls a Reelport service for up to so many seconds, until the report ends.
     """
+    try:
+        state = yield from _query_status(session, token, tell, policy, long_poll)
+    except ReportExpired as error:
+        if row is not None:
+            yield from work(partial(session.ledger.record_end, row, State.EXPIRED, str(error)))
+        raise
+    if row is not None:
+        yield from work(partial(_record_status, session.ledger, row, state))
+    return state
+
+
+def _query_status(
+    session: Session, token: str, tell: Progress, policy: RetryPolicy, long_poll: float
+) -> Flow[ReportState]:
     seconds = int(min(long_poll, _LONG_POLL_SECONDS, session.settings.timeout / 2))
     headers = {PREFER_HEADER.lower(): f"wait={seconds}"} if seconds > 0 and session.reelport is not False else None
     began = session.clock.seconds()
@@ -148,10 +165,17 @@ def look(
 
 
 def wait(
-    session: Session, token: str, tell: Progress, *, deadline: float = DEADLINE, just_asked: bool = False
+    session: Session,
+    token: str,
+    tell: Progress,
+    *,
+    row: Row | None = None,
+    deadline: float = DEADLINE,
+    just_asked: bool = False,
 ) -> Flow[ReportState]:
     """Poll until the report is ready: pauses of 0.2 s growing to 60 s, or long polling.
 
+    Each look is recorded in the report's row; while the service is away, too, the wait renews its lease on the row.
     The first look returns the status at once, except for a report that was `just_asked` of a Reelport service. Raises
     ReportFailed or ReportExpired when it never will be ready, and NotFinished after `deadline` seconds. Transient
     failures are retried until then, once the service has answered at all.
@@ -162,12 +186,14 @@ def wait(
     bare_since: float | None = None
     long_poll = end - start if just_asked and session.reelport is True else 0.0
     policy = _build_wait_policy(token, long_poll) if long_poll else DEFAULT_POLICY
+    heartbeat = do_nothing if row is None else partial(work, partial(session.ledger.record_status, row, State.RUNNING))
     longest = _FIRST_LONG_POLL
     while True:
-        state = yield from look(session, token, tell, policy, long_poll=min(long_poll, longest))
+        state = yield from look(session, token, tell, policy, row=row, long_poll=min(long_poll, longest))
         elapsed = session.clock.seconds() - start
         if state.ready:
             tell(Looked(token, state.status, elapsed, None, state.details))
+            killpoints.reach("client-finished")
             return state
         bare_since = _refuse_dead_end(state, bare_since, elapsed)
         if start + elapsed >= end:
@@ -175,11 +201,12 @@ def wait(
         at_once = state.long_polled or (long_poll == 0.0 and session.reelport is True)
         seconds = 0.0 if at_once else min(next(rhythm), end - start - elapsed)
         tell(Looked(token, state.status, elapsed, seconds, state.details))
+        killpoints.reach("client-running")
         if seconds > 0:
             yield Wait(seconds)
         longest = 2 * longest if long_poll else longest
         long_poll = end - session.clock.seconds()
-        policy = _build_wait_policy(token, long_poll)
+        policy = _build_wait_policy(token, long_poll, heartbeat)
 
 
 def build_links_error(state: ReportState) -> ServiceError:
@@ -190,6 +217,11 @@ def build_links_error(state: ReportState) -> ServiceError:
                               f"{format_count(state.expected or 0, 'file')} by the service's count, but the service "
                               f"gives {format_count(len(state.links), 'link')}. Nothing was kept: download "
                               "it again by its token.", token=state.token)  # fmt: skip
+
+
+def build_expired(token: str) -> ReportExpired:
+    """Build the error of a report that the service no longer has."""
+    return ReportExpired(f"The report {token} has expired and its file is gone. Ask for it again.", token=token)
 
 
 def build_failure(state: ReportState) -> ReportFailed:
@@ -255,9 +287,12 @@ def _build_ask_lost(error: ReelportError, *, answered: bool = False) -> AskLost:
     return lost
 
 
-def _build_wait_policy(token: str, left: float) -> RetryPolicy:
+def _build_wait_policy(token: str, left: float, meanwhile: Callable[[], Flow[None]] = do_nothing) -> RetryPolicy:
     return RetryPolicy(
-        left, longest=left, at_end=lambda error: build_not_finished(token, f"can't be looked at any more ({error})")
+        left,
+        longest=left,
+        at_end=lambda error: build_not_finished(token, f"can't be looked at any more ({error})"),
+        meanwhile=meanwhile,
     )
 
 
@@ -267,7 +302,7 @@ def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: floa
         case ReportStatus.FAILED:
             raise build_failure(state)
         case ReportStatus.EXPIRED:
-            raise ReportExpired(f"The report {token} has expired and its file is gone. Ask for it again.", token=token)
+            raise build_expired(token)
         case ReportStatus.FINISHED:
             since = elapsed if bare_since is None else bare_since
             if elapsed - since > _LINKLESS:
@@ -323,87 +358,12 @@ def _read_next_page(info: Mapping[str, object], page: int) -> int | None:
     return following
 
 
-def poll_once(session: Session, row: Row, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY) -> Flow[Row]:
-    """Look at a row's report once and return the updated row, also when the report has expired."""
-    with suppress(ReportExpired):
-        yield from look_recorded(session, row, row.token or "", tell, policy)
-    return (yield from work(partial(session.ledger.get, row.id))) or row
-
-
-def look_recorded(
-    session: Session, row: Row | None, token: str, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY
-) -> Flow[ReportState]:
-    """Look at a report; record its status. Raises ReportExpired when the service has none such."""
-    try:
-        state = yield from look(session, token, tell, policy)
-    except ReportExpired as error:
-        if row is not None:
-            yield from work(partial(session.ledger.record_end, row, State.EXPIRED, str(error)))
-        raise
-    if row is not None:
-        yield from work(partial(_record_status, session.ledger, row, state))
-    return state
-
-
-def wait_recorded(
-    session: Session, row: Row | None, token: str, tell: Progress, *, deadline: float, just_asked: bool = False
-) -> Flow[ReportState]:
-    """Wait until the report can be downloaded; keep its status in the ledger current."""
-    ledger = session.ledger
-    if row is None:
-        return (yield from wait(session, token, tell, deadline=deadline))
-    try:
-        state = yield from _wait_with_heartbeat(session, row, token, tell, deadline=deadline, just_asked=just_asked)
-    except ReportFailed as error:
-        yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
-        raise
-    except ReportExpired as error:
-        yield from work(partial(ledger.record_end, row, State.EXPIRED, str(error)))
-        raise
-    yield from work(partial(ledger.record_status, row, State.FINISHED))
-    killpoints.reach("client-finished")
-    return state
-
-
-def _wait_with_heartbeat(
-    session: Session, row: Row, token: str, tell: Progress, *, deadline: float, just_asked: bool
-) -> Flow[ReportState]:
-    """Wait for a report.
-
-    Once a look found it in progress, write that to its row before a step that takes time, and again each minute: this
-    renews the lease.
-    """
-    running, written_at = False, -math.inf
-
-    def listen(event: Event) -> None:
-        nonlocal running
-        running = running or (isinstance(event, Looked) and event.next_look is not None)
-        tell(event)
-
-    waiting = wait(session, token, listen, deadline=deadline, just_asked=just_asked)
-    step: Callable[[], Step] = partial(next, waiting)
-    with closing(waiting):
-        while True:
-            try:
-                wanted = step()
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # what `wait` returns
-            if running and isinstance(wanted, Wait | Open) and session.clock.seconds() - written_at >= _SIGN_OF_LIFE:
-                yield from work(partial(session.ledger.record_status, row, State.RUNNING))
-                written_at = session.clock.seconds()
-                killpoints.reach("client-running")
-            try:
-                step = partial(waiting.send, (yield wanted))
-            except ReelportError as error:
-                step = partial(waiting.throw, error)
-
-
 def _record_status(ledger: Ledger, row: Row, state: ReportState) -> None:
     match state.status:
         case ReportStatus.FAILED:
             ledger.record_end(row, State.FAILED, str(build_failure(state)))
         case ReportStatus.EXPIRED:
-            ledger.record_end(row, State.EXPIRED, "The service has it no more.")
+            ledger.record_end(row, State.EXPIRED, str(build_expired(state.token)))
         case ReportStatus.FINISHED:
             ledger.record_status(row, State.FINISHED)
         case _:

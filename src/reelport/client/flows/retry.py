@@ -26,13 +26,18 @@ _FIRST, _LONGEST, _GROWTH = 0.2, 60.0, 1.1
 _OBEYED = 300.0
 
 
+def do_nothing() -> Flow[None]:
+    """Take no step."""
+    yield from ()
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How long to retry (`seconds`; None: as set), and which error to raise in the end.
 
     Pauses that the service asks for are honoured up to `longest` seconds in all. With `once`, a request is sent again
     only while the service surely did nothing about it; otherwise `once` makes the error. With `asking`, a refusal for
-    too many requests means too many reports and raises QueueFull at once.
+    too many requests means too many reports and raises QueueFull at once. Before each pause `meanwhile` runs.
     """
 
     seconds: float | None = None
@@ -40,6 +45,7 @@ class RetryPolicy:
     at_end: Callable[[ReelportError], ReelportError] = lambda error: error
     once: Callable[[ReelportError], ReelportError] | None = None
     asking: bool = False
+    meanwhile: Callable[[], Flow[None]] = do_nothing
 
     def until(self, session: Session, *, asked: bool = False) -> float:
         """Return when retries begun now end; `asked`: for pauses that the service asks for."""
@@ -91,6 +97,7 @@ def send(
         if now + seconds > (until if failure.retry_after is None else obeyed):
             raise policy.at_end(_add_advice(failure, now - began)) from failure.error
         tell(Retrying(str(failure.error), seconds))
+        yield from policy.meanwhile()
         yield Wait(seconds)
 
 
