@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reelport import IncompleteDownload, ReportQuery
+from reelport.catalog import CellType, Metric
 from reelport.client.files.csv_checks import Lines, Rows
 from reelport.client.files.resumable_transfer import Promise, _Unpacker, check_head
 from reelport.client.steps import Reply
@@ -209,6 +210,16 @@ def test_a_row_without_an_end_is_not_held_in_memory(cell: bytes) -> None:
     rows.feed(b",1\n2026-01-02,B,1\n")
     with pytest.raises(ServiceError, match="Row 1 is longer than 1"):
         rows.end()
+
+
+def test_a_row_of_all_metrics_is_refused_as_fast_as_one_of_few() -> None:
+    """Each number is read in one way only: two ways would make 2**n of n numbers, which never ends."""
+    names = [name for name, metric in Metric.__members__.items() if metric.type is CellType.INTEGER]
+    rows = Rows(len(names) + 1, ReportQuery.of(names, ["VIDEO_TITLE"], QUERY.start, QUERY.end))
+    rows.feed(b"A," + b"1," * (len(names) - 1) + b"x\n")
+    with pytest.raises(ServiceError, match=f"column {names[-1].lower()}: 'x'"):
+        rows.end()
+    assert len(names) > 30
 
 
 def test_a_metric_that_the_catalog_lacks_may_be_a_text() -> None:
