@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -49,6 +50,34 @@ def test_reports_of_dead_processes_are_looked_at_by_one_in_turn(ledger: Ledger, 
     assert ledger.take_due_orphans("key-1") == ()
     calendar.later(seconds=2)
     assert len(ledger.take_due_orphans("key-1")) == 1
+
+
+def test_a_status_is_written_once_a_minute(ledger: Ledger, calendar: Calendar) -> None:
+    """A second waiter that writes first doesn't keep the owner from renewing the lease."""
+    row = requested(ledger)
+    guest = replace(row, owner=None)
+    for seconds, waiter, looked, renewed in [
+        (0, row, 0, 0),
+        (59, row, 0, 0),
+        (1, guest, 60, 0),
+        (1, row, 61, 61),
+        (59, guest, 61, 61),
+    ]:
+        calendar.later(seconds=seconds)
+        ledger.record_status(waiter, State.RUNNING)
+        found = shown(ledger, row)
+        assert found.looked == NOW + timedelta(seconds=looked)
+        assert found.leased_until == NOW + timedelta(seconds=renewed) + owners.LEASE
+
+
+def test_a_clock_that_was_ahead_is_put_right(ledger: Ledger, calendar: Calendar) -> None:
+    """Else the row would look alive, and seen, until that moment comes."""
+    calendar.later(days=1)
+    row = requested(ledger)
+    ledger.record_status(row, State.RUNNING)
+    calendar.later(days=-1)
+    ledger.record_status(row, State.RUNNING)
+    assert (shown(ledger, row).looked, shown(ledger, row).leased_until) == (NOW, NOW + owners.LEASE)
 
 
 def test_a_report_older_than_it_can_live_holds_no_slot(ledger: Ledger, calendar: Calendar) -> None:
