@@ -71,11 +71,12 @@ class FlowDriver:
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
             try:
-                step = partial(flow.send, self._take(wanted))
+                step = partial(flow.send, self.take(wanted))
             except ReelportError as error:
                 step = partial(flow.throw, error)
 
-    def _take(self, step: Step) -> object:
+    def take(self, step: Step) -> object:
+        """The outcome of one step."""
         match step:
             case Wait(seconds):
                 self.waits.append(seconds)

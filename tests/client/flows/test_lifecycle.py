@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +20,7 @@ from reelport.client.flows.fetch import fetch
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import State
 from reelport.client.session import Session
-from reelport.client.steps import Lost, Reply, to_seconds
+from reelport.client.steps import Lost, Reply, Wait, to_seconds
 from reelport.errors import (
     NotFinished,
     ReportExpired,
@@ -139,6 +141,44 @@ def test_a_wait_keeps_its_row_while_the_service_is_away(
     found = ledger.get(row.id)
     assert found is not None
     assert (found.state, found.owner) == (State.FINISHED, row.owner)
+
+
+def test_a_wait_keeps_its_row_while_another_flow_renews_the_token(
+    session: Session, time: Time, query: ReportQuery, tmp_path: Path
+) -> None:
+    """The service may be away for the one that renews it, and all others wait for that one."""
+    ledger = Ledger(tmp_path / "ledger.db", lambda: time.day + timedelta(seconds=time.seconds))
+    session = replace(session, ledger=ledger)
+    hand = FlowDriver(time, reply(ASKED))
+    row = hand.drive(ask(session, query, ignore_event))
+    hand.answers = [reply(looked("IN_PROGRESS"))]
+    waiting = lifecycle.wait(session, REPORT, ignore_event, row=row)
+    step = next(waiting)
+    while not isinstance(step, Wait):
+        step = waiting.send(hand.take(step))
+    session.access.grant = None
+    with session.access.turn:
+        until = time.seconds + 90
+        while time.seconds < until:
+            step = waiting.send(hand.take(step))
+    found = ledger.get(row.id)
+    assert found is not None
+    assert found.leased_until is not None
+    assert found.leased_until - time.day - timedelta(seconds=time.seconds) > timedelta(minutes=4)
+
+
+def test_a_look_waits_for_no_process_that_writes_to_the_ledger(
+    session: Session, time: Time, query: ReportQuery, tmp_path: Path
+) -> None:
+    """Between two heartbeats there is nothing to write, and a ledger that is held for long ends no wait."""
+    session = replace(session, ledger=Ledger(tmp_path / "ledger.db", lambda: time.day))
+    row = FlowDriver(time, reply(ASKED)).drive(ask(session, query, ignore_event))
+    hand = FlowDriver(time, reply(looked("IN_PROGRESS")))
+    hand.drive(lifecycle.look(session, REPORT, ignore_event, row=row))
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        state = hand.drive(lifecycle.look(session, REPORT, ignore_event, row=row))
+    assert state.status == "IN_PROGRESS"
 
 
 def test_a_service_that_stays_away_ends_in_not_finished(session: Session, time: Time) -> None:

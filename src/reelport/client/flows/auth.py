@@ -57,6 +57,7 @@ def get_token(
         return token
     until, tries, turn = policy.until(session), session.access.tries, session.access.turn
     while not turn.acquire(blocking=False):
+        yield from policy.meanwhile()
         yield Wait(_TURN)
     try:
         return (yield from _renew_token(session, key, tell, tuple(needed), policy, until, tries))

@@ -175,10 +175,10 @@ def wait(
 ) -> Flow[ReportState]:
     """Poll until the report is ready: pauses of 0.2 s growing to 60 s, or long polling.
 
-    Each look is recorded in the report's row; while the service is away, too, the wait renews its lease on the row.
-    The first look returns the status at once, except for a report that was `just_asked` of a Reelport service. Raises
-    ReportFailed or ReportExpired when it never will be ready, and NotFinished after `deadline` seconds. Transient
-    failures are retried until then, once the service has answered at all.
+    Each look is recorded in the report's row. After the first, the wait renews its lease on the row while the service
+    is away, too. The first look returns the status at once, except for a report that was `just_asked` of a Reelport
+    service. Raises ReportFailed or ReportExpired when it never will be ready, and NotFinished after `deadline` seconds.
+    Transient failures are retried until then, once the service has answered at all.
     """
     start = session.clock.seconds()
     end = start + max(0.0, deadline)

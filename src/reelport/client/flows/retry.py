@@ -37,7 +37,8 @@ class RetryPolicy:
 
     Pauses that the service asks for are honoured up to `longest` seconds in all. With `once`, a request is sent again
     only while the service surely did nothing about it; otherwise `once` makes the error. With `asking`, a refusal for
-    too many requests means too many reports and raises QueueFull at once. Before each pause `meanwhile` runs.
+    too many requests means too many reports and raises QueueFull at once. `meanwhile` runs before each
+    pause, and while another flow renews the token.
     """
 
     seconds: float | None = None
