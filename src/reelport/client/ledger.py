@@ -424,13 +424,13 @@ class Ledger:
             db.execute("UPDATE reports SET owner = NULL WHERE id = ? AND owner = ?", (row.id, row.owner))
 
     def take_due_orphans(self, identity: str) -> tuple[Row, ...]:
-        """Return dead processes' unfinished reports due for a look, which the caller must take."""
+        """Return dead processes' unfinished reports due for a look, which the caller must take; it owns none."""
         now = self._now()
         with self._store.begin_write() as db:
             rows = self._read_all(db.execute(_IN_FLIGHT, (identity,)))
             due = tuple(row for row in rows if row.token and not row.is_alive(now) and _is_due(row, now))
             db.executemany("UPDATE reports SET looked = ? WHERE id = ?", [(_format_time(now), row.id) for row in due])
-        return due
+        return tuple(replace(row, owner=None) for row in due)
 
     def find(self, token: str, identity: str | None = None) -> Row | None:
         """Return the latest row with a report's token, of one key or of any."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -50,6 +52,18 @@ def test_reports_of_dead_processes_are_looked_at_by_one_in_turn(ledger: Ledger, 
     assert ledger.take_due_orphans("key-1") == ()
     calendar.later(seconds=2)
     assert len(ledger.take_due_orphans("key-1")) == 1
+
+
+def test_a_look_at_a_dead_process_does_not_renew_its_lease(ledger: Ledger, calendar: Calendar) -> None:
+    """Else a report of another machine is looked at once a lease, and its slot stays held as long."""
+    row = requested(ledger)
+    with closing(sqlite3.connect(ledger.path)) as db, db:
+        db.execute("UPDATE reports SET owner = ?", (ELSEWHERE,))
+    calendar.later(minutes=6)
+    for orphan in ledger.take_due_orphans("key-1"):
+        ledger.record_status(orphan, State.RUNNING)
+    assert shown(ledger, row).state is State.RUNNING
+    assert not shown(ledger, row).is_alive(calendar.now)
 
 
 def test_a_status_is_written_once_a_minute(ledger: Ledger, calendar: Calendar) -> None:
