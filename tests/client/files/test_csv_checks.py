@@ -156,6 +156,7 @@ def test_one_day_outside_is_found_among_any_others(
         (b"2026-01-01,A,1\n2026-01-02,B,1\n2026-01-01,A,1\n2026-01-02,B,1\n", "count twice"),
         (b"2026-01-01,A,1\n2026-01-01,A,2", "count twice"),
         (b"2026-01-01,,1\n2026-01-01,,2\n", None),
+        (b'2026-01-01,the "A, B" of C,1\n', None),
         (b"2026-01-01,A,many\n", "Row 1, column views: 'many' is no number"),
         (b"2026-01-01,A,1\n2026-01-02,A,\xff\xfe\r\n", "Row 2, column views: '��' is no number"),
         (b"2026-01-01,A,1\n2026-01-02,A,1.2.3", "Row 2"),

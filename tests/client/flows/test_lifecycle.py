@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.client.conftest import REPORT, Time, looked
@@ -165,6 +166,20 @@ def test_a_wait_keeps_its_row_while_another_flow_renews_the_token(
     assert found is not None
     assert found.leased_until is not None
     assert found.leased_until - time.day - timedelta(seconds=time.seconds) > timedelta(minutes=4)
+
+
+@pytest.mark.parametrize("answer", [looked("EXPIRED"), {"data": {"partner": {"reportFile": None}}}])
+def test_a_look_records_that_a_report_has_expired(
+    session: Session, time: Time, query: ReportQuery, tmp_path: Path, answer: dict[str, Any]
+) -> None:
+    """By its status, or as the service no longer knows it: the next ask for the query asks anew."""
+    session = replace(session, ledger=Ledger(tmp_path / "ledger.db", lambda: time.day))
+    row = FlowDriver(time, reply(ASKED)).drive(ask(session, query, ignore_event))
+    with suppress(ReportExpired):
+        FlowDriver(time, reply(answer)).drive(lifecycle.look(session, REPORT, ignore_event, row=row))
+    found = session.ledger.get(row.id)
+    assert found is not None
+    assert (found.state, found.owner) == (State.EXPIRED, None)
 
 
 def test_a_look_waits_for_no_process_that_writes_to_the_ledger(
