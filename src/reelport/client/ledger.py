@@ -424,7 +424,10 @@ class Ledger:
             db.execute("UPDATE reports SET owner = NULL WHERE id = ? AND owner = ?", (row.id, row.owner))
 
     def take_due_orphans(self, identity: str) -> tuple[Row, ...]:
-        """Return dead processes' unfinished reports due for a look, which the caller must take; it owns none."""
+        """Return dead processes' unfinished reports due for a look, which the caller must take.
+
+        They have no owner: a look renews no dead process's lease.
+        """
         now = self._now()
         with self._store.begin_write() as db:
             rows = self._read_all(db.execute(_IN_FLIGHT, (identity,)))
@@ -492,7 +495,7 @@ class Ledger:
 
 
 def _is_recorded(row: Row, owner: str | None, state: State, now: datetime) -> bool:
-    """Whether the state was written within a minute, and the lease too if the row is the owner's."""
+    """Whether the state was written within a minute, and the lease if the owner still has it."""
     written = [row.looked]
     if owner is not None and row.owner == owner:
         written.append(row.leased_until and row.leased_until - LEASE)

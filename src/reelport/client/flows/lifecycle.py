@@ -124,7 +124,7 @@ def look(
     row: Row | None = None,
     long_poll: float = 0.0,
 ) -> Flow[ReportState]:
-    """Return the report's status now, and record it in its row; ReportExpired when there is none such.
+    """Return the report's status now, recorded in its row; ReportExpired if there is none.
 
     With `long_poll`, long-polls a Reelport service for up to so many seconds, until the report ends.
     """
