@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.measure import percentile
 from reelport.client.ledger import Ledger
-from reelport.client.ledger_rows import Claimed, Question, State
+from reelport.client.ledger_rows import State
+from reelport.client.ledger_slots import Claimed, Question
 from reelport.query import ReportQuery
 
 _REPORTS = 300

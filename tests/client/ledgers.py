@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 from reelport.client.ledger import Ledger
-from reelport.client.ledger_rows import Claimed, Question, Row
+from reelport.client.ledger_rows import Row
+from reelport.client.ledger_slots import Claimed, Question
 from reelport.query import ReportQuery
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -18,21 +18,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from reelport.client.ledger_rows import (
-    LEASE,
-    LIFE,
+from reelport.client.ledger_rows import LEASE, LIFE, Row, State, is_gone, new_owner
+from reelport.client.ledger_slots import (
     Ask,
     Claimed,
     Entry,
     LostAsk,
     Question,
     Reuse,
-    Row,
-    State,
     decide,
-    is_gone,
+    is_in_flight,
     list_prunable,
-    new_owner,
 )
 from reelport.client.settings.config import expand_path, resolve_home
 from reelport.errors import NewerData, QueryRefused, StorageError, UsageError
@@ -312,12 +308,12 @@ class Ledger:
         with self._store.begin_write() as db:
             known = self._read_known(db, question)
             flights = self._read_all(db.execute(_IN_FLIGHT, (question.identity,)))
-            others = sum(row.is_in_flight(now, reelport=question.reelport) for row in flights)
+            others = sum(is_in_flight(row, now, reelport=question.reelport) for row in flights)
             tokens = frozenset(row.token for row in known if row.token is not None)
             match decide(question, known, flights, now):
                 case Ask(Row(id=number) as ours):
                     again = (*self._new_lease(now), _format_time(now), number)
-                    others -= ours.is_in_flight(now, reelport=question.reelport)
+                    others -= is_in_flight(ours, now, reelport=question.reelport)
                     return Claimed(self._read_one(db.execute(_RECLAIM, again)), others, tokens)
                 case Ask():
                     db.execute("DELETE FROM reports WHERE created < ?", (_format_time(now - _KEPT),))

@@ -16,7 +16,7 @@ from reelport import check
 from reelport.catalog import Limit
 from reelport.check import Rules
 from reelport.client.ledger import Ledger
-from reelport.client.ledger_rows import Question
+from reelport.client.ledger_slots import Question
 from reelport.client.settings.config import Settings
 from reelport.client.steps import Reply
 from reelport.errors import Problem, QueryRefused, ReelportError, UsageError

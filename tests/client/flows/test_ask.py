@@ -36,7 +36,8 @@ from reelport.client.events import Event, Warned, ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.flows.back_pressure import may_be_slot_refusal
 from reelport.client.ledger import Ledger
-from reelport.client.ledger_rows import Claimed, Full, LostAsk, State
+from reelport.client.ledger_rows import State
+from reelport.client.ledger_slots import Claimed, Full, LostAsk
 from reelport.client.session import Session
 from reelport.client.steps import Lost, Reply
 from reelport.errors import (

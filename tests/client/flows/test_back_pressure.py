@@ -20,7 +20,7 @@ from reelport.client.flows.download import Downloaded, download
 from reelport.client.flows.lifecycle import ReportState
 from reelport.client.flows.retry import LEAST_BYTES, SteadyBody
 from reelport.client.ledger import Ledger
-from reelport.client.ledger_rows import Claimed
+from reelport.client.ledger_slots import Claimed
 from reelport.client.session import Grant, Session
 from reelport.client.steps import Flow, Lost, Open, Read, Reply, Request, Wait, Work
 from reelport.errors import IncompleteDownload, Problem

@@ -17,7 +17,8 @@ from tests.cases import thin_out
 from tests.client.ledgers import NOW, QUERY, Calendar, claimed, days, given_up, question, requested, shown
 
 from reelport.client.ledger import Ledger
-from reelport.client.ledger_rows import Busy, Claimed, Full, LostAsk, Question, Reuse, Row, State, new_owner
+from reelport.client.ledger_rows import Row, State, new_owner
+from reelport.client.ledger_slots import Busy, Claimed, Full, LostAsk, Question, Reuse
 from reelport.query import ReportQuery
 
 SLOTS = 2

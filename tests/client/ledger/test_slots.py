@@ -19,7 +19,8 @@ from tests.client.ledgers import NOW, Calendar, claimed, days, given_up, questio
 from reelport import AskLost, Client, SlotsFull, UsageError
 from reelport.client import ledger_rows as owners
 from reelport.client.ledger import Ledger, resolve_ledger
-from reelport.client.ledger_rows import Busy, Claimed, Full, Reuse, State
+from reelport.client.ledger_rows import State
+from reelport.client.ledger_slots import Busy, Claimed, Full, Reuse
 from reelport.query import ReportQuery
 from reelport.testing import Vendor
 

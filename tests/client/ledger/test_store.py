@@ -17,7 +17,8 @@ import pytest
 from tests.client.ledgers import Calendar, claimed, days, given_up, question, requested, shown
 
 from reelport.client.ledger import Ledger, Store
-from reelport.client.ledger_rows import Claimed, Reuse, Row, State, new_owner
+from reelport.client.ledger_rows import Row, State, new_owner
+from reelport.client.ledger_slots import Claimed, Reuse
 from reelport.errors import NewerData, StorageError, UsageError
 
 

@@ -16,6 +16,7 @@ from reelport.cli.arguments.options import format_options, is_confirmed
 from reelport.cli.output.listing import PrintJson, print_fields, print_json, print_list, quote_command
 from reelport.client.ledger import Ledger, resolve_ledger
 from reelport.client.ledger_rows import TOKEN_STATES, Row, State
+from reelport.client.ledger_slots import held_until, is_in_flight
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.wording import format_count
@@ -174,10 +175,10 @@ def _report(query: ReportQuery, comma: str) -> str:
 
 
 def _describe_slot(row: Row, now: datetime) -> str | None:
-    if not row.is_in_flight(now, reelport=False):
+    if not is_in_flight(row, now, reelport=False):
         return None
     guessed = row.token is None and not row.is_alive(now)
-    return f"until {row.held_until:%H:%M} UTC" if guessed else "yes"
+    return f"until {held_until(row):%H:%M} UTC" if guessed else "yes"
 
 
 def _details(row: Row, now: datetime) -> Mapping[str, object]:

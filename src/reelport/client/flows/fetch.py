@@ -35,7 +35,8 @@ from reelport.client.flows.lifecycle import (
 )
 from reelport.client.flows.retry import RetryPolicy, pauses
 from reelport.client.ledger import Ledger
-from reelport.client.ledger_rows import Busy, Claimed, Entry, Full, LostAsk, Reuse, Row, State
+from reelport.client.ledger_rows import Row, State
+from reelport.client.ledger_slots import Busy, Claimed, Entry, Full, LostAsk, Reuse, held_until
 from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, Flow, Wait, work
 from reelport.errors import (
@@ -385,7 +386,7 @@ def _describe_wait(entry: Entry, session: Session) -> str:
 
 
 def _build_ask_lost(row: Row, what: str) -> AskLost:
-    until = f"{row.held_until:%Y-%m-%d %H:%M} UTC"
+    until = f"{held_until(row):%Y-%m-%d %H:%M} UTC"
     return AskLost(f"{what} The service may be making the report: until {until} it counts as one in flight and isn't "
                    "asked for again; after that the same command asks anew. To ask again at once, at the price of a "
                    "second report if the first was taken: --again (client.with_options(again=True)). If you know that "
