@@ -20,7 +20,8 @@ from reelport.client.files.resumable_transfer import BEYOND, OK, Intake, Promise
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
 from reelport.client.flows.lifecycle import ReportState, build_expired, build_failure, build_links_error, look
-from reelport.client.flows.retry import LEAST_BYTES, SteadyBody, pauses
+from reelport.client.flows.pauses import pauses
+from reelport.client.flows.retry import LEAST_BYTES, SteadyBody
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Lost, Reply, Request, Wait, open_body, work
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable, UsageError

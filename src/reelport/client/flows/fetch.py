@@ -33,7 +33,8 @@ from reelport.client.flows.lifecycle import (
     read_ask,
     wait,
 )
-from reelport.client.flows.retry import RetryPolicy, pauses
+from reelport.client.flows.pauses import pauses
+from reelport.client.flows.retry import RetryPolicy
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Row, State
 from reelport.client.ledger_slots import Busy, Claimed, Entry, Full, LostAsk, Reuse, held_until

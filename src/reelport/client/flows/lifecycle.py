@@ -12,7 +12,8 @@ from reelport import killpoints
 from reelport.client.events import Looked, Progress, Warned
 from reelport.client.flows.answers import OK, find_details, read_data
 from reelport.client.flows.auth import get_token, run_operation
-from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, do_nothing, pauses
+from reelport.client.flows.pauses import pauses
+from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, do_nothing
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Row, State
 from reelport.client.session import Session

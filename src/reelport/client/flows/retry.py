@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
 from reelport.client.events import Progress, Retrying
 from reelport.client.flows.answers import TransientFailure, find_failure
+from reelport.client.flows.pauses import pauses
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Lost, Reply, Request, Wait, open_body, read
 from reelport.errors import QueueFull, ReelportError, Unreachable
@@ -20,8 +21,6 @@ LEAST_BYTES = 1 << 16
 _LARGEST_ANSWER = 16 << 20
 _TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
 
-_FIRST, _LONGEST, _GROWTH = 0.2, 60.0, 1.1
-# With pauses that grow by a tenth, a wait ends at most a tenth late; a wait of hours still polls once a minute.
 
 _OBEYED = 300.0
 
@@ -59,14 +58,6 @@ class RetryPolicy:
 
 
 DEFAULT_POLICY = RetryPolicy()
-
-
-def pauses(chance: Callable[[], float]) -> Iterator[float]:
-    """Yield the backoff between tries: 0.2 s growing to 60 s, each with a jitter of ±20 %."""
-    pause = _FIRST
-    while True:
-        yield pause * (0.8 + 0.4 * chance())
-        pause = min(pause * _GROWTH, _LONGEST)
 
 
 def send(
