@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
-from reelport.server.access import callers, grants, keys, organizations
+from reelport.server.access import callers, grants, key_rotation, keys, organizations
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.keys import KeyDetails
@@ -37,14 +37,16 @@ class Client:
     def rotate(self, grace_hours: int = 24) -> str:
         """Rotate; the new secret."""
         with writing(self.state.db) as connection:
-            new = keys.rotate_key(connection, self.state.service_secret, self.key_id, grace_hours, ANN, self.now)
+            new = key_rotation.rotate_key(
+                connection, self.state.service_secret, self.key_id, grace_hours, ANN, self.now
+            )
         self.secrets.append(new.secret)
         return new.secret
 
     def cancel(self) -> None:
         """Take the second secret back."""
         with writing(self.state.db) as connection:
-            keys.cancel_rotation(connection, self.key_id, ANN, self.now)
+            key_rotation.cancel_rotation(connection, self.key_id, ANN, self.now)
 
     def send(self, secret: str) -> Grant | Refusal:
         """Ask for a token."""
@@ -192,7 +194,7 @@ def test_a_first_use_that_was_overtaken_by_a_cancellation_changes_nothing(client
     seen = client.state.service_secret.hash(keys.SECRET_PURPOSE, client.rotate())
     client.cancel()
     with writing(client.state.db) as connection:
-        assert not keys.activate_next_secret(connection, client.key_id, seen, client.now)
+        assert not key_rotation.activate_next_secret(connection, client.key_id, seen, client.now)
     assert client.use(client.secrets[0])
 
 

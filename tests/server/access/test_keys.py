@@ -18,7 +18,7 @@ from tests.patience import until
 from tests.server.conftest import ALL, NOW, State
 
 from reelport.errors import AccessError, UsageError
-from reelport.server.access import audit_log, callers, grants, keys, organizations
+from reelport.server.access import audit_log, callers, grants, key_rotation, keys, organizations
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
@@ -372,8 +372,8 @@ def test_every_change_of_a_key_is_in_the_audit_log(state: State) -> None:
         holder = organizations.find_organization(connection, "demo")
         organizations.limit_key_life(connection, holder, 90, ANN, state.now)
         keys.rename_key(connection, key.id, "Two", ANN, state.now)
-        second = keys.rotate_key(connection, state.service_secret, key.id, 5, ANN, state.now)
-        keys.cancel_rotation(connection, key.id, ANN, state.now)
+        second = key_rotation.rotate_key(connection, state.service_secret, key.id, 5, ANN, state.now)
+        key_rotation.cancel_rotation(connection, key.id, ANN, state.now)
     for _ in range(2):
         keys.revoke_key(state.db, key.id, state.now, Actor.of_command())
     log = [each for each in audit_log.list_actions(state.db)[::-1] if "key" in each.action]

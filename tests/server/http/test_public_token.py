@@ -14,7 +14,7 @@ from tests.cases import thin_out
 from tests.server.api import ASK, INPUT, Api
 from tests.server.studio.visitor import guess_until_refused
 
-from reelport.server.access import keys, users
+from reelport.server.access import key_rotation, keys, users
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.keys import KeyDetails
 from reelport.server.state.database import writing
@@ -66,7 +66,7 @@ def test_the_first_use_of_a_second_secret_may_be_any_grant(api: Api, client_pair
     refresh_token = post(api, client_pair | LOGIN).json()["refresh_token"]
     service, now, actor = api.service, datetime.now(UTC), Actor(EMAIL, "")
     with writing(service.db) as connection:
-        new = keys.rotate_key(connection, service.service_secret, client_pair["client_id"], 0, actor, now)
+        new = key_rotation.rotate_key(connection, service.service_secret, client_pair["client_id"], 0, actor, now)
     form = LOGIN | {"grant_type": grant} | ({"refresh_token": refresh_token} if grant == "refresh_token" else {})
     assert post(api, client_pair | form | {"client_secret": new.secret}).status_code == 200
     refused = post(api, client_pair | LOGIN)

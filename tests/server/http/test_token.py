@@ -13,7 +13,7 @@ import pytest
 from tests.patience import until
 from tests.server.api import Api
 
-from reelport.server.access import keys
+from reelport.server.access import key_rotation, keys
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.keys import KeyDetails
 from reelport.server.limits.body_budget import TOKEN_BODY_BYTES
@@ -266,7 +266,7 @@ def test_the_first_use_of_a_rotated_secret_is_answered_as_any(api: Api) -> None:
     service, now = api.service, datetime.now(UTC)
     key = keys.create_key(service.db, service.service_secret, "demo", ["create_reports"], now)
     with writing(service.db) as connection:
-        new = keys.rotate_key(connection, service.service_secret, key.id, 0, Actor("ann", ""), now)
+        new = key_rotation.rotate_key(connection, service.service_secret, key.id, 0, Actor("ann", ""), now)
     replies = [
         api.grant(client_id=key.id, client_secret=secret) for secret in (key.secret, new.secret, new.secret, key.secret)
     ]

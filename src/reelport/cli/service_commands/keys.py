@@ -154,21 +154,21 @@ def rotate_key(
     """
     if cancel and grace is not None:
         raise UsageError("--grace is for a new secret, --cancel takes one back: give one of them.")
-    from reelport.server.access import keys
+    from reelport.server.access import key_rotation
     from reelport.server.access.audit_log import Actor
     from reelport.server.state.database import writing
     from reelport.server.state.secret_fingerprint import require_same_secret
 
     if cancel:
         with open_state(data) as (_, db), writing(db) as connection:
-            keys.cancel_rotation(connection, id, Actor.of_command(), datetime.now(UTC))
+            key_rotation.cancel_rotation(connection, id, Actor.of_command(), datetime.now(UTC))
         print_fields({"id": id, "rotation": "cancelled"}, as_json=json)
         return
-    hours = keys.DEFAULT_GRACE_HOURS if grace is None else grace
+    hours = key_rotation.DEFAULT_GRACE_HOURS if grace is None else grace
     with open_state(data) as (settings, db):
         secret = require_same_secret(db, settings)
         with writing(db) as connection:
-            new = keys.rotate_key(connection, secret, id, hours, Actor.of_command(), datetime.now(UTC))
+            new = key_rotation.rotate_key(connection, secret, id, hours, Actor.of_command(), datetime.now(UTC))
     print_fields({"id": new.id, "secret": new.secret, "grace_hours": hours}, as_json=json)
     longer = format_count(hours, "hour")
     print(f"The old secret is valid until the first use of the new secret, and for {longer} after it.", file=sys.stderr)

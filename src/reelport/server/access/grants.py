@@ -29,7 +29,8 @@ from reelport.server.access.callers import (
     read_terms,
 )
 from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry
-from reelport.server.access.keys import SECRET_PURPOSE, activate_next_secret
+from reelport.server.access.key_rotation import activate_next_secret
+from reelport.server.access.keys import SECRET_PURPOSE
 from reelport.server.access.refresh_tokens import (
     RefreshTokens,
     issue_refresh_token,

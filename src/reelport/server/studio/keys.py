@@ -16,7 +16,7 @@ from reelport.catalog import Scope
 from reelport.errors import UsageError
 from reelport.language import N_, _
 from reelport.server import credentials
-from reelport.server.access import channel_registry, keys, organizations
+from reelport.server.access import channel_registry, key_rotation, keys, organizations
 from reelport.server.access.callers import clean_text
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, parse_max_days
@@ -80,8 +80,8 @@ def show_key(visit: Visit) -> Response:
         scopes=[scope for scope in Scope if scope.value in key.permissions],
         is_valid=key.revoked_at is None and not key.is_expired(visit.now),
         has_old_secret=key.old_secret_until is not None and visit.now < key.old_secret_until,
-        grace=keys.DEFAULT_GRACE_HOURS,
-        most_grace=keys.MOST_GRACE_HOURS,
+        grace=key_rotation.DEFAULT_GRACE_HOURS,
+        most_grace=key_rotation.MOST_GRACE_HOURS,
     )
 
 
@@ -153,13 +153,13 @@ def rotate_key(visit: Visit) -> Response:
     rotation = visit.service.service_secret, key.id, int(given), visit.actor, visit.now
     said = {"name": key.name, "channels": _name_channels(visit, key.channels)}
     with writing(visit.service.db) as connection:
-        new = keys.rotate_key(connection, *rotation)
+        new = key_rotation.rotate_key(connection, *rotation)
     return pages.render(visit, "key_secret.html", 200, new=new, is_rotated=True, hours=int(given), **said)
 
 
 def cancel_rotation(visit: Visit) -> Response:
     """Take back a second secret that nobody has used."""
-    return _change_key(visit, keys.cancel_rotation)
+    return _change_key(visit, key_rotation.cancel_rotation)
 
 
 def revoke_key(visit: Visit) -> Response:
