@@ -19,9 +19,10 @@ from reelport.engine.rollups.build import BuiltMonth, build_rollups
 from reelport.engine.rollups.choice import RollupAggregator, RollupList
 from reelport.engine.rollups.columns import make_rollup
 from reelport.engine.tenant import Tenant
-from reelport.facts.loading.compaction import CompactedMonth, compact, vacuum
+from reelport.facts.loading.compaction import CompactedMonth, compact
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.undo import undo_load
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups import Rollup, add_rollup

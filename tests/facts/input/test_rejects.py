@@ -19,8 +19,9 @@ from tests.cases import thin_out
 from reelport.errors import BadInput, UsageError
 from reelport.facts.data_files.work_folders import PREFIX, SPILL, claim_file, open_work_folder
 from reelport.facts.input.rejects import MaxBad, RejectCap, parse_max_bad
-from reelport.facts.loading.compaction import compact, vacuum
+from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.log.snapshot import newest_versions
 
 pytestmark = pytest.mark.long

@@ -18,9 +18,10 @@ from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList, choose_parts, explain
 from reelport.engine.rollups.columns import make_rollup
 from reelport.engine.tenant import Tenant
-from reelport.facts.loading.compaction import compact, vacuum
+from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.undo import undo
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import pin

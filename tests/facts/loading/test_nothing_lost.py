@@ -17,8 +17,9 @@ from tests.cases import thin_out
 
 from reelport.errors import BadInput, StorageError
 from reelport.facts.input.files import Progress
-from reelport.facts.loading.compaction import compact, vacuum
+from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import newest_versions, pin

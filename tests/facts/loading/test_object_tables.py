@@ -21,9 +21,10 @@ from tests.storage.object_server import Fault, FaultyProxy
 from reelport.errors import OutcomeUnknown, StorageError, StoreUnavailable
 from reelport.facts.data_files.duckdb_session import open_workspace
 from reelport.facts.data_files.sorted_files import StagedFiles
-from reelport.facts.loading.compaction import compact, vacuum
+from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load
 from reelport.facts.loading.undo import undo
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import open_delta, open_table, read_newest, translate_delta_errors

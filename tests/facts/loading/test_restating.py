@@ -14,9 +14,10 @@ from tests.cases import thin_out
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.data_files.duckdb_session import parquet_source
-from reelport.facts.loading.compaction import CompactedMonth, compact, vacuum
+from reelport.facts.loading.compaction import CompactedMonth, compact
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import plan_undo, undo
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.log_entry import MONTH_FILE

@@ -25,8 +25,9 @@ from reelport.engine.resolved_query import resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.errors import NewerData
 from reelport.facts.data_files.work_folders import SPILL
-from reelport.facts.loading.compaction import CopiedTable, compact, copy_tables_by_roles, vacuum
+from reelport.facts.loading.compaction import CopiedTable, compact, copy_tables_by_roles
 from reelport.facts.loading.load import load_arrow
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.role_copies import find_original

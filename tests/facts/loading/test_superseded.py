@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.input.files import Progress
-from reelport.facts.loading.compaction import compact, vacuum
+from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import DayUndone, plan_undo, undo
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.log_entry import DayLeftOut

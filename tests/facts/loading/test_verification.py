@@ -18,10 +18,10 @@ from tests.rotten_files import rot_name
 from reelport.errors import BadInput, StorageError
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.data_files.work_folders import SPILL
-from reelport.facts.loading.compaction import vacuum
 from reelport.facts.loading.load import load
 from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import plan_undo
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import read_newest

@@ -17,9 +17,10 @@ from tests.facts.log.small_log import load_days
 from tests.rotten_files import flip_bit, rotten
 
 from reelport.errors import StorageError, UsageError
-from reelport.facts.loading.compaction import compact, vacuum
+from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import undo_load
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log import table_identity
 from reelport.facts.log.delta_log import TableVersion, list_files, open_table, read_newest, require_intact

@@ -18,6 +18,7 @@ from reelport.errors import NewerData, ReelportError, StorageError, UsageError
 from reelport.facts import layout
 from reelport.facts.loading import compaction
 from reelport.facts.loading.undo import undo_load
+from reelport.facts.loading.vacuum import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import newest_versions
@@ -332,7 +333,7 @@ def test_a_backup_while_tables_change_is_whole(desk: Desk) -> None:
             generate(root, date(2026, month, 1), date(2026, month, 4), 200)
             undo_load(root, list_loads(root, "plays")[-1])
             compaction.compact(root, today=date(2026, 12, 1))
-            compaction.vacuum(root, now=datetime.now(UTC))
+            vacuum(root, now=datetime.now(UTC))
 
     changing = threading.Thread(target=change)
     changing.start()

@@ -330,7 +330,7 @@ def vacuum(
 
     Example: reelport vacuum
     """
-    from reelport.facts.loading.compaction import vacuum as delete
+    from reelport.facts.loading.vacuum import vacuum as delete
 
     for one in delete(open_tables(data).facts_root, now=datetime.now(UTC), hours=hours):
         print(f"{one.table}: {format_count(one.files, 'file')} deleted, {format_size(one.bytes)}")

@@ -1,4 +1,4 @@
-"""Merge settled days into months, copy files by role, delete what nobody needs.
+"""Merge settled days into months, and copy files by role.
 
 A month's files are cut at owners, so that a report of few owners reads few of them: over an object store it fetches
 them whole. The rows don't change, and pinned snapshots stay readable. A copy by role serves reports of EMBED and CLAIM:
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -30,18 +30,9 @@ from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit, find_missing_columns
 from reelport.facts.log.delta_log import TableVersion, read_newest, require_intact
 from reelport.facts.log.log_entry import DataFile, LogEntry
-from reelport.facts.log.log_files import LOG_FOLDER, list_tables, open_store, read_actions
-from reelport.facts.log.role_copies import (
-    LEAST_ROWS,
-    add_digest,
-    find_copies,
-    find_original,
-    is_data_file,
-    list_roles,
-    name_copy,
-)
-from reelport.facts.retention import KEPT_HOURS
-from reelport.facts.rollups import carry_over, keep_segments, sweep
+from reelport.facts.log.log_files import list_tables
+from reelport.facts.log.role_copies import LEAST_ROWS, add_digest, find_copies, list_roles, name_copy
+from reelport.facts.rollups import carry_over, keep_segments
 from reelport.facts.tables import OWNER, Table, find_table, sort_keys, stored_schema
 from reelport.sql_quoting import quote_name
 from reelport.storage.digests import compute_digest
@@ -272,42 +263,3 @@ def _list_runs(batches: Iterable[pa.RecordBatch], role: str) -> Iterator[tuple[s
         for channel, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
             yield channel, rows.slice(start, end - start)
             start = end
-
-
-@dataclass(frozen=True, slots=True)
-class VacuumResult:
-    """How many files, and bytes of them, a vacuum deleted from one table, or of rollups."""
-
-    table: str
-    files: int
-    bytes: int
-
-
-def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[VacuumResult, ...]:
-    """Delete files replaced, or never committed, over `hours` before now, and their copies."""
-    if hours < KEPT_HOURS:
-        raise UsageError(f"files are kept for at least {KEPT_HOURS} hours: a running report may read them")
-    before = now - timedelta(hours=hours)
-    done = [_vacuum_table(root, table, before) for table in list_tables(root)]
-    if (swept := sweep(root, before))[0]:
-        done.append(VacuumResult("rollups", *swept))
-    clear_dead_folders(root)
-    return tuple(done)
-
-
-def _vacuum_table(root: Path, table: Table, before: datetime) -> VacuumResult:
-    folder = root / table.name
-    store = open_store(folder)
-    with translate_io_errors(folder):
-        # List the files before reading the log, so that a file committed in between is found in the log.
-        found = (file for file in store.list() if is_data_file(file.name) or find_original(file.name))
-        old = [file for file in found if file.modified_at < before]
-        kept = {file.path for file in read_newest(root, table).files}
-        for file in store.list(LOG_FOLDER):
-            if file.name.endswith(".json") and file.modified_at >= before:
-                removed = [action["remove"] for action in read_actions(store, file.name) if "remove" in action]
-                kept |= {one["path"] for one in removed if one["deletionTimestamp"] >= before.timestamp() * 1000}
-        unneeded = [file for file in old if (find_original(file.name) or file.name) not in kept]
-        for file in unneeded:
-            store.delete(file.name)
-    return VacuumResult(table.name, len(unneeded), sum(file.size for file in unneeded))
