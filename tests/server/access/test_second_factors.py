@@ -21,7 +21,7 @@ from reelport.server.access.people import NoPerson
 from reelport.server.access.roles import Role
 from reelport.server.access.second_factors import STEP_SECONDS, compute_code, derive_secret, find_step
 from reelport.server.access.sessions import Browser, Halfway, Session, find_session
-from reelport.server.state.database import reading, write, writing
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import AUTHENTICATORS, RECOVERY_CODES, USERS
 
 ANN, PASSWORD = "ann@demo.example", "a long enough password"
@@ -287,8 +287,8 @@ def test_another_secret_of_the_service_makes_other_codes(guarded: tuple[State, S
     with reading(state.db) as connection:
         seed = bytes.fromhex(connection.execute(AUTHENTICATORS.select()).one().seed)
     code = compute_code(seed, int(later.timestamp()) // STEP_SECONDS)
-    use = second_factors.use_code
-    assert write(state.db, lambda held: use(held, state.service_secret, session.user_id, code, later)) is None
+    with writing(state.db) as held:
+        assert second_factors.use_code(held, state.service_secret, session.user_id, code, later) is None
 
 
 GROUPS = "heads=demo:owner, staff=demo:analyst, platform=operator"

@@ -18,7 +18,7 @@ from reelport.server.doctor.checks import list_inaccessible, run_checks
 from reelport.server.doctor.start_checks import find_link_fault
 from reelport.server.queue import liveness
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import connect, connected, reading, write
+from reelport.server.state.database import connect, connected, reading, writing
 from reelport.server.state.write_ahead import CHECKPOINT_COMMITS, LONG_LOG, SIZE_LIMIT, measure_log
 from reelport.storage.durable import private
 
@@ -67,7 +67,8 @@ def test_a_log_that_a_long_read_keeps_growing_is_told(tmp_path: Path) -> None:
     with connected(settings) as db:
         with reading(db) as connection:
             connection.execute(text("SELECT 1 FROM chores")).all()
-            write(db, lambda other: other.execute(text("DELETE FROM chores")))
+            with writing(db) as other:
+                other.execute(text("DELETE FROM chores"))
             os.truncate(f"{settings.state_file}-wal", LONG_LOG + 1)
             assert [
                 f"{settings.state_file}-wal has 256.0 MB: a read that began long ago keeps it growing" in sentence
@@ -75,7 +76,8 @@ def test_a_log_that_a_long_read_keeps_growing_is_told(tmp_path: Path) -> None:
                 if not well
             ] == [True]
         for _ in range(CHECKPOINT_COMMITS + 1):
-            write(db, lambda other: other.execute(text("DELETE FROM chores")))
+            with writing(db) as other:
+                other.execute(text("DELETE FROM chores"))
         assert measure_log(settings.state_file) <= SIZE_LIMIT
         assert all(well for well, _ in told(settings, "database"))
 

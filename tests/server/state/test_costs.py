@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Engine, event, text
 from tests.server.conftest import State
 from tests.server.syncs import count_syncs
 
@@ -20,7 +20,7 @@ from reelport.server.queue import deaths, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.reports import removal, report_access
 from reelport.server.state import tallies
-from reelport.server.state.database import connect, reading, write, writing
+from reelport.server.state.database import connect, reading, writing
 from reelport.server.state.tallies import BOUNDS, Times
 
 TALKING = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA")
@@ -119,17 +119,18 @@ def test_an_ask_is_on_the_disk_before_anybody_is_answered_by_it(state: State) ->
 def test_an_error_is_its_own_threads_alone(state: State) -> None:
     """Of writers that wait in line together the failing one leaves nothing, and the others are whole."""
 
-    def put(connection: Connection, number: int) -> int:
-        connection.execute(text("INSERT INTO chores (name, due_at) VALUES (:name, 1)"), {"name": f"n{number}"})
-        if number % 3 == 0:
-            raise ValueError(number)
-        if number % 3 == 1:
+    def put(number: int) -> int:
+        with writing(state.db) as connection:
             connection.execute(text("INSERT INTO chores (name, due_at) VALUES (:name, 1)"), {"name": f"n{number}"})
-        return number
+            if number % 3 == 0:
+                raise ValueError(number)
+            if number % 3 == 1:
+                connection.execute(text("INSERT INTO chores (name, due_at) VALUES (:name, 1)"), {"name": f"n{number}"})
+            return number
 
     with ThreadPoolExecutor(30) as threads:
         with writing(state.db):
-            done = [threads.submit(write, state.db, lambda c, n=number: put(c, n)) for number in range(30)]
+            done = [threads.submit(put, number) for number in range(30)]
         outcomes = [each.exception() for each in done]
     assert [type(each).__name__ for each in outcomes] == ["ValueError", "IntegrityError", "NoneType"] * 10
     assert [each.result() for each in done[2::3]] == list(range(2, 30, 3))
@@ -141,12 +142,17 @@ def test_an_error_is_its_own_threads_alone(state: State) -> None:
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_a_state_that_goes_away_fails_everyone_in_the_line(state: State) -> None:
     """None of them is told that its work is kept, and the line goes on once the state is back."""
+
+    def write() -> int:
+        with writing(state.db):
+            return 2
+
     away = state.settings.data.rename(state.settings.data.with_name("away"))
     with ThreadPoolExecutor(5) as threads:
-        done = [threads.submit(write, state.db, lambda _: 1) for _ in range(5)]
+        done = [threads.submit(write) for _ in range(5)]
         assert {type(each.exception()) for each in done} == {StorageError}
     away.rename(state.settings.data)
-    assert write(state.db, lambda _: 2) == 2
+    assert write() == 2
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -156,12 +162,13 @@ def test_writers_of_two_processes_take_turns(state: State) -> None:
     with writing(state.db) as connection:
         connection.execute(text("INSERT INTO chores (name, due_at) VALUES ('sum', 0)"))
 
-    def add(connection: Connection) -> None:
-        found = connection.execute(text("SELECT due_at FROM chores WHERE name = 'sum'")).scalar_one()
-        connection.execute(text("UPDATE chores SET due_at = :next WHERE name = 'sum'"), {"next": found + 1})
+    def add(db: Engine) -> None:
+        with writing(db) as connection:
+            found = connection.execute(text("SELECT due_at FROM chores WHERE name = 'sum'")).scalar_one()
+            connection.execute(text("UPDATE chores SET due_at = :next WHERE name = 'sum'"), {"next": found + 1})
 
     with ThreadPoolExecutor(12) as threads:
-        for done in [threads.submit(write, db, add) for _ in range(50) for db in (state.db, other)]:
+        for done in [threads.submit(add, db) for _ in range(50) for db in (state.db, other)]:
             done.result()
     with reading(other) as connection:
         assert connection.execute(text("SELECT due_at FROM chores WHERE name = 'sum'")).scalar_one() == 100

@@ -20,7 +20,7 @@ from tests.server.syncs import no_sync
 from reelport.errors import StorageError
 from reelport.server.events.bus import Event, Kind, publish, subscribe
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import connected, reading, sync_commits, write, writing
+from reelport.server.state.database import connected, reading, sync_commits, writing
 from reelport.server.state.write_ahead import LogFile
 
 _PUT = text("INSERT INTO chores (name, due_at) VALUES (:name, 1)")
@@ -218,7 +218,8 @@ def test_a_write_is_announced_once_it_is_on_the_disk(tmp_path: Path) -> None:
 
 
 def _put(db: Engine, name: str) -> None:
-    write(db, lambda connection: connection.execute(_PUT, {"name": name}))
+    with writing(db) as connection:
+        connection.execute(_PUT, {"name": name})
 
 
 def _put_early(db: Engine, name: str) -> None:

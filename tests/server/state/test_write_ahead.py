@@ -31,7 +31,6 @@ from reelport.server.state.database import (
     reading,
     require_room,
     sync_commits,
-    write,
     writing,
 )
 from reelport.server.state.sqlite_engine import BUSY_SECONDS
@@ -49,7 +48,8 @@ def local(tmp_path: Path) -> Settings:
 
 def put(db: Engine, name: str) -> None:
     """Commit one row."""
-    write(db, lambda connection: connection.execute(_PUT, {"name": name}))
+    with writing(db) as connection:
+        connection.execute(_PUT, {"name": name})
 
 
 def names(db: Engine) -> list[str]:
@@ -180,13 +180,14 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from sqlalchemy import text
 from reelport.server.settings import read_settings
-from reelport.server.state.database import open_database, write
+from reelport.server.state.database import open_database, writing
 db = open_database(read_settings())
 put = text("INSERT INTO chores (name, due_at) VALUES (:name, 1)")
 def go(thread):
     for number in count():
         name = f"{sys.argv[1]}-{thread}-{number}"
-        write(db, lambda connection: connection.execute(put, {"name": name}))
+        with writing(db) as connection:
+            connection.execute(put, {"name": name})
         sys.stdout.write(f"{name}\\n")
         sys.stdout.flush()
 with ThreadPoolExecutor(4) as threads:
@@ -227,7 +228,7 @@ def _die_with_a_log(local: Settings) -> None:
     code = (
         "import os, signal\n"
         "from reelport.server.settings import read_settings\n"
-        "from reelport.server.state.database import connect, write\n"
+        "from reelport.server.state.database import connect\n"
         "from datetime import UTC, datetime\n"
         "from reelport.server.access import organizations\n"
         "db = connect(read_settings())\n"

@@ -20,9 +20,12 @@ _INTERRUPTED = """
 import signal, sys, threading, time
 from pathlib import Path
 from reelport.server.settings import read_settings
-from reelport.server.state.database import connect, write, writing
+from reelport.server.state.database import connect, writing
 db = connect(read_settings(data=Path(sys.argv[1])))
 held, let_go, done = threading.Event(), threading.Event(), []
+def write(name):
+    with writing(db):
+        done.append(name)
 def hold():
     with writing(db):
         held.set()
@@ -33,7 +36,7 @@ def wait_for_turn_of(thread):
 def interrupt():
     main = threading.main_thread()
     wait_for_turn_of(main)
-    behind = threading.Thread(target=lambda: done.append(write(db, lambda _: "behind")))
+    behind = threading.Thread(target=write, args=("behind",))
     behind.start()
     wait_for_turn_of(behind)
     signal.pthread_kill(main.ident, signal.SIGINT)
@@ -45,18 +48,19 @@ threads[0].start()
 held.wait()
 threads[1].start()
 try:
-    write(db, lambda _: done.append("interrupted"))
+    write("interrupted")
 except KeyboardInterrupt:
     for each in threads:
         each.join()
-print(done, write(db, lambda _: "later"))
+write("later")
+print(done)
 """
 
 _INTERRUPTED_AT_ITS_TURN = """
 import signal, sys, threading, time
 from pathlib import Path
 from reelport.server.settings import read_settings
-from reelport.server.state.database import connect, write, writing
+from reelport.server.state.database import connect, writing
 db = connect(read_settings(data=Path(sys.argv[1])))
 main, held = threading.main_thread(), threading.Event()
 def hold_then_interrupt():
@@ -77,17 +81,19 @@ print("ready", flush=True)
 thread.start()
 held.wait()
 try:
-    write(db, lambda _: print("written"))
+    with writing(db):
+        print("written")
 except KeyboardInterrupt:
     print("interrupted")
 thread.join()
-print(write(db, lambda _: "later"))
+with writing(db):
+    print("later")
 """
 
 
 def test_a_writer_that_is_interrupted_keeps_nobody_waiting(tmp_path: Path) -> None:
     """Its work is not written, and who stands behind it writes in its place."""
-    assert run_child(_INTERRUPTED, str(tmp_path / "data")) == "['behind'] later\n"
+    assert run_child(_INTERRUPTED, str(tmp_path / "data")) == "['behind', 'later']\n"
 
 
 def test_a_writer_that_is_interrupted_as_its_turn_comes_keeps_nobody_waiting(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
 
 from sqlalchemy import Connection, Engine, select
 
@@ -41,7 +40,7 @@ from reelport.server.access.refresh_tokens import (
 from reelport.server.access.roles import Role, demands_factor
 from reelport.server.access.users import is_password, normalize_email
 from reelport.server.credentials import ServiceSecret
-from reelport.server.state.database import reading, write
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import USERS, to_moment
 
 _NO_HASH = "-" * 64
@@ -152,7 +151,8 @@ def _find_key(
             found = _look_for_key(connection, service_secret, client, now)
         if isinstance(found, Refusal) or found.next_hash is None:
             return found
-        write(db, partial(activate_next_secret, key_id=found.id, secret_hash=found.next_hash, now=now))
+        with writing(db) as connection:
+            activate_next_secret(connection, found.id, found.next_hash, now)
 
 
 def _look_for_key(
@@ -232,8 +232,7 @@ def grant_by_password(
     if user is None or not is_right or user.factors or user.organization_id != key.organization_id:
         return Refusal.INVALID_GRANT
     login = Login(user.id, user.epoch)
-
-    def begin_family(connection: Connection) -> Grant | Refusal:
+    with writing(db) as connection:
         lock_user(connection, USERS.c.id == login.user_id)
         reach = find_reach(connection, login, key.organization_id)
         if reach is None or _must_have_factor(connection, login, terms):
@@ -244,8 +243,6 @@ def grant_by_password(
             return Refusal.INVALID_SCOPE
         family = RefreshTokens(credentials.short_id(), login, frozenset(granted))
         return _grant_to_user(connection, service_secret, key, family, granted, now, terms)
-
-    return write(db, begin_family)
 
 
 def grant_by_refresh_token(
@@ -288,7 +285,8 @@ def grant_by_refresh_token(
         mark_replaced(connection, row, now)
         return _grant_to_user(connection, service_secret, key, family, granted, now, terms)
 
-    return write(db, replace_token)
+    with writing(db) as connection:
+        return replace_token(connection)
 
 
 def _must_have_factor(connection: Connection, login: Login, terms: Terms) -> bool:

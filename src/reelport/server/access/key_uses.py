@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 import anyio
 import anyio.to_thread
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from reelport.errors import StorageError
 from reelport.server.access.callers import SQL
-from reelport.server.state.database import write
+from reelport.server.state.database import writing
 from reelport.server.state.tables import to_milliseconds
 
 INTERVAL = timedelta(minutes=15)
@@ -57,13 +57,10 @@ class KeyUses:
 
 def store_uses(db: Engine, uses: Mapping[str, datetime]) -> int:
     """Store when keys were used, unless done within INTERVAL; return for how many it was."""
-
-    def store(connection: Connection) -> int:
+    stored = 0
+    with writing(db) as connection:
         # In order of the ids: two processes that lock several keys then don't deadlock.
-        stored = 0
         for key_id, at in sorted(uses.items()):
             values = {"key_id": key_id, "used_at": to_milliseconds(at), "stale": to_milliseconds(at - INTERVAL)}
             stored += SQL.run(connection, "note_use", values).rowcount
-        return stored
-
-    return write(db, store)
+    return stored

@@ -15,7 +15,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, unquote, urlencode, urlsplit
 
@@ -39,7 +38,7 @@ from reelport.server.access.sessions import BY_PROVIDER, Browser, Halfway, Sessi
 from reelport.server.access.withdrawn_links import end_links_of
 from reelport.server.credentials import ServiceSecret
 from reelport.server.settings import Settings
-from reelport.server.state.database import write
+from reelport.server.state.database import writing
 from reelport.server.state.tables import ORGANIZATIONS, SESSIONS, USERS
 
 if TYPE_CHECKING:
@@ -279,7 +278,8 @@ def sign_begun(service_secret: ServiceSecret, now: datetime) -> str:
 
 def use_begun(db: Engine, token: str, now: datetime) -> bool:
     """Use up what a browser keeps of a sign-in; False if an answer has used it already."""
-    return write(db, lambda connection: use_once(connection, token, LIFE, now))
+    with writing(db) as connection:
+        return use_once(connection, token, LIFE, now)
 
 
 def _ask(method: str, address: str, headers: Mapping[str, str] | None = None, **given: Any) -> dict[str, Any]:  # noqa: ANN401 - as httpx2 takes them
@@ -345,9 +345,9 @@ def begin_session(
     """
     granted = next((grant for name, grant in provider.groups.items() if name in identity.groups), None)
     subject = f"{provider.issuer}\n{identity.subject}"
-    work = partial(_begin, service_secret, subject, identity, granted, browser, now)
     try:
-        found = write(db, work)
+        with writing(db) as connection:
+            found = _begin(connection, service_secret, subject, identity, granted, browser, now)
     except IntegrityError:  # the same person signs in twice at this moment
         return None
     if isinstance(found, str):
@@ -356,13 +356,13 @@ def begin_session(
 
 
 def _begin(
+    connection: Connection,
     service_secret: ServiceSecret,
     subject: str,
     identity: Identity,
     granted: Granted | None,
     browser: Browser,
     now: datetime,
-    connection: Connection,
 ) -> Session | Halfway | str | None:
     """Begin the session, or return why there is none.
 

@@ -21,7 +21,7 @@ from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.roles import SCOPES, Role
 from reelport.server.access.sessions import Session
 from reelport.server.access.users import end_looks, find_user_id
-from reelport.server.state.database import reading, write, writing
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, READABLE, SESSIONS, USERS
 
 LIFE = timedelta(minutes=30)
@@ -117,9 +117,11 @@ def begin_look(db: Engine, session: Session, organization_id: int, reason: str, 
 
 def end_look(db: Engine, session: Session, now: datetime) -> None:
     """End a session's look; does nothing without one."""
-    write(db, lambda connection: end_looks(connection, now, SESSIONS.c.id == session.id))
+    with writing(db) as connection:
+        end_looks(connection, now, SESSIONS.c.id == session.id)
 
 
 def end_overdue_looks(db: Engine, now: datetime) -> None:
     """End every look whose time is over."""
-    write(db, lambda connection: end_looks(connection, now, SESSIONS.c.looks_until <= now))
+    with writing(db) as connection:
+        end_looks(connection, now, SESSIONS.c.looks_until <= now)

@@ -24,7 +24,7 @@ from reelport.server.access.callers import clean_text
 from reelport.server.access.login_attempts import use_once
 from reelport.server.access.sessions import Halfway
 from reelport.server.credentials import ServiceSecret, encode_base64
-from reelport.server.state.database import reading, write
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import PASSKEYS, USERS
 
 _LOG = structlog.get_logger(__name__)
@@ -210,7 +210,8 @@ def rename_passkey(db: Engine, user_id: str, passkey_id: str, name: str) -> bool
     """Give one of a user's passkeys another name; False when there is no such one."""
     own = PASSKEYS.c.user_id == user_id, PASSKEYS.c.id == clean_text(passkey_id)
     renamed = PASSKEYS.update().where(*own).values(name=_clean_name(name))
-    return write(db, lambda connection: connection.execute(renamed).rowcount == 1)
+    with writing(db) as connection:
+        return connection.execute(renamed).rowcount == 1
 
 
 def _clean_name(name: str) -> str:

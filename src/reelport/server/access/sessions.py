@@ -25,7 +25,7 @@ from reelport.server.access.login_attempts import use_once
 from reelport.server.access.roles import Reach, Role
 from reelport.server.access.users import end_logins, find_password_problems, is_password
 from reelport.server.credentials import ServiceSecret
-from reelport.server.state.database import reading, write, writing
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, SESSIONS, USERS
 
 _PREFIX, _HALFWAY = "rpw", "rph"
@@ -172,7 +172,8 @@ def begin_session(
     halfway = Halfway(user.id, user.epoch, password.stored_email)
     if user.factors:
         return halfway
-    return write(db, lambda connection: insert_session(connection, service_secret, halfway, browser, now))
+    with writing(db) as connection:
+        return insert_session(connection, service_secret, halfway, browser, now)
 
 
 def insert_session(
@@ -231,8 +232,8 @@ def record_failure(db: Engine, password: Password, browser: Browser, now: dateti
     with reading(db) as connection:
         user = SQL.run(connection, "user", {"email": email}).first()
     if user is not None:
-        actor = Actor(email, browser.address)
-        write(db, lambda connection: insert_failure(connection, user.organization_id, actor, now))
+        with writing(db) as connection:
+            insert_failure(connection, user.organization_id, Actor(email, browser.address), now)
 
 
 def insert_failure(
@@ -265,7 +266,8 @@ def renew_session(db: Engine, session: Session, browser: Browser, now: datetime)
     until = _find_end(session.created_at, now, is_by_provider=session.is_by_provider)
     used = {"seen_at": now, "expires_at": until, "address": browser.address}
     renewed = SESSIONS.update().where(SESSIONS.c.id == session.id).values(used)
-    write(db, lambda connection: connection.execute(renewed))
+    with writing(db) as connection:
+        connection.execute(renewed)
 
 
 def end_session(db: Engine, session: Session, actor: Actor, now: datetime) -> None:
@@ -379,7 +381,8 @@ def change_own_password(db: Engine, session: Session, current: str, new: str, ac
 def choose_language(db: Engine, session: Session, code: str | None) -> None:
     """Write the pages of a session's user in this language; None for that of the browser."""
     changed = USERS.update().where(USERS.c.id == session.user_id).values(language=code)
-    write(db, lambda connection: connection.execute(changed))
+    with writing(db) as connection:
+        connection.execute(changed)
 
 
 def sign_out_everywhere(db: Engine, session: Session, actor: Actor, now: datetime) -> None:

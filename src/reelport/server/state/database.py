@@ -134,12 +134,6 @@ def writing(db: Engine, *, synced: bool = True) -> Iterator[Connection]:
         announce()
 
 
-def write(db: Engine, work: Callable[[Connection], T]) -> T:
-    """Call `work` in a transaction that writes, as `writing` does, and return its result."""
-    with writing(db) as connection:
-        return work(connection)
-
-
 def sync_commits(db: Engine) -> None:
     """Return once all that was committed is on the disk; StorageError when the disk fails."""
     if (log := get_log(db)) is not None:

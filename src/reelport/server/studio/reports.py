@@ -38,7 +38,7 @@ from reelport.server.http.downloads import Unmade, require_form
 from reelport.server.reports import removal, report_list
 from reelport.server.reports.removal import Remover
 from reelport.server.reports.report_list import Cursor, ListedReport, StateFilter
-from reelport.server.state.database import write
+from reelport.server.state.database import writing
 from reelport.server.studio import pages, view_page
 from reelport.server.studio.formats import write_number
 from reelport.server.studio.view_page import Cell
@@ -159,7 +159,8 @@ def _make_link(visit: Visit, report: ListedReport, form: FileType) -> str:
     service = visit.service
     key_id = identify_studio(service.db, visit.reach, visit.now).key_id
     done = Action.REPORT_DOWNLOADED, report.id, visit.now, {"query": report.query.to_wire()}
-    write(service.db, lambda connection: audit_log.record_action(connection, visit.organization_id, visit.actor, *done))
+    with writing(service.db) as connection:
+        audit_log.record_action(connection, visit.organization_id, visit.actor, *done)
     until = min(visit.now + timedelta(seconds=service.settings.link_seconds), report.expires_at)
     return signed_urls.sign_url(service.service_secret, report.id, key_id, until, form)
 

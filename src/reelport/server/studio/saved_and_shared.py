@@ -31,7 +31,7 @@ from reelport.server.access.withdrawn_links import count_open_links
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.view import Parameter, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
-from reelport.server.state.database import reading, write, writing
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, SAVED_VIEWS, SHARED_VIEWS, USERS
 from reelport.server.studio import exports, pages
 from reelport.server.studio.explore import read_defaults
@@ -419,8 +419,7 @@ def open_shared_view(
     with reading(db) as connection:
         if connection.execute(wanted).first() is None:  # whoever guesses has nothing written
             return None
-
-    def count(connection: Connection) -> Opened | None:
+    with writing(db) as connection:
         view = connection.execute(wanted.with_for_update(of=SHARED_VIEWS)).first()
         if view is None:
             return None  # revoked meanwhile
@@ -433,8 +432,6 @@ def open_shared_view(
             audit_log.record_action(connection, organization, actor, Action.SHARED_VIEW_OPENED, view.id, now, details)
         readable = find_readable_channels(connection, view.organization_id)
         return view, readable & frozenset(json.loads(view.channels))
-
-    return write(db, count)
 
 
 def list_shared_views(db: Engine, reach: Reach, now: datetime) -> list[Kept]:
