@@ -10,7 +10,7 @@ from reelport.facts.log.table_identity import mark_tables
 from reelport.server import logs
 from reelport.server.api_memory import count_api_bytes
 from reelport.server.doctor import start_checks
-from reelport.server.events.bus import Kind, subscribe
+from reelport.server.events import Kind, subscribe
 from reelport.server.files.store_owner import require_own_store
 from reelport.server.http.api_processes import format_address, open_listener, run_api_processes
 from reelport.server.process import exit_process, wait_for_end

@@ -16,7 +16,7 @@ from tests.server.syncs import no_sync
 
 from reelport.errors import StorageError
 from reelport.server.access.roles import Reach
-from reelport.server.events.bus import Event, Kind, publish
+from reelport.server.events import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.long_poll import DurableReports, LongPolls, PollOutcome
 from reelport.server.queue import backlog, jobs

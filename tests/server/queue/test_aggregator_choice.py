@@ -32,7 +32,7 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.role_copies import LEAST_ROWS
 from reelport.query import ReportQuery
 from reelport.server.access.roles import Reach
-from reelport.server.events.bus import Kind, subscribe
+from reelport.server.events import Kind, subscribe
 from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.attempt import choose_aggregator
 from reelport.server.queue.jobs import Claim

@@ -30,7 +30,7 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
 from reelport.server.access.roles import Reach
-from reelport.server.events.bus import Kind, subscribe
+from reelport.server.events import Kind, subscribe
 from reelport.server.files import report_files
 from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.attempt import TracedAggregator, choose_aggregator

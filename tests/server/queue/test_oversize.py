@@ -26,7 +26,7 @@ from reelport.query import ReportQuery
 from reelport.report_details import Failure, FailureReason
 from reelport.server.access.callers import Caller
 from reelport.server.access.roles import Reach
-from reelport.server.events.bus import Kind, subscribe
+from reelport.server.events import Kind, subscribe
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import attempt, backlog, deaths, jobs, oversize
 from reelport.server.queue.jobs import Claim

@@ -17,7 +17,7 @@ from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.facts.loading.load import load_arrow
-from reelport.server.events.bus import Kind, subscribe
+from reelport.server.events import Kind, subscribe
 from reelport.server.queue import backlog
 from reelport.server.queue.worker import ROOM_SECONDS, Worker, warm_up
 from reelport.server.settings import Settings

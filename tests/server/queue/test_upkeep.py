@@ -19,7 +19,7 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
 from reelport.server.access import organizations
-from reelport.server.events.bus import Kind, subscribe
+from reelport.server.events import Kind, subscribe
 from reelport.server.files import report_files
 from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.jobs import Claim

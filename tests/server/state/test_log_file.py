@@ -18,7 +18,7 @@ from tests.patience import PATIENCE, until
 from tests.server.syncs import no_sync
 
 from reelport.errors import StorageError
-from reelport.server.events.bus import Event, Kind, publish, subscribe
+from reelport.server.events import Event, Kind, publish, subscribe
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected, reading, sync_commits, writing
 from reelport.server.state.write_ahead import LogFile

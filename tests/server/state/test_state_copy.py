@@ -23,7 +23,7 @@ from reelport.server.access import audit_log, keys, organizations, users
 from reelport.server.access.audit_log import Action
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.app import create_app
-from reelport.server.events.bus import Kind, subscribe
+from reelport.server.events import Kind, subscribe
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.service import Service
 from reelport.server.queue import jobs

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, select
 from reelport.catalog import Metric
 from reelport.engine.report_format import FORM_TYPES, FileType
 from reelport.query import ReportQuery
-from reelport.server.events.bus import Event, Kind, publish
+from reelport.server.events import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
 from reelport.server.state.database import reading, writing
 from reelport.server.state.statements import Statements

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, bindparam, literal, select, text
 
 from reelport import killpoints
 from reelport.errors import StorageError
-from reelport.server.events.bus import Event, Kind, publish
+from reelport.server.events import Event, Kind, publish
 from reelport.server.files import report_files
 from reelport.server.files.store_owner import require_own_store
 from reelport.server.settings import Settings

@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError
-from reelport.server.events.bus import Kind, Subscription, subscribe
+from reelport.server.events import Kind, Subscription, subscribe
 from reelport.server.limits.quotas import Quota
 from reelport.server.queue import jobs
 from reelport.server.state.database import sync_commits

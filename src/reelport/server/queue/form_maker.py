@@ -29,7 +29,7 @@ from reelport.engine.memory_size import parse_size
 from reelport.engine.report_format import CSV_GZ, CSV_ZST, NDJSON, PARQUET, XLSX, FileType, Written
 from reelport.errors import InternalError, ReelportError, StorageError
 from reelport.facts.layout import require_layout
-from reelport.server.events.bus import Kind, subscribe
+from reelport.server.events import Kind, subscribe
 from reelport.server.files import forms, report_files
 from reelport.server.files.forms import FormClaim
 from reelport.server.files.report_files import FileRecord

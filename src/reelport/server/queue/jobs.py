@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, select
 from reelport.errors import DiskFull, InternalError
 from reelport.query import ReportQuery
 from reelport.report_details import FailureReason
-from reelport.server.events.bus import Event, Kind, publish
+from reelport.server.events import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue.report_state import ReasonCode, choose_partner_reason, find_failure_reason
 from reelport.server.state import tables, tallies

@@ -40,7 +40,7 @@ from reelport.facts.layout import require_layout
 from reelport.facts.log.snapshot import pin
 from reelport.query import ReportQuery
 from reelport.server import resources
-from reelport.server.events.bus import Kind, Subscription, subscribe
+from reelport.server.events import Kind, Subscription, subscribe
 from reelport.server.files import retention
 from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, is_ending, lower_priority
 from reelport.server.queue import attempt, deaths, jobs, liveness, oversize

@@ -20,7 +20,7 @@ from reelport.server.access import audit_log, organizations, withdrawn_links
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import KeyKind
-from reelport.server.events.bus import Event, Kind, publish
+from reelport.server.events import Event, Kind, publish
 from reelport.server.files import forms
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings

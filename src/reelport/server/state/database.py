@@ -16,8 +16,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reelport.errors import DiskFull, StorageError
 from reelport.facts.layout import check_layout
-from reelport.server.events.bus import AFTER_COMMIT, OPTION
-from reelport.server.events.pipes import open_bus
+from reelport.server.events import AFTER_COMMIT
 from reelport.server.settings import Settings
 from reelport.server.state.postgresql_engine import open_postgresql, unhurried
 from reelport.server.state.revisions import REVISION, migrate, read_revision, require_known_revision
@@ -89,10 +88,9 @@ def _open_state(settings: Settings, *, make: bool) -> Engine | None:
 
 def open_database(settings: Settings, *, is_unhurried: bool = False) -> Engine:
     """Open the state unmigrated; in PostgreSQL statements take their time if `is_unhurried`."""
-    options: dict[str, object] = {OPTION: open_bus(settings)}
     if settings.database_url:
-        return open_postgresql(settings.database_url, options, is_unhurried=is_unhurried)
-    return open_sqlite(settings, options)
+        return open_postgresql(settings.database_url, is_unhurried=is_unhurried)
+    return open_sqlite(settings)
 
 
 @contextmanager

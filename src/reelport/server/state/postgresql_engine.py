@@ -25,19 +25,12 @@ WHERE current_setting('server_version_num')::int >= 140000
 _ENCODING = "UTF8"
 
 
-def open_postgresql(url: str, options: dict[str, object], *, is_unhurried: bool) -> Engine:
+def open_postgresql(url: str, *, is_unhurried: bool) -> Engine:
     """Open the database; its first use raises UsageError where its encoding isn't UTF8."""
     address = parse_address(url)
     address = address.set(query={**PARAMETERS, **address.query})
     # Last in, first out: after a failover the connection that was made anew is used, before others are made.
-    db = create_engine(
-        address,
-        pool_pre_ping=True,
-        pool_use_lifo=True,
-        pool_size=10,
-        max_overflow=40,
-        execution_options=options,
-    )
+    db = create_engine(address, pool_pre_ping=True, pool_use_lifo=True, pool_size=10, max_overflow=40)
     if not is_unhurried:
         from reelport.server.state.patient_connection import connect_patiently  # noqa: PLC0415 - loads psycopg
 

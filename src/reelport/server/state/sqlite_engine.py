@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
 from reelport.errors import NewerData, StorageError
+from reelport.server.events import PIPES
 from reelport.server.settings import Settings
 from reelport.server.state.revisions import require_known_revision
 from reelport.server.state.write_ahead import (
@@ -76,7 +77,7 @@ def is_full(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", None) in _FULL
 
 
-def open_sqlite(settings: Settings, options: dict[str, object]) -> Engine:
+def open_sqlite(settings: Settings) -> Engine:
     """Open the state file of these settings, and make it where there is none."""
     journal = choose_journal(settings.data)
     pauses = (_LOG_PAUSE_SECONDS, 0.0) if journal.is_write_ahead else (_PAUSE_SECONDS, _READ_SECONDS)
@@ -87,7 +88,7 @@ def open_sqlite(settings: Settings, options: dict[str, object]) -> Engine:
         poolclass=QueuePool,
         pool_size=10,
         max_overflow=40,
-        execution_options={**options, _LOG_OPTION: log},
+        execution_options={PIPES: settings.workers_root, _LOG_OPTION: log},
     )
     event.listen(db, "connect", partial(_configure_connection, journal, log))
     event.listen(db, "checkout", partial(_check_file, settings.state_file))

@@ -16,7 +16,7 @@ from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.layout import check_existing
 from reelport.server import credentials
 from reelport.server.database_address import describe_place, parse_address
-from reelport.server.events import pipes
+from reelport.server.events import list_subscribers
 from reelport.server.settings import Settings
 from reelport.server.state.database import opened, reading, upgrade_within, writing
 from reelport.server.state.revisions import REVISION, describe_newer_revision, read_revision
@@ -159,7 +159,7 @@ def _find_processes(settings: Settings, connection: Connection) -> Iterator[str]
     if settings.database_url:
         found = [f"{name or 'a session'} ({pid})" for pid, name in connection.execute(_SESSIONS)]
     else:
-        found = [f"process {pid}" for pid in pipes.list_subscribers(settings.workers_root)]
+        found = [f"process {pid}" for pid in list_subscribers(settings.workers_root)]
     if found:
         yield f"{describe_state(settings)} is in use: stop {', '.join(found)} first."
 

@@ -18,15 +18,13 @@ from tests.patience import until
 from tests.server.conftest import State
 
 from reelport.server.credentials import short_id
-from reelport.server.events.bus import Event, Kind, Subscription, publish, subscribe
-from reelport.server.events.notifications import NotifyBus
-from reelport.server.events.pipes import open_bus
+from reelport.server.events import Event, Kind, Subscription, publish, subscribe
 from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import deaths, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.reports import removal
-from reelport.server.state.database import writing
+from reelport.server.state.database import opened, writing
 
 FILE = FileRecord("x.csv", 1, 2, "ab")
 
@@ -126,13 +124,16 @@ def test_a_notification_that_is_no_text_disturbs_like_a_lost_connection(state: S
         owner.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING SQL_ASCII LOCALE 'C'").format(name))
         try:
             url = address.render_as_string(hide_password=False)
-            bus = NotifyBus(url)
 
             def is_heard(events: Subscription) -> bool:
                 stranger.execute("SELECT pg_notify('reelport_report_ended', 'r')")
                 return bool(events.wait())
 
-            with bus.subscribe(Kind.REPORT_ENDED) as events, psycopg.connect(url, autocommit=True) as stranger:
+            with (
+                opened(state.again(database_url=url)) as db,
+                subscribe(db, Kind.REPORT_ENDED) as events,
+                psycopg.connect(url, autocommit=True) as stranger,
+            ):
                 assert until(partial(is_heard, events))
                 stranger.execute("SELECT pg_notify('reelport_report_ended', convert_from('\\xff', 'SQL_ASCII'))")
                 assert until(lambda: not events.wait())
@@ -193,8 +194,8 @@ def test_a_subscriber_whose_connection_ends_listens_again(state: State) -> None:
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_no_data_directory_is_shared_to_hear_of_events(state: State, tmp_path: Path) -> None:
     """A process elsewhere, that has the database alone in common, hears of what happens here; no pipe is made."""
-    elsewhere = open_bus(state.again(data=tmp_path / "elsewhere"))
-    with elsewhere.subscribe(Kind.REPORT_QUEUED) as events:
+    elsewhere = state.again(data=tmp_path / "elsewhere")
+    with opened(elsewhere) as db, subscribe(db, Kind.REPORT_QUEUED) as events:
         listen(state.db, Kind.REPORT_QUEUED, events)
     assert not list(tmp_path.rglob("*.pipe"))
 

@@ -1,1 +1,0 @@
-"""Events: how the processes of an installation tell each other what has happened."""
