@@ -13,6 +13,9 @@ import pytest
 
 from .patience import PATIENCE, free_port
 
+GUARDED = "guarded"
+"""The one role that a server asks for its password; a test makes it."""
+
 _NAME = "postgres"
 _MEMORY, _ROOM = Path("/dev/shm"), 4 << 30  # noqa: S108 - a folder of our own is made in it
 """Where files of a database cost least, and the free bytes from which on a server's folder is made there.
@@ -38,7 +41,7 @@ def find_program(name: str) -> Path | None:
 
 
 class PostgresServer:
-    """A server in a folder of its own; it listens on a port of 127.0.0.1 and trusts everybody there.
+    """A server in a folder of its own; it listens on a port of 127.0.0.1 and trusts everybody there but GUARDED.
 
     It ends with the tests, also with those that are killed.
     """
@@ -69,6 +72,8 @@ class PostgresServer:
         """Make an empty cluster; in the environment's locale where none is named."""
         words = ("-E", encoding, *((f"--locale={locale}",) if locale else ()), "--no-sync")
         self._run("initdb", "-D", self._data, "-U", _NAME, "-A", "trust", *words)
+        rules = Path(self._data, "pg_hba.conf")
+        rules.write_text(f"host all {GUARDED} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
 
     def copy_from(self, primary: PostgresServer) -> None:
         """Become a streaming replica of another server."""

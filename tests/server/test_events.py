@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import anyio
 import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import Engine, make_url
-from tests.patience import until
+from tests.patience import PATIENCE, free_port, until
+from tests.postgresql import GUARDED
 from tests.server.conftest import State
 
+from reelport.server import events as server_events
 from reelport.server.credentials import short_id
 from reelport.server.events import Event, Kind, Subscription, publish, subscribe
 from reelport.server.files import retention
@@ -178,17 +183,54 @@ def test_what_cant_be_delivered_fails_no_change(state: State) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_a_subscriber_whose_connection_ends_listens_again(state: State) -> None:
+def test_a_subscriber_whose_connection_ends_listens_again(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is woken to read the state, for what it may have missed, and hears of what comes then."""
-    with subscribe(state.db, Kind.REPORT_ENDED) as events:
+    with ThreadPoolExecutor(1) as threads, subscribe(state.db, Kind.REPORT_ENDED) as events:
         listen(state.db, Kind.REPORT_ENDED, events)
-        with psycopg.connect(state.settings.database_url, autocommit=True) as connection:
+        with (
+            monkeypatch.context() as patch,
+            psycopg.connect(state.settings.database_url, autocommit=True) as connection,
+        ):
+            patch.setattr(server_events, "POLL_SECONDS", 2 * PATIENCE)
+            woken = threads.submit(events.wait)
             ended = connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND query LIKE 'LISTEN %'"
             ).fetchall()
-        assert ended == [(True,)]
+            assert ended == [(True,)]
+            assert woken.result(PATIENCE) == ()
         listen(state.db, Kind.REPORT_ENDED, events)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_subscriber_logs_in_as_the_address_says(state: State) -> None:
+    """At the one of its hosts that answers, by its password, whatever letters that has."""
+    url, password = make_url(state.settings.database_url), "%p:@/?#&=+é' ***"
+    with psycopg.connect(state.settings.database_url, autocommit=True) as owner:
+        owner.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(GUARDED), password))
+        try:
+            hosts = f"127.0.0.1:{free_port()},127.0.0.1:{url.port}"
+            address = f"postgresql://{GUARDED}:{quote(password, safe='')}@{hosts}/{url.database}"
+            with opened(state.again(database_url=address)) as db, subscribe(db, Kind.REPORT_ENDED) as events:
+                listen(state.db, Kind.REPORT_ENDED, events)
+        finally:
+            owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(GUARDED)))
+
+
+def test_a_subscription_that_ends_leaves_nothing(state: State) -> None:
+    """No thread, file or pipe: also where what is done within it fails."""
+
+    def subscribe_and_fail() -> float:
+        with subscribe(state.db, Kind.REPORT_ENDED) as events:
+            events.wait()
+            return 1 / 0
+
+    held = len(list(Path("/dev/fd").iterdir()))
+    with pytest.raises(ZeroDivisionError):
+        subscribe_and_fail()
+    assert "listener" not in {thread.name for thread in threading.enumerate()}
+    assert len(list(Path("/dev/fd").iterdir())) == held
+    assert not list(state.settings.data.rglob("*.pipe"))
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
