@@ -210,7 +210,8 @@ def test_a_subscriber_logs_in_as_the_address_says(state: State) -> None:
         owner.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(GUARDED), password))
         try:
             hosts = f"127.0.0.1:{free_port()},127.0.0.1:{url.port}"
-            address = f"postgresql://{GUARDED}:{quote(password, safe='')}@{hosts}/{url.database}"
+            login, options = f"{GUARDED}:{quote(password, safe='')}", "-c%20lock_timeout%3D9s"
+            address = f"postgresql://{login}@{hosts}/{url.database}?options={options}"
             with opened(state.again(database_url=address)) as db, subscribe(db, Kind.REPORT_ENDED) as events:
                 listen(state.db, Kind.REPORT_ENDED, events)
         finally:

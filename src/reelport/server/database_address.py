@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -46,13 +47,19 @@ def parse_address(address: str) -> URL:
         raise UsageError(_UNCLEAR)
     try:
         url = _parse(address)
-        url.get_dialect()().create_connect_args(url)  # which refuses hosts and ports that don't go together
+        list_parameters(url)
     except (ArgumentError, ValueError):
         raise UsageError(f"REELPORT_DATABASE_URL: not the address of a database: {EXAMPLE}.") from None
     # Part of the password would be parsed as the database or an option, and appear in errors.
     if "@" in address and url.username is None:
         raise UsageError(_UNCLEAR)
     return url
+
+
+def list_parameters(url: URL) -> Mapping[str, Any]:
+    """List what libpq is given; ArgumentError for hosts and ports that don't go together."""
+    # Not the URL as SQLAlchemy writes it: a space in it is one for SQLAlchemy alone, whether written as it is or as +.
+    return url.get_dialect()().create_connect_args(url)[1]
 
 
 def set_parameter(address: str, name: str, value: str) -> str:

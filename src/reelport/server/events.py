@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from reelport.server.credentials import short_id
+from reelport.server.database_address import list_parameters
 from reelport.storage.durable import translate_io_errors
 
 if TYPE_CHECKING:
     import psycopg
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Engine
 
 
 class Kind(StrEnum):
@@ -141,7 +142,7 @@ def subscribe(db: Engine, *kinds: Kind) -> AbstractContextManager[Subscription]:
     StorageError when that can't begin.
     """
     if db.dialect.name == "postgresql":
-        return _subscribe_by_connection(db, kinds)
+        return _subscribe_by_connection(db.url, kinds)
     return _subscribe_by_pipe(db.get_execution_options()[PIPES], kinds)
 
 
@@ -202,14 +203,14 @@ def list_subscribers(folder: Path) -> tuple[int, ...]:
 
 
 @contextmanager
-def _subscribe_by_connection(db: Engine, kinds: tuple[Kind, ...]) -> Iterator[Subscription]:
+def _subscribe_by_connection(url: URL, kinds: tuple[Kind, ...]) -> Iterator[Subscription]:
     """Receive notifications by a thread, which connects again when it must."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
     subscription = Subscription(reader, writer)
     ended, end = os.pipe()
-    thread = threading.Thread(target=_listen, args=(db, kinds, subscription, ended), name="listener", daemon=True)
+    thread = threading.Thread(target=_listen, args=(url, kinds, subscription, ended), name="listener", daemon=True)
     thread.start()
     try:
         yield subscription
@@ -220,15 +221,13 @@ def _subscribe_by_connection(db: Engine, kinds: tuple[Kind, ...]) -> Iterator[Su
             os.close(descriptor)
 
 
-def _listen(db: Engine, kinds: tuple[Kind, ...], subscription: Subscription, ended: int) -> None:
+def _listen(url: URL, kinds: tuple[Kind, ...], subscription: Subscription, ended: int) -> None:
     import psycopg  # noqa: PLC0415 - only where the state is in PostgreSQL
     import structlog  # noqa: PLC0415 - slow to import, and commands without a subscription need none
 
-    # In words, as the engine gives them: a URL that SQLAlchemy writes has spaces that libpq reads otherwise.
-    _, parameters = db.dialect.create_connect_args(db.url)
     while not _wait(0, ended):
         try:
-            with psycopg.connect(**parameters, autocommit=True) as connection:
+            with psycopg.connect(**{**list_parameters(url), "autocommit": True}) as connection:
                 for kind in kinds:
                     connection.execute(f"LISTEN {_CHANNEL}{kind}")
                 # An event that was published before is missed: reading the state finds its change.

@@ -153,7 +153,7 @@ WHERE datname = current_database() AND application_name = 'pg_dump' AND wait_eve
 def test_a_killed_dump_leaves_no_file_with_the_password(state: State, tmp_path: Path) -> None:
     """Nor does it lie in one before, nor in the words of pg_dump, which every user of the machine sees."""
     address, temporary = state.settings.database_url, tmp_path / "temporary"
-    with_password = address.replace("@", ":kept-apart@")
+    with_password = address.replace("@", ":kept%20apart@")
     temporary.mkdir()
     words = [sys.executable, "-c", _DUMP, str(state.settings.data), with_password, str(tmp_path / "killed")]
     with psycopg.connect(address) as blocker, psycopg.connect(address, autocommit=True) as watcher:
@@ -163,7 +163,7 @@ def test_a_killed_dump_leaves_no_file_with_the_password(state: State, tmp_path: 
                 assert until(lambda: watcher.execute(_WAITING).fetchone() or dump.poll() is not None)
                 assert list(temporary.iterdir()) == []
                 (pg_dump,) = Path(f"/proc/{dump.pid}/task/{dump.pid}/children").read_text().split()
-                assert b"kept-apart" not in Path(f"/proc/{pg_dump}/cmdline").read_bytes()
+                assert b"apart" not in Path(f"/proc/{pg_dump}/cmdline").read_bytes()
             finally:
                 dump.kill()
         assert list(temporary.iterdir()) == []

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import inspect
 
 from reelport.errors import DiskFull, StorageError, UsageError
-from reelport.server.database_address import describe_place, parse_address
+from reelport.server.database_address import describe_place, list_parameters, parse_address
 from reelport.server.settings import Settings
 from reelport.server.state.database import opened, reading
 from reelport.server.state.sqlite_engine import is_full
@@ -87,10 +87,7 @@ def _run_tool(settings: Settings, name: str, *words: str) -> None:
     tool = find_tool(name)
     if tool is None:
         raise UsageError(str(find_tool_problem(POSTGRESQL)))
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - only where the state is in PostgreSQL
-
-    address = parse_address(settings.database_url).set(drivername="postgresql")
-    found = conninfo_to_dict(address.render_as_string(hide_password=False))
+    found = list_parameters(parse_address(settings.database_url))
     # Every process of the machine can read a command line. A file without a name is open to this user alone, and
     # gone with the processes, however they end.
     with tempfile.TemporaryFile("w", encoding="utf-8") as service:
