@@ -116,8 +116,8 @@ def test_a_notification_that_is_no_event_is_dropped(state: State) -> None:
         with psycopg.connect(state.settings.database_url, autocommit=True) as stranger:
             for payload in ("x\nboom y", "x\nreport_ended y", "x\r", "x\x85y", "x" * 4096, "é" * 2048):
                 stranger.execute("SELECT pg_notify(%s, %s)", (f"reelport_{Kind.REPORT_ENDED}", payload))
-        tell(state.db, Kind.REPORT_ENDED, "r")
-        assert hear(events) == (Event(Kind.REPORT_ENDED, "r"),)
+                tell(state.db, Kind.REPORT_ENDED, "r")
+                assert hear(events) == (Event(Kind.REPORT_ENDED, "r"),)
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)

@@ -224,9 +224,10 @@ def test_what_cant_be_copied_is_told_at_once(filled: State, target: Settings, tm
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_a_state_in_use_is_not_copied(filled: State, target: Settings) -> None:
-    """With SQLite a process that hears of events uses it, with PostgreSQL one that has a session."""
+    """With SQLite a process that hears of events uses it, unless it was killed, with PostgreSQL one with a session."""
     with subscribe(filled.db, Kind.REPORT_ENDED), pytest.raises(UsageError, match=f"stop process {os.getpid()} first"):
         copy_state(filled.settings, target)
+    os.mkfifo(filled.settings.workers_root / f"1-dead.{Kind.REPORT_ENDED}.pipe")
     copy_state(filled.settings, target)
     set_aside(filled.settings)
     with connected(target) as db, reading(db), pytest.raises(UsageError, match=r"stop reelport \(\d+\) first"):
