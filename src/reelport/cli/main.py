@@ -80,12 +80,12 @@ _WARN_THEMSELVES = EVENT_COMMANDS | {("sync", "verify"), *map(tuple, _PROCESSES)
 # import; these never use it. Only a process that runs the command alone goes without.
 _WITHOUT_NUMPY = {("channel", "add")}
 
-# Commands whose process ends without taking Python apart, which is a tenth of the time of a small report. They have
+# Commands whose process ends without taking Python apart, which is a quarter of the time of a small report. They have
 # closed what they opened; a sync may have loaded libraries with an end of their own.
 ENDED_AT_ONCE = frozenset(CLIENT_COMMANDS) - {"sync"}
 
-# New objects after which Python looks for garbage: after 700, its default, a command spends a tenth of its time on it,
-# and finds none, for what it imports stays.
+# New objects after which Python looks for garbage: after 700, its default, a command spends a twentieth of its time on
+# it, and finds none, for what it imports stays.
 _COLLECT_AFTER = 100_000
 
 
