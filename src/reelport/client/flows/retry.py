@@ -21,7 +21,6 @@ LEAST_BYTES = 1 << 16
 _LARGEST_ANSWER = 16 << 20
 _TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
 
-
 _OBEYED = 300.0
 
 
@@ -36,8 +35,8 @@ class RetryPolicy:
 
     Pauses that the service asks for are honoured up to `longest` seconds in all. With `once`, a request is sent again
     only while the service surely did nothing about it; otherwise `once` makes the error. With `asking`, a refusal for
-    too many requests means too many reports and raises QueueFull at once. `meanwhile` runs before each
-    pause, and while another flow renews the token.
+    too many requests means too many reports and raises QueueFull at once. `meanwhile` runs before each pause, and
+    while another flow renews the token.
     """
 
     seconds: float | None = None
