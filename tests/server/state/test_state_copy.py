@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 from starlette.testclient import TestClient
 from tests.server.api import Api
 from tests.server.conftest import NOW, State
@@ -132,6 +132,26 @@ def test_a_round_trip_gives_equal_rows(filled: State, target: Settings) -> None:
     set_aside(filled.settings)
     copy_state(target, filled.settings)
     assert read_rows(filled.settings) == rows
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_process_that_has_just_hung_up_uses_no_state(filled: State, target: Settings) -> None:
+    """PostgreSQL lists its session for a moment more: whoever stops a service and copies is not refused."""
+    copy_state(filled.settings, target)
+    set_aside(filled.settings)
+    held = psycopg.connect(target.database_url)
+
+    def hang_up(_connection: object, _cursor: object, sql: str, *_: object) -> None:
+        if "pg_stat_activity" in sql:  # that is, after the first look
+            held.close()
+
+    event.listen(Engine, "after_cursor_execute", hang_up)
+    try:
+        copied = copy_state(target, filled.settings)
+    finally:
+        event.remove(Engine, "after_cursor_execute", hang_up)
+        held.close()
+    assert copied.rows["organizations"] == 2
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)

@@ -5,10 +5,12 @@ No service may run on either. What is wrong is told before anything is written, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Table, func, inspect, select, text
+from sqlalchemy import Connection, Row, Table, func, inspect, select, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from reelport import killpoints
@@ -34,6 +36,9 @@ FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
 ORDER BY pid
 """)
+_LIST_ANEW = text("SELECT pg_stat_clear_snapshot()")  # a transaction sees the sessions of its first look
+_HANGING_UP, _LOOK_SECONDS = 2.0, 0.05
+"""Seconds that a session may still be listed after its process has ended, and between two looks for it."""
 _LAST_NUMBER = text("SELECT pg_sequence_last_value(pg_get_serial_sequence(:table, :column)::regclass)")
 
 
@@ -157,11 +162,19 @@ def _describe_rows(connection: Connection) -> str:
 def _find_processes(settings: Settings, connection: Connection) -> Iterator[str]:
     """Say which processes use a state: by PostgreSQL's sessions, or the pipes for events."""
     if settings.database_url:
-        found = [f"{name or 'a session'} ({pid})" for pid, name in connection.execute(_SESSIONS)]
+        found = [f"{each.application_name or 'a session'} ({each.pid})" for each in _list_sessions(connection)]
     else:
         found = [f"process {pid}" for pid in list_subscribers(settings.workers_root)]
     if found:
         yield f"{describe_state(settings)} is in use: stop {', '.join(found)} first."
+
+
+def _list_sessions(connection: Connection) -> Sequence[Row[Any]]:
+    until = time.monotonic() + _HANGING_UP
+    while (found := connection.execute(_SESSIONS).all()) and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+        connection.execute(_LIST_ANEW)
+    return found
 
 
 def _describe_other_secret(settings: Settings, fingerprint: str) -> str | None:
