@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import event
 from starlette.requests import ClientDisconnect, Request
 from starlette.testclient import TestClient
 from starlette.types import Message
@@ -250,10 +250,7 @@ def test_a_query_is_refused_whole_and_an_ask_may_have_been_taken(
         api.token = api.grant().json()["access_token"]
         link = api.link(report := api.finished())
         with psycopg.connect(settings.database_url) as other:
-            name = make_url(settings.database_url).database
-            other.execute(f"ALTER DATABASE {name} SET lock_timeout = '1ms'".encode())
-            other.commit()
-            db.dispose()
+            event.listen(db, "checkout", lambda state, *_: state.execute("SET LOCAL lock_timeout = '1ms'"))
             other.execute("LOCK TABLE reports")
             looked = client.post(
                 GRAPHQL_PATH,
