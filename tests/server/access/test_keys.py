@@ -11,14 +11,15 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from tests.patience import until
 from tests.server.conftest import ALL, NOW, State
 
 from reelport.errors import AccessError, UsageError
-from reelport.server.access import audit_log, callers, grants, key_rotation, keys, organizations
+from reelport.server.access import audit_log, callers, grants, key_rotation, key_uses, keys, organizations
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
@@ -205,6 +206,35 @@ def test_uses_of_a_process_go_to_the_state_beside_its_requests(state: State) -> 
             tasks.cancel_scope.cancel()
 
     anyio.run(use)
+
+
+def test_uses_that_fail_of_what_nobody_foresaw_are_followed_by_others(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a thread that can't be started; nor does anything beside the task end."""
+    state.organization("demo", "c1")
+    key, failed = state.key("demo"), list[object]()
+
+    def fail_once(db: Engine, used: dict[str, datetime]) -> int:
+        if failed:
+            return store_uses(db, used)
+        failed.append(used)
+        raise RuntimeError("can't start new thread")
+
+    async def use() -> None:
+        uses = KeyUses(state.db)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(uses.store_noted)
+            uses.note(key.id, state.now)
+            assert await anyio.to_thread.run_sync(until, lambda: bool(logs))
+            uses.note(key.id, state.now + INTERVAL)
+            assert await anyio.to_thread.run_sync(until, lambda: _last_used(state) is not None)
+            tasks.cancel_scope.cancel()
+
+    monkeypatch.setattr(key_uses, "store_uses", fail_once)
+    with structlog.testing.capture_logs() as logs:
+        anyio.run(use)
+    assert [log["log_level"] for log in logs] == ["error"]
 
 
 ANN = Actor("ann@demo.example", "192.0.2.1")

@@ -9,6 +9,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import pytest
+import structlog
+from sqlalchemy import Engine
 from tests.patience import until
 from tests.server.api import Api, open_api
 from tests.server.conftest import State
@@ -85,6 +87,25 @@ def test_the_end_of_a_report_is_seen(state: State, end: Callable[[State], None])
 def test_a_report_that_goes_on_is_waited_for_to_the_end_of_the_time(state: State) -> None:
     """The end of another report changes nothing."""
     assert wait(state, asked(state), 0.5, partial(publish_another_end, state)) is PollOutcome.OVER
+
+
+def test_a_look_that_fails_of_what_nobody_foresaw_ends_no_other_poll(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a thread that can't be started: the next look, or an event, finds the end."""
+    find, failed = jobs.find_unfinished, list[object]()
+
+    def fail_once(db: Engine, reports: frozenset[str]) -> frozenset[str]:
+        if failed:
+            return find(db, reports)
+        failed.append(reports)
+        raise RuntimeError("can't start new thread")
+
+    report = asked(state)
+    monkeypatch.setattr(jobs, "find_unfinished", fail_once)
+    with structlog.testing.capture_logs() as logs:
+        assert wait(state, report, HOUR, partial(end_unheard, state)) is PollOutcome.CHANGED
+    assert [log["log_level"] for log in logs] == ["error"]
 
 
 def test_a_report_that_ended_before_the_poll_began_is_seen_at_once(state: State) -> None:

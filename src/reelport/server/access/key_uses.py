@@ -53,6 +53,8 @@ class KeyUses:
                 await anyio.to_thread.run_sync(store_uses, self._db, uses)
             except StorageError as error:  # the next use is noted again after INTERVAL
                 _LOG.warning("the last use of keys can't be stored", reason=str(error))
+            except Exception:  # noqa: BLE001 - whatever it was, nothing beside it ends
+                _LOG.exception("the last use of keys can't be stored")
 
 
 def store_uses(db: Engine, uses: Mapping[str, datetime]) -> int:

@@ -179,6 +179,9 @@ class LongPolls:
                 # Waiting queries meet the same error when they run again at the end of their time.
                 _LOG.warning("long polls can't read the state", reason=str(error))
                 return
+            except Exception:  # noqa: BLE001 - whatever it was, nothing beside it ends
+                _LOG.exception("long polls can't read the state")
+                return
             self._release(some - unfinished)
             await anyio.lowlevel.checkpoint()  # other requests come between two of them
 
