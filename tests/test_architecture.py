@@ -55,7 +55,7 @@ LAYERS: dict[str, set[str]] = {
     "sync": HEART | {"query", "check", "cells", "client"},
     "storage": HEART,
     "facts": HEART | {"query", "storage"},
-    "engine": HEART | {"query", "check", "storage", "facts"},
+    "engine": HEART | {"query", "check", "cells", "storage", "facts"},
     "server": HEART
     | {"query", "check", "cells", "xlsx", "additivity", "spreadsheet_guard", "charts", "storage", "facts", "engine"},
     "testing": HEART | {"query", "check", "charts", "client", "storage", "facts", "engine", "server"},
@@ -63,7 +63,7 @@ LAYERS: dict[str, set[str]] = {
     | {"query", "check", "cells", "xlsx", "additivity", "spreadsheet_guard", "charts", "client", "sync"}
     | {"storage", "facts", "engine", "server", "testing"},
     "__main__": {"cli"},
-    "__init__": HEART | {"query", "check", "client"},
+    "__init__": HEART | {"query", "check", "cells", "client"},
 }
 HEAVY = {"starlette", "graphql", "sqlalchemy", "duckdb", "pydantic", "pyarrow", "deltalake", "sqlglot"} | {
     "pandas",

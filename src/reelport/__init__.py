@@ -8,7 +8,8 @@ from importlib import import_module
 TYPE_CHECKING = False  # Type checkers know this name; importing `typing` for it takes longer than all that is here.
 
 if TYPE_CHECKING:
-    from reelport.catalog import Dimension, Filter, Metric, Product, Scope, split_tags
+    from reelport.catalog import Dimension, Filter, Metric, Product, Scope
+    from reelport.cells import split_tags
     from reelport.client.client import AsyncClient, Client
     from reelport.client.events import (
         Asked,
@@ -127,6 +128,7 @@ _MODULES = (
     "catalog",
     "query",
     "wire",
+    "cells",
     "report_details",
     "client.events",
     "client.flows.download",

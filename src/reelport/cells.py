@@ -1,4 +1,4 @@
-"""Columns typed by the catalog, and parsers of their cells."""
+"""Columns typed by the catalog, and how cells are written and parsed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,19 @@ PRECISION = 38  # digits that a decimal column can hold, before and after the po
 Cell = str | int | Decimal | date | datetime | None
 Read = Callable[[str], Cell]
 
+TAG_SEPARATOR = "|"
+"""Separates the tags of one CONTENT_TAG_LIST cell. No source shows the original's separator: this one is our choice."""
+TAG_ESCAPE = "\\"
+"""Escapes a separator or an escape within a tag: without it two different lists could give the same cell.
+
+Doubling the separator would not do: the tags `a|` and `b` would read like `a` and `|b`.
+"""
+
 _BLANKS = " \t"  # blanks allowed around a number or a time; Arrow's reader allows them too
 _INTEGER = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
+_TAG = re.compile(r"(?:[^\\|]|\\.)+", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +116,8 @@ def _parse_day(text: str) -> date | None:
 @lru_cache(4096)
 def _parse_moment(text: str) -> datetime | None:
     return parse_moment(text.strip(_BLANKS)) if text else None
+
+
+def split_tags(cell: str) -> tuple[str, ...]:
+    """Split a CONTENT_TAG_LIST cell that Reelport wrote into its tags; an empty one has none."""
+    return tuple(_ESCAPED.sub(r"\1", tag) for tag in _TAG.findall(cell))

@@ -1,6 +1,6 @@
 """The catalog: all that can be asked, as data, shared by client and service."""
 
-from reelport.catalog.dimensions import TAG_ESCAPE, TAG_SEPARATOR, Dimension, split_tags
+from reelport.catalog.dimensions import Dimension
 from reelport.catalog.families import Family
 from reelport.catalog.filters import Filter
 from reelport.catalog.limits import Convention, Limit
@@ -31,8 +31,6 @@ from reelport.catalog.scopes import Scope
 from reelport.catalog.synonyms import find_synonyms
 
 __all__ = [
-    "TAG_ESCAPE",
-    "TAG_SEPARATOR",
     "CellType",
     "Convention",
     "Difference",
@@ -62,5 +60,4 @@ __all__ = [
     "find_synonyms",
     "measures",
     "round_ratio",
-    "split_tags",
 ]

@@ -1,8 +1,7 @@
-"""Every dimension by which a report can be split, by the wire's name; and tags in a cell."""
+"""Every dimension by which a report can be split, by the wire's name."""
 
 from __future__ import annotations
 
-import re
 from enum import unique
 
 from reelport.catalog.row_types import (
@@ -16,23 +15,6 @@ from reelport.catalog.row_types import (
     Standing,
 )
 from reelport.language import N_
-
-TAG_SEPARATOR = "|"
-"""Separates the tags of one CONTENT_TAG_LIST cell. No source shows the original's separator: this one is our choice."""
-TAG_ESCAPE = "\\"
-"""Escapes a separator or an escape within a tag: without it two different lists could give the same cell.
-
-Doubling the separator would not do: the tags `a|` and `b` would read like `a` and `|b`.
-"""
-
-_TAG = re.compile(r"(?:[^\\|]|\\.)+", re.DOTALL)
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-
-
-def split_tags(cell: str) -> tuple[str, ...]:
-    """Split a CONTENT_TAG_LIST cell that Reelport wrote into its tags; an empty one has none."""
-    return tuple(_ESCAPED.sub(r"\1", tag) for tag in _TAG.findall(cell))
-
 
 _DOCUMENTED, _SCHEMA, _INFERRED, _CHOSEN = Standing
 _NAMED, _SEEN, _DESCRIBED = DOCUMENTED_NAME, SCHEMA_NAME, DESCRIBED_NAME

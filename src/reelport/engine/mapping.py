@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import Formatter
 
-from reelport.catalog import TAG_ESCAPE, TAG_SEPARATOR, Dimension, Grain, Metric, Payee, Role, measures
+from reelport.catalog import Dimension, Grain, Metric, Payee, Role, measures
+from reelport.cells import TAG_ESCAPE, TAG_SEPARATOR
 from reelport.facts.tables import TABLES, Kind, Table
 
 WIDEST_DECIMAL = 38

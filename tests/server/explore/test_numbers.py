@@ -17,7 +17,8 @@ from tests.engine.sample_world import copy_sample
 from tests.engine.world import World, written
 from tests.server.explore.views import views
 
-from reelport.catalog import Dimension, Filter, Grain, Metric, split_tags
+from reelport.catalog import Dimension, Filter, Grain, Metric
+from reelport.cells import split_tags
 from reelport.charts.time_axis import format_time
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.duckdb.engine import QueryEngine
@@ -305,8 +306,7 @@ def test_a_play_with_several_of_the_kept_tags_counts_once(world: World) -> None:
     rows = world.report(view.query((Dimension.CONTENT_TAG_LIST,)), sample.MINE)
     found = sum(int(count) for tags, count in rows if {"a", "b"}.intersection(split_tags(tags)))
     apart = [totals_of(world, view.keep(Dimension.CONTENT_TAG, [tag]))[0].value or 0 for tag in ("a", "b")]
-    assert totals_of(world, view)[0].value == found
-    assert found < sum(apart)
+    assert totals_of(world, view)[0].value == found < sum(apart)
 
 
 @pytest.mark.parametrize(("search", "found"), [("COMMA", ["x2"]), ("x-g", ["x-gone"]), ("%", []), ("nothing", [])])
