@@ -333,7 +333,7 @@ def test_leases_are_kept_beside_an_attempt_that_stops_late(
         writing.start()
         # Before this, the statement that sets the limit of spilling could be what the interrupt meets.
         assert fetching.wait(PATIENCE)
-        keeper = LeaseKeeper(settings, state.db, running=lambda: (running,))
+        keeper = LeaseKeeper(settings, state.db, running=lambda: (running,), express_seconds=1)
         assert until(lambda: tick(keeper) and running.stop is why)
         assert writing.is_alive()
         before = running.renewed_at = running.renewed_at - settings.lease_seconds

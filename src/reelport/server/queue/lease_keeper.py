@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -21,9 +22,6 @@ from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
 WATCH_SECONDS = 0.3
 """Seconds between two checks of running attempts against their jobs: about how long a cancelled one goes on."""
-
-EXPRESS_SECONDS = 1.0
-"""While all reports of a worker take longer than this, it makes one more beside them, for at most as long."""
 REAP_SECONDS = 1.0
 """Seconds between two searches for jobs of dead and silent workers."""
 
@@ -115,7 +113,7 @@ class LeaseKeeper:
         *,
         running: Callable[[], tuple[RunningAttempt, ...]],
         ready: str = "",
-        express_seconds: float = EXPRESS_SECONDS,
+        express_seconds: float = math.inf,
         estimates: Estimates | None = None,
     ) -> None:
         """`ready` names the worker whose heartbeats are sent, '' for none."""

@@ -48,7 +48,6 @@ from reelport.server.queue.attempt import LeaseLost, Log, clock, trace_attempt
 from reelport.server.queue.estimates import Estimates
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import (
-    EXPRESS_SECONDS,
     WATCH_SECONDS,
     LeaseKeeper,
     RunningAttempt,
@@ -74,6 +73,8 @@ REPORTS = 1000
 It is started again, so whatever libraries keep of memory is bounded. A long report is never interrupted for that: it
 would begin anew each time, and never end on a busy worker.
 """
+EXPRESS_SECONDS = 1.0
+"""While all reports of a worker take longer than this, it makes one more beside them, for at most as long."""
 ROOM_SECONDS = 3600.0
 """Longest time that a report waits in all for room on a full disk, a lost engine or object store, before it fails."""
 _LEAST_ROOM_PAUSE = 1.0
