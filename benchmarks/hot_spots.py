@@ -25,7 +25,7 @@ from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.callers import REPORT_SCOPES, Caller
 from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.app import build_service
-from reelport.server.http.graphql_endpoint import parse_and_execute
+from reelport.server.http.graphql_over_http import parse_and_execute
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
 from reelport.wire import ASK, LOOK

@@ -35,7 +35,7 @@ from reelport.server.http import health
 from reelport.server.http.cors import ApiCors
 from reelport.server.http.downloads import download
 from reelport.server.http.graphiql import GRAPHIQL_PATH, answer_asset
-from reelport.server.http.graphql_endpoint import answer_graphql
+from reelport.server.http.graphql_over_http import answer_graphql
 from reelport.server.http.long_poll import DurableReports, LongPolls
 from reelport.server.http.metrics import Metrics, StateMetrics
 from reelport.server.http.oauth import answer_public_token, answer_token

@@ -24,7 +24,7 @@ from reelport.server.access import callers
 from reelport.server.graphql import validation
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.graphql.validation import DocumentCache, Operation
-from reelport.server.http.graphql_endpoint import parse_and_execute
+from reelport.server.http.graphql_over_http import parse_and_execute
 from reelport.server.limits import document_limits
 from reelport.server.limits.document_limits import MAX_CHARACTERS, DocumentLimits
 from reelport.wire import LOOK, Code

@@ -22,7 +22,7 @@ from reelport.catalog import Dimension, Metric
 from reelport.server.access import callers, keys, organizations
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.graphql.validation import DocumentCache
-from reelport.server.http.graphql_endpoint import parse_and_execute
+from reelport.server.http.graphql_over_http import parse_and_execute
 from reelport.server.limits.body_budget import BODY_BYTES
 from reelport.server.limits.concurrency import MAX_CONCURRENT
 from reelport.server.limits.document_limits import DocumentLimits
