@@ -15,8 +15,8 @@ from tests.server.conftest import State
 
 from reelport.facts.sample.sample import generate
 from reelport.server.access.channel_registry import list_channels
-from reelport.server.backup.archive import Archive, Manifest
 from reelport.server.backup.incremental_backup import create_backup
+from reelport.server.backup.kept_backups import Archive, Manifest
 from reelport.server.backup.restore import find_faults
 from reelport.server.credentials import load_service_secret
 from reelport.server.settings import Settings, read_settings

@@ -8,7 +8,7 @@ import pytest
 from tests.server.backup.conftest import Desk
 
 from reelport.errors import StorageError
-from reelport.server.backup.archive import Archive
+from reelport.server.backup.kept_backups import Archive
 
 pytestmark = pytest.mark.long
 

@@ -26,8 +26,8 @@ from reelport.facts.log.table_identity import RECORD
 from reelport.facts.sample.sample import generate
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys
-from reelport.server.backup.archive import Archive, parse_manifest
 from reelport.server.backup.incremental_backup import create_backup
+from reelport.server.backup.kept_backups import Archive, parse_manifest
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import describe_address, name_database
 from reelport.server.state.database import connected

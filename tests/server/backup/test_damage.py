@@ -20,8 +20,8 @@ from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import ABSENT, newest_versions
-from reelport.server.backup.archive import Archive, Manifest, Stored
 from reelport.server.backup.incremental_backup import create_backup
+from reelport.server.backup.kept_backups import Archive, Manifest, Stored
 from reelport.server.backup.restore import restore_backup
 from reelport.server.files import retention
 from reelport.server.settings import Settings, read_settings

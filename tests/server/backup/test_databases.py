@@ -30,8 +30,8 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import newest_versions
 from reelport.server.access import organizations
-from reelport.server.backup.archive import Archive, Manifest
 from reelport.server.backup.incremental_backup import create_backup
+from reelport.server.backup.kept_backups import Archive, Manifest
 from reelport.server.backup.restore import find_faults, restore_backup
 from reelport.server.backup.state_dump import dump_state, list_tables, load_state
 from reelport.server.files import retention, store_owner

@@ -23,8 +23,8 @@ from reelport.facts.layout import require_layout
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import newest_versions, pin
-from reelport.server.backup.archive import Archive, Manifest, Stored
 from reelport.server.backup.incremental_backup import create_backup
+from reelport.server.backup.kept_backups import Archive, Manifest, Stored
 from reelport.server.backup.object_store_restore import MARK, list_buckets
 from reelport.server.backup.restore import find_faults, restore_backup
 from reelport.server.files import retention, store_owner

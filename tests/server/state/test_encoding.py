@@ -27,8 +27,8 @@ from reelport.errors import UsageError
 from reelport.facts.layout import check_layout
 from reelport.server.access.organizations import add_organization
 from reelport.server.access.unread_rows import describe_unread_rows
-from reelport.server.backup.archive import Archive
 from reelport.server.backup.incremental_backup import create_backup
+from reelport.server.backup.kept_backups import Archive
 from reelport.server.database_address import set_parameter
 from reelport.server.doctor.checks import run_checks
 from reelport.server.settings import Settings, read_settings

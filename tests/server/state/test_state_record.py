@@ -14,8 +14,8 @@ from tests.server.conftest import NOW
 from reelport.errors import StorageError, UsageError
 from reelport.facts.layout import check_layout
 from reelport.server.access import keys, organizations
-from reelport.server.backup.archive import Archive
 from reelport.server.backup.incremental_backup import create_backup
+from reelport.server.backup.kept_backups import Archive
 from reelport.server.credentials import load_service_secret
 from reelport.server.doctor.checks import run_checks
 from reelport.server.settings import Settings, read_settings

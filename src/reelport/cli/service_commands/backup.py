@@ -17,7 +17,7 @@ from reelport.wording import format_count
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from reelport.server.backup.archive import Manifest
+    from reelport.server.backup.kept_backups import Manifest
 
 Archive = Annotated[Path, Parameter(help="The folder of the backups.")]
 Id = Annotated[str | None, Parameter(help="Which backup; the newest by default.")]
@@ -42,8 +42,8 @@ def backup(
 
     Example: reelport backup backups --keep 14
     """
-    from reelport.server.backup.archive import Archive
     from reelport.server.backup.incremental_backup import create_backup
+    from reelport.server.backup.kept_backups import Archive
 
     archive = Archive(to.absolute())
     with open_state(data) as (settings, db):
@@ -75,7 +75,7 @@ def restore(
 
     Example: reelport restore backups --data restored
     """
-    from reelport.server.backup.archive import FACTS, FILES, Archive
+    from reelport.server.backup.kept_backups import FACTS, FILES, Archive
     from reelport.server.backup.restore import restore_backup
 
     settings = use_settings(data=data)
@@ -117,7 +117,7 @@ def verify_backup(
 
     Example: reelport verify-backup backups
     """
-    from reelport.server.backup.archive import Archive
+    from reelport.server.backup.kept_backups import Archive
     from reelport.server.backup.restore import find_faults
     from reelport.server.settings import read_settings
 
@@ -142,7 +142,7 @@ def _record_end(db: Engine) -> None:
 
 
 def _warn(count: str, names: list[str], then: str) -> None:
-    from reelport.server.backup.archive import list_some
+    from reelport.server.backup.kept_backups import list_some
 
     left_out = f"{count} damaged or missing in the archive, and left out: {list_some(names)}."
     print(f"reelport: warning: {left_out} {then}", file=sys.stderr)

@@ -14,7 +14,7 @@ from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store
 from reelport.facts.log.role_copies import find_original
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.tables import TABLES
-from reelport.server.backup.archive import FACTS, FILES, Archive, BackedUpFile, Manifest, Stored
+from reelport.server.backup.kept_backups import FACTS, FILES, Archive, BackedUpFile, Manifest, Stored
 from reelport.server.backup.state_dump import dump_state, name_database
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading

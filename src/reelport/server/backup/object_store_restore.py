@@ -16,7 +16,7 @@ from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.facts.log import table_identity
 from reelport.facts.log.log_files import LOG_FOLDER
-from reelport.server.backup.archive import FACTS, FILES, Archive, Manifest, Stored, list_some
+from reelport.server.backup.kept_backups import FACTS, FILES, Archive, Manifest, Stored, list_some
 from reelport.server.files import store_owner
 from reelport.server.settings import Settings
 from reelport.storage.file_cache import FileCache

@@ -28,7 +28,7 @@ from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import ABSENT
 from reelport.facts.log.table_identity import RECORD, restore_identity
 from reelport.server import credentials
-from reelport.server.backup.archive import FACTS, FILES, Archive, BackedUpFile, Manifest, Stored
+from reelport.server.backup.kept_backups import FACTS, FILES, Archive, BackedUpFile, Manifest, Stored
 from reelport.server.backup.state_dump import (
     POSTGRESQL,
     SQLITE,

@@ -1,4 +1,4 @@
-"""The archive: a folder of backups, whose objects are named by SHA-256 and kept once."""
+"""The archive: a folder of kept backups, whose objects are named by SHA-256 and kept once."""
 
 from __future__ import annotations
 
