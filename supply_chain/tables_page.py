@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from reelport.facts.allowed_values import COUNTRIES
 from reelport.facts.row_rules import END_DAY, FIRST_DAY, LONGEST_TEXT
-from reelport.facts.tables import BATCH, COUNTRIES, TABLES, Column, Kind, Table, sort_keys
+from reelport.facts.tables import BATCH, TABLES, Column, Kind, Table, sort_keys
 from reelport.wording import format_markdown_table
 
 _KINDS = {
@@ -29,8 +30,8 @@ _LISTS = (
     "Some columns accept only values of a list. A row with another value is refused. If a column's line links here, "
     "`--lenient` keeps and counts the row. The other lists are always checked, because sums depend on them.\n\n"
     f"A country is one of {len(COUNTRIES):,} codes: the assigned alpha-2 codes of ISO 3166-1, and `XK` for Kosovo "
-    "([list](../../src/reelport/facts/tables.py)). Withdrawn codes (`AN`), reserved codes (`EU`, `UK`) and private "
-    "codes (`ZZ`, `T1`) are refused. If the country is unknown, leave the cell empty "
+    "([list](../../src/reelport/facts/allowed_values.py)). Withdrawn codes (`AN`), reserved codes (`EU`, `UK`) and "
+    "private codes (`ZZ`, `T1`) are refused. If the country is unknown, leave the cell empty "
     "([why](../decisions/0021-what-a-loaded-cell-may-hold.md))."
 )
 

@@ -29,7 +29,7 @@ from reelport.charts.drawing import (
     write_readings,
 )
 from reelport.charts.svg import format_place, measure_text, write_file_stylesheet, write_page_stylesheet
-from reelport.facts.tables import COUNTRIES
+from reelport.facts.allowed_values import COUNTRIES
 
 SVG = "{http://www.w3.org/2000/svg}"
 WORDS = st.text(

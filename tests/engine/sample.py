@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from reelport.facts.tables import TABLES, USAGE_KINDS, Column, Kind
+from reelport.facts.allowed_values import USAGE_KINDS
+from reelport.facts.tables import TABLES, Column, Kind
 
 from .world import Tables
 

@@ -24,10 +24,11 @@ from reelport.engine.report_size import RowGroupIndex
 from reelport.engine.resolved_query import Refinement, SourceQuery, resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, ReelportError
+from reelport.facts.allowed_values import MONETIZATION_TYPES
 from reelport.facts.layout import check_layout
 from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.tables import MONETIZATION_TYPES, TABLES
+from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
 from . import sample

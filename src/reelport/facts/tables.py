@@ -8,26 +8,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from reelport.errors import UsageError
+from reelport.facts import allowed_values as allowed
 from reelport.similar_names import nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-_ASSIGNED = (
-    "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ "
-    "CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO "
-    "FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE "
-    "JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO "
-    "MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW "
-    "PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM "
-    "TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW"
-)
-_USER_ASSIGNED = "XK"
-"""Kosovo has no assigned code. The EU, the IMF and CLDR use this one, from the range reserved for users."""
-
-COUNTRIES = tuple(sorted([*_ASSIGNED.split(), _USER_ASSIGNED]))
-"""Every code that a country cell may hold; withdrawn, reserved and private codes are not included."""
 
 
 class Kind(StrEnum):
@@ -100,14 +85,6 @@ def _counts(unit: str, default: int | None, *pairs: tuple[str, str]) -> tuple[Co
     return tuple(Column(name, Kind.COUNT, sentence, unit=unit, default=default) for name, sentence in pairs)
 
 
-MEDIA_TYPES = ("video", "live")
-DEVICES = ("mobile", "desktop", "tablet", "tv")
-MONETIZATION_TYPES = ("claim", "video_monetization", "website_monetization")
-INVENTORY_POSITIONS = ("pre-roll", "mid-roll", "post-roll", "overlay")
-INVENTORY_POSITION_INDEXES = ("preroll1", "preroll2", "others")
-OUTCOMES = ("ad errors", "no fills", "timeout")
-USAGE_KINDS = ("bandwidth", "transcoding", "storage", "ai")
-
 _MOMENT = Column(
     "started_at", Kind.MOMENT, "Start of the hour that the row sums up, or the exact moment of one event (UTC).", True
 )
@@ -128,18 +105,20 @@ _VISITOR = (
         "visitor_country",
         Kind.TEXT,
         "Country of the visitor; empty if unknown.",
-        choices=COUNTRIES,
+        choices=allowed.COUNTRIES,
         called="country code of ISO 3166-1 alpha-2, in capitals",
     ),
-    _text("visitor_device_type", "Kind of device; empty if unknown.", choices=DEVICES),
+    _text("visitor_device_type", "Kind of device; empty if unknown.", choices=allowed.DEVICES),
     _text("visitor_domain_group", "Group of domains that the page belongs to."),
     _text("visitor_subdomain", "Host that the page was on."),
 )
 _PAGE = _text("visitor_page_url", "Address of the page.")
-_MONETIZATION_TYPE = _text("monetization_type", "Kind of monetization.", choices=MONETIZATION_TYPES, decisive=True)
+_MONETIZATION_TYPE = _text(
+    "monetization_type", "Kind of monetization.", choices=allowed.MONETIZATION_TYPES, decisive=True
+)
 _SELLING = (
-    _text("inventory_position", "Position of the opportunity in the content.", choices=INVENTORY_POSITIONS),
-    _text("inventory_position_index", "Slot in the pre-roll sequence.", choices=INVENTORY_POSITION_INDEXES),
+    _text("inventory_position", "Position of the opportunity in the content.", choices=allowed.INVENTORY_POSITIONS),
+    _text("inventory_position_index", "Slot in the pre-roll sequence.", choices=allowed.INVENTORY_POSITION_INDEXES),
     _text("ad_format", "Format of the ad."),
     _text("buyer", "Who bought the impression."),
     _text("buyertype", "Kind of buyer: the platform's, or the partner's own."),
@@ -159,7 +138,7 @@ PLAYS = Table(
         _MOMENT,
         _text("video_id", "The video.", required=True),
         *_CHANNELS,
-        _text("media_type", "Video or live.", required=True, choices=MEDIA_TYPES, decisive=True),
+        _text("media_type", "Video or live.", required=True, choices=allowed.MEDIA_TYPES, decisive=True),
         _text("action", "How the play was started."),
         *_PLACE,
         *_VISITOR,
@@ -185,7 +164,7 @@ ADS = Table(
         _MOMENT,
         _text("video_id", "The video."),
         *_CHANNELS,
-        _text("media_type", "Video or live.", required=True, choices=MEDIA_TYPES, decisive=True),
+        _text("media_type", "Video or live.", required=True, choices=allowed.MEDIA_TYPES, decisive=True),
         *_PLACE,
         _text("player_size", "Size of the player, such as 640x360."),
         _text("player_size_bucket", "Class of that size."),
@@ -196,7 +175,7 @@ ADS = Table(
         _text("ad_error_code", "Code of the ad error."),
         _text("ad_error_readable", "The ad error in words."),
         _text("noad_reason_readable", "Why there was no ad, in words."),
-        _text("outcome", "Why an opportunity was not filled.", choices=OUTCOMES),
+        _text("outcome", "Why an opportunity was not filled.", choices=allowed.OUTCOMES),
         *_counts(
             "ad opportunities",
             0,
@@ -243,7 +222,7 @@ EARNINGS = Table(
         _DAY,
         _text("video_id", "The video."),
         *_CHANNELS,
-        _text("media_type", "Video or live.", choices=MEDIA_TYPES, decisive=True),
+        _text("media_type", "Video or live.", choices=allowed.MEDIA_TYPES, decisive=True),
         *_PLACE,
         *_VISITOR,
         _PAGE,
@@ -265,12 +244,12 @@ USAGE = Table(
             "kind",
             "Kind of use: the row fills the columns that begin with this word.",
             required=True,
-            choices=USAGE_KINDS,
+            choices=allowed.USAGE_KINDS,
             decisive=True,
         ),
         _text("video_id", "The video."),
         *_CHANNELS,
-        _text("media_type", "Video or live.", choices=MEDIA_TYPES, decisive=True),
+        _text("media_type", "Video or live.", choices=allowed.MEDIA_TYPES, decisive=True),
         _text("action", "How the play was started."),
         _text("player_id", "Player configuration."),
         *_VISITOR,

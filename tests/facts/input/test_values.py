@@ -17,11 +17,12 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.errors import BadInput
+from reelport.facts.allowed_values import COUNTRIES
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
-from reelport.facts.tables import COUNTRIES, TABLES
+from reelport.facts.tables import TABLES
 
 Ask = Callable[..., list[tuple[object, ...]]]
 TEXT = "2023-07-01T23:59:59.999999999Z"

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 from tests.cases import thin_out
 
+from reelport.facts.allowed_values import USAGE_KINDS
 from reelport.facts.sample.sample import draw_facts, fact_schema, open_world, read_objects, spread_rows
-from reelport.facts.tables import TABLES, USAGE_KINDS, Kind
+from reelport.facts.tables import TABLES, Kind
 
 pytestmark = pytest.mark.long
 

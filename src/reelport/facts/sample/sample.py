@@ -20,10 +20,11 @@ import duckdb
 import pyarrow as pa
 
 from reelport.errors import UsageError
+from reelport.facts.allowed_values import USAGE_KINDS
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.history import active_batches, read_history
-from reelport.facts.tables import BATCH, TABLES, USAGE_KINDS, stored_schema
+from reelport.facts.tables import BATCH, TABLES, stored_schema
 from reelport.storage.durable import make_folder, translate_io_errors
 from reelport.storage.locked_folders import lock_folder
 
