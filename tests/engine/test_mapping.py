@@ -19,7 +19,7 @@ from reelport.catalog import Dimension, Distinct, Family, Filter, Metric, Payee,
 from reelport.cli.main import main
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, QUALIFYING, SOURCES, LookupCell, can_split, find_sources
-from reelport.engine.payees import PayeeTotal, sum_by_payee
+from reelport.engine.payee_totals import PayeeTotal, sum_by_payee
 from reelport.engine.report_size import RowGroupIndex
 from reelport.engine.resolved_query import Refinement, SourceQuery, resolve_query
 from reelport.engine.tenant import Tenant

@@ -44,7 +44,7 @@ from reelport.server.settings import Settings, read_settings
 from reelport.wording import format_count, format_size
 
 if TYPE_CHECKING:
-    from reelport.engine.payees import PayeeTotal
+    from reelport.engine.payee_totals import PayeeTotal
 
 MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory for sorting; the rest spills to disk.")]
 
@@ -351,7 +351,7 @@ def payees(
 
     Example: reelport payees --start 2023-07-01 --end 2023-07-31
     """
-    from reelport.engine.payees import sum_by_payee
+    from reelport.engine.payee_totals import sum_by_payee
 
     if start is not None and end is not None and end < start:
         raise UsageError(f"--end {end} is before --start {start}")
