@@ -6,7 +6,7 @@ from reelport.catalog.filters import Filter
 from reelport.catalog.limits import Convention, Limit
 from reelport.catalog.meanings import Meaning
 from reelport.catalog.metrics import Metric
-from reelport.catalog.products import Payee, Product
+from reelport.catalog.products_and_payees import Payee, Product
 from reelport.catalog.row_types import (
     CellType,
     Difference,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import unique
 
-from reelport.catalog.products import Payee
+from reelport.catalog.products_and_payees import Payee
 from reelport.catalog.row_types import Row, Standing
 
 _CHOSEN = Standing.CHOSEN
