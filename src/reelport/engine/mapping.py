@@ -1,4 +1,4 @@
-"""Maps the catalog to the tables: where each measure, dimension and payee is stored or looked up.
+"""Maps the catalog to the tables: where measures, dimensions and payees are stored.
 
 No other module knows this. This one doesn't know how a query is built.
 """
