@@ -164,9 +164,6 @@ def test_studios_key_outlives_every_other(state: State) -> None:
         assert callers.find_holder(connection, key_id, state.now + timedelta(days=1000)) is not None
 
 
-SECOND = timedelta(seconds=1)
-
-
 ANN = Actor("ann@demo.example", "192.0.2.1")
 TERMS = KeyTerms(KeyKind.PRIVATE, NOW, None, None)
 
