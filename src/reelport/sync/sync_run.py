@@ -15,8 +15,7 @@ from reelport.client.events import Progress
 from reelport.client.files.sidecar import name_sidecar, read_sidecar
 from reelport.client.flows import fetch
 from reelport.client.flows.download import look_up_links
-from reelport.client.ranges.run import Bisection, is_hopeless
-from reelport.client.ranges.windows import LONGEST_MONTH, Window
+from reelport.client.ranges.windows import LONGEST_MONTH, Bisection, Window, is_hopeless
 from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, Flow, fork, to_seconds, work
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, SchemaDrift, ServiceError, UsageError

@@ -13,8 +13,7 @@ from tests.client.range_asks import asked, bad, days
 
 from reelport import Client, NotFinished, Partial, QueryRefused, ReportFailed
 from reelport.client.events import Bisected, Event, InWindow, Queued, WindowDone
-from reelport.client.ranges.run import Bisection, is_hopeless
-from reelport.client.ranges.windows import Window
+from reelport.client.ranges.windows import Bisection, Window, is_hopeless
 from reelport.client.session import Session
 from reelport.client.settings.config import PrivateKey, Settings
 from reelport.errors import AccessError, AskLost, Problem, QueueFull, ReelportError, SlotsFull, StorageError, UsageError

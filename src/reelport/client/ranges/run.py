@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from reelport import killpoints
-from reelport.client.events import Bisected, Event, InWindow, Merged, Merging, Progress, Warned, WindowDone
+from reelport.client.events import Event, InWindow, Merged, Merging, Progress, Warned, WindowDone
 from reelport.client.files.download_target import translate_io_errors
 from reelport.client.files.locks import LOCK, remove_folder, try_lock_folder
 from reelport.client.files.part import Part
@@ -36,43 +36,27 @@ from reelport.client.ranges.plan import (
     needs_whole_months,
     plan_merge,
 )
-from reelport.client.ranges.windows import Window, halve, split_by_existing
+from reelport.client.ranges.windows import Bisection, Window, is_hopeless, split_by_existing
 from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, Flow, fork, work
 from reelport.errors import (
-    AccessError,
-    AskLost,
-    InternalError,
     MergeRefused,
     Partial,
     Problem,
     QueryRefused,
-    QueueFull,
     ReelportError,
-    ReportCancelled,
     ReportFailed,
-    RequestError,
-    SlotsFull,
-    Unreachable,
     UsageError,
 )
 from reelport.local_path import refuse_address
 from reelport.query import ReportQuery
-from reelport.report_details import FailureReason
-from reelport.wire import Code
 from reelport.wording import format_count
 
 _OVER = object()
 
 _OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof", "last_complete_day")
 
-# Reasons for which a report of any size fails now.
-_OF_ANY_SIZE = frozenset({FailureReason.REFUSED, FailureReason.NO_ROOM, FailureReason.UNAVAILABLE})
-
 _TOLD = 10  # most missing windows that an error lists; it only counts the others
-
-# Most failed reports before the windows that are left aren't halved any more; two bad days cause about as many.
-_FAILURES = 16
 
 
 def run_range(
@@ -312,66 +296,6 @@ class WindowEvents:
             self(event if isinstance(event, Warned) else InWindow(window.start, window.end, event))
 
         return tell
-
-
-class Bisection:
-    """A range's windows, in turn; one that can't be fetched is halved, down to a day.
-
-    With `months` no month is cut. `count` is how many there are by now, those already read included.
-    """
-
-    def __init__(self, windows: Iterable[Window], *, months: bool) -> None:
-        self._months = months
-        self._left = list(windows)[::-1]
-        self._failures = 0
-        self.count = len(self._left)
-
-    def __iter__(self) -> Iterator[Window]:
-        while self._left:
-            yield self._left.pop()
-
-    def split(self, window: Window, error: ReelportError, tell: Progress) -> bool:
-        """Put back a failed window's halves if they may succeed; return whether they were."""
-        if not _can_be_split(error):
-            return False
-        has_failed = isinstance(error, ReportFailed)  # a refusal costs no report
-        self._failures += has_failed
-        halves = () if has_failed and self._failures > _FAILURES else halve(window, months=self._months)
-        if not halves:
-            return False
-        tell(Bisected(window.start, window.end, halves[1].start, str(error)))
-        self._left += reversed(halves)
-        self.count += 1
-        return True
-
-
-def _can_be_split(error: ReelportError) -> bool:
-    """Whether shorter windows may succeed: the report failed, or the service takes fewer days.
-
-    That helps a report that is too large, and where the reason is unknown, which may be a single day's.
-    """
-    match error:
-        case ReportFailed(reason=reason):
-            return not isinstance(error, ReportCancelled) and reason not in _OF_ANY_SIZE
-        case QueryRefused(problems=problems):
-            return {problem.code for problem in problems if problem.fatal} == {Code.RANGE_TOO_LONG}
-        case _:
-            return False
-
-
-def is_hopeless(error: ReelportError) -> bool:
-    """Whether the other windows would fail in the same way."""
-    match error:
-        case SlotsFull():
-            return True  # This window waited until the deadline, and so would each of the others.
-        case QueueFull() | AskLost():
-            return False
-        case RequestError() | AccessError() | InternalError() | Unreachable():
-            return not _can_be_split(error)
-        case ReportFailed(reason=reason):
-            return reason in _OF_ANY_SIZE
-        case _:
-            return False
 
 
 _LONGEST_NAME = 200  # most bytes of the target's name to use in the folder's name, so that it stays a valid name

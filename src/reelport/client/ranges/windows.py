@@ -1,4 +1,4 @@
-"""Windows: runs of whole days (UTC, inclusive) that cover a range, without overlap."""
+"""Windows: whole days (UTC, inclusive) that cover a range; which failed ones are halved."""
 
 from __future__ import annotations
 
@@ -6,7 +6,28 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from reelport.client.events import Bisected, Progress
+from reelport.errors import (
+    AccessError,
+    AskLost,
+    InternalError,
+    QueryRefused,
+    QueueFull,
+    ReelportError,
+    ReportCancelled,
+    ReportFailed,
+    RequestError,
+    SlotsFull,
+    Unreachable,
+)
+from reelport.report_details import FailureReason
+from reelport.wire import Code
+
 LONGEST_MONTH = 31
+# Reasons for which a report of any size fails now.
+_OF_ANY_SIZE = frozenset({FailureReason.REFUSED, FailureReason.NO_ROOM, FailureReason.UNAVAILABLE})
+# Most failed reports before the windows that are left aren't halved any more; two bad days cause about as many.
+_FAILURES = 16
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,3 +95,63 @@ def _find_month_end(day: int) -> int:
     if date.fromordinal(day + 1).day == 1:
         return day
     return day - date.fromordinal(day).day
+
+
+class Bisection:
+    """A range's windows, in turn; one that can't be fetched is halved, down to a day.
+
+    With `months` no month is cut. `count` is how many there are by now, those already read included.
+    """
+
+    def __init__(self, windows: Iterable[Window], *, months: bool) -> None:
+        self._months = months
+        self._left = list(windows)[::-1]
+        self._failures = 0
+        self.count = len(self._left)
+
+    def __iter__(self) -> Iterator[Window]:
+        while self._left:
+            yield self._left.pop()
+
+    def split(self, window: Window, error: ReelportError, tell: Progress) -> bool:
+        """Put back a failed window's halves if they may succeed; return whether they were."""
+        if not _can_be_split(error):
+            return False
+        has_failed = isinstance(error, ReportFailed)  # a refusal costs no report
+        self._failures += has_failed
+        halves = () if has_failed and self._failures > _FAILURES else halve(window, months=self._months)
+        if not halves:
+            return False
+        tell(Bisected(window.start, window.end, halves[1].start, str(error)))
+        self._left += reversed(halves)
+        self.count += 1
+        return True
+
+
+def _can_be_split(error: ReelportError) -> bool:
+    """Whether shorter windows may succeed: the report failed, or the service takes fewer days.
+
+    That helps a report that is too large, and where the reason is unknown, which may be a single day's.
+    """
+    match error:
+        case ReportFailed(reason=reason):
+            return not isinstance(error, ReportCancelled) and reason not in _OF_ANY_SIZE
+        case QueryRefused(problems=problems):
+            return {problem.code for problem in problems if problem.fatal} == {Code.RANGE_TOO_LONG}
+        case _:
+            return False
+
+
+def is_hopeless(error: ReelportError) -> bool:
+    """Whether the other windows would fail in the same way."""
+    match error:
+        case SlotsFull():
+            return True  # This window waited until the deadline, and so would each of the others.
+        case QueueFull() | AskLost():
+            return False
+        case RequestError() | AccessError() | InternalError() | Unreachable():
+            return not _can_be_split(error)
+        case ReportFailed(reason=reason):
+            return reason in _OF_ANY_SIZE
+        case _:
+            return False
