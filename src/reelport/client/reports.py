@@ -20,7 +20,8 @@ from reelport.client.flows.download import Downloaded, Ranged
 from reelport.client.flows.lifecycle import ReportState
 from reelport.client.listener import make_listener, warn
 from reelport.client.session import Session
-from reelport.client.steps import DEADLINE, AsyncRunner, Flow, Runner, to_seconds, work
+from reelport.client.settings.config import DEADLINE
+from reelport.client.steps import AsyncRunner, Flow, Runner, to_seconds, work
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.report_details import ReportDetails

@@ -17,8 +17,6 @@ from reelport.errors import ReelportError, UsageError
 
 T = TypeVar("T")
 
-DEADLINE = 2.5 * 3600  # longest wait in seconds: the two hours that the original service may need, and some room
-
 
 @dataclass(frozen=True, slots=True)
 class Request:

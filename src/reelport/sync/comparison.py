@@ -13,7 +13,8 @@ from reelport.client.client import Client
 from reelport.client.flows.fetch import mark_delivered
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
-from reelport.client.steps import DEADLINE, Flow, fork, to_seconds
+from reelport.client.settings.config import DEADLINE
+from reelport.client.steps import Flow, fork, to_seconds
 from reelport.errors import ReelportError, UsageError
 from reelport.sql_quoting import quote_name
 from reelport.sync.contract import View, agree, time_field

@@ -32,8 +32,9 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from reelport.client.client import Client
 from reelport.client.flows.fetch import mark_delivered
 from reelport.client.ranges.windows import Window
+from reelport.client.settings.config import DEADLINE
 from reelport.client.settings.profiles import resolve
-from reelport.client.steps import DEADLINE, to_seconds
+from reelport.client.steps import to_seconds
 from reelport.errors import ReelportError, ServiceError, StorageError, UsageError, WindowEmptied
 from reelport.sync import spec_file
 from reelport.sync.contract import agree, replaced_span, select_stamped, time_field

@@ -17,7 +17,8 @@ from reelport.client.flows import fetch
 from reelport.client.flows.download import look_up_links
 from reelport.client.ranges.windows import LONGEST_MONTH, Bisection, Window, is_hopeless
 from reelport.client.session import Session
-from reelport.client.steps import DEADLINE, Flow, fork, to_seconds, work
+from reelport.client.settings.config import DEADLINE
+from reelport.client.steps import Flow, fork, to_seconds, work
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, SchemaDrift, ServiceError, UsageError
 from reelport.killpoints import reach
 from reelport.sync.coverage import cut_windows, days_in_range, missing_days, wanted_days

@@ -41,8 +41,8 @@ from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of
 from reelport.cli.output.progress import ProgressReporter, reporting
 from reelport.client.files.download_target import resolve_target, translate_io_errors
 from reelport.client.files.locks import remove_folder, try_lock_folder
-from reelport.client.settings.config import resolve_home
-from reelport.client.steps import DEADLINE, to_seconds
+from reelport.client.settings.config import DEADLINE, resolve_home
+from reelport.client.steps import to_seconds
 from reelport.errors import QueryRefused, UsageError
 from reelport.local_path import refuse_address
 from reelport.query import ReportQuery

@@ -39,7 +39,7 @@ from reelport.cli.output.listing import print_json as as_json
 from reelport.cli.output.progress import JsonEvents, ProgressLines, reporting
 from reelport.client.events import Bisected, Event
 from reelport.client.files.download_target import translate_io_errors
-from reelport.client.steps import DEADLINE
+from reelport.client.settings.config import DEADLINE
 from reelport.errors import ReelportError, UsageError
 from reelport.sync import comparison, spec_file, sync_run
 from reelport.sync.comparison import Comparison, Number

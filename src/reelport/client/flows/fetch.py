@@ -39,7 +39,8 @@ from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Row, State
 from reelport.client.ledger_slots import Busy, Claimed, Entry, Full, LostAsk, Reuse, held_until
 from reelport.client.session import Session
-from reelport.client.steps import DEADLINE, Flow, Wait, work
+from reelport.client.settings.config import DEADLINE
+from reelport.client.steps import Flow, Wait, work
 from reelport.errors import (
     AskLost,
     QueueFull,

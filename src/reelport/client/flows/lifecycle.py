@@ -17,7 +17,8 @@ from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, do_nothing
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Row, State
 from reelport.client.session import Session
-from reelport.client.steps import DEADLINE, Flow, Reply, Wait, work
+from reelport.client.settings.config import DEADLINE
+from reelport.client.steps import Flow, Reply, Wait, work
 from reelport.errors import (
     AskLost,
     IncompleteDownload,

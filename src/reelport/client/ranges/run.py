@@ -38,7 +38,8 @@ from reelport.client.ranges.plan import (
 )
 from reelport.client.ranges.windows import Bisection, Window, is_hopeless, split_by_existing
 from reelport.client.session import Session
-from reelport.client.steps import DEADLINE, Flow, fork, work
+from reelport.client.settings.config import DEADLINE
+from reelport.client.steps import Flow, fork, work
 from reelport.errors import (
     MergeRefused,
     Partial,

@@ -32,6 +32,7 @@ WINDOW_DAYS = "REELPORT_WINDOW_DAYS"
 INSECURE = "REELPORT_INSECURE"
 HOME = "REELPORT_HOME"
 
+DEADLINE = 2.5 * 3600  # longest wait in seconds: the two hours that the original service may need, and some room
 # Reports that one range may take by default: a range beyond that is rather a mistyped year than a wish.
 MAX_WINDOWS = 100
 
