@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from reelport.client.ledger_rows import LEASE, LIFE, Row, State, is_gone, new_owner
+from reelport.client.ledger_rows import LIFE, Row, State, is_gone, new_owner
 from reelport.client.ledger_slots import (
     Ask,
     Claimed,
@@ -67,6 +67,7 @@ CREATE INDEX reports_by_token ON reports (token) WHERE token IS NOT NULL;
 FILE = "ledger.db"
 
 _KEPT = timedelta(days=90)
+LEASE = timedelta(minutes=5)  # how long an owner on another machine counts as alive after its last heartbeat
 _HEARTBEAT = timedelta(minutes=1)
 
 # Bounds, in seconds, of the pause between two looks at a dead process's report: a tenth of the report's age.

@@ -20,9 +20,7 @@ from typing import Any, Self
 from reelport.query import ReportQuery
 from reelport.wire import ExplainedWord
 
-LEASE = timedelta(minutes=5)  # how long an owner on another machine counts as alive after its last heartbeat
 _numbers = itertools.count(1)
-
 LIFE = timedelta(hours=48)  # how long the service keeps a report, counted from the ask
 
 

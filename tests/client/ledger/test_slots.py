@@ -18,7 +18,7 @@ from tests.client.ledgers import NOW, Calendar, claimed, days, given_up, questio
 
 from reelport import AskLost, Client, SlotsFull, UsageError
 from reelport.client import ledger_rows as owners
-from reelport.client.ledger import Ledger, resolve_ledger
+from reelport.client.ledger import LEASE, Ledger, resolve_ledger
 from reelport.client.ledger_rows import State
 from reelport.client.ledger_slots import Busy, Claimed, Full, Reuse
 from reelport.query import ReportQuery
@@ -82,7 +82,7 @@ def test_a_status_is_written_once_a_minute(ledger: Ledger, calendar: Calendar) -
         ledger.record_status(waiter, State.RUNNING)
         found = shown(ledger, row)
         assert found.looked == NOW + timedelta(seconds=looked)
-        assert found.leased_until == NOW + timedelta(seconds=renewed) + owners.LEASE
+        assert found.leased_until == NOW + timedelta(seconds=renewed) + LEASE
 
 
 def test_a_clock_that_was_ahead_is_put_right(ledger: Ledger, calendar: Calendar) -> None:
@@ -92,7 +92,7 @@ def test_a_clock_that_was_ahead_is_put_right(ledger: Ledger, calendar: Calendar)
     ledger.record_status(row, State.RUNNING)
     calendar.later(days=-1)
     ledger.record_status(row, State.RUNNING)
-    assert (shown(ledger, row).looked, shown(ledger, row).leased_until) == (NOW, NOW + owners.LEASE)
+    assert (shown(ledger, row).looked, shown(ledger, row).leased_until) == (NOW, NOW + LEASE)
 
 
 def test_a_report_older_than_it_can_live_holds_no_slot(ledger: Ledger, calendar: Calendar) -> None:

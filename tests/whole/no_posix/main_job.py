@@ -13,6 +13,7 @@ from pathlib import Path
 from reelport import AsyncClient, Client, ReportQuery, UsageError
 from reelport.client import ledger_rows as owners
 from reelport.client.files.locks import POSIX
+from reelport.client.ledger import LEASE
 from reelport.client.ranges.run import TargetFolder
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
@@ -55,9 +56,7 @@ def main(home: Path) -> dict[str, object]:
     other.close()
     ended = subprocess.check_output([sys.executable, "-c", OWNER], text=True).strip()
     now = datetime.now(UTC)
-    dead = owners.is_gone(ended, now + owners.LEASE, now) and not owners.is_gone(
-        owners.new_owner(), now + owners.LEASE, now
-    )
+    dead = owners.is_gone(ended, now + LEASE, now) and not owners.is_gone(owners.new_owner(), now + LEASE, now)
     left = sorted(path.name for path in home.iterdir())
     return {
         "posix": POSIX,

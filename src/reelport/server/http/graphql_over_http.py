@@ -24,8 +24,9 @@ from reelport.server.graphql.answer import answer_request, parse_body
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.resolvers import Context
 from reelport.server.http.accept import find_quality, is_named
+from reelport.server.http.bearer_token import BearerRefused, answer_or_wait, authenticate
 from reelport.server.http.graphiql import answer_page, wants_page
-from reelport.server.http.service import BearerRefused, Service, answer_or_wait, authenticate
+from reelport.server.http.service import Service
 from reelport.server.limits.body_budget import BODY_BYTES, PendingBody
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
 

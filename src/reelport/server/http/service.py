@@ -1,4 +1,4 @@
-"""What endpoints share: the service object, callers by their tokens, waits, exact routes."""
+"""What endpoints share: the service object, waits, exact routes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TypeVar, TypeVarTuple
 
 import anyio
@@ -16,7 +15,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reelport.server.access import callers
 from reelport.server.access.callers import Caller
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.access.login_attempts import LoginAttempts
@@ -24,7 +22,7 @@ from reelport.server.access.oidc import Provider
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.explorer import Explorer
 from reelport.server.graphql.validation import DocumentCache
-from reelport.server.http.long_poll import DurableReports, LongPolls, PollOutcome, parse_wait
+from reelport.server.http.long_poll import DurableReports, LongPolls, PollOutcome
 from reelport.server.http.metrics import Metrics
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.concurrency import Concurrency
@@ -33,7 +31,6 @@ from reelport.server.limits.quotas import Quota, format_headers
 from reelport.server.limits.rate_limits import TokenBuckets
 from reelport.server.settings import Settings
 from reelport.server.state.write_probe import StateProbe
-from reelport.wire import APPLIED_HEADER, PREFER_HEADER
 
 Result = TypeVar("Result")
 Ts = TypeVarTuple("Ts")
@@ -85,66 +82,6 @@ class Service:
         """Format the headers about a caller's limits; about its slots only if they are known."""
         reports = () if slots_left is None else (self.measure_reports(slots_left),)
         return format_headers((self.measure_documents(caller), *reports))
-
-
-_REALM = 'Bearer realm="reelport"'
-_SCHEME = "bearer"
-
-
-class BearerRefused(Exception):
-    """A request has no caller: sentence, status, `WWW-Authenticate` (RFC 6750)."""
-
-    def __init__(self, sentence: str, status: int, challenge: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.headers = {"WWW-Authenticate": challenge}
-
-
-async def authenticate(service: Service, request: Request) -> Caller:
-    """Find the caller and note the use of its key; BearerRefused without one.
-
-    StorageError when the state can't be read.
-    """
-    headers = request.headers.getlist("authorization")
-    if len(headers) > 1:
-        # A proxy in between may have checked the other one.
-        sentence = f"There are {len(headers)} Authorization headers: send one."
-        raise BearerRefused(sentence, 400, f'{_REALM}, error="invalid_request"')
-    header = headers[0] if headers else ""
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != _SCHEME or not token.strip():
-        raise BearerRefused("There is no bearer token: send `Authorization: Bearer …`.", 401, _REALM)
-    now = datetime.now(UTC)
-    # Limited for each token: else thousands of requests with one token would be looked up before anybody else's.
-    async with service.concurrency.turn(token):
-        caller = await service.read(callers.identify_caller, service.service_secret, token.strip(), now)
-    if caller is None:
-        challenge = f'{_REALM}, error="invalid_token", error_description="unknown, expired or revoked"'
-        raise BearerRefused("The token is unknown, expired or revoked: ask for a new one.", 401, challenge)
-    service.key_uses.note(caller.key_id, now)
-    return caller
-
-
-async def answer_or_wait(
-    request: Request,
-    caller: Caller,
-    answer: Callable[[Caller], Awaitable[Result]],
-    find_unfinished: Callable[[Result], frozenset[str]],
-) -> tuple[Result, dict[str, str]]:
-    """Answer now; with `Prefer: wait` again, once a report that was unfinished has ended.
-
-    The headers say that it waited. BearerRefused if the token is not valid any more by then.
-    """
-    service: Service = request.app.state.service
-    answered = await answer(caller)
-    seconds = parse_wait(request.headers.getlist(PREFER_HEADER), service.settings.look_seconds)
-    seen = find_unfinished(answered) if seconds else frozenset[str]()
-    if not seen:
-        return answered, {}
-    if not (await wait_for_reports(service, request, caller.organization_id, seen, seconds)).needs_new_answer:
-        return answered, {}
-    # Authenticate again: the key may have been revoked, or may have lost a channel, during the long poll.
-    return await answer(await authenticate(service, request)), {APPLIED_HEADER: f"wait={seconds}"}
 
 
 async def wait_for_reports(

@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from reelport.errors import QueryRefused, StorageError
 from reelport.server.access.callers import Caller
+from reelport.server.http.bearer_token import BearerRefused, answer_or_wait, authenticate
 from reelport.server.http.problems import answer_problem
-from reelport.server.http.service import BearerRefused, Service, answer_or_wait, authenticate
+from reelport.server.http.service import Service
 from reelport.server.reports import ask, report_access
 from reelport.server.reports.report_access import FoundReport
 from reelport.wire import Code, ReportStatus
