@@ -246,6 +246,8 @@ SHORTEST, LONGEST = 12, 1000
 NO_PASSWORD = ""
 """Stored in place of a hash for a user who has set no password yet: then no text is right."""
 
+CHECKS_AT_ONCE = 2
+"""Passwords that a process checks at the same time: each takes 19 MiB and a core."""
 # The least that OWASP's cheat sheet on storing passwords advises: 19 MiB for a check, so that a few at the same time
 # need little of an API process's memory.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)

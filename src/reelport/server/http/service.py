@@ -19,6 +19,7 @@ from reelport.server.access.callers import Caller
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.access.login_attempts import LoginAttempts
 from reelport.server.access.oidc import Provider
+from reelport.server.access.users import CHECKS_AT_ONCE
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.explorer import Explorer
 from reelport.server.graphql.validation import DocumentCache
@@ -34,8 +35,6 @@ from reelport.server.state.write_probe import StateProbe
 
 Result = TypeVar("Result")
 Ts = TypeVarTuple("Ts")
-_PASSWORD_CHECKS = 2
-"""Passwords that are checked at the same time: each takes 19 MiB and a core."""
 _PAGE_WRITERS = 2
 """Large pages that are written at the same time. More would be no faster, and the event loop would wait for all."""
 
@@ -62,7 +61,7 @@ class Service:
     explorer: Explorer
     provider: Provider | None = None
     concurrency: Concurrency = field(default_factory=Concurrency)
-    password_checks: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PASSWORD_CHECKS))
+    password_checks: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(CHECKS_AT_ONCE))
     page_turns: Concurrency = field(default_factory=lambda: Concurrency(1))
     page_writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PAGE_WRITERS))
 
