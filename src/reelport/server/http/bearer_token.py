@@ -1,4 +1,4 @@
-"""Bearer tokens of requests (RFC 6750): whose they are, which are refused, and again after a wait."""
+"""Bearer tokens of requests (RFC 6750): whose they are, and which are refused with 401."""
 
 from __future__ import annotations
 
