@@ -68,6 +68,8 @@ def test_an_unfit_encoding_is_refused_before_anything_is_made(unfit: Settings) -
     assert ADVICE in (describe_unread_rows(unfit, {"c1": 1}) or "")
     with psycopg.connect(set_parameter(unfit.database_url, "client_encoding", "utf8").replace("+psycopg", "")) as found:
         assert found.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchall() == [(0,)]
+        others = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        assert until(lambda: found.execute(others).rowcount == 0)  # though the error with its frames is still held
 
 
 @pytest.fixture

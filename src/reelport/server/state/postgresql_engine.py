@@ -47,7 +47,6 @@ def _require_encoding(connection: psycopg.Connection, _entry: ConnectionPoolEntr
     if found in {None, _ENCODING}:
         return
     place = f"{connection.info.host}:{connection.info.port}/{connection.info.dbname}"
-    connection.close()
     raise UsageError(
         f"The PostgreSQL database {place} has the encoding {found}, which can't hold every title and name: make one "
         f"with {_ENCODING} (createdb --template template0 --encoding {_ENCODING} --locale C) and name that."
