@@ -6,15 +6,19 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
+from sqlalchemy import URL, make_url
 
 from .patience import PATIENCE, free_port
 
 GUARDED = "guarded"
-"""The one role that a server asks for its password; a test makes it."""
+"""The one role that a server asks for its password; `guarded_address` makes it."""
 
 _NAME = "postgres"
 _MEMORY, _ROOM = Path("/dev/shm"), 4 << 30  # noqa: S108 - a folder of our own is made in it
@@ -38,6 +42,17 @@ def find_program(name: str) -> Path | None:
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     on_path = shutil.which(name)
     return found[-1] if found else Path(on_path) if on_path else None
+
+
+@contextmanager
+def guarded_address(address: str, password: str) -> Iterator[URL]:
+    """Within the block, the address of a database with the role GUARDED, which may do all and has this password."""
+    with psycopg.connect(address, autocommit=True) as owner:
+        owner.execute(sql.SQL("CREATE ROLE {} SUPERUSER LOGIN PASSWORD {}").format(sql.Identifier(GUARDED), password))
+        try:
+            yield make_url(address).set(username=GUARDED, password=password)
+        finally:
+            owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(GUARDED)))
 
 
 class PostgresServer:

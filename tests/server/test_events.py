@@ -20,7 +20,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Engine, make_url
 from tests.patience import PATIENCE, free_port, until
-from tests.postgresql import GUARDED
+from tests.postgresql import guarded_address
 from tests.server.conftest import State
 
 from reelport.server import events as server_events
@@ -207,17 +207,12 @@ def test_a_subscriber_whose_connection_ends_listens_again(state: State, monkeypa
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_a_subscriber_logs_in_as_the_address_says(state: State) -> None:
     """At the one of its hosts that answers, by its password, whatever letters that has."""
-    url, password = make_url(state.settings.database_url), "%p:@/?#&=+é' ***"
-    with psycopg.connect(state.settings.database_url, autocommit=True) as owner:
-        owner.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(GUARDED), password))
-        try:
-            hosts = f"127.0.0.1:{free_port()},127.0.0.1:{url.port}"
-            login, options = f"{GUARDED}:{quote(password, safe='')}", "-c%20lock_timeout%3D9s"
-            address = f"postgresql://{login}@{hosts}/{url.database}?options={options}"
-            with opened(state.again(database_url=address)) as db, subscribe(db, Kind.REPORT_ENDED) as events:
-                listen(state.db, Kind.REPORT_ENDED, events)
-        finally:
-            owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(GUARDED)))
+    with guarded_address(state.settings.database_url, "%p:@/?#&=+é' ***") as url:
+        hosts = f"127.0.0.1:{free_port()},127.0.0.1:{url.port}"
+        login, options = f"{url.username}:{quote(str(url.password), safe='')}", "-c%20lock_timeout%3D9s"
+        address = f"postgresql://{login}@{hosts}/{url.database}?options={options}"
+        with opened(state.again(database_url=address)) as db, subscribe(db, Kind.REPORT_ENDED) as events:
+            listen(state.db, Kind.REPORT_ENDED, events)
 
 
 def test_a_subscription_that_ends_leaves_nothing(state: State) -> None:

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from tests.disks import fill, remount, small_disk
 from tests.patience import until
+from tests.postgresql import guarded_address
 from tests.server.api import open_api
 from tests.server.backup.conftest import Desk
 from tests.server.conftest import NOW, State
@@ -167,7 +168,15 @@ def test_a_killed_dump_leaves_no_file_with_the_password(state: State, tmp_path: 
             finally:
                 dump.kill()
         assert list(temporary.iterdir()) == []
-    dump_state(replace(state.settings, database_url=with_password), tmp_path / "whole")
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_dump_logs_in_by_any_password(state: State, tmp_path: Path) -> None:
+    """As the service does: a line feed, other marks, more than a kilobyte, and a space at its end."""
+    password = "a\\'\"#=\n[é" + 400 * "token" + " \t "
+    with guarded_address(state.settings.database_url, password) as url:
+        address = url.render_as_string(hide_password=False)
+        dump_state(replace(state.settings, database_url=address), tmp_path / "whole")
     assert (tmp_path / "whole").read_bytes().startswith(b"PGDMP")
 
 

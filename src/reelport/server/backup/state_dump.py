@@ -87,16 +87,18 @@ def _run_tool(settings: Settings, name: str, *words: str) -> None:
     tool = find_tool(name)
     if tool is None:
         raise UsageError(str(find_tool_problem(POSTGRESQL)))
-    found = list_parameters(parse_address(settings.database_url))
-    # Every process of the machine can read a command line. A file without a name is open to this user alone, and
-    # gone with the processes, however they end.
+    found = dict(list_parameters(parse_address(settings.database_url)))
+    # Every user of the machine can read a command line; the environment and a file without a name, this one alone.
+    # Both are gone with the processes, however they end. The file can't hold every password: libpq takes the spaces
+    # from the ends of its lines, and refuses a long one.
+    password = {"PGPASSWORD": found.pop("password")} if "password" in found else {}
     with tempfile.TemporaryFile("w", encoding="utf-8") as service:
         service.writelines(["[reelport]\n", *(f"{key}={value}\n" for key, value in found.items())])
         service.flush()
         service.seek(0)
         done = subprocess.run(
             [tool, "--dbname", "service=reelport", *words],
-            env=os.environ | {"PGSERVICEFILE": f"/dev/fd/{service.fileno()}"},
+            env=os.environ | password | {"PGSERVICEFILE": f"/dev/fd/{service.fileno()}"},
             pass_fds=(service.fileno(),),
             capture_output=True,
             text=True,
