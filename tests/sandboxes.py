@@ -13,7 +13,7 @@ from tests.migrated import begin_state
 from tests.once import make_once
 
 from reelport.facts.sample.sample import list_channels, open_world
-from reelport.server.sandbox import fill
+from reelport.server.sample_organizations import fill
 from reelport.server.settings import Settings, read_settings
 
 START, END, ROWS = date(2026, 6, 1), date(2026, 7, 31), 3000

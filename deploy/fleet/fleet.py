@@ -28,7 +28,7 @@ from deploy.fleet.programs import (
 )
 from deploy.fleet.spark_cluster import SparkCluster
 
-from reelport.server import sandbox
+from reelport.server import sample_organizations
 from reelport.server.access import keys
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import REPORT_SCOPES
@@ -100,7 +100,7 @@ class Fleet:
 
     def fill(self, start: date, end: date, rows: int) -> None:
         """Load sample facts of these days, for the organizations `demo` and `rival`."""
-        sandbox.fill(self.settings, start, end, rows)
+        sample_organizations.fill(self.settings, start, end, rows)
 
     def make_key(self, organization: str) -> NewKey:
         """Make a private key of an organization, with all permissions."""

@@ -20,7 +20,7 @@ from reelport.server.access import organizations
 from reelport.server.api_memory import BODIES_BYTES, UNSENT_BYTES, count_api_bytes
 from reelport.server.queue.worker_memory import find_fitting_memory
 from reelport.server.resources import count_cores, find_memory_limit
-from reelport.server.sandbox import fill
+from reelport.server.sample_organizations import fill
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect
 

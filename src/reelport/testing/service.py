@@ -144,9 +144,9 @@ class Service:
 
     def sample(self, start: date, end: date, *, rows: int = 10_000, seed: int = 1) -> None:
         """Add the organizations `demo` and `rival`, and load sample facts of these days for them."""
-        from reelport.server import sandbox  # noqa: PLC0415 - a service without facts need not wait for it
+        from reelport.server import sample_organizations  # noqa: PLC0415 - a service without facts need not wait for it
 
-        sandbox.fill(self.settings, start, end, rows, seed)
+        sample_organizations.fill(self.settings, start, end, rows, seed)
 
     def load(self, table: str, rows: pa.Table | Iterable[Mapping[str, object]]) -> None:
         """Load your own rows into a table: an Arrow table, or one dict for each row.

@@ -396,7 +396,7 @@ def sample(
         seed: Whole number that the facts are drawn from.
         data: The data directory; else REELPORT_DATA, else ./reelport-data.
     """
-    from reelport.server.sandbox import fill
+    from reelport.server.sample_organizations import fill
 
     settings = use_settings(data=data)
     found = fill(settings, start, end, rows, seed, _print_drawn)

@@ -148,7 +148,7 @@ def make_world(console: Console, service: Service, *, rows: int = ROWS, days: in
     The sandbox and the demo both begin so.
     """
     from reelport.server.access.callers import REPORT_SCOPES
-    from reelport.server.sandbox import fill
+    from reelport.server.sample_organizations import fill
 
     last = datetime.now(UTC).date() - timedelta(days=1)
     first = last - timedelta(days=days - 1)
