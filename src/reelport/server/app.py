@@ -48,7 +48,7 @@ from reelport.server.http.openapi import (
     answer_sdl,
 )
 from reelport.server.http.problems import answer_problem, is_below_v1
-from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, STUDIO_PATH, RequestLog
+from reelport.server.http.request_log import STUDIO_PATH, RequestLog
 from reelport.server.http.service import ExactRoute, Service
 from reelport.server.http.v1 import answer_limits, answer_report
 from reelport.server.limits.body_budget import (
@@ -125,10 +125,10 @@ def create_app(settings: Settings) -> Starlette:
             ExactRoute(OPENAPI_PATH, answer_openapi, methods=["GET"]),
             ExactRoute(SDL_PATH, answer_sdl, methods=["GET"]),
             ExactRoute(OAUTH_PATH, answer_oauth_server, methods=["GET"]),
-            ExactRoute(HEALTH_PATH, health.answer_health, methods=["GET"]),
-            ExactRoute(READY_PATH, health.answer_ready, methods=["GET"]),
-            ExactRoute(LIVE_PATH, health.answer_live, methods=["GET"]),
-            ExactRoute(METRICS_PATH, health.answer_metrics, methods=["GET"]),
+            ExactRoute(health.HEALTH_PATH, health.answer_health, methods=["GET"]),
+            ExactRoute(health.READY_PATH, health.answer_ready, methods=["GET"]),
+            ExactRoute(health.LIVE_PATH, health.answer_live, methods=["GET"]),
+            ExactRoute(health.METRICS_PATH, health.answer_metrics, methods=["GET"]),
             *(graphiql if settings.graphiql == "yes" else []),
             *make_studio_routes(),
         ],

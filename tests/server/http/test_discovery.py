@@ -26,9 +26,9 @@ from reelport.server.graphql.faults import TYPES
 from reelport.server.graphql.resolvers import build_sdl
 from reelport.server.http.connections import Connection
 from reelport.server.http.downloads import RECHECK_SECONDS
+from reelport.server.http.health import HEALTH_PATH, LIVE_PATH, METRICS_PATH
 from reelport.server.http.long_poll import MOST_POLLS
 from reelport.server.http.openapi import OPENAPI_PATH, build_openapi
-from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH
 from reelport.server.limits import body_budget, document_limits
 from reelport.server.limits.concurrency import MAX_CONCURRENT
 from reelport.server.limits.download_slots import LEAST_RATE, PARTNER_DOWNLOADS, REPORT_DOWNLOADS

@@ -21,6 +21,10 @@ from reelport.server.queue import liveness
 from reelport.server.state.database import reading
 from reelport.server.state.tables import ORGANIZATIONS
 
+HEALTH_PATH = "/health"
+READY_PATH = "/health/ready"
+LIVE_PATH = "/health/live"
+METRICS_PATH = "/metrics"
 _LOG = structlog.get_logger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}
 

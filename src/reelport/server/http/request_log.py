@@ -20,6 +20,7 @@ from reelport.report_details import REPORTS_PATH
 from reelport.server.addresses import unmap_address
 from reelport.server.credentials import short_id
 from reelport.server.graphql.faults import Fault, format_refusal
+from reelport.server.http.health import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH
 from reelport.server.http.problems import PROBLEM_TYPE, V1_PATH, format_problem, is_below_v1
 from reelport.server.http.service import Service
 from reelport.server.traces import tracing
@@ -34,10 +35,6 @@ from reelport.wire import (
     Code,
 )
 
-HEALTH_PATH = "/health"
-READY_PATH = "/health/ready"
-LIVE_PATH = "/health/live"
-METRICS_PATH = "/metrics"
 STUDIO_PATH = "/studio"
 
 _LOG = structlog.get_logger(__name__)
