@@ -217,11 +217,14 @@ def test_newer_database_is_refused_beside_its_service(tmp_path: Path, journal_mo
 
 
 def test_file_that_is_no_database_is_told(tmp_path: Path) -> None:
-    """Rubbish under the name of the state is a clear error."""
+    """Rubbish under the name of the state is a clear error, and isn't kept open."""
     connect(read_settings(data=tmp_path)).dispose()
-    (tmp_path / "state.db").write_bytes(b"not a database, but long enough to look like one" * 100)
-    with pytest.raises(StorageError, match="not a database"):
+    file = tmp_path / "state.db"
+    file.write_bytes(b"not a database, but long enough to look like one" * 100)
+    with pytest.raises(StorageError, match="not a database") as refused:
         connect(read_settings(data=tmp_path))
+    # Though the error is still held, with what it passed through.
+    assert file not in {each.resolve() for each in Path("/proc/self/fd").iterdir()}, refused.tb
 
 
 def test_unreachable_postgresql_is_told(tmp_path: Path) -> None:

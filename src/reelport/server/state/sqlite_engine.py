@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
-from reelport.errors import NewerData, StorageError
+from reelport.errors import StorageError
 from reelport.server.events import PIPES
 from reelport.server.settings import Settings
 from reelport.server.state.revisions import require_known_revision
@@ -120,19 +120,15 @@ def _configure_connection(
     journal: Journal, log: WriteAheadLog, connection: sqlite3.Connection, _entry: ConnectionPoolEntry
 ) -> None:
     """Set up explicit transactions, durable commits and foreign keys for a connection."""
-    try:
-        log.set_aside_foreign_log()
-        connection.isolation_level = None
-        connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
-        _set_journal(connection, journal)
-        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `write_ahead`
-        connection.execute(f"PRAGMA journal_size_limit = {SIZE_LIMIT}")
-        # See `write_ahead`: whoever commits into the log syncs it afterwards.
-        connection.execute(f"PRAGMA synchronous = {'NORMAL' if journal.is_write_ahead else 'FULL'}")
-        connection.execute("PRAGMA foreign_keys = ON")
-    except (sqlite3.Error, StorageError, NewerData):
-        connection.close()  # the pool would forget it without closing it
-        raise
+    log.set_aside_foreign_log()
+    connection.isolation_level = None
+    connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
+    _set_journal(connection, journal)
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `write_ahead`
+    connection.execute(f"PRAGMA journal_size_limit = {SIZE_LIMIT}")
+    # See `write_ahead`: whoever commits into the log syncs it afterwards.
+    connection.execute(f"PRAGMA synchronous = {'NORMAL' if journal.is_write_ahead else 'FULL'}")
+    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _set_journal(connection: sqlite3.Connection, journal: Journal) -> None:
