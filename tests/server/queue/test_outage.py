@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +11,20 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from sqlalchemy import make_url, text
 from tests.patience import PATIENCE, until
 from tests.server.conftest import State
+from tests.server.queue.running import running_worker
 
-from reelport.engine.duckdb.engine import QueryEngine
+from reelport.engine.duckdb.engine import QueryEngine, Session
+from reelport.server.events import Kind, subscribe
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import attempt, backlog, jobs, liveness
 from reelport.server.queue.jobs import Claim
-from reelport.server.state.database import StateUnavailable, sit_out, writing
+from reelport.server.queue.worker import Worker
+from reelport.server.state import sqlite_engine
+from reelport.server.state.database import StateUnavailable, opened, sit_out, writing
 from reelport.server.state.tallies import read_tallies
 from reelport.server.state.write_ahead import WriteAheadLog
 
@@ -100,6 +106,36 @@ def test_what_was_made_while_another_process_held_the_state_locked_is_recorded(s
         assert done.result()
     entry = backlog.get_entry(state.db, claim.report_id)
     assert (entry.state, entry.failures) == ("finished", 0)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_worker_that_stops_while_the_state_is_locked_blames_no_report(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock may be free again before the worker has ended, which then tells what became of the report."""
+    monkeypatch.setattr(sqlite_engine, "BUSY_SECONDS", 1)
+    state.organization("demo")
+    asked = state.ask(state.caller(state.key("demo")))
+    with (
+        opened(state.settings) as db,
+        QueryEngine("200MB", 1, tmp_path / "spill") as engine,
+        subscribe(db, Kind.REPORT_QUEUED) as events,
+        state.settings.state_file.with_name("state.db-writer").open("rb") as lock,
+        structlog.testing.capture_logs() as lines,
+    ):
+        worker, begin = Worker(state.settings, db, engine, "one", events), engine.session
+
+        def lock_and_begin() -> Session:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the report is claimed by now
+            worker.stop()
+            return begin()
+
+        monkeypatch.setattr(engine, "session", lock_and_begin)
+        with running_worker(worker):
+            assert until(lambda: any(line.get("report") == asked.id for line in lines))
+            lock.close()
+    entry = backlog.get_entry(state.db, asked.id)
+    assert (entry.failures, entry.reason) == (0, None), lines
 
 
 @pytest.mark.parametrize("write", ["pin", "finish"])

@@ -60,6 +60,7 @@ from reelport.server.resources import release_memory
 from reelport.server.settings import Settings
 from reelport.server.state.database import StateUnavailable, connected, sit_out
 from reelport.server.state.own_tables import require_own_tables
+from reelport.server.state.write_ahead import StateLocked
 from reelport.server.traces.tracing import current_span, traced
 from reelport.storage.durable import private, translate_io_errors
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
@@ -326,7 +327,7 @@ class Worker:
             self._settle_interrupted(running, log)
         except LeaseLost as error:  # what failed beside it is told too: it may be the disk after all
             self._settle_interrupted(running, log.bind(cause=str(error.__cause__)) if error.__cause__ else log)
-        except StateUnavailable as error:  # the worker stops; where it can't say so, the lease runs out
+        except (StateUnavailable, StateLocked) as error:  # the worker stops; where it can't say so, the lease runs out
             log.warning("attempt interrupted", reason=str(error))
             current_span().fail(error.code)
             self._settle(lambda: jobs.give_back(self._db, claim), log)

@@ -36,10 +36,6 @@ _UPGRADE_LOCK = 7_236_118_642
 _OUTAGE_PAUSE_SECONDS = 0.5
 
 
-class StateBusy(StorageError):
-    """The SQLite file is locked by a commit: try again a moment later."""
-
-
 class StateUnavailable(StorageError):
     """PostgreSQL can't be reached, or takes no writes now: it may come back by itself."""
 
@@ -161,7 +157,7 @@ def _translate_errors() -> Iterator[None]:
 
 def _choose_error(error: DatabaseError) -> type[StorageError]:
     if isinstance(error.orig, sqlite3.Error) and is_busy(error.orig):
-        return StateBusy
+        return StateLocked
     if full_disk_sentence(str(error.orig)) or (isinstance(error.orig, sqlite3.Error) and is_full(error.orig)):
         return DiskFull
     return StorageError if isinstance(error.orig, sqlite3.Error) else StateUnavailable
@@ -180,7 +176,7 @@ def sit_out(work: Callable[[], T], stopping: threading.Event) -> T:
     while True:
         try:
             return work()
-        except (StateUnavailable, StateBusy, StateLocked):
+        except (StateUnavailable, StateLocked):
             if stopping.wait(_OUTAGE_PAUSE_SECONDS):
                 raise
 
