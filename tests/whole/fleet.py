@@ -151,6 +151,11 @@ class Caller:
         granted = self._send(TOKEN_PATH, urllib.parse.urlencode(form).encode(), {})
         self.token = json.loads(granted.body)["access_token"]
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether some answer was that the service is away."""
+        return any(answer.status == 503 for answer in self.answers)
+
     def ask(self, **query: object) -> str | None:
         """Ask for a report: its token, None where the service is away."""
         asked = {"metrics": ["VIEWS"], "dimensions": ["DAY"], **query}

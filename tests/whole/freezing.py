@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.patience import until
 
+from reelport.testing import Service
+
 
 def freeze(pid: int) -> None:
     """Stop a process; returns once all of its threads are stopped.
@@ -18,6 +20,21 @@ def freeze(pid: int) -> None:
     """
     os.kill(pid, signal.SIGSTOP)
     assert until(partial(_is_frozen, pid))
+
+
+def freeze_unlocked(service: Service, pid: int) -> None:
+    """Stop a process of a service when it doesn't hold the lock of the state: nobody else could write it meanwhile."""
+    lock = service.settings.state_file.with_name("state.db-writer").stat().st_ino
+
+    def is_unlocked() -> bool:
+        freeze(pid)
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        if any(each[4:5] == [str(pid)] and each[5].endswith(f":{lock}") for each in locks):
+            os.kill(pid, signal.SIGCONT)
+            return False
+        return True
+
+    assert until(is_unlocked)
 
 
 def _is_frozen(pid: int) -> bool:

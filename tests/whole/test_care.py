@@ -17,12 +17,13 @@ from tests.disks import remount, small_disk
 from tests.patience import until
 from tests.warm_service import Service
 
-from reelport.server.queue import backlog, jobs
+from reelport.errors import UsageError
+from reelport.server.queue import backlog, jobs, liveness
 from reelport.server.queue.backlog import Entry
-from reelport.server.state.database import connect
+from reelport.server.state.database import connected
 from reelport.testing import Channel
 
-from .freezing import freeze
+from .freezing import freeze_unlocked
 from .partner import Partner
 
 pytestmark = pytest.mark.long
@@ -57,22 +58,26 @@ def partner(service: Service) -> Partner:
 
 def entry(service: Service, token: str) -> Entry:
     """What an operator sees of a report."""
-    db = connect(service.settings)
-    try:
+    with connected(service.settings) as db:
         return backlog.get_entry(db, token)
-    finally:
-        db.dispose()
-
-
-def running(service: Service, token: str) -> Entry:
-    """The same, once a worker is at it."""
-    assert until(lambda: entry(service, token).state == "running"), service.log
-    return entry(service, token)
 
 
 def has_begun(service: Service, token: str) -> bool:
     """Whether a worker was at it, or is."""
     return entry(service, token).state != "queued"
+
+
+def begin_long(service: Service, asker: Partner) -> Iterator[str]:
+    """Ask for long reports, the next once a worker has begun the one before: on a busy machine that may be over."""
+    for order in permutations([*LONG["dimensions"], "DAY"]):
+        token = asker.ask(**{**LONG, "dimensions": order})
+        assert until(partial(has_begun, service, token)), service.log
+        yield token
+
+
+def is_written(service: Service, token: str) -> bool:
+    """Whether some report's file is being written, or that of this one was."""
+    return drafts(service) != [] or entry(service, token).state == "finished"
 
 
 def drafts(service: Service) -> list[str]:
@@ -83,12 +88,11 @@ def drafts(service: Service) -> list[str]:
 def test_cancelled_report_stops_its_engine(service: Service) -> None:
     """A running report that is cancelled has failed at once; its engine stops, and what it wrote goes."""
     asker = partner(service)
-    token = asker.ask(**LONG)
-    report = running(service, token).id
-    assert until(lambda: drafts(service) != [])
-    db = connect(service.settings)
-    backlog.cancel(db, token, entry(service, token).created_at)
-    db.dispose()
+    for token in begin_long(service, asker):
+        assert until(partial(is_written, service, token))
+        with connected(service.settings) as db, contextlib.suppress(UsageError):
+            report = backlog.cancel(db, token, datetime.now(UTC)).id
+            break
     assert asker.look(token)["status"] == "FAILED"
     assert until(lambda: drafts(service) == [])
     assert until(lambda: '"attempt interrupted"' in service.log)
@@ -97,29 +101,26 @@ def test_cancelled_report_stops_its_engine(service: Service) -> None:
     assert asker.fetch(asker.ask(**SHORT)).count(b"\n") == 5001
 
 
-def stopped(service: Service, pid: int) -> bool:
-    """Stop a process that doesn't hold the lock of the state just now; else it goes on."""
-    freeze(pid)
-    inode = service.settings.state_file.with_name("state.db-writer").stat().st_ino
-    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    if any(each[4:5] == [str(pid)] and each[5].endswith(f":{inode}") for each in locks):
-        os.kill(pid, signal.SIGCONT)
-        return False
-    return True
+def is_begun_anew(service: Service, before: Entry) -> bool:
+    """Whether another worker is at a report, or was."""
+    return entry(service, before.id).attempts > before.attempts
 
 
 def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> None:
     """A worker that is stopped in mid-report is given up after its lease; when it goes on it changes nothing."""
     asker = partner(service)
-    token = asker.ask(**LONG)
-    stalled = running(service, token)
-    assert stalled.worker is not None
-    pid = int(stalled.worker.rsplit("-", 2)[1])
-    assert until(lambda: stopped(service, pid))
-    try:
-        assert until(lambda: entry(service, token).worker not in {None, stalled.worker}), service.log
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    for token in begin_long(service, asker):
+        stalled = entry(service, token)
+        if stalled.worker is None:
+            continue
+        pid = liveness.parse_pid(stalled.worker)
+        freeze_unlocked(service, pid)
+        try:
+            if entry(service, token) == stalled:
+                assert until(partial(is_begun_anew, service, stalled)), service.log
+                break
+        finally:
+            os.kill(pid, signal.SIGCONT)
     assert asker.fetch(token).count(b"\n") == 600_001
     found = entry(service, token)
     assert (found.attempts, found.file) == (2, f"{found.id}-2.csv")
@@ -130,9 +131,7 @@ def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> N
 def test_stopped_worker_gives_its_report_back_unblamed(service: Service) -> None:
     """A service that is stopped in mid-report ends soon; started again it makes the report, and nothing counts."""
     asker = partner(service)
-    for order in permutations(LONG["dimensions"]):
-        token = asker.ask(**{**LONG, "dimensions": order})
-        assert until(partial(has_begun, service, token)), service.log
+    for token in begin_long(service, asker):
         service.stop()
         found = entry(service, token)
         service.start()
@@ -162,30 +161,40 @@ def priorities(pid: int) -> set[int]:
     return found
 
 
-def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
-    """Of five reports of a partner two run, over both workers; the others wait in order."""
+def list_five(service: Service) -> list[tuple[str, int | None]]:
+    """State and place of five reports of a partner: all while two run and three wait, else when one has finished."""
     asker = partner(service)
     assert until(lambda: len(service.worker_pids) == 2)
     workers = service.worker_pids
     for pid in workers:
-        assert until(partial(stopped, service, pid))
+        freeze_unlocked(service, pid)
     try:
         tokens = [asker.ask(**{**LONG, "dimensions": order}) for order in list(permutations(LONG["dimensions"]))[:5]]
     finally:
         for pid in workers:
             os.kill(pid, signal.SIGCONT)
     names = [entry(service, token).id for token in tokens]
-    db = connect(service.settings)
+    found: list[tuple[str, int | None]] = []
 
-    def seen() -> list[tuple[str, int | None]]:
+    def is_known() -> bool:
         at_once = {each.id: (each.state, each.place) for each in backlog.list_entries(db)}
-        return [at_once[name] for name in names]
+        found[:] = [at_once[name] for name in names]
+        return found == TWO_RUN or any(state == "finished" for state, _ in found)
 
-    waiting = [("queued", place) for place in (1, 2, 3)]
-    assert until(lambda: seen() == [("running", None), ("running", None), *waiting]), seen()
-    for name in names:
-        jobs.cancel(db, name, "done", datetime.now(UTC))
-    db.dispose()
+    with connected(service.settings) as db:
+        assert until(is_known), found
+        for name in names:
+            jobs.cancel(db, name, "done", datetime.now(UTC))
+    return found
+
+
+TWO_RUN = [("running", None), ("running", None), *(("queued", place) for place in (1, 2, 3))]
+
+
+def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
+    """Of five reports of a partner two run, over both workers; the others wait in order."""
+    # On a busy machine the first may be made before the second is begun.
+    assert TWO_RUN in (list_five(service) for _ in range(10))
 
 
 def test_full_disk_ends_no_report(service: Service) -> None:

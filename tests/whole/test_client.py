@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.warm_service import Service
 
 from reelport import (
@@ -121,7 +121,7 @@ def set_to_work(idle: Service) -> Iterator[Callable[[], None]]:
         def begin() -> None:
             environment = {**os.environ, **idle.settings.environment()}
             worker = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            stack.callback(worker.wait, 30)
+            stack.callback(worker.wait, PATIENCE)
             stack.callback(worker.terminate)
 
         yield begin

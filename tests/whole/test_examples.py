@@ -20,6 +20,7 @@ from reelport.cli.main import APP
 from reelport.facts.layout import check_layout
 
 from .desk import Desk
+from .freezing import freeze_unlocked
 from .partner import Partner
 from .shell import Done
 
@@ -90,7 +91,7 @@ def _a_report_that_waits(desk: Desk) -> Iterator[None]:
     """Hold the workers where they are, and ask for a report: that is one to cancel."""
     workers = desk.service.worker_pids
     for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
+        freeze_unlocked(desk.service, pid)
     try:
         day = (datetime.now(UTC).date() - timedelta(days=3)).isoformat()
         desk.known["REPORT"] = Partner(desk.service, desk.service.key("demo")).ask(startDate=day, endDate=day)

@@ -104,7 +104,7 @@ def test_killed_service_is_ready_again_and_answers_all_that_was_asked(rehearsal:
     assert askers[0].fetch(finished) == EXPECTED
     rehearsal.arm("claim")
     asked = [(asker, asker.ask(dimensions=["DAY", "VIDEO_ID"])) for asker in askers]
-    workers = [psutil.Process(pid) for pid in service.worker_pids]
+    workers = psutil.Process(service.pid).children(recursive=True)  # one may be dying just now
     service.kill()
     _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
     assert alive == []

@@ -264,6 +264,8 @@ def ask_on_and_on(caller: Caller, first: int) -> dict[date, str]:
     link = None
     for number in range(first, first + REPORTS):
         day = FIRST + timedelta(days=1 + number)
+        while link is not None and len(tokens) == REPORTS - 1 and not caller.is_refused:
+            caller.get(link)  # not the last before the outage, however late that comes
         while (token := caller.ask(startDate=day.isoformat(), endDate=day.isoformat())) is None:
             if link is not None:
                 caller.look(next(iter(tokens.values())))

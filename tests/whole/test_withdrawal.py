@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 
 import duckdb
 import pytest
@@ -13,9 +16,10 @@ from tests.warm_service import Service
 
 from reelport.testing import Channel
 
+from .freezing import freeze_unlocked
 from .partner import Partner
 from .terminal import Ended, on_terminal, piped, surroundings
-from .test_care import LONG, PLAYS, drafts, running
+from .test_care import LONG, PLAYS, begin_long, entry, is_written
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +58,19 @@ def test_a_removed_channels_reports_end_at_once(service: Service) -> None:
         who.wait(of)["downloadLinks"]["edges"][0]["node"]["link"] for who, of in ((partner, finished), (other, kept))
     )
     assert status_of(link) == 200
-    report = running(service, partner.ask(**LONG))
-    assert until(lambda: drafts(service) != [])
-    done = command(service, "channel", "remove", "--org", "demo", "--id", "c1")
-    assert (done.status, b"running_reports   1" in done.out, b"finished_reports  1" in done.out) == (0, True, True)
+    (worker,) = service.worker_pids
+    for count, token in enumerate(begin_long(service, partner), 1):
+        assert until(partial(is_written, service, token))
+        freeze_unlocked(service, worker)
+        try:
+            report = entry(service, token)
+            if report.state == "running":
+                done = command(service, "channel", "remove", "--org", "demo", "--id", "c1")
+                break
+        finally:
+            os.kill(worker, signal.SIGCONT)
+    told = f"finished_reports  {count}".encode()
+    assert (done.status, b"running_reports   1" in done.out, told in done.out) == (0, True, True)
     assert (status_of(link), status_of(theirs)) == (403, 200)
     assert partner.look(finished) is None
     stopped = f'"report": "{report.id}"'
