@@ -83,6 +83,7 @@ def test_two_changes_in_a_row_both_count(studio: Studio) -> None:
     answers.wait_for(1)
     page.get_by_label("Compare with").select_option("previous")
     answers.wait_for(2)
+    assert until(lambda: page.evaluate("true") and answers.ended)  # which is told beside the request after it
     assert answers.ended == [answers.held[0].request.url]
     answers.held[1].continue_()
     page.wait_for_url("**videoOwnerChannelSlug=demo-news**compare=previous**")

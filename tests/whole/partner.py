@@ -8,6 +8,7 @@ import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
+from urllib.error import HTTPError
 
 from tests.patience import PATIENCE
 
@@ -64,11 +65,18 @@ class Partner:
         return body
 
     def _graphql(self, document: str, **variables: object) -> dict[str, Any]:
-        if time.monotonic() >= self.renewed_at:
-            self.token = self._new_token()
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         body = json.dumps({"query": document, "variables": variables}).encode()
-        reply = _post(self.service.url + GRAPHQL_PATH, body, headers)
+        reply = None
+        while reply is None:
+            if time.monotonic() >= self.renewed_at:
+                self.token = self._new_token()
+            headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+            try:
+                reply = _post(self.service.url + GRAPHQL_PATH, body, headers)
+            except HTTPError as error:
+                # On a busy machine the token of a request may have ended on its way.
+                if error.code != 401 or time.monotonic() < self.renewed_at:
+                    raise
         if "errors" in reply:
             raise Refused(reply)
         data: dict[str, Any] = reply["data"]
@@ -81,9 +89,10 @@ class Partner:
             "client_secret": self.key.secret,
             "scope": "create_reports manage_reports",
         }
+        began = time.monotonic()
         reply = _post(self.service.url + TOKEN_PATH, urllib.parse.urlencode(form).encode(), {})
         # Half of its life is left for a request on its way.
-        self.renewed_at = time.monotonic() + reply["expires_in"] / 2
+        self.renewed_at = began + reply["expires_in"] / 2
         token: str = reply["access_token"]
         return token
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.http.service import Service
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import connect, connected, open_database, reading, writing
+from reelport.server.state.database import StateUnavailable, connect, connected, open_database, reading, writing
 from reelport.server.state.revisions import REVISION
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.state_copy import copy_state
@@ -206,8 +207,15 @@ def test_rows_of_a_target_are_counted_for_as_long_as_it_takes(filled: State, tar
         slow.execute("DROP TABLE saved_views")
         slow.execute("CREATE VIEW saved_views AS SELECT 1 FROM pg_sleep(1)")
     hasty = replace(target, database_url=f"{target.database_url}?tcp_user_timeout=100")
-    with pytest.raises(UsageError, match=r"isn't empty: .*saved_views holds 1 row"):
-        copy_state(filled.settings, hasty)
+    refused: list[str] = []
+    for _ in range(20):
+        # On a busy machine any other statement may be what takes so long.
+        with pytest.raises((UsageError, StateUnavailable)) as error:
+            copy_state(filled.settings, hasty)
+        refused.append(str(error.value))
+        if error.type is UsageError:
+            break
+    assert re.search(r"isn't empty: .*saved_views holds 1 row", refused[-1]), refused
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
