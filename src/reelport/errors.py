@@ -143,7 +143,7 @@ class AskLost(Unreachable):
 class ReportFailed(ServiceError):
     """The report ended in FAILED.
 
-    `reason` is the code of the reason if the service tells one (`reelport.report_details.FailureReason`), else None.
+    `reason` is the code of the reason if the service tells one (`reelport.FailureReason`), else None.
     """
 
     code = "report_failed"
