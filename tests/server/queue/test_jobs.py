@@ -56,6 +56,20 @@ def test_two_run_a_partner_and_partners_take_turns(state: State) -> None:
     assert following.query.start.day == 3
 
 
+def test_a_report_ends_for_a_reason_of_any_letters(state: State) -> None:
+    """A library's message may hold what a database refuses: its report would never end, and nobody would know why."""
+    state.organization("demo")
+    asked = state.ask(state.caller(state.key("demo")))
+    first = claim(state)
+    assert first is not None
+    assert jobs.retry(state.db, first, "503: \0\udcff", 0)
+    assert told(state, asked.id) == ("IN_PROGRESS", "503: ?", 1)
+    last = claim(state)
+    assert last is not None
+    assert jobs.fail(state.db, last, "503: \0\udcff", state.now)
+    assert told(state, asked.id) == ("FAILED", "503: ?", 2)
+
+
 def test_each_job_is_claimed_once_by_many_claimers(state: State) -> None:
     """Eight threads of claimers get every job exactly once, never more than two of a partner at a time."""
     for name in ("a", "b", "c"):

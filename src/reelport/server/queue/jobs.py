@@ -360,8 +360,15 @@ def fail_report(
 
 
 def update_report(connection: Connection, report_id: str, **values: object) -> bool:
-    """Set columns of a report; False when there is no report of that id."""
-    return connection.execute(REPORTS.update().where(REPORTS.c.id == report_id).values(**values)).rowcount == 1
+    """Set columns of a report; False when there is no report of that id.
+
+    A text loses the letters that a database refuses: a reason may quote whatever a store answered.
+    """
+    kept = {
+        name: each.encode(errors="replace").replace(b"\0", b"").decode() if isinstance(each, str) else each
+        for name, each in values.items()
+    }
+    return connection.execute(REPORTS.update().where(REPORTS.c.id == report_id).values(kept)).rowcount == 1
 
 
 def to_milliseconds(seconds: float) -> int:
