@@ -191,6 +191,17 @@ def test_a_lease_that_ran_out_frees_a_form(state: State) -> None:
     assert make(state)
 
 
+@pytest.mark.parametrize("waited", [0.0, 3600.0])
+def test_a_form_is_due_though_the_clock_was_set_back(state: State, waited: float) -> None:
+    """It was asked for at a time that is yet to come."""
+    want(state, finish(state, "demo"))
+    assert forms.has_due_form(state.db, LEASE, waited) == (waited == 0)
+    with writing(state.db) as connection:
+        connection.execute(text("UPDATE forms SET asked_at = clock_ms() + 3600000"))
+    assert forms.has_due_form(state.db, LEASE, waited)
+    assert make(state)
+
+
 def test_a_form_that_ends_its_process_twice_has_failed(state: State) -> None:
     """Else it would end one after the other; who asks again has it tried again."""
     report = finish(state, "demo")

@@ -7,11 +7,13 @@ ON CONFLICT (report_id, suffix) DO UPDATE
 SET asked_at = clock_ms(), deaths = 0, failure = NULL, file = NULL, bytes = NULL, sha256 = NULL
 WHERE forms.failure IS NOT NULL OR forms.file = :lost
 
--- due: whether a form was asked for so long ago and is to be made, of a partner for whom none is being made
+-- due: whether a form is to be made, of a partner for whom none is being made, and was asked for so long ago; one that
+-- was asked for later than now counts, too, for the clock was set back since
 SELECT 1
 FROM forms AS f
 JOIN reports AS r ON r.id = f.report_id
-WHERE f.file IS NULL AND f.failure IS NULL AND f.asked_at <= clock_ms() - :waited AND NOT EXISTS (
+WHERE f.file IS NULL AND f.failure IS NULL AND f.asked_at NOT BETWEEN clock_ms() - :waited + 1 AND clock_ms()
+  AND NOT EXISTS (
     SELECT 1
     FROM forms AS held
     JOIN reports AS o ON o.id = held.report_id
