@@ -349,7 +349,7 @@ class _Handle(ABC):
     def _fetch(self, target: Path, tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
         row = yield from fetch.recall_row(self._session, self.token)
         if not self._state.ready:
-            self._state = yield from download.look_up_links(self._session, self.token, tell)
+            self._state = yield from download.look_up_links(self._session, self.token, tell, row)
         return (
             yield from fetch.download_recorded(
                 self._session, row, self._state, self.query, target, tell, any_columns=any_columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -13,16 +14,17 @@ import pytest
 from tests.client.conftest import REPORT, Time, looked
 from tests.client.flows.flow_driver import ASKED, FlowDriver, ask, reply
 
-from reelport.client.events import Event, Retrying, ignore_event
+from reelport import Client
+from reelport.client.events import Event, Looked, Retrying, Reused, ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import State
+from reelport.client.reports import Report
 from reelport.client.session import Session
 from reelport.client.steps import Lost, Wait
-from reelport.errors import (
-    ReportExpired,
-)
+from reelport.errors import ReportExpired
 from reelport.query import ReportQuery
+from reelport.testing import Vendor
 
 
 def test_a_wait_keeps_its_row_while_the_service_is_away(
@@ -71,6 +73,66 @@ def test_a_wait_keeps_its_row_while_another_flow_renews_the_token(
     assert found is not None
     assert found.leased_until is not None
     assert found.leased_until - time.day - timedelta(seconds=time.seconds) > timedelta(minutes=4)
+
+
+@pytest.mark.parametrize("see", [Report.refresh, Report.wait, Report.download])
+def test_what_an_attached_report_is_seen_to_be_is_in_the_ledger(
+    vendor: Vendor, client: Client, query: ReportQuery, to: Path, see: Callable[[Report], object]
+) -> None:
+    """Whoever asked may have been killed: jobs list shows the newest state, and the next run asks anew at once."""
+    token = client.reports.submit(query).token
+    vendor.expires_after = 0.0
+    with suppress(ReportExpired):
+        see(client.reports.attach(token))
+    vendor.expires_after = None
+    assert [(row.token, row.state) for row in client.session.ledger.list_rows()] == [(token, State.EXPIRED)]
+    looks = vendor.looks
+    assert client.reports.run(query, to).rows
+    assert vendor.looks == looks + 1
+
+
+def test_a_report_that_has_expired_is_submitted_anew(vendor: Vendor, client: Client, query: ReportQuery) -> None:
+    """An earlier report serves only while the service has it."""
+    earlier = client.reports.submit(query)
+    vendor.expires_after = 0.0
+    events: list[type[Event]] = []
+
+    def reuse_once(event: Event) -> None:
+        events.append(type(event))
+        assert events.count(Reused) <= 1, "a report that is gone is reused again and again"
+
+    assert client.reports.submit(query, progress=reuse_once).token != earlier.token
+    assert [row.state for row in client.session.ledger.list_rows()] == [State.EXPIRED, State.REQUESTED]
+
+
+@pytest.mark.parametrize("see", [Report.refresh, Report.wait])
+def test_a_report_that_is_seen_finished_frees_its_slot(
+    client: Client, query: ReportQuery, see: Callable[[Report], object]
+) -> None:
+    """The ledger knows it from the one look, and jobs list says that it can be downloaded."""
+    token = client.reports.submit(query).token
+    see(client.reports.attach(token))
+    assert [(row.token, row.state) for row in client.session.ledger.list_rows()] == [(token, State.FINISHED)]
+
+
+def test_a_report_that_is_gone_once_its_link_is_used_is_asked_for_anew(
+    vendor: Vendor, client: Client, query: ReportQuery, to: Path
+) -> None:
+    """A run that found it finished finds link and report expired, as after a pause of its machine: the file comes."""
+    client.reports.submit(query)
+
+    def expire(event: Event) -> None:
+        if isinstance(event, Looked) and len(vendor.asks) == 1:
+            vendor.expires_after = 0.0
+            vendor.expire_links()
+
+    def keep_the_next(_: object) -> None:
+        vendor.expires_after = None
+
+    vendor.refuses = keep_the_next
+    assert client.reports.run(query, to, progress=expire).path == to
+    assert len(vendor.asks) == 2
+    assert [row.state for row in client.session.ledger.list_rows()] == [State.EXPIRED, State.VERIFIED]
 
 
 @pytest.mark.parametrize("answer", [looked("EXPIRED"), {"data": {"partner": {"reportFile": None}}}])

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -22,6 +22,7 @@ from reelport.client.flows.answers import find_failure
 from reelport.client.flows.lifecycle import ReportState, build_expired, build_failure, build_links_error, look
 from reelport.client.flows.pauses import pauses
 from reelport.client.flows.retry import LEAST_BYTES, SteadyBody
+from reelport.client.ledger_rows import Row
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Lost, Reply, Request, Wait, open_body, work
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable, UsageError
@@ -75,19 +76,18 @@ def download(
     target: Path,
     query: ReportQuery | None,
     tell: Progress,
-    *,
-    asked: datetime | None = None,
-    finished: datetime | None = None,
+    row: Row | None = None,
 ) -> Flow[Downloaded]:
     """Download files into one under the target's name; a failure leaves that untouched.
 
     A body that was cut, also in a killed process, resumes where it can be proven, and else begins anew; an expired link
-    is looked up again, once. Without a query the columns are not checked. Errors carry the report's token.
+    is looked up again, once. Looks are recorded in the report's row. Without a query the columns are not checked.
+    Errors carry the report's token.
     """
     with _tag_errors(state.token), Part(target, state.token) as part:
-        fetching = _Download(session, state.token, part, query, tell)
+        fetching = _Download(session, state.token, part, query, tell, row)
         proof = yield from fetching.fetch(state.links)
-        done = yield from work(partial(fetching.publish, proof, asked, finished))
+        done = yield from work(partial(fetching.publish, proof))
     tell(Saved(state.token, done.bytes, done.rows))
     return done
 
@@ -128,9 +128,9 @@ def find_earliest(days: Collection[date | None]) -> date | None:
     return min(known, default=None) if len(known) == len(days) else None
 
 
-def look_up_links(session: Session, token: str, tell: Progress) -> Flow[ReportState]:
-    """Look at the report for fresh links. Raises when it can't be downloaded."""
-    state = yield from look(session, token, tell)
+def look_up_links(session: Session, token: str, tell: Progress, row: Row | None = None) -> Flow[ReportState]:
+    """Look at the report for fresh links, noted in its row. Raises unless it is downloadable."""
+    state = yield from look(session, token, tell, row=row)
     if state.status == ReportStatus.EXPIRED:
         raise build_expired(token)
     if state.status == ReportStatus.FAILED:
@@ -151,6 +151,7 @@ class _Download:
     part: Part
     query: ReportQuery | None
     tell: Progress
+    row: Row | None
     whole: list[tuple[str, Proof]] = field(default_factory=list)
     complete: list[date | None] = field(default_factory=list)
     columns: tuple[str, ...] | None = None
@@ -171,12 +172,16 @@ class _Download:
                 if self.intake is not None and not self.intake.is_resumable:
                     self._drop_link()
                 yield from self._pause_or_raise(error)
-            links = (yield from look_up_links(self.session, self.token, self.tell)).links
+            links = (yield from self._look_up()).links
 
-    def publish(self, proof: Proof, asked: datetime | None, finished: datetime | None) -> Downloaded:
+    def _look_up(self) -> Flow[ReportState]:
+        return look_up_links(self.session, self.token, self.tell, self.row)
+
+    def publish(self, proof: Proof) -> Downloaded:
         """Give the whole file its name, beside its sidecar."""
         part, complete = self.part, find_earliest(self.complete)
         beside = sidecar.find_sidecar_path(part.target)
+        asked, finished = (self.row.asked, self.row.finished) if self.row else (None, None)
         origin = (self.session.settings.url, self.token, self.query, asked, finished)
         facts = (part.size, part.sha256, part.rows)
         known_of = Sidecar(*origin, self.session.clock.now(), *facts, proof.word, complete)
@@ -191,7 +196,7 @@ class _Download:
         if not self.tries or (again and self.expired):
             if self.expired:
                 # The fresh link was refused as well: perhaps the report ended just then, and then a look says so.
-                yield from look_up_links(self.session, self.token, self.tell)
+                yield from self._look_up()
             raise error
         pause = min(max(next(pauses(self.session.chance)), self.retry_after or 0.0), _LONGEST_PAUSE)
         self.tell(Retrying(str(error), pause))

@@ -186,12 +186,7 @@ def _download_row(
     ledger = session.ledger
     row = (yield from work(partial(ledger.get, row.id))) or row
     try:
-        done = yield from download(session, state, target, query, tell, asked=row.asked, finished=row.finished)
-    except ReportExpired:
-        # Perhaps only the link has expired: look at the report.
-        with suppress(ReportExpired):
-            yield from look(session, state.token, tell, row=row)
-        raise
+        done = yield from download(session, state, target, query, tell, row)
     except (SchemaDrift, RepeatedRows) as error:
         # The next ask for this query can't use the report either.
         yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
