@@ -98,8 +98,9 @@ UPDATE reports SET
 WHERE id = ? RETURNING *
 """
 _RECORD_STATUS = """
-UPDATE reports SET state = ?, looked = ?, finished = CASE WHEN ? = 'finished' THEN ? ELSE finished END
-WHERE id = ? AND state IN ('requested', 'running', 'unknown', 'intent', 'failed', 'expired')
+UPDATE reports SET state = :state, looked = :now,
+    finished = CASE WHEN :state = 'finished' AND state <> 'finished' THEN :now ELSE finished END
+WHERE id = :id AND state IN ('requested', 'running', 'unknown', 'intent', 'failed', 'expired', :state)
 """
 _DOWNLOADED = """
 UPDATE reports SET state = 'verified', finished = coalesce(finished, ?), path = ?, bytes = ?, sha256 = ?, rows = ?,
@@ -370,7 +371,7 @@ class Ledger:
             return
         now = _format_time(self._now())
         with self._store.begin_write() as db:
-            db.execute(_RECORD_STATUS, (state, now, state, now, row.id))
+            db.execute(_RECORD_STATUS, {"state": state, "now": now, "id": row.id})
             db.execute("UPDATE reports SET leased_until = ? WHERE id = ? AND owner = ?",
                        (_format_time(self._now() + LEASE), row.id, row.owner))  # fmt: skip
 

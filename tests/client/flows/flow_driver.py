@@ -43,6 +43,15 @@ def reply(body: dict[str, Any] | bytes, status: int = 200, **headers: str) -> Re
     return Reply(status, {"content-type": "application/json"} | names, data)
 
 
+def page(*links: str | None, total: int | None = None, more: bool = False, following: int | None = None) -> Reply:
+    """The answer to a look at one page of a finished report."""
+    answer: dict[str, Any] = looked("FINISHED")
+    connection = answer["data"]["partner"]["reportFile"]["downloadLinks"]
+    connection["edges"] = [{"node": {"link": link}} for link in links]
+    connection |= {"pageInfo": {"hasNextPage": more, "nextPage": following}, "totalCount": total}
+    return reply(answer)
+
+
 def refused(*errors: dict[str, Any]) -> Reply:
     return reply({"data": None, "errors": list(errors)})
 

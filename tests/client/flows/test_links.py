@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.client.conftest import REPORT, SECRET, Fetch, Server, Time, answer, fetch, looked
+from tests.client.conftest import REPORT, SECRET, Fetch, Server, Time, answer, fetch
 from tests.client.downloads import CSV, left_in, packed, serve
-from tests.client.flows.flow_driver import FlowDriver, reply
+from tests.client.flows.flow_driver import FlowDriver, page
 from tests.testing.test_vendor import ask, graphql
 
 from reelport import Client, ReportQuery
@@ -86,15 +85,6 @@ def test_files_with_different_headers_are_not_put_together(server: Server, tmp_p
     ):
         client.reports.attach(REPORT).download(tmp_path / "views.csv")
     assert left_in(tmp_path) == []
-
-
-def page(*links: str | None, total: int | None = None, more: bool = False, following: int | None = None) -> Reply:
-    """The answer to a look at one page of a finished report."""
-    answer: dict[str, Any] = looked("FINISHED")
-    connection = answer["data"]["partner"]["reportFile"]["downloadLinks"]
-    connection["edges"] = [{"node": {"link": link}} for link in links]
-    connection |= {"pageInfo": {"hasNextPage": more, "nextPage": following}, "totalCount": total}
-    return reply(answer)
 
 
 @pytest.mark.parametrize("links", [1, 10, 12, 30])

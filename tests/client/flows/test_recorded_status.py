@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.client.conftest import REPORT, Time, looked
-from tests.client.flows.flow_driver import ASKED, FlowDriver, ask, reply
+from tests.client.flows.flow_driver import ASKED, FlowDriver, ask, page, reply
 
 from reelport import Client
 from reelport.client.events import Event, Looked, Retrying, Reused, ignore_event
@@ -21,7 +21,7 @@ from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import State
 from reelport.client.reports import Report
 from reelport.client.session import Session
-from reelport.client.steps import Lost, Wait
+from reelport.client.steps import Lost, Open, Wait
 from reelport.errors import ReportExpired
 from reelport.query import ReportQuery
 from reelport.testing import Vendor
@@ -73,6 +73,26 @@ def test_a_wait_keeps_its_row_while_another_flow_renews_the_token(
     assert found is not None
     assert found.leased_until is not None
     assert found.leased_until - time.day - timedelta(seconds=time.seconds) > timedelta(minutes=4)
+
+
+def test_a_look_keeps_its_row_while_it_reads_pages_of_links(
+    session: Session, time: Time, query: ReportQuery, tmp_path: Path
+) -> None:
+    """Hundreds of pages may take longer than a lease: no other machine takes the row, or waits for its slot."""
+    ledger = Ledger(tmp_path / "ledger.db", lambda: time.day + timedelta(seconds=time.seconds))
+    session = replace(session, ledger=ledger)
+    row = FlowDriver(time, reply(ASKED)).drive(ask(session, query, ignore_event))
+    hand = FlowDriver(time, *[page("https://f/1", more=True)] * 4, page("https://f/1"))
+    hand.answering = 120.0
+    looking = lifecycle.look(session, REPORT, ignore_event, row=row)
+    step, rows = next(looking), []
+    with suppress(StopIteration):
+        while True:
+            step = looking.send(hand.take(step))
+            if isinstance(step, Open) and len(hand.sent) > 1 and (found := ledger.get(row.id)) and found.leased_until:
+                rows.append((found.state, found.leased_until - time.day - timedelta(seconds=time.seconds)))
+    assert {state for state, _ in rows} == {State.FINISHED}
+    assert min(left for _, left in rows) > timedelta(minutes=4)
 
 
 @pytest.mark.parametrize("see", [Report.refresh, Report.wait, Report.download])

@@ -67,7 +67,8 @@ def test_a_look_at_a_dead_process_does_not_renew_its_lease(ledger: Ledger, calen
     assert not shown(ledger, row).is_alive(calendar.now)
 
 
-def test_a_status_is_written_once_a_minute(ledger: Ledger, calendar: Calendar) -> None:
+@pytest.mark.parametrize("state", [State.RUNNING, State.FINISHED])
+def test_a_status_is_written_once_a_minute(ledger: Ledger, calendar: Calendar, state: State) -> None:
     """A second waiter that writes first doesn't keep the owner from renewing the lease."""
     row = requested(ledger)
     guest = replace(row, owner=None)
@@ -79,7 +80,7 @@ def test_a_status_is_written_once_a_minute(ledger: Ledger, calendar: Calendar) -
         (59, guest, 61, 61),
     ]:
         calendar.later(seconds=seconds)
-        ledger.record_status(waiter, State.RUNNING)
+        ledger.record_status(waiter, state)
         found = shown(ledger, row)
         assert found.looked == NOW + timedelta(seconds=looked)
         assert found.leased_until == NOW + timedelta(seconds=renewed) + LEASE

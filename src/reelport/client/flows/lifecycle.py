@@ -131,7 +131,7 @@ def look(
     With `long_poll`, long-polls a Reelport service for up to so many seconds, until the report ends.
     """
     try:
-        state = yield from _query_status(session, token, tell, policy, long_poll)
+        state = yield from _query_status(session, token, tell, policy, long_poll, row)
     except ReportExpired as error:
         if row is not None:
             yield from work(partial(session.ledger.record_end, row, State.EXPIRED, str(error)))
@@ -142,7 +142,7 @@ def look(
 
 
 def _query_status(
-    session: Session, token: str, tell: Progress, policy: RetryPolicy, long_poll: float
+    session: Session, token: str, tell: Progress, policy: RetryPolicy, long_poll: float, row: Row | None
 ) -> Flow[ReportState]:
     seconds = int(min(long_poll, _LONG_POLL_SECONDS, session.settings.timeout / 2))
     headers = {PREFER_HEADER.lower(): f"wait={seconds}"} if seconds > 0 and session.reelport is not False else None
@@ -152,6 +152,8 @@ def _query_status(
         state, links = _read_look(token, read_data(reply, session.redact))
         details = find_details(reply, token, session.redact)
         while state.status == ReportStatus.FINISHED and (page := links.following) is not None:
+            if row is not None:  # The pages of many links may take longer than the lease on the row lasts.
+                yield from work(partial(session.ledger.record_status, row, State.FINISHED))
             variables = {"reportToken": token, "page": page}
             more = yield from run_operation(session, LOOK, variables, tell, policy)
             state, later = _read_look(token, read_data(more, session.redact), page)
