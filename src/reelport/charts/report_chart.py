@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -112,7 +113,8 @@ class NoChart:
 class ChartPlan:
     """The chart of a report: a metric by a time, by a category, or by both.
 
-    `formula` says how rows of the same time and category add up; None where there is one row of each at most.
+    `formula` says how rows of the same time and category add up; None where there is one row of each at most. `titles`
+    are those of categories that are ids, where the report has them.
     """
 
     query: ReportQuery
@@ -120,6 +122,7 @@ class ChartPlan:
     time: str | None
     category: str | None
     formula: Formula
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -163,7 +166,7 @@ class ChartPlan:
             chosen, known = self._rank_categories(times.groups)
             many = many or known
             numbers = {name: tuple(values.get((label, name)) for label in times.labels) for name in chosen}
-            names = {name: _name_value(self.category, name) for name in chosen}
+            names = self._name_categories(chosen)
             by = format_list([_(GRAIN_WORDS[times.grain]), name_in_sentence(self.category)])
             largest = _(", the largest %(shown)s of %(number)s", shown=len(chosen), number=localize(f"{many:,}"))
             largest = largest if many > len(chosen) else ""
@@ -188,7 +191,8 @@ class ChartPlan:
                 number=localize(f"{many:,}"),
                 heading=_head(name_in_sentence(self.metric), by),
             )
-        bars = tuple(Bar(_name_value(self.category, label), value) for label, value in values[:MOST_BARS])
+        names = self._name_categories([label for label, _value in values[:MOST_BARS]])
+        bars = tuple(Bar(names[label], value) for label, value in values[:MOST_BARS])
         return BarChart(heading, bars, self.unit, notes)
 
     def fit_times(self, groups: Groups, most: int, *, filled: bool) -> Times:
@@ -207,6 +211,10 @@ class ChartPlan:
             if 1 < count <= most:
                 return Times(tuple(rolled_labels), len(rolled_labels), coarser, rolled)
         return Times(tuple(labels[-most:]), len(labels), grain, groups)
+
+    def _name_categories(self, cells: Iterable[str]) -> dict[str, str]:
+        titles = {cell: make_label(title) for cell, title in self.titles.items()}
+        return tell_apart({cell: titles.get(cell) or _name_value(self.category, cell) for cell in cells})
 
     def _rank_categories(self, groups: Groups) -> tuple[list[str], int]:
         largest: dict[str, Decimal] = {}
@@ -291,6 +299,12 @@ def name_as_heading(name: str) -> str:
 def make_label(text: str) -> str:
     """Turn an untrusted text into a line without control characters; a word for an empty one."""
     return re.sub(r"\s+", " ", clean_line(unicodedata.normalize("NFC", text))).strip() or _("Unknown")
+
+
+def tell_apart(names: Mapping[str, str]) -> dict[str, str]:
+    """Add its cell to each name that several cells have, such as the title of two videos."""
+    counts = Counter(names.values())
+    return {cell: name if counts[name] == 1 else f"{name} ({cell})" for cell, name in names.items()}
 
 
 def _name_value(dimension: str | None, cell: str) -> str:

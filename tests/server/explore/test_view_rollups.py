@@ -20,6 +20,7 @@ from tests.fact_rows import make_play, make_shown_plays
 from tests.rotten_files import build_double, double_views
 
 from reelport.catalog import Dimension, Grain, Metric, Product
+from reelport.charts.chart_types import BarChart, LineChart
 from reelport.charts.drawing import draw_file
 from reelport.charts.report_chart import ChartPlan, NoChart, plan_report_chart
 from reelport.cli.output.chart import read_groups
@@ -283,6 +284,17 @@ def test_the_chart_of_a_file_is_that_of_all_its_rows(
     file = write_report(tmp_path, query, rows)
     drawn = in_page(engine, draw_chart, file, query, START)
     assert draw_file(drawn) == draw_file(plan.draw(groups, START, moving=True))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("time", ["", "DAY"])
+def test_a_chart_names_videos_by_their_titles(tmp_path: Path, engine: QueryEngine, time: str) -> None:
+    """Two of one title are told apart by their ids, and one without a title has its id for a name."""
+    query, day = ask("VIEWS", f"{time} VIDEO_ID VIDEO_TITLE"), ["2026-07-01"] if time else []
+    rows = [[*day, "x1", "Derby", 4], [*day, "x2", "Derby", 3], [*day, "x3", "", 2], [*day, "x4", "Cup\nfinal", 1]]
+    chart = in_page(engine, draw_chart, write_report(tmp_path, query, rows), query, START)
+    assert isinstance(chart, LineChart | BarChart)
+    names = [line.name for line in chart.series] if isinstance(chart, LineChart) else [bar.label for bar in chart.bars]
+    assert names == ["Derby (x1)", "Derby (x2)", "x3", "Cup final"]
 
 
 def test_a_chart_that_would_be_wrong_or_costs_too_much_says_why(tmp_path: Path) -> None:

@@ -353,3 +353,18 @@ def test_shares_over_time_add_up_to_the_lines(visitor: Visitor) -> None:
     assert "Hide shares over time" in shown
     rate = visitor.get(f"/studio/explore?{view.replace('VIEWS', 'AVERAGE_WATCH_TIME_SEC')}").text
     assert "shares-VISITOR_COUNTRY" not in rate
+
+
+def test_shares_of_videos_of_one_title_are_told_apart(visitor: Visitor) -> None:
+    """By their ids; a title that no other has stands alone."""
+    view = f"/studio/explore?metric=VIEWS&by=VIDEO_ID&shares=VIDEO_ID&{DAYS}"
+    rows = re.findall(r'<bdi>([^<]*)</bdi></a> <data value="(\w+)">', visitor.get(f"{view}&longer=VIDEO_ID").text)
+    videos: dict[str, list[str]] = {}
+    for title, video in rows:
+        videos.setdefault(unescape(title), []).append(video)
+    title, ids = next(each for each in videos.items() if len(each[1]) > 1)
+    (other, (alone,)) = next(each for each in videos.items() if len(each[1]) == 1)
+    kept = "".join(f"&only=VIDEO_ID:{video}" for video in (*ids, alone))
+    (readings,) = re.findall(r"data-readings='([^']*)'", visitor.get(view + kept).text)[1:]
+    names = {line["name"] for line in json.loads(unescape(readings))["lines"]}
+    assert names == {other, *(f"{title} ({video})" for video in ids)}

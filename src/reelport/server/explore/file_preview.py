@@ -26,6 +26,7 @@ from reelport.charts.report_chart import (
     read_groups,
 )
 from reelport.charts.time_axis import GRAIN_WORDS
+from reelport.engine.mapping import find_title_dimension
 from reelport.engine.plan import Plan
 from reelport.language import _
 from reelport.query import ReportQuery
@@ -75,8 +76,10 @@ async def draw_chart(file: Path, query: ReportQuery, last_complete: date | None,
     rows = await fetch(_compile_groups(file, plan))
     if isinstance(rows, OverBudget):
         return NoChart(_("There is no chart. %(why)s", why=rows.sentence))
-    groups, many = read_groups([row[:-1] for row in rows], len(plan.keys)), rows[0][-1] if rows else None
-    return plan.draw(groups, last_complete, moving=True, many=many)
+    width, many = len(plan.keys), rows[0][-1] if rows else None
+    titles = {row[width - 1] or "": row[-2] for row in rows if row[-2]}
+    groups = read_groups([row[:-2] for row in rows], width)
+    return replace(plan, titles=titles).draw(groups, last_complete, moving=True, many=many)
 
 
 async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[PreviewColumn, ...]:
@@ -108,21 +111,23 @@ def _make_column(dimension: Dimension) -> PreviewColumn:
 
 
 def _compile_groups(file: Path, plan: ChartPlan) -> Plan:
-    """Compile the sums of all times, or of the largest categories and how many there are."""
+    """Compile the sums of all times, or of the largest categories with their titles and how many there are."""
     if plan.category is None:
-        return Plan(_compile_sums(file, plan, plan.keys, "NULL"), ())
+        return Plan(_compile_sums(file, plan, plan.keys, "NULL, NULL"), ())
+    titled = find_title_dimension(Dimension[plan.category])
+    title = f"max({quote_name(titled.name.lower())})" if titled and titled.name in plan.query.dimensions else "NULL"
     key, value = quote_name(plan.keys[-1]), _compile_order(plan)
     if plan.time is None:
-        names, most = ", ".join(f"#{place}" for place in range(1, 4 + len(plan.sums))), MOST_BARS
+        names, most = ", ".join(f"#{place}" for place in range(1, 5 + len(plan.sums))), MOST_BARS
     else:  # lines without a number are chosen as with 0
         names, most, value = key, MOST_LINES, f"coalesce({value}, 0)"
-    sums = _compile_sums(file, plan, plan.keys[-1:], f"{value} AS value")
+    sums = _compile_sums(file, plan, plan.keys[-1:], f"{title}, {value} AS value")
     order = f"ORDER BY value DESC NULLS LAST, {key} LIMIT {most:d}"
     largest = f"SELECT {names}, count(*) OVER () FROM ({sums}) {order}"  # noqa: S608 - names are quoted
     if plan.time is None:
         return Plan(largest, ())
     of_largest = f"JOIN ({largest}) AS largest(category, many) ON coalesce({key}, '') = largest.category"
-    return Plan(_compile_sums(file, plan, plan.keys, "any_value(largest.many)", of_largest), ())
+    return Plan(_compile_sums(file, plan, plan.keys, f"{title}, any_value(largest.many)", of_largest), ())
 
 
 def _compile_sums(file: Path, plan: ChartPlan, keys: Sequence[str], more: str, joined: str = "") -> str:

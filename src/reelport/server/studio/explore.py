@@ -24,7 +24,7 @@ from reelport.catalog.labels import (
     label_metric,
 )
 from reelport.catalog.studio_pages import FIRST_DIMENSIONS, FIRST_METRICS, Subject
-from reelport.charts.report_chart import list_query_notes
+from reelport.charts.report_chart import list_query_notes, tell_apart
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.freshness import read_freshness
 from reelport.language import N_, _
@@ -169,13 +169,14 @@ async def _compute_shares(visit: Visit, page: Page) -> Parts | OverBudget:
         return parts
     board = page.numbers.leaderboards[view.shares]
     entries = [each for each in board.entries if each.is_shown] if isinstance(board, Leaderboard) else []
+    cells = {each.cell or "": each.title or name_cell(view.shares, each.cell) for each in entries[:_MOST_SHARES]}
     plain = replace(view.without_picking(), comparison=Comparison.NONE, sort=Sort.VALUE)
     alone = replace(plain, metrics=(view.ranked_by,), dimensions=(), longer=None, shares=None)
-    for entry in entries[:_MOST_SHARES]:
-        lines = (await compute_view(visit, alone.keep(view.shares, [entry.cell or ""]))).lines
+    for cell, name in tell_apart(cells).items():
+        lines = (await compute_view(visit, alone.keep(view.shares, [cell]))).lines
         if isinstance(lines, OverBudget):
             return lines
-        parts.append((entry.title or name_cell(view.shares, entry.cell), lines))
+        parts.append((name, lines))
     return parts
 
 
