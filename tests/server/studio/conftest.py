@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -56,6 +57,18 @@ def rival(people: Api) -> str:
 def visitors(people: Api) -> Iterator[Visitors]:
     """Makes a browser: signed in as a user, or not at all."""
     yield from make_visitors(people.client)
+
+
+@contextmanager
+def facts_away(people: Api) -> Iterator[None]:
+    """Put a file where the folder of facts belongs, as if a disk were not mounted."""
+    facts, away = (people.service.settings.data / name for name in ("facts", "away"))
+    facts.mkdir(exist_ok=True)
+    facts.rename(away)
+    facts.touch()
+    yield
+    facts.unlink()
+    away.rename(facts)
 
 
 def make_visitors(running: TestClient) -> Iterator[Visitors]:

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 from tests.cases import thin_out
 from tests.server.api import Api
-from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
+from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors, facts_away
 from tests.server.studio.visitor import add_user
 
 from reelport.catalog import Dimension, Metric
@@ -98,6 +98,16 @@ def test_a_french_log_names_what_was_done_in_words(visitors: Visitors, people: A
     text = visitors(OWNER).get(AUDIT, headers={"Accept-Language": "fr"}).text.replace("\N{NO-BREAK SPACE}", " ")
     for *_given, said in done:
         assert f"<bdi>{said.replace('%s', next(times)) if '%s' in said else said}</bdi>" in text
+
+
+def test_rows_that_name_channels_are_read_without_the_facts(visitors: Visitors, people: Api) -> None:
+    """Ids stand in place of the names, and the page says so, in either language."""
+    owner = visitors(OWNER)
+    with facts_away(people):
+        said = {code: owner.get(AUDIT, headers={"Accept-Language": code}) for code in ("en", "fr")}
+    assert [page.status_code for page in said.values()] == [200, 200]
+    assert "The names of channels can't be read now" in said["en"].text
+    assert "Les noms des chaînes sont illisibles" in said["fr"].text
 
 
 def test_a_text_of_a_user_is_no_word_of_the_log(visitors: Visitors, people: Api) -> None:

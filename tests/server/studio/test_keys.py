@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from tests.cases import thin_out
 from tests.server.api import Api
-from tests.server.studio.conftest import OWNER, Visitors
+from tests.server.studio.conftest import OWNER, Visitors, facts_away
 from tests.server.studio.visitor import Visitor, find_forms
 
 from reelport.catalog.scopes import Scope
@@ -297,3 +297,14 @@ def test_a_key_is_limited_to_channels_by_slug_or_id(people: Api, owner: Visitor)
     assert refused.status_code == 422
     assert "demo has no channel 'third'." in text_of(refused)
     assert "Refused" not in {each.name for each in keys.list_keys(service.db)}
+
+
+def test_a_key_is_revoked_without_the_facts(people: Api, owner: Visitor) -> None:
+    """A secret that got out is ended at any time: its page names channels by their ids then."""
+    key, secret = made(people, owner, "Got out", channel="c-demo")
+    with facts_away(people):
+        assert f"/studio/keys/{key.id}" in owner.get("/studio/keys").text
+        page = owner.get(f"/studio/keys/{key.id}")
+        assert "<bdi>c-demo</bdi>" in page.text
+        assert owner.send(page, f"/studio/keys/{key.id}/revoke").status_code == 200
+    assert not grants(people, key, secret)

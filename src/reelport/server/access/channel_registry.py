@@ -13,6 +13,7 @@ from io import StringIO
 from operator import itemgetter
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError, UsageError
@@ -23,6 +24,7 @@ from reelport.server.settings import Settings
 from reelport.storage.durable import describe_os_error
 from reelport.wording import NAME_RULE, format_count, is_name
 
+_LOG = structlog.get_logger(__name__)
 _LONGEST = 1000
 _BATCH = "channel-"
 """Prefix of the batches that `channel add` makes; a loaded file's batch is named by hex digits of its hash."""
@@ -159,6 +161,15 @@ def list_channels(settings: Settings) -> tuple[Channel, ...]:
 
     rows = read_rows(settings.facts_root, CHANNELS)
     return tuple(sorted((Channel(**row) for row in rows), key=lambda channel: (channel.slug, channel.id)))
+
+
+def find_channels(settings: Settings) -> dict[str, Channel] | None:
+    """Find the channels by id, for pages that only name them; None while the facts can't be read."""
+    try:
+        return {each.id: each for each in list_channels(settings)}
+    except StorageError as error:
+        _LOG.warning("the names of channels can't be read", reason=str(error))
+        return None
 
 
 def read_slugs(settings: Settings) -> Mapping[str, str]:

@@ -42,10 +42,11 @@ def show_audit_log(visit: Visit) -> Response:
     if len(found) > _ROWS:
         kept = {"person": person, "action": action, "subject": subject, "before": str(found[_ROWS - 1].number)}
         older = f"{PATH}?{urlencode({name: value for name, value in kept.items() if value}, errors='replace')}"
-    channels: dict[str, str] = {}
-    if any(isinstance(each.details.get("channels"), list) for each in found):  # most pages need no table of facts
-        listed = channel_registry.list_channels(visit.service.settings)
-        channels = {each.id: each.name or each.slug for each in listed}
+    names_channels = any(isinstance(each.details.get("channels"), list) for each in found)
+    # Most pages need no table of facts.
+    known = channel_registry.find_channels(visit.service.settings) if names_channels else {}
+    channels = {id_: each.name or each.slug for id_, each in (known or {}).items()}
     rows = [(each, audit_log.describe_action(each, channels)) for each in found[:_ROWS]]
     shown: dict[str, Any] = {"rows": rows, "actions": list(Action), "older": older, "visitor": audit_log.VISITOR}
+    shown["lacks_names"] = known is None
     return pages.render(visit, "audit.html", **shown, person=person, action=action, subject=subject)

@@ -103,10 +103,10 @@ def _name_channels(visit: Visit, channels: Iterable[str] | None) -> list[str] | 
 
 
 def read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Organization, tuple[Channel, ...]]:
-    """Read an organization, and its channels by slug."""
+    """Read an organization, and its channels by slug; by their ids while the facts can't be read."""
     holder = organizations.get_organization(db, organization)
     readable = organizations.list_readable_channels(db, holder.id)
-    known = {each.id: each for each in channel_registry.list_channels(settings)}
+    known = channel_registry.find_channels(settings) or {}
     channels = [known.get(id_, Channel(id_, id_)) for id_ in readable]
     return holder, tuple(sorted(channels, key=lambda each: (each.slug, each.id)))
 
