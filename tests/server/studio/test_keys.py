@@ -211,6 +211,18 @@ def test_a_key_is_revoked_after_a_question(people: Api, owner: Visitor) -> None:
     assert owner.send(question, f"/studio/keys/{key.id}/revoke").status_code == 200
 
 
+def test_keys_of_one_name_are_told_apart_by_their_ids(people: Api, owner: Visitor) -> None:
+    """In the notice before they expire, in the list, and where one is revoked."""
+    for _place in range(2):
+        make(owner, name="Twin", expires="10")
+    twins = [key.id for key in keys.list_keys(people.service.db) if key.name == "Twin"]
+    _before, notice, listed = re.split('role="note"|<table', owner.get("/studio/keys").text, maxsplit=2)
+    for id_ in twins:
+        assert f'<bdi>Twin</bdi></a> <code class="hint">{id_}</code>' in notice
+        assert f'<bdi>Twin</bdi></a><br><code class="hint">{id_}</code>' in listed
+        assert f"The key <code>{id_}</code>" in owner.get(f"/studio/keys/{id_}").text
+
+
 def test_the_maximum_age_asks_before_it_ends_keys(people: Api, owner: Visitor) -> None:
     """Which keys end is shown; without the answer nothing is changed."""
     key, secret = made(people, owner, "Aged", expires="")
@@ -219,7 +231,7 @@ def test_the_maximum_age_asks_before_it_ends_keys(people: Api, owner: Visitor) -
         aged = KEYS.update().where(KEYS.c.id == key.id)
         connection.execute(aged.values(created_at=datetime.now(UTC) - timedelta(days=50)))
     question = owner.send(owner.get("/studio/keys"), "/studio/keys/max-age", days="40")
-    assert (question.status_code, "These keys would end at once: Aged." in question.text) == (422, True)
+    assert (question.status_code, f"These keys would end at once: Aged ({key.id})." in question.text) == (422, True)
     assert grants(people, key, secret)
     assert organizations.get_organization(db, "demo").max_key_days is None
     page = owner.send(owner.get("/studio/keys"), "/studio/keys/max-age", days="40", confirmed="on")

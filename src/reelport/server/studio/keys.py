@@ -187,7 +187,7 @@ def limit_key_life(visit: Visit) -> Response:
     found = keys.list_keys(visit.service.db, visit.organization)
     ended = keys.find_too_old_keys(found, days, visit.now)
     if ended and "confirmed" not in visit.form:
-        names = format_list([key.name or key.id for key in found if key.id in ended])
+        names = format_list([f"{key.name} ({key.id})" if key.name else key.id for key in found if key.id in ended])
         raise UsageError(
             _("These keys would end at once: %(names)s. Check the box beside the days to end them.", names=names)
         )
