@@ -10,7 +10,7 @@ from threading import Barrier
 from urllib.parse import parse_qs, parse_qsl
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Engine, Table, insert, select
 from tests import quick_users
 from tests.server.api import Api, open_api
 from tests.server.conftest import State, await_waiters
@@ -177,7 +177,7 @@ def test_open_links_of_an_organization_are_bounded(state: State) -> None:
     """Ended ones don't count."""
     organization = state.organization("demo", "a")
     share(state, organization)
-    copy_links(state, saved_and_shared.MOST_LINKS - 2)
+    copy_only_row(state.db, SHARED_VIEWS, saved_and_shared.MOST_LINKS - 2)
     share(state, organization)
     with pytest.raises(UsageError, match="200 links"):
         share(state, organization)
@@ -185,12 +185,13 @@ def test_open_links_of_an_organization_are_bounded(state: State) -> None:
     assert share(state, organization)
 
 
-def copy_links(state: State, count: int) -> None:
-    """Copy the only link so often, each under a hash of its own."""
-    with writing(state.db) as connection:
-        (row,) = connection.execute(select(SHARED_VIEWS)).mappings()
-        copies = [{**row, "id": f"copy{number}", "token_hash": f"{number}"} for number in range(count)]
-        connection.execute(insert(SHARED_VIEWS), copies)
+def copy_only_row(db: Engine, table: Table, count: int) -> None:
+    """Copy the only row of a table so often, each under an id and a hash of its own."""
+    with writing(db) as connection:
+        (row,) = connection.execute(select(table)).mappings()
+        own = {"id", "token_hash"} & row.keys()
+        copies = [{**row, **dict.fromkeys(own, f"copy{number}")} for number in range(count)]
+        connection.execute(insert(table), copies)
 
 
 def test_an_id_that_no_database_holds_is_not_found(state: State) -> None:
@@ -346,6 +347,24 @@ def test_nobody_places_a_view_of_others(people: Api, rival: str, visitors: Visit
         assert path not in visitor.get(SAVED).text
         answer = visitor.client.post(path, data={"csrf": visitor.csrf, "pinned": "yes"})
         assert answer.status_code == status
+
+
+def test_so_many_views_are_saved(settings: Settings) -> None:
+    """One more is refused with what to do, in the language of the page, until one is deleted."""
+    with open_api(settings) as api:
+        add_user(api.service, OWNER)
+        for visitors in make_visitors(api.client):
+            owner, page = visitors(OWNER), f"{FORM}?{ADDRESS}"
+            save(owner, "First")
+            copy_only_row(api.service.db, SAVED_VIEWS, 498)
+            save(owner, "Last")
+            refused = owner.send(owner.get(page), SAVED, name="One more")
+            assert refused.status_code == 422
+            assert "500 views are saved already: delete some that nobody needs." in refused.text
+            owner.client.headers["Accept-Language"] = "fr"
+            assert "500 vues sont déjà enregistrées" in owner.send(owner.get(page), SAVED, name="One more").text
+            owner.send(owner.get(SAVED), f"{SAVED}/{id_of(api, 'Last')}/delete")
+            save(owner, "One more")
 
 
 def test_so_many_views_are_pinned(people: Api, visitors: Visitors) -> None:

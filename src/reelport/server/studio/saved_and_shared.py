@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from reelport.engine.tenant import Tenant
 from reelport.errors import UsageError
-from reelport.language import N_
+from reelport.language import N_, _
 from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
@@ -47,7 +47,7 @@ _OWN_FIELDS = frozenset({"csrf", "name", "days", "folder", "hosts"})
 _LONGEST_NAME = 100
 _MOST_SAVED = 500  # saved views of one organization
 _MOST_PINNED = 8  # pinned ones of one organization
-_NO_USER = "You are no user of this organization any more."
+_NO_USER = N_("You are no user of this organization any more.")
 
 
 Kept = Row[*tuple[Any, ...]]
@@ -67,7 +67,7 @@ def save(visit: Visit) -> Response:
         of_organization = SAVED_VIEWS.c.organization_id == visit.organization_id
         saved = select(func.count()).select_from(SAVED_VIEWS).where(of_organization)
         if connection.execute(saved).scalar_one() >= _MOST_SAVED:
-            raise UsageError(f"{_MOST_SAVED} views are saved already: delete some that nobody needs.")
+            raise UsageError(_("%(most)s views are saved already: delete some that nobody needs.", most=_MOST_SAVED))
         row = {
             "id": credentials.short_id(),
             "organization_id": visit.organization_id,
@@ -93,7 +93,8 @@ def place_view(visit: Visit) -> Response:
         others = of_organization, SAVED_VIEWS.c.pinned_at.is_not(None), SAVED_VIEWS.c.id != view.id
         count = connection.execute(select(func.count()).select_from(SAVED_VIEWS).where(*others)).scalar_one()
         if pinned and count >= _MOST_PINNED:
-            raise UsageError(f"{_MOST_PINNED} views are pinned already: take another one off the overview first.")
+            sentence = N_("%(most)s views are pinned already: take another one off the overview first.")
+            raise UsageError(_(sentence, most=_MOST_PINNED))
         placed = SAVED_VIEWS.update().where(SAVED_VIEWS.c.id == view.id)
         connection.execute(placed.values(folder=folder, pinned_at=visit.now if pinned else None))
         given = visit.actor, Action.VIEW_PLACED, view.name, visit.now, {"folder": folder, "pinned": pinned}
@@ -190,9 +191,10 @@ def _read_folder(visit: Visit) -> str:
 def _clean_name(name: str) -> str:
     cleaned = clean_line(clean_text(name)).strip()
     if not cleaned:
-        raise UsageError("Give the view a name.")
+        raise UsageError(_("Give the view a name."))
     if len(cleaned) > _LONGEST_NAME:
-        raise UsageError(f"The name has {len(cleaned)} characters: {_LONGEST_NAME} are the most.")
+        sentence = N_("The name has %(length)s characters: %(most)s are the most.")
+        raise UsageError(_(sentence, length=len(cleaned), most=_LONGEST_NAME))
     return cleaned
 
 
@@ -253,9 +255,11 @@ def parse_hosts(text: str) -> tuple[str, ...]:
     words = re.split(r"[\s,]+", text.strip().lower())
     named = list(dict.fromkeys(word.removeprefix("https://").removesuffix("/") for word in words if word))
     if wrong := [word for word in named if not _HOST.fullmatch(word)]:
-        raise UsageError(f"No host: {', '.join(word[:80] for word in wrong)}. Name hosts like www.example.com.")
+        names = ", ".join(word[:80] for word in wrong)
+        raise UsageError(_("No host: %(names)s. Name hosts like www.example.com.", names=names))
     if not named or len(named) > _MOST_HOSTS:
-        raise UsageError(f"Name the hosts whose pages may show it: 1 to {_MOST_HOSTS}, such as www.example.com.")
+        sentence = N_("Name the hosts whose pages may show it: 1 to %(most)s, such as www.example.com.")
+        raise UsageError(_(sentence, most=_MOST_HOSTS))
     own = {"localhost", "127.0.0.1"}
     return tuple(f"{'http' if word.partition(':')[0] in own else 'https'}://{word}" for word in named)
 
@@ -365,9 +369,11 @@ def share_view(
     when the sharer was removed, or may share no more, since a moment ago.
     """
     cleaned = _clean_name(name)
-    kind, lives = ("An embed", EMBED_LIVES) if hosts else ("A link", LIVES)
+    sentence, lives = N_("A link lives %(days)s days."), LIVES
+    if hosts:
+        sentence, lives = N_("An embed lives %(days)s days."), EMBED_LIVES
     if days not in lives:
-        raise UsageError(f"{kind} lives {', '.join(map(str, lives))} days.")
+        raise UsageError(_(sentence, days=", ".join(map(str, lives))))
     token, organization_id = credentials.mint(_PREFIX), reach.organization_id
     with writing(db) as connection:
         _lock_organization(connection, organization_id)
@@ -378,12 +384,12 @@ def share_view(
             raise UsageError(_NO_USER)
         role = Role(found.role)
         if Right.SHARE_VIEWS not in RIGHTS[role]:
-            raise UsageError("Your role doesn't allow sharing any more: ask an owner of your organization.")
+            raise UsageError(_("Your role doesn't allow sharing any more: ask an owner of your organization."))
         # Neither would a limit that was set since the form came.
         readable = find_tenant(connection, Reach.of(organization_id, role, found.channels)).channels
         _delete_ended(connection, organization_id, now)
         if count_open_links(connection, organization_id, now) >= MOST_LINKS:
-            raise UsageError(f"{MOST_LINKS} links are open already: revoke some that nobody needs.")
+            raise UsageError(_("%(most)s links are open already: revoke some that nobody needs.", most=MOST_LINKS))
         row = {
             "id": credentials.short_id(),
             "token_hash": service_secret.hash(_PURPOSE, token),
