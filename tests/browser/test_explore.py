@@ -249,7 +249,7 @@ def test_all_of_it_works_without_a_script(studio: Studio) -> None:
     assert "compare=weekdays" in page.url
     studio.follow(page.get_by_role("link", name="demo-news", exact=True))
     assert "videoOwnerChannelSlug=demo-news" in page.url
-    studio.follow(page.get_by_role("link", name="Last 7 days"))
+    studio.follow(page.get_by_role("link", name="7 days"))
     assert "from=2026-07-25&to=2026-07-31" in page.url
     studio.follow(page.get_by_role("link", name="As a report"))
     assert "/studio/reports/new" in page.url
@@ -296,11 +296,25 @@ def test_a_session_that_ended_elsewhere_leads_to_the_whole_page_of_the_sign_in(s
     studio.sign_in(page, MEMBER)
     page.goto(f"{studio.service.url}{VIEW}")
     page.context.clear_cookies()
-    page.get_by_role("link", name="Last 7 days").click()
+    page.get_by_role("link", name="7 days").click()
     page.wait_for_url("**/studio/sign-in?next=**")
     expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
     studio.sign_in(page, MEMBER)
     assert "from=2026-07-25&to=2026-07-31" in page.url
+    assert not studio.complaints
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_ranges_stand_on_one_line_of_a_small_laptop(studio: Studio, language: str) -> None:
+    """In the explorer, and with Custom on the overview."""
+    page = studio.open(VIEW, MEMBER)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.set_extra_http_headers({"Accept-Language": language})
+    for path in (VIEW, "/studio/overview"):
+        page.goto(f"{studio.service.url}{path}")
+        tops = page.locator(".ranges").first.locator("> li").evaluate_all("all => all.map(each => each.offsetTop)")
+        assert len(tops) >= 8
+        assert len(set(tops)) == 1
     assert not studio.complaints
 
 
@@ -311,7 +325,7 @@ def test_paper_has_numbers_alone_and_whole_tables(studio: Studio, width: int) ->
     page.set_viewport_size({"width": width, "height": 1000})
     page.emulate_media(media="print")
     assert page.locator("main").evaluate("each => each.clientWidth") > width * 0.9
-    for form in (".choose", ".actions", ".top nav", "#keep", "#times"):
+    for form in (".choose", ".ranges", ".top nav", "#keep", "#times"):
         expect(page.locator(form)).to_be_hidden()
     for words in ("Chart as", "Show more", "Sign out"):
         assert not any(each.is_visible() for each in page.get_by_text(words).all())

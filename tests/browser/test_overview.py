@@ -84,6 +84,7 @@ def test_a_card_and_a_range_change_the_page_in_place(studio: Studio) -> None:
     page.get_by_role("button", name="Show", exact=True).last.click()
     page.wait_for_url("**from=2026-07-06**")
     expect(page.get_by_text("6 to 31 July 2026, compared with 10 June to 5 July 2026").first).to_be_visible()
+    page.get_by_text("Custom").click()
     page.get_by_role("link", name="Jul 2026").click()
     page.wait_for_url("**from=2026-07-01**")
     page.go_back()

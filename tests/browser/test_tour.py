@@ -59,7 +59,7 @@ def make_key(page: Page, name: str) -> tuple[str, str]:
 def ask_for_a_view(page: Page) -> None:
     """Explore a week, filter by a click on a channel, and ask for what is shown."""
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Explore").click()
-    page.get_by_role("link", name="Last 7 days").click()
+    page.get_by_role("link", name="7 days").click()
     page.wait_for_url(f"**from={_FIRST_DAY}&to={LAST_DAY}**")
     page.get_by_role("link", name="demo-news", exact=True).click()
     page.wait_for_url("**videoOwnerChannelSlug=demo-news**")

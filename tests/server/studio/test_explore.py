@@ -21,6 +21,7 @@ from reelport.facts.log.freshness import last_complete_day
 from reelport.facts.log.snapshot import pin
 from reelport.server.access import organizations
 from reelport.server.app import create_app
+from reelport.server.explore.view_days import Preset
 from reelport.server.http.service import Service
 from reelport.server.settings import Settings, read_settings
 from reelport.wording import format_day
@@ -51,15 +52,29 @@ def test_what_is_shown_is_saved_and_shared_from_there(visitor: Visitor) -> None:
 def test_a_preset_is_resolved_when_its_link_is_followed(visitor: Visitor) -> None:
     """It leads to an address with days, which end at the last complete one."""
     page = visitor.get(f"/studio/explore?{DAYS}")
-    (link,) = links(page.text, "Last 7 days")
+    (link,) = links(page.text, "7 days")
     assert "range=last-7-days" in link
     followed = str(visitor.get(link).url)
     assert "from=2026-07-25&to=2026-07-31" in followed
     assert "range=last-7-days" in followed
     shown = visitor.get(followed).text
     assert re.findall(r'title="([^"]*)" aria-current="true">([^<]*)<', shown) == [
-        ("25 to 31 July 2026: complete days of all that is shown", "Last 7 days")
+        ("25 to 31 July 2026: complete days of all that is shown", "7 days")
     ]
+
+
+def test_every_page_offers_the_same_ranges(visitor: Visitor) -> None:
+    """A new report those that it can be of; there the chosen columns stay, and a view moves on once it is saved."""
+    labels = [each.short_label for each in Preset]
+    report = "/studio/reports/new?metric=VIEWS&by=VISITOR_COUNTRY&column=VISITOR_COUNTRY&column=VIEWS"
+    for path in ("/studio/overview", "/studio/explore", "/studio/channels/demo-news", report):
+        shown = re.findall(r'id="range-\d+"[^>]*>([^<]*)<', visitor.get(path).text)
+        assert shown == [each for each in labels if (path, each) != (report, "365 days")]
+    (link,) = links(visitor.get(report).text, "Last month")
+    page = visitor.get(link).text
+    assert "Views by country, 1 to 31 July 2026" in text_of(page)
+    assert re.findall(r'aria-current="true">([^<]*)</a></li>', page) == ["Last month"]
+    assert '<option value="last-month" selected>' in page
 
 
 def test_a_page_shows_totals_lines_and_leaderboards_of_the_users_organization(

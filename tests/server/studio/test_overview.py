@@ -43,6 +43,8 @@ RANGES = {
     "?range=90": (LAST - timedelta(89), LAST),
     "?range=365": (LAST - timedelta(364), LAST),
     "?range=last-week": (date(2026, 7, 20), date(2026, 7, 26)),
+    "?range=this-month": (date(2026, 7, 1), LAST),
+    "?range=last-month": (date(2026, 7, 1), LAST),
     "?range=lifetime": (START, LAST),
     "?from=2026-07-20&to=2026-07-06": (date(2026, 7, 6), date(2026, 7, 20)),
     "?from=2026-07-20&to=2026-12-24": (date(2026, 7, 20), LAST),
@@ -183,8 +185,8 @@ def test_videos_and_countries_lead_to_their_own_pages(app: TestClient) -> None:
     visitor.client.close()
 
 
-def test_one_click_shows_a_month(visit: Callable[[str], str]) -> None:
-    """The newest ends with the last complete day."""
+def test_two_clicks_show_a_month(visit: Callable[[str], str]) -> None:
+    """Below Custom; the newest ends with the last complete day."""
     page = visit("?metric=VIEWS")
     for text in ("/studio/overview?from=2026-07-01&to=2026-07-31&metric=VIEWS", ">Jul 2026</a>"):
         assert text in unescape(page)
@@ -192,9 +194,9 @@ def test_one_click_shows_a_month(visit: Callable[[str], str]) -> None:
 
 
 def test_a_months_earnings_by_country_are_a_workbook_in_three_clicks(visitor: Visitor) -> None:
-    """The month beside the ranges, the card of earnings, and the button at the heading of the countries."""
+    """The last month beside the ranges, the card of earnings, and the button at the heading of the countries."""
     ranges = visitor.get("/studio/overview").text.partition("<details")[0]
-    (month,) = links(ranges, "Jul 2026")
+    (month,) = links(ranges, "Last month")
     (card,) = [each for each in links(visitor.get(month).text, "earnings") if "ESTIMATED" in each]
     page = visitor.get(card).text
     assert '<button class="quiet off-paper" form="export-lists" name="as" value="VISITOR_COUNTRY.xlsx"' in page

@@ -87,7 +87,7 @@ def test_a_link_shows_the_numbers_of_its_view_and_nothing_else(visitors: Visitor
         assert "<nav" not in body
         assert page.headers["referrer-policy"] == "no-referrer"
         assert page.headers["x-robots-tag"] == "noindex, nofollow"
-        assert "Last 7 days" not in page.text  # nobody chooses days here
+        assert "Last week" not in page.text  # nobody chooses days here
         assert page.headers["cache-control"] == "no-store"
         assert 'name="robots" content="noindex, nofollow"' in page.text
         assert MEMBER not in page.text

@@ -9,7 +9,7 @@ from enum import Enum, StrEnum, unique
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.charts.time_axis import GRAIN_WORDS
 from reelport.check import Rules
-from reelport.language import N_, _, localize
+from reelport.language import N_, _, localize, ngettext
 from reelport.wording import format_list
 
 LONGEST_BY_DAY = 186  # days of the longest range whose lines are by day unless the view says otherwise
@@ -40,6 +40,11 @@ class Preset(Enum):
         self.word = word
         self.label = label
         self.days = days
+
+    @property
+    def short_label(self) -> str:
+        """Its name beside those of other ranges: 28 days."""
+        return _(self.label) if self.days is None else ngettext("%(n)s day", "%(n)s days", self.days)
 
     def resolve(self, complete: date, first: date) -> tuple[date, date]:
         """Find its first and last day, given the last complete day, and the first one with data."""

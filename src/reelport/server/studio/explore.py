@@ -105,7 +105,7 @@ async def show_explore(visit: Visit) -> Response:
             picker=page.make_picker(near),
             several=" ".join(SEVERAL),
             grains=list_grains(view, rules),
-            presets=list(_list_presets(view, defaults, PATH)),
+            ranges=list(_list_ranges(view, defaults, PATH)),
             hidden=[
                 (Parameter.RANKED_BY, view.ranked_by.name),
                 *(pair for pair in view.params() if pair[0] in _HIDDEN),
@@ -192,10 +192,14 @@ def _group(label: str, offered: Iterable[Option]) -> _Group:
     return capitalize(label), fitting, refused
 
 
-def _list_presets(view: View, defaults: Defaults, path: str) -> Iterator[tuple[str, str, str, bool]]:
+Range = tuple[str, str, str, bool]
+"""A range that a page offers: its name, its days, the address that chooses it, and whether it is chosen."""
+
+
+def _list_ranges(view: View, defaults: Defaults, path: str) -> Iterator[Range]:
     for preset in Preset:
         address = f"{path}?{replace(view, preset=preset).rolling_query()}"
-        yield _(preset.label), format_days(*defaults.resolve(preset, view.metrics)), address, preset is view.preset
+        yield preset.short_label, format_days(*defaults.resolve(preset, view.metrics)), address, preset is view.preset
 
 
 def address_of(view: View) -> Markup:
@@ -353,7 +357,7 @@ async def _show_subject(visit: Visit, page: _SubjectPage) -> Response:
             address_of=page.address_of,
             explored=address_of(view),
             problems=[problem.sentence for problem in parsed.problems],
-            presets=list(_list_presets(shown, defaults, page.path)),
+            ranges=list(_list_ranges(shown, defaults, page.path)),
             grains=list_grains(view, defaults.rules),
             hidden=[pair for pair in shown.params() if pair[0] not in _FIELDS],
             shown=shown,

@@ -25,7 +25,6 @@ from reelport.facts.log.freshness import find_restated_days
 from reelport.facts.log.log_entry import DataFile, Span
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import CHANNELS
-from reelport.language import N_, _
 from reelport.query import parse_day
 from reelport.server.access import channel_registry, keys
 from reelport.server.access.channel_registry import Channel
@@ -48,15 +47,9 @@ from reelport.wording import format_days, format_list
 
 PATH = f"{pages.ROOT}/overview"
 _LISTED = 10  # values of a list
-_RANGES: Mapping[str, tuple[str, Preset]] = {
-    "7": (N_("7 days"), Preset.LAST_7_DAYS),
-    "28": (N_("28 days"), Preset.LAST_28_DAYS),
-    "90": (N_("90 days"), Preset.LAST_90_DAYS),
-    "365": (N_("365 days"), Preset.LAST_365_DAYS),
-    **{each.word: (each.label, each) for each in (Preset.LAST_WEEK, Preset.LIFETIME)},
-}
+_RANGES = {str(preset.days or preset.word): preset for preset in Preset}
 _DEFAULT_RANGE = "28"
-_MONTHS, _SHOWN_MONTHS = 6, 2  # months that are offered, and those of them beside the ranges
+_MONTHS = 6  # months that are offered
 _NEWS = timedelta(days=7)  # how long something is news
 _MOST_REPORTS = 3
 
@@ -170,8 +163,8 @@ def _make_views(choice: Choice, defaults: Defaults, groups: Sequence[tuple[Metri
     known = {metrics: days for metrics in groups if (days := defaults.complete_days(metrics))}
     listed = next((metrics for metrics in known if choice.metric in metrics), next(iter(known), None))
     for metrics, (first, last) in known.items():
-        preset = None if choice.days else _RANGES[choice.range][1]
-        start, end = choice.days or _RANGES[choice.range][1].resolve(last, first)
+        preset = None if choice.days else _RANGES[choice.range]
+        start, end = choice.days or _RANGES[choice.range].resolve(last, first)
         end = min(end, last)
         start = min(start, end)
         boards = OVERVIEW_BOARDS if metrics is listed else ()
@@ -244,16 +237,22 @@ Card = tuple[Metric, str, Cell, Cell | None, Markup]
 def describe_page(visit: Visit, asked: Asked, numbers: Mapping[View, Numbers]) -> dict[str, Any]:
     """Describe what every overview shows, as values of its template; call it in a thread."""
     choice = asked.choice
+    metrics = asked.views[0].metrics if asked.views else ()
     ranges = [
-        (_(label), replace(choice, range=name, days=None).address, choice.days is None and choice.range == name)
-        for name, (label, _preset) in _RANGES.items()
+        (
+            preset.short_label,
+            format_days(*asked.defaults.resolve(preset, metrics)),
+            replace(choice, range=name, days=None).address,
+            choice.days is None and choice.range == name,
+        )
+        for name, preset in _RANGES.items()
     ]
     months = [
         (describe_time(f"{days[0]:%Y-%m}"), replace(choice, days=days).address, choice.days == days)
         for days in _list_months(asked)
     ]
     described = {"choice": choice, "channels": asked.channels, "view": None}
-    described |= {"ranges": [*ranges, *months[:_SHOWN_MONTHS]], "months": months[_SHOWN_MONTHS:]}
+    described |= {"ranges": ranges, "months": months}
     if asked.views:
         described |= _describe_numbers(visit, asked, [numbers[view] for view in asked.views])
     return described

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from urllib.parse import urlencode
 
 import anyio.to_thread
 from starlette.responses import Response
@@ -22,12 +23,14 @@ from reelport.catalog.labels import label_dimension
 from reelport.check import Rules
 from reelport.engine.mapping import find_title_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
+from reelport.facts.log.log_entry import Span
 from reelport.language import N_, _, ngettext
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import identify_studio
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.explore.view import NONE, Pairs, Parameter, View, name_cell
+from reelport.server.explore.view_days import Preset
 from reelport.server.explore.view_parameters import Defaults, explain_day, known_metrics, parse_view
 from reelport.server.files.file_names import name_file
 from reelport.server.reports.ask import ask_report, find_problems
@@ -38,8 +41,9 @@ from reelport.server.studio.formats import name_dimension, name_metric
 from reelport.server.studio.view_page import describe_freshness
 from reelport.server.studio.visit import Refused, Visit
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH, Code
-from reelport.wording import format_choice, format_list, format_size, round_estimate
+from reelport.wording import format_choice, format_days, format_list, format_size, round_estimate
 
+_PATH = f"{pages.ROOT}/reports/new"
 _REPORT, _COLUMN = "report", "column"
 _DAYS = frozenset({Parameter.START, Parameter.END, Parameter.PRESET})
 _ESTIMATE_SECONDS = 2.0  # so long a page waits for the size of a report that it would ask for
@@ -57,7 +61,8 @@ class Question:
     `columns` are those of the query and of its source, `others` what could be added to them. `problems` are all that
     is wrong in what came; those of a view are mended in the query, and with others it isn't `is_askable`. `view` is
     None where the source is an earlier report. `freshness` says up to which day each table that it reads is complete.
-    `rows` says which rows of the file are those of the view, where it shows less than its report has.
+    `ranges` are those that are no longer than a report. `rows` says which rows of the file are those of the view, where
+    it shows less than its report has.
     """
 
     query: ReportQuery
@@ -68,12 +73,17 @@ class Question:
     is_askable: bool
     view: View | None
     freshness: str
+    ranges: Mapping[Preset, Span]
     rows: str = ""
 
     @property
     def fields(self) -> Pairs:
         """The fields by which a form asks for it."""
-        days = ((str(Parameter.START), f"{self.query.start}"), (str(Parameter.END), f"{self.query.end}"))
+        return self.fields_of((self.query.start, self.query.end))
+
+    def fields_of(self, span: Span) -> Pairs:
+        """The fields by which a form asks for other days."""
+        days = tuple((str(name), f"{day}") for name, day in zip((Parameter.START, Parameter.END), span, strict=True))
         columns = ((_COLUMN, name) for name in (NONE, *self.query.dimensions, *self.query.metrics))
         return (*self.source, *days, *columns)
 
@@ -162,6 +172,8 @@ def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question:
     fixed = tuple(view.kept_by_dimension()) if view else ()
     columns = tuple(value for name, value in pairs if name == _COLUMN)
     query, wrong = _choose_columns(base, columns, fixed, defaults)
+    metrics = known_metrics(query.metrics)
+    spans = {preset: defaults.resolve(preset, metrics) for preset in Preset}
     return Question(
         query,
         source,
@@ -169,7 +181,8 @@ def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question:
         (*problems, *wrong),
         not wrong and (view is not None or not problems),
         view,
-        describe_freshness(known_metrics(query.metrics), defaults),
+        describe_freshness(metrics, defaults),
+        {preset: span for preset, span in spans.items() if (span[1] - span[0]).days < defaults.rules.days},
         _describe_rows(view) if view else "",
     )
 
@@ -218,12 +231,22 @@ def _read_day(given: dict[str, str], name: str, default: date, problems: list[Pr
         return default
 
 
+def _list_ranges(question: Question) -> Iterator[explore.Range]:
+    view, days = question.view, (question.query.start, question.query.end)
+    for preset, span in question.ranges.items():
+        # The range's name stays with a view that is then saved.
+        query = urlencode([*question.fields_of(span), (str(Parameter.PRESET), preset.word)])
+        is_chosen = preset is view.preset if view else span == days
+        yield preset.short_label, format_days(*span), f"{_PATH}?{query}", is_chosen
+
+
 def _show(visit: Visit, question: Question, status: int = 200, size: str = "") -> Response:
     return pages.render(
         visit,
         "report_form.html",
         status,
         question=question,
+        ranges=list(_list_ranges(question)),
         size=size,
         problems=[problem.sentence for problem in question.problems],
         programs=write_programs(question.query, visit.origin) if question.is_askable else {},

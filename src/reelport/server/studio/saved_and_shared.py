@@ -369,9 +369,8 @@ def share_view(
     when the sharer was removed, or may share no more, since a moment ago.
     """
     cleaned = _clean_name(name)
-    sentence, lives = N_("A link lives %(days)s days."), LIVES
-    if hosts:
-        sentence, lives = N_("An embed lives %(days)s days."), EMBED_LIVES
+    sentence = N_("An embed lives %(days)s days.") if hosts else N_("A link lives %(days)s days.")
+    lives = EMBED_LIVES if hosts else LIVES
     if days not in lives:
         raise UsageError(_(sentence, days=", ".join(map(str, lives))))
     token, organization_id = credentials.mint(_PREFIX), reach.organization_id
