@@ -164,7 +164,7 @@ def list_channels(settings: Settings) -> tuple[Channel, ...]:
 
 
 def find_channels(settings: Settings) -> dict[str, Channel] | None:
-    """Find the channels by id, for pages that only name them; None while the facts can't be read."""
+    """Find the channels by id, for pages that only name them; None if the facts can't be read."""
     try:
         return {each.id: each for each in list_channels(settings)}
     except StorageError as error:

@@ -111,7 +111,7 @@ def _make_column(dimension: Dimension) -> PreviewColumn:
 
 
 def _compile_groups(file: Path, plan: ChartPlan) -> Plan:
-    """Compile the sums of all times, or of the largest categories with their titles and how many there are."""
+    """Compile the sums of all times, or of the largest categories, their titles and count."""
     if plan.category is None:
         return Plan(_compile_sums(file, plan, plan.keys, "NULL, NULL"), ())
     titled = find_title_dimension(Dimension[plan.category])

@@ -103,7 +103,7 @@ def _name_channels(visit: Visit, channels: Iterable[str] | None) -> list[str] | 
 
 
 def read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Organization, tuple[Channel, ...]]:
-    """Read an organization, and its channels by slug; by their ids while the facts can't be read."""
+    """Read an organization, and its channels by slug; by their ids if the facts can't be read."""
     holder = organizations.get_organization(db, organization)
     readable = organizations.list_readable_channels(db, holder.id)
     known = channel_registry.find_channels(settings) or {}
