@@ -51,6 +51,32 @@ def test_an_undo_without_permission_ends_in_one_plain_sentence(tmp_path: Path, c
     assert "os error" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("closed", "mode", "words"),
+    thin_out(
+        [
+            ("data/facts/.work", 0o300, ["compact"]),
+            ("data/facts", 0o300, ["sample", "--start", "2026-01-01", "--end", "2026-01-01"]),
+            ("scratch", 0o500, ["upgrade", "--check", "--scratch"]),
+        ],
+        2,
+    ),
+)
+def test_a_folder_that_cant_be_locked_ends_a_command_in_one_plain_sentence(
+    tmp_path: Path, closed: str, mode: int, words: list[str]
+) -> None:
+    """It names the folder and whose it is, and says what to do."""
+    load_earnings(tmp_path / "data", tmp_path)
+    assert reelport(tmp_path / "data", "org", "add", "acme").returncode == 0
+    folder = tmp_path / closed
+    folder.mkdir(exist_ok=True)
+    folder.chmod(mode)
+    done = reelport(tmp_path / "data", *words, *([str(folder)] if "--scratch" in words else []))
+    folder.chmod(0o700)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert f"permission denied: {folder} is the user {folder.owner()}'s" in done.stderr
+
+
 def test_an_unknown_refusal_of_a_library_has_no_escapes(tmp_path: Path) -> None:
     """What a library draws for a terminal becomes one line; a number of the operating system becomes its words."""
     for said, told in (

@@ -86,7 +86,7 @@ _SENTENCES = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EIO: "the disk reports an input/output error",
-    errno.EMFILE: "too many files are open",
+    errno.EMFILE: "too many files are open: raise their limit (ulimit -n)",
     errno.ENOLCK: "the file system has no locks, or none are left: use a local file system, or mount it with locks",
     errno.ENOTDIR: "a part of the path is no directory",
     errno.EEXIST: "a file stands in the way",

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 
+from reelport.storage.durable import translate_io_errors
+
 _NAMELESS_SECONDS = 3600
 """Age from which a folder that was never locked is dead: a living one is locked and named at once."""
 Delete = Callable[[Path], object]
@@ -24,8 +26,12 @@ _delete = partial(shutil.rmtree, ignore_errors=True)
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the block; not where the file system has no locks."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Keep other processes out of the block; not where the file system has no locks.
+
+    StorageError when the folder can't be opened.
+    """
+    with translate_io_errors(folder):
+        handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -36,10 +42,15 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def claim_folder(folder: Path) -> Iterator[None]:
-    """Keep a folder from others that claim it; BlockingIOError if somebody has it."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    """Keep a folder from others that claim it; BlockingIOError if somebody has it.
+
+    StorageError when the folder can't be opened or locked.
+    """
+    with translate_io_errors(folder):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with translate_io_errors(folder, BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(handle)
@@ -49,13 +60,14 @@ def claim_folder(folder: Path) -> Iterator[None]:
 def open_scratch_folder(prefix: str, parent: Path | None, delete: Delete = _delete) -> Iterator[Path]:
     """Make a folder for the block below the parent, after `delete_dead_folders` there.
 
-    Without a parent it lies in the system's folder for temporary files.
+    Without a parent it lies in the system's folder for temporary files. StorageError when it can't be made.
     """
     around = Path(gettempdir() if parent is None else parent)
-    delete_dead_folders(prefix, around, delete)
-    made = Path(mkdtemp(prefix=f".{prefix}", dir=around))
+    with translate_io_errors(around):
+        delete_dead_folders(prefix, around, delete)
+        made = Path(mkdtemp(prefix=f".{prefix}", dir=around))
+        handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     folder = made.with_name(made.name.removeprefix("."))
-    handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     try:
         # Locked first and named then: what has the name and no lock is dead.
         with suppress(OSError):
