@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pyarrow as pa
 import pytest
@@ -105,3 +106,20 @@ def test_a_rollup_that_saves_little_is_not_suggested(facts: Facts) -> None:
     """Facts of which hardly two are alike have none."""
     facts.load(FIRST, LAST, rows=8)
     assert suggested(facts, replace(BY_DAY, dimensions=("HOUR", "VIDEO_ID", "VISITOR_COUNTRY"))) == ()
+
+
+def test_a_late_trickle_changes_no_advice(loaded: Facts) -> None:
+    """The newest file has one row, which has no other to be summed with."""
+    asked = BY_DAY, BY_COUNTRY
+    before = {each.rollup for each in suggested(loaded, *asked)}
+    loaded.load(LAST + timedelta(days=1), rows=1)
+    assert {each.rollup for each in suggested(loaded, *asked)} == before
+    assert before
+
+
+def test_a_day_that_comes_in_many_files_is_summed_as_one(facts: Facts) -> None:
+    """As a build does: its sums are few, though each of its files has hardly two rows alike."""
+    for _ in range(8):
+        facts.load(FIRST, rows=3, like={"video_id": "x", "publisher_channel_id": None, "owner_channel_id": "c1"})
+    (found,) = suggested(facts, BY_DAY)
+    assert found.rows <= 4

@@ -1,15 +1,19 @@
 """Suggests rollups by what reports asked for: most rows spared for their space.
 
-What reading costs is the rows of the channels that ask, of the facts or of a rollup, as the newest file tells. A greedy
-choice: of the candidates that fit, the one that spares most a byte, again and again.
+What reading costs is the rows of the channels that ask, of the facts or of a rollup, as a sample of whole days tells: a
+rollup sums up all rows of a day. A greedy choice: of the candidates that fit, the one that spares most a byte, again
+and again.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
+from itertools import accumulate
 from pathlib import Path
 
 from reelport.engine.resolved_query import resolve_query
@@ -19,12 +23,15 @@ from reelport.engine.rollups.columns import select_sums
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace, parquet_source
-from reelport.facts.data_files.projection import project_sql
+from reelport.facts.data_files.projection import in_days
+from reelport.facts.data_files.rewriting import select_rows
 from reelport.facts.defaults import MEMORY
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.rollups import Rollup
+from reelport.facts.rollups import Rollup, list_files_by_day
 from reelport.facts.tables import OWNER, TABLES
 from reelport.query import ReportQuery
+from reelport.sql_quoting import quote_text
 
 _MOST_NEEDS = 12
 """Needs of one table that candidates are made of: those whose reports cost most to read."""
@@ -32,6 +39,10 @@ _WORTH = 0.5
 """A report is spared nothing by a rollup of which it reads more than this share of the rows of facts."""
 _LEAST_SAVED = 0.01
 """Share of all reading that a rollup must save to be suggested."""
+_SAMPLED_DAYS = 5
+"""The most days of a table that a sample has."""
+_SAMPLED_ROWS = 3_000_000
+"""Rows from which on a sample has no further day."""
 
 Asked = Mapping["Reads", "Demand"]
 RowsByOwner = Mapping[str | None, int]
@@ -74,7 +85,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """The newest file of a table: its rows by owner, and what share of all rows it has."""
+    """A sample of a table: its file, its rows by owner, and what share of all rows it has."""
 
     path: str
     share: float
@@ -118,7 +129,7 @@ def suggest_rollups(
 ) -> tuple[Suggestion, ...]:
     """Suggest rollups that together take at most `space` bytes, the most useful first.
 
-    They come beside those known. What they cost is estimated from the newest file, of which each candidate is built.
+    They come beside those known. What they cost is estimated from a sample of days, of which each candidate is built.
     """
     present = tuple(known)
     with open_reading_workspace(root, memory) as work:
@@ -154,24 +165,39 @@ def suggest_rollups(
 
 
 def _sample_facts(work: Workspace, snapshot: Snapshot, table: str) -> _Facts | None:
-    files = snapshot.data_files(table)
-    if not files:
+    files, path = snapshot.data_files(table), work.folder / f"{table}.parquet"
+    if not list_files_by_day(files):  # no rollup of it is read either
         return None
-    newest = max(files, key=lambda file: (file.last_day, file.rows, file.path))
-    (path,) = snapshot.paths(table, [newest])
-    return _Facts(path, max(newest.rows, 1) / max(sum(file.rows for file in files), 1), _count_by_owner(work, path))
+    days = _choose_days(files)
+    chosen = [file for file in files if not days.isdisjoint(file.list_days())]
+    where = " OR ".join(in_days(TABLES[table], day, day) for day in sorted(days))
+    found = select_rows(TABLES[table], snapshot.paths(table, chosen), where)
+    _run(work, f"COPY ({found}) TO {quote_text(str(path))} (FORMAT PARQUET)")
+    rows = _count_by_owner(work, str(path))
+    return _Facts(str(path), max(sum(rows.values()), 1) / max(sum(file.rows for file in files), 1), rows)
+
+
+def _choose_days(files: Iterable[DataFile]) -> frozenset[date]:
+    """Choose days that lie evenly among all rows: so a day of few rows stands for few."""
+    by_day: Counter[date] = Counter()
+    for file in files:
+        days = file.list_days()
+        by_day.update(dict.fromkeys(days, max(file.rows // len(days), 1)))
+    count = max(1, min(_SAMPLED_DAYS, _SAMPLED_ROWS * len(by_day) // max(by_day.total(), 1)))
+    days, ends = sorted(by_day), list(accumulate(by_day[day] for day in sorted(by_day)))
+    places = ((2 * at + 1) * by_day.total() // (2 * count) for at in range(count))
+    return frozenset(days[bisect_right(ends, place)] for place in places)
 
 
 def _count_own(facts: _Facts, reads: Reads) -> int:
-    """Count what is read of the newest file: all of it where none of the owners has rows there."""
+    """Count what is read of the sample: all of it where none of the owners has rows there."""
     return reads.count(facts.rows) or sum(facts.rows.values())
 
 
 def _measure(work: Workspace, facts: _Facts, rollup: Rollup, asked: Iterable[Reads]) -> _Candidate:
-    """Build a rollup of the newest file, as a build would, and measure it."""
+    """Build a rollup of the sample, as a build would, and measure it."""
     draft = work.folder / f"{rollup.name}.parquet"
-    source = f"({project_sql(TABLES[rollup.table], parquet_source([facts.path]))})"
-    _run(work, write_sql(rollup, select_sums(rollup, source), draft))
+    _run(work, write_sql(rollup, select_sums(rollup, parquet_source([facts.path])), draft))
     rows, size = _count_by_owner(work, str(draft)), draft.stat().st_size
     draft.unlink()
     shares = {
