@@ -6,7 +6,7 @@ import fcntl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -22,6 +22,7 @@ from reelport.server.events import Kind, subscribe
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import attempt, backlog, jobs, liveness
 from reelport.server.queue.jobs import Claim
+from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
 from reelport.server.queue.worker import Worker
 from reelport.server.state import sqlite_engine
 from reelport.server.state.database import StateUnavailable, opened, sit_out, writing
@@ -86,6 +87,30 @@ def test_a_worker_that_stops_waits_for_nothing(state: State, postgresql: str) ->
     stopping.set()
     with unreachable(state, postgresql), pytest.raises(StateUnavailable):
         sit_out(lambda: jobs.give_back(state.db, claim), stopping)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_an_outage_that_is_longer_than_a_lease_takes_no_report_from_a_living_worker(
+    state: State, postgresql: str, tmp_path: Path
+) -> None:
+    """The first that reaches the state again leaves the others time to renew theirs."""
+    state.organization("demo")
+    for day in (1, 2):
+        state.ask(state.caller(state.key("demo")), day)
+    claims = [jobs.claim(state.db, owner, running=2, lease_seconds=30) for owner in ("one", "two")]
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine, ExitStack() as stack:
+        running = [RunningAttempt(claim, engine.session(), renewed_at=0.0) for claim in claims if claim is not None]
+        keepers = [LeaseKeeper(state.settings, state.db, running=lambda of=(each,): of) for each in running]
+        for keeper in keepers:
+            stack.enter_context(closing(keeper))
+        with unreachable(state, postgresql):
+            for keeper in keepers:
+                keeper.tick()
+        with writing(state.db) as connection:
+            connection.execute(text("UPDATE jobs SET leased_until = clock_ms() - 1"))
+        for keeper in keepers:
+            keeper.tick()
+        assert jobs.find_held(state.db, [each.claim for each in running]) == set(claims)
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)

@@ -140,6 +140,8 @@ class LeaseKeeper:
                 self._reap()
             self._start_estimates()
         except StorageError as error:
+            # Every lease may run out meanwhile: whoever reaches the state first leaves others time to renew theirs.
+            self._reaped_at = time.monotonic() + self._settings.lease_seconds
             _log.warning("upkeep failed", reason=str(error))
         except Exception:  # noqa: BLE001 - whatever it was, the leases of running reports must be kept at the next tick
             _log.exception("upkeep failed")
