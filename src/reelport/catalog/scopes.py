@@ -50,6 +50,12 @@ class Scope(StrEnum):
         return scope
 
 
+# The words of scopes in a list, marked here to be translated.
+_WORDS = (
+    *(N_("create reports"), N_("read reports"), N_("delete reports")),
+    *(N_("access ads"), N_("access revenue"), N_("manage reports")),
+)
+
 # What families of metrics need, beside the scope to ask for reports.
 FOR_ADS = frozenset({Scope.ACCESS_ADS})
 FOR_EARNINGS = frozenset({Scope.ACCESS_REVENUE})

@@ -142,6 +142,7 @@ def test_choices_notes_and_headings_are_french_in_french(visitor: Visitor) -> No
     address = f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&compare=previous&{DAYS}"
     page = visitor.get(address, headers={"Accept-Language": "fr"}).text
     said = text_of(page)
+    assert '<option value="LIVE">Direct</option>' in page  # by a word, not by the report's code
     assert [row.name for row in (*Metric, *Dimension) if f"<small>{row.sentence}</small>" in page] == []
     for french in (
         "Vues par jour",

@@ -83,7 +83,7 @@ def test_a_key_is_made_and_its_secret_shown_once(people: Api, owner: Visitor) ->
     make(owner, name="Whole", scope=[*Scope])
     rows = [re.search(rf"{name}.*?</tr>", owner.get("/studio/keys").text, re.DOTALL) for name in ("Nightly", "Whole")]
     assert [re.findall('data-label="May">([^<]*)<', row[0]) for row in rows if row] == [
-        ["create_reports, access_ads"],
+        ["create reports, access ads"],
         ["everything"],
     ]
 

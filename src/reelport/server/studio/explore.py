@@ -114,6 +114,7 @@ async def show_explore(visit: Visit) -> Response:
             products=Product,
             name_metric=name_metric,
             name_dimension=name_dimension,
+            name_cell=name_cell,
         )
 
     return await write_page(visit, visit.organization_id, write)

@@ -169,6 +169,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "described": describe_query,
     # Words of enums that are marked where they are: kinds of keys, actions; and what a row of a table means.
     "kind": lambda row: _(row.value),
+    "permission": lambda scope: _(scope.replace("_", " ")),
     "sentence": lambda row: _(row.sentence),
     "named": lambda row: _(row.label),
     "translated": _,  # a text that may be foreign: what `_` returns in a template is HTML
