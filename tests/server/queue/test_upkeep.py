@@ -14,6 +14,7 @@ from tests.disks import small_disk
 from tests.forked import run_child
 from tests.patience import until
 from tests.server.conftest import NOW, State
+from tests.server.queue.running import running_worker
 
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.errors import StorageError
@@ -54,6 +55,24 @@ def test_worker_that_fails_ends_whole(state: State, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="Expecting value"):
             worker.run()
     assert "keeper" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_an_attempt_whose_end_can_not_be_recorded_is_told(state: State, tmp_path: Path) -> None:
+    """For a reason that is no outage: else nobody would know why its report is made again and again."""
+    state.organization("demo")
+    asked = state.ask(state.caller(state.key("demo")))
+    refuse = "CREATE TRIGGER refuse BEFORE UPDATE OF reason ON reports BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+    with state.db.begin() as connection:
+        connection.execute(text(refuse))
+    with (
+        QueryEngine("200MB", 1, tmp_path / "spill") as engine,
+        subscribe(state.db, Kind.REPORT_QUEUED) as events,
+        structlog.testing.capture_logs() as logs,
+        running_worker(Worker(state.settings, state.db, engine, "one", events)),
+    ):
+        told = {"event": "the end of an attempt was not recorded", "report": asked.id}
+        assert until(lambda: any(told.items() <= log.items() for log in logs))
 
 
 def test_worker_that_can_not_be_started_is_tried_again(tmp_path: Path) -> None:

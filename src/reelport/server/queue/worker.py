@@ -298,10 +298,13 @@ class Worker:
             return tuple(self._running)
 
     def _make_report(self, running: RunningAttempt) -> None:
-        with ExitStack() as afterwards:
-            afterwards.callback(self._release, running)
-            with trace_attempt(running.claim):
-                self._attempt_report(running, afterwards)
+        try:
+            with ExitStack() as afterwards:
+                afterwards.callback(self._release, running)
+                with trace_attempt(running.claim):
+                    self._attempt_report(running, afterwards)
+        except Exception:  # noqa: BLE001 - the pool would tell nobody; the job is requeued when its lease runs out
+            _log.exception("the end of an attempt was not recorded", report=running.claim.report_id)
 
     def _release(self, running: RunningAttempt) -> None:
         """Free the attempt's slot; what it left to do afterwards is done."""
