@@ -77,7 +77,7 @@ def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_pa
     with (
         QueryEngine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
-        running_worker(worker := Worker(settings, state.db, engine, "one", events)),
+        running_worker(Worker(settings, state.db, engine, "one", events, room_seconds=1)),
     ):
         assert until(lambda: backlog.get_entry(state.db, asked.id).waited_for_room > 0)
         waiting = backlog.get_entry(state.db, asked.id)
@@ -86,7 +86,6 @@ def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_pa
         assert "Connection refused)" in str(waiting.reason)
         assert waiting.failures == 0
         assert address not in read_as_partner(state, asked.id)
-        worker._room_seconds = 1  # noqa: SLF001 - only now that it was seen to wait
         assert until(lambda: backlog.get_entry(state.db, asked.id).state == "failed")
     reason = str(backlog.get_entry(state.db, asked.id).reason)
     assert "waited 1 seconds for the engine. Bring it back" in reason

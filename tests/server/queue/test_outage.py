@@ -47,10 +47,8 @@ def unreachable(state: State, postgresql: str) -> Iterator[None]:
     name = make_url(state.settings.database_url).database
     with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as server:
         server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        sessions = f"FROM pg_stat_activity WHERE datname = '{name}'"
-        server.execute(f"SELECT pg_terminate_backend(pid) {sessions}")
+        server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
         try:
-            assert until(lambda: server.execute(f"SELECT 1 {sessions}").fetchone() is None)
             yield
         finally:
             server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
