@@ -282,6 +282,22 @@ def test_a_folder_of_a_load_that_was_killed_before_it_locked_it_goes(root: Path)
         assert [path.name for path in (root / SPILL).iterdir()] == [folder.name]
 
 
+def test_what_a_killed_load_left_is_deleted_and_nothing_else(root: Path, tmp_path: Path) -> None:
+    """Names may have ends of lines in them, and on a full disk the last one may be cut."""
+    dead, others = root / SPILL / f"{PREFIX}killed", [tmp_path / "a", tmp_path / "plays.csv"]
+    part = tmp_path / "a\nb\rc.part"
+    dead.mkdir(parents=True)
+    for path in (part, *others):
+        path.touch()
+    claim_file(dead, part)
+    (list_file,) = dead.iterdir()
+    with list_file.open("ab") as cut:
+        cut.write(os.fsencode(others[1]))
+    with open_work_folder(root):
+        assert not part.exists()
+        assert all(path.exists() for path in others)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_root_deletes_what_a_killed_load_of_the_services_user_left(root: Path, tmp_path: Path) -> None:
     """Its folder and the files that it claimed, though root's own commands never left them."""

@@ -22,7 +22,7 @@ SPILL = ".work"
 PREFIX = "load-"
 """How the names of work folders begin."""
 _CLAIMED = "claimed"
-"""The file in each work folder that lists unfinished files elsewhere, one a line: to delete if the process dies."""
+"""The file in each work folder that lists unfinished files elsewhere, to delete if the process dies; NUL ends each."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def open_work_folder(root: Path) -> Iterator[Path]:
 def claim_file(folder: Path, path: Path) -> None:
     """Record an unfinished file elsewhere, to be deleted if the process is killed."""
     with (folder / _CLAIMED).open("ab") as claimed:
-        claimed.write(os.fsencode(path.absolute()) + b"\n")
+        claimed.write(os.fsencode(path.absolute()) + b"\0")
 
 
 def clear_dead_folders(root: Path) -> None:
@@ -55,7 +55,7 @@ def _delete(root: Path, folder: Path) -> None:
     """Delete a dead work folder and what it claimed; it stays where a table may need its proof."""
     claimed = folder / _CLAIMED
     if claimed.exists():
-        for name in claimed.read_bytes().splitlines():
+        for name in claimed.read_bytes().split(b"\0")[:-1]:  # one that was cut may name another file
             Path(os.fsdecode(name)).unlink(missing_ok=True)
         claimed.unlink()
     if not any(_is_without_log(root / name) for name in TABLES):
