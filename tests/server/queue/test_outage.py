@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -98,7 +99,7 @@ def test_an_outage_that_is_longer_than_a_lease_takes_no_report_from_a_living_wor
     claims = [jobs.claim(state.db, owner, running=2, lease_seconds=30) for owner in ("one", "two")]
     with QueryEngine("200MB", 1, tmp_path / "spill") as engine, ExitStack() as stack:
         running = [RunningAttempt(claim, engine.session(), renewed_at=0.0) for claim in claims if claim is not None]
-        keepers = [LeaseKeeper(state.settings, state.db, running=lambda of=(each,): of) for each in running]
+        keepers = [LeaseKeeper(state.settings, state.db, running=partial(tuple, [each])) for each in running]
         for keeper in keepers:
             stack.enter_context(closing(keeper))
         with unreachable(state, postgresql):
