@@ -96,7 +96,7 @@ def test_ctrl_c_on_a_terminal_leaves_it_clean(vendor: Vendor, here: dict[str, st
 
 def test_bars_on_a_terminal_leave_stdout_to_the_data(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """What a command prints goes where stdout goes, also after bars were drawn."""
-    vendor.makes_in = 3
+    vendor.makes_after_looks = 6
     token = piped(here, "report", "submit", *WEEK[2:], "-q").out.decode().strip()
     status, drawn = on_terminal(here, "report", "wait", token, stdout=tmp_path / "status")
     assert (status, "\x1b[?25l" in drawn) == (0, True)
