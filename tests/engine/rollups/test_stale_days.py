@@ -219,17 +219,20 @@ def root(object_server: str, tmp_path: Path) -> Path:
     return root
 
 
-def fetched(root: Path) -> list[str]:
+def fetched(root: Path, cache: str = "cache") -> list[str]:
     """The months of the files that this machine has."""
-    return sorted(path.parent.name for path in (root.parent / "cache" / "files").rglob("*.parquet"))
+    return sorted(path.parent.name for path in (root.parent / cache / "files").rglob("*.parquet"))
 
 
-def test_a_suggestion_fetches_the_newest_file_alone(root: Path) -> None:
-    """It measures candidates by that."""
+def test_a_suggestion_fetches_the_files_of_five_days_alone(root: Path) -> None:
+    """It measures candidates by days that lie evenly among all rows."""
+    for month in range(4, 11):
+        load_day(root, date(2026, month, 5))
+    attach_cache(root, "suggesting")
     query = ReportQuery.of(["VIEWS"], ["DAY"], OF_THREE_MONTHS[0], OF_THREE_MONTHS[-1], {}, Product.ALL)
     snapshot = pin(root, ["plays"])
     suggest_rollups(root, count_demand([(query, Tenant(frozenset({"c1"})))], snapshot), snapshot, (), space=10**9)
-    assert fetched(root) == ["month=2026-03"]
+    assert fetched(root, "suggesting") == [f"month=2026-{month:02}" for month in (2, 4, 6, 8, 10)]
 
 
 def test_a_build_fetches_the_months_that_it_sums(root: Path) -> None:
