@@ -111,6 +111,22 @@ def test_what_an_attached_report_is_seen_to_be_is_in_the_ledger(
     assert vendor.looks == looks + 1
 
 
+@pytest.mark.parametrize("see", [Report.refresh, Report.wait, Report.download])
+def test_a_look_at_an_attached_report_keeps_no_dead_process_alive(
+    vendor: Vendor, client: Client, query: ReportQuery, see: Callable[[Report], object]
+) -> None:
+    """The process that asked died on another machine: its report is everybody's to look at, and can be forgotten."""
+    token, ledger = client.reports.submit(query).token, client.session.ledger
+    with closing(sqlite3.connect(ledger.path)) as db, db:
+        db.execute("UPDATE reports SET owner = 'elsewhere:4711::1', leased_until = '2026-01-01T00:00:00+00:00'")
+    vendor.link_expires = 0.0
+    with suppress(ReportExpired):
+        see(client.reports.attach(token))
+    for row in ledger.list_rows():
+        assert row.find_worker(client.session.clock.now()) is None
+        ledger.forget(row)
+
+
 def test_a_report_that_has_expired_is_submitted_anew(vendor: Vendor, client: Client, query: ReportQuery) -> None:
     """An earlier report serves only while the service has it."""
     earlier = client.reports.submit(query)

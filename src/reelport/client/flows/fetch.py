@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -148,8 +148,9 @@ def download_recorded(
 
 
 def recall_row(session: Session, token: str) -> Flow[Row | None]:
-    """Return the ledger's row of a report of this key, if any."""
-    return (yield from work(partial(session.ledger.find, token, session.settings.identity)))
+    """Return the row of a report of this key, if any, without the owner: looks renew no lease."""
+    row = yield from work(partial(session.ledger.find, token, session.settings.identity))
+    return row and replace(row, owner=None)
 
 
 def mark_delivered(session: Session, parts: Iterable[Path]) -> Flow[None]:
@@ -184,7 +185,7 @@ def _download_row(
     part: bool,
 ) -> Flow[Downloaded]:
     ledger = session.ledger
-    row = (yield from work(partial(ledger.get, row.id))) or row
+    row = replace((yield from work(partial(ledger.get, row.id))) or row, owner=row.owner)
     try:
         done = yield from download(session, state, target, query, tell, row)
     except (SchemaDrift, RepeatedRows) as error:
