@@ -13,7 +13,6 @@ from io import StringIO
 from operator import itemgetter
 from pathlib import Path
 
-import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError, UsageError
@@ -24,7 +23,6 @@ from reelport.server.settings import Settings
 from reelport.storage.durable import describe_os_error
 from reelport.wording import NAME_RULE, format_count, is_name
 
-_LOG = structlog.get_logger(__name__)
 _LONGEST = 1000
 _BATCH = "channel-"
 """Prefix of the batches that `channel add` makes; a loaded file's batch is named by hex digits of its hash."""
@@ -165,10 +163,12 @@ def list_channels(settings: Settings) -> tuple[Channel, ...]:
 
 def find_channels(settings: Settings) -> dict[str, Channel] | None:
     """Find the channels by id, for pages that only name them; None if the facts can't be read."""
+    import structlog  # noqa: PLC0415 - slow to import, and commands need none
+
     try:
         return {each.id: each for each in list_channels(settings)}
     except StorageError as error:
-        _LOG.warning("the names of channels can't be read", reason=str(error))
+        structlog.get_logger().warning("the names of channels can't be read", reason=str(error))
         return None
 
 
